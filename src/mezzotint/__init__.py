@@ -1,0 +1,26 @@
+"""Mezzotint: train, sample and judge denoising diffusion models.
+
+`import mezzotint` costs nothing: names are found when they are first used, so that the command line answers at once.
+The mathematics is `mezzotint.diffusion`; `mezzotint.load(directory)` gives the denoiser of a run.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {"load": "mezzotint.build", "show": "mezzotint.generation"}
+_ROOMS = ("app", "build", "data", "diffusion", "errors", "generation", "metrics", "networks", "training")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"mezzotint.{name}")
+    if name.startswith("__"):
+        raise AttributeError(f"module 'mezzotint' has no attribute {name!r}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    diffusion = importlib.import_module("mezzotint.diffusion")
+    if name in diffusion.__all__:
+        return getattr(diffusion, name)
+    raise AttributeError(f"module 'mezzotint' has no attribute {name!r}")
