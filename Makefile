@@ -1,0 +1,50 @@
+# `make` shows what there is. Every target sets up what it needs, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d%d" % sys.version_info[:2])')
+CONSTRAINTS := $(wildcard requirements/constraints-py$(VERSION).txt)
+READY := $(VENV)/.ready-py$(VERSION)
+OVERRIDES ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-slow lint type bench notebooks lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: say make PYTHON=python3.11 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev]'
+	@touch $@
+
+train: $(READY)  ## train on the digits, draw some, judge them (some minutes); OVERRIDES="key=value ..." changes it
+	$(BIN)/mezzotint train $(OVERRIDES)
+
+test: $(READY)  ## run the tests (minutes)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: $(READY)  ## run all tests, the slow ones too
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(READY)  ## check style and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+type: $(READY)  ## check types in the pure rooms
+	$(BIN)/pyright
+
+bench: $(READY)  ## measure training speed beside diffusers, on a quiet machine
+	$(BIN)/python benchmarks/train.py
+
+notebooks: $(READY)  ## execute the notebooks
+	$(BIN)/python -m pytest tests/notebooks -m ""
+
+lock: $(READY)  ## write the constraints of this Python from what is installed
+	$(BIN)/python scripts/lock.py > requirements/constraints-py$(VERSION).txt
+
+clean:  ## remove the environment and everything that is made anew; runs/ stays
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
