@@ -1,0 +1,45 @@
+"""Self-attention between the positions of a feature map."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mezzotint.networks.layers import group_norm, zero
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    r"""value softmax(key^T query / sqrt(d)), for channels-first tensors.
+
+    In bfloat16 on a CPU two plain products are 3 to 6 times faster than `scaled_dot_product_attention`. Elsewhere that
+    function is the fast one, but only on contiguous tensors: others take its slow path without a word.
+
+    Args:
+        query, key, value: (3 of) (B, heads, d, N).
+
+    Returns:
+        (B, heads, d, N).
+    """
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        scores = (query * query.shape[-2] ** -0.5).transpose(-1, -2) @ key
+        return value @ scores.softmax(dim=-1).transpose(-1, -2)
+    query, key, value = (part.transpose(-1, -2).contiguous() for part in (query, key, value))
+    return functional.scaled_dot_product_attention(query, key, value).transpose(-1, -2)
+
+
+class SelfAttention(nn.Module):
+    """x + project(attend(query, key, value)) over all H x W positions. Source: Ho, Jain and Abbeel 2020, appendix B.
+
+    The last convolution starts at zero: the block starts as the identity, so that a deep stack trains from the start.
+    """
+
+    def __init__(self, channels: int, heads: int, groups: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = group_norm(channels, groups)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.project = zero(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)
+        query, key, value = (part.unflatten(1, (self.heads, -1)) for part in (query, key, value))
+        return x + self.project(attend(query, key, value).reshape(x.shape))

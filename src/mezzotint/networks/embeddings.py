@@ -1,0 +1,57 @@
+"""What a network is told beside the image: the time and the class, as vectors."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def sinusoidal(time: Tensor, width: int) -> Tensor:
+    r"""[sin(time w_i) | cos(time w_i)] with w_i = 10000^(-i / (width/2 - 1)), i = 0 .. width/2 - 1, always in float32.
+
+    Times run to 1000, where bfloat16 does not tell neighbours apart: the caller casts the result, never the time.
+    There is a second layout in the field, [cos | sin] with divisor width/2; weights load into the wrong one silently.
+
+    Source: Ho, Jain and Abbeel 2020 (their code), after Vaswani et al. 2017, section 3.5.
+
+    Args:
+        time: (B,), any dtype.
+        width: even, at least 4.
+
+    Returns:
+        (B, width) float32.
+    """
+    half = width // 2
+    powers = torch.arange(half, dtype=torch.float32, device=time.device)
+    angles = time.float()[:, None] * torch.exp(powers * (-math.log(10000) / (half - 1)))
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoids of the time through two linear layers: (B,) -> (B, outputs)."""
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        if width < 4 or width % 2:
+            raise ValueError(f"width={width} cannot be split into sines and cosines: it must be even and at least 4.")
+        self.width = width
+        self.first = nn.Linear(width, outputs)
+        self.second = nn.Linear(outputs, outputs)
+
+    def forward(self, time: Tensor) -> Tensor:
+        waves = sinusoidal(time, self.width).to(self.first.weight.dtype)
+        return self.second(functional.silu(self.first(waves)))
+
+
+class LabelEmbedding(nn.Module):
+    """One learned vector a class, and a last one for "no class": (B,) int64 -> (B, outputs). The null label is -1."""
+
+    def __init__(self, classes: int, outputs: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.table = nn.Embedding(classes + 1, outputs)
+
+    def forward(self, label: Tensor) -> Tensor:
+        too_large = label >= self.classes  # pushed past the table, so that label == classes does not pass for the null
+        return self.table(torch.where(label == -1, self.classes, label + too_large))

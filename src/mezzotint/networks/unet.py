@@ -1,0 +1,256 @@
+"""The U-Net of DDPM and ADM: residual blocks by levels on the way down, and with skip connections on the way up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from mezzotint.networks.attention import SelfAttention
+from mezzotint.networks.embeddings import LabelEmbedding, TimeEmbedding
+from mezzotint.networks.layers import (
+    Double,
+    Downsample,
+    Halve,
+    ResidualBlock,
+    ScaleShift,
+    Shift,
+    Upsample,
+    group_norm,
+    zero,
+)
+
+
+class Stage(nn.Module):
+    """A residual block, followed by attention or not; recomputed in the backward pass instead of stored, if asked."""
+
+    def __init__(self, block: ResidualBlock, attention: SelfAttention | None, checkpointing: bool) -> None:
+        super().__init__()
+        self.block = block
+        self.attention = attention or nn.Identity()
+        self.checkpointing = checkpointing
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(self.compute, x, embedding, use_reentrant=False)
+        return self.compute(x, embedding)
+
+    def compute(self, x: Tensor, embedding: Tensor) -> Tensor:
+        return self.attention(self.block(x, embedding))
+
+
+class Descent(nn.Module):
+    """One level on the way down: stages, then halving. Each output is kept for the way up."""
+
+    def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.resample = resample
+
+    def forward(self, x: Tensor, embedding: Tensor, skips: list[Tensor]) -> Tensor:
+        for stage in self.stages:
+            x = stage(x, embedding)
+            skips.append(x)
+        if self.resample is not None:
+            x = self.resample(x, embedding)
+            skips.append(x)
+        return x
+
+
+class Ascent(nn.Module):
+    """One level on the way up: each stage takes the newest kept output beside its input; then doubling."""
+
+    def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.resample = resample
+
+    def forward(self, x: Tensor, embedding: Tensor, skips: list[Tensor]) -> Tensor:
+        for stage in self.stages:
+            x = stage(torch.cat([x, skips.pop()], dim=1), embedding)
+        return x if self.resample is None else self.resample(x, embedding)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Makes the parts of one U-Net, which share everything but their channels and their size."""
+
+    embedding: int
+    groups: int
+    dropout: float
+    scale_shift: bool
+    residual: bool
+    heads: int
+    head_width: int | None
+    checkpointing: bool
+
+    def block(self, inputs: int, outputs: int, resample: nn.Module | None = None) -> ResidualBlock:
+        condition = (ScaleShift if self.scale_shift else Shift)(outputs, self.embedding, self.groups)
+        return ResidualBlock(inputs, outputs, condition, self.groups, self.dropout, resample)
+
+    def attention(self, channels: int) -> SelfAttention:
+        heads = channels // self.head_width if self.head_width else self.heads
+        if heads < 1 or channels % heads or (self.head_width and channels % self.head_width):
+            raise ValueError(
+                f"heads={self.heads}, head_width={self.head_width}: attention cannot cut {channels} channels so. "
+                "Choose a number that divides width times every multiplier that attends (and the last one)."
+            )
+        return SelfAttention(channels, heads, self.groups)
+
+    def stage(self, inputs: int, outputs: int, attends: bool) -> Stage:
+        attention = self.attention(outputs) if attends else None
+        return Stage(self.block(inputs, outputs), attention, self.checkpointing)
+
+    def halving(self, channels: int) -> nn.Module:
+        return self.block(channels, channels, Halve()) if self.residual else Downsample(channels)
+
+    def doubling(self, channels: int) -> nn.Module:
+        return self.block(channels, channels, Double()) if self.residual else Upsample(channels)
+
+
+class UNet(nn.Module):
+    """The U-Net of DDPM, and with `scale_shift`, `head_width` and `resample="residual"` the one of ADM.
+
+    Source: Ho, Jain and Abbeel 2020, appendix B, https://arxiv.org/abs/2006.11239; Dhariwal and Nichol 2021, section 3,
+    https://arxiv.org/abs/2105.05233. `UNet((3, 32, 32))` is the CIFAR-10 network of DDPM: 35,746,307 parameters.
+
+    Args:
+        shape: (C, H, W) of one image; H and W divisible by 2^(levels - 1).
+        classes: 0 for none; else labels 0 .. classes - 1, and -1 for "no class".
+        width: channels of the first level; even.
+        multipliers: channels of each level, in widths; their number is the number of levels.
+        blocks: residual blocks a level on the way down (one more on the way up).
+        attention: sizes (the shorter side of a level's feature maps) at which each block is followed by attention.
+            The middle, at the lowest level, always has it.
+        heads: of each attention.
+        head_width: channels a head, in place of `heads`.
+        groups: of each GroupNorm, at most; layers of under four channels a group take fewer.
+        dropout: probability, inside residual blocks.
+        scale_shift: the embedding scales and shifts the normalised features (ADM) instead of being added (DDPM).
+        resample: "plain" halves and doubles by convolutions, "residual" by residual blocks.
+        learned_variance: 2 C output channels; the second C place the variance in its range (LearnedRange).
+        checkpointing: recompute stages in the backward pass: less memory, about a third more time.
+
+    Raises:
+        ValueError: sizes that do not divide, attention at a size that no level has, heads that do not divide.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int = 0,
+        width: int = 128,
+        multipliers: Sequence[int] = (1, 2, 2, 2),
+        blocks: int = 2,
+        attention: Sequence[int] = (16,),
+        heads: int = 1,
+        head_width: int | None = None,
+        groups: int = 32,
+        dropout: float = 0.0,
+        scale_shift: bool = False,
+        resample: Literal["plain", "residual"] = "plain",
+        learned_variance: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        channels, rows, columns = shape
+        if resample not in ("plain", "residual"):
+            raise ValueError(f"resample={resample!r} is not known. Choose 'plain' or 'residual'.")
+        if blocks < 1:
+            raise ValueError(f"blocks={blocks} leaves the levels empty. Choose 1 or more.")
+        sizes = level_sizes(rows, columns, len(multipliers))
+        attends = attending(attention, sizes)
+        embedding = 4 * width
+        residual = resample == "residual"
+        make = Parts(embedding, groups, dropout, scale_shift, residual, heads, head_width, checkpointing)
+        widths = [width * multiplier for multiplier in multipliers]
+        last = len(widths) - 1
+
+        self.time = TimeEmbedding(width, embedding)
+        self.label = LabelEmbedding(classes, embedding) if classes else None
+        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        now, kept = width, [width]
+
+        self.down = nn.ModuleDict()
+        for level, target in enumerate(widths):
+            inputs = [now, *[target] * (blocks - 1)]
+            stages = [make.stage(size, target, attends[level]) for size in inputs]
+            self.down[f"level{level}"] = Descent(stages, make.halving(target) if level < last else None)
+            now = target
+            kept += [target] * (blocks + (level < last))
+
+        self.middle = nn.ModuleList([make.stage(now, now, attends=True), make.stage(now, now, attends=False)])
+
+        self.up = nn.ModuleDict()
+        for level, target in reversed(list(enumerate(widths))):
+            inputs = [now, *[target] * blocks]
+            stages = [make.stage(size + kept.pop(), target, attends[level]) for size in inputs]
+            self.up[f"level{level}"] = Ascent(stages, make.doubling(target) if level else None)
+            now = target
+
+        self.norm = group_norm(width, groups)
+        # Zero, so that the untrained network answers 0, the mean of what it is asked.
+        self.last = zero(nn.Conv2d(width, channels * (2 if learned_variance else 1), 3, padding=1))
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), time (B,), label (B,) int64 with -1 for none -> (B, C or 2 C, H, W)."""
+        embedding = functional.silu(self.embed(time, label))
+        x = self.first(x)
+        skips = [x]
+        for descent in self.down.values():
+            x = descent(x, embedding, skips)
+        for stage in self.middle:
+            x = stage(x, embedding)
+        for ascent in self.up.values():
+            x = ascent(x, embedding, skips)
+        return self.last(functional.silu(self.norm(x)))
+
+    def embed(self, time: Tensor, label: Tensor | None) -> Tensor:
+        """(B, 4 width): the time, and the class where the network knows classes; no label means the null label."""
+        if self.label is None:
+            if label is not None:
+                raise ValueError(
+                    "A network built with classes=0 takes no label: leave it out, or build with classes=N."
+                )
+            return self.time(time)
+        if label is None:
+            label = torch.full_like(time, -1, dtype=torch.int64)
+        return self.time(time) + self.label(label)
+
+
+def level_sizes(height: int, width: int, levels: int) -> list[int]:
+    """The shorter side of each level's feature maps.
+
+    Raises:
+        ValueError: no levels, or a size that cannot be halved levels - 1 times; names the nearest that can.
+    """
+    if levels < 1:
+        raise ValueError("multipliers=[] gives no level. Give one multiplier a level, for example [1, 2, 2, 2].")
+    factor = 2 ** (levels - 1)
+    if height % factor or width % factor:
+        below, above = ([max(factor, n - n % factor), n + -n % factor] for n in (height, width))
+        nearest = " or ".join(f"{h} x {w}" for h, w in dict.fromkeys(zip(below, above, strict=True)))
+        raise ValueError(
+            f"{height} x {width} images do not fit {levels} levels (multipliers), which halve them {levels - 1} times: "
+            f"height and width must be divisible by {factor}. The nearest sizes are {nearest}. "
+            "Use fewer multipliers, or change the size of the data."
+        )
+    return [min(height, width) // 2**level for level in range(levels)]
+
+
+def attending(attention: Sequence[int], sizes: list[int]) -> list[bool]:
+    """Which levels attend.
+
+    Raises:
+        ValueError: a size that no level has, where attention would be left out without a word.
+    """
+    missing = sorted(set(attention) - set(sizes))
+    if missing:
+        raise ValueError(
+            f"attention={list(attention)}: no level has size {', '.join(map(str, missing))}. "
+            f"The levels have {', '.join(map(str, sizes))}; name some of these, or none with attention=[]."
+        )
+    return [size in attention for size in sizes]
