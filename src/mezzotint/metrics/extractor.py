@@ -1,0 +1,125 @@
+"""What an extractor is: uint8 images in, named views of their features out."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Extractor(ABC):
+    """A frozen network that turns uint8 images (B, C, H, W) into features (B, d).
+
+    It runs in eval mode, without gradients, in float32 whatever autocast says, in batches of its own fixed size (features
+    depend in their last bits on the batch that a convolution sees, so the last batch is filled up). It is no nn.Module:
+    as an attribute of a metric it never enters a checkpoint, and a deep copy of the metric shares it.
+
+    A view is one set of features of the same pass: every extractor has "pooled", one row an image for Frechet and kernel
+    distances; "logits" (class scores) and "spatial" (an early map, flattened) where the network offers them.
+    """
+
+    name: ClassVar[str]
+    widths: ClassVar[Mapping[str, int]]
+    batch: ClassVar[int]
+    preprocessing: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """sha256 of the weights, in hexadecimal."""
+
+    @property
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The loaded network, on the device where it ran last."""
+
+    @abstractmethod
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Raises ConfigError where images of this (C, H, W) cannot be judged or the weights are missing. Loads them."""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """All views of one batch of uint8 images that lies on the network's device."""
+
+    @property
+    def features(self) -> int:
+        """Width of the pooled view."""
+        return self.widths["pooled"]
+
+    def choose(self, shape: tuple[int, int, int]) -> Extractor | None:
+        """The extractor for images of this shape: itself, checked."""
+        self.check(shape)
+        return self
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Pooled features (B, d) in float32, on the images' device."""
+        return self.views(images)["pooled"]
+
+    def views(self, images: Tensor) -> dict[str, Tensor]:
+        """Every view of the images, float32, on the images' device.
+
+        Raises:
+            TypeError: not uint8. ValueError: not (B, C, H, W), or a shape that this extractor does not take.
+        """
+        check_images(images, self.name)
+        if not len(images):
+            return {view: torch.empty(0, width, device=images.device) for view, width in self.widths.items()}
+        self.network.to(images.device)
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False), _exact_convolutions():
+            parts = [self._batch(chunk) for chunk in images.split(self.batch)]
+        return {view: torch.cat([part[view] for part in parts]) for view in self.widths}
+
+    def _batch(self, chunk: Tensor) -> dict[str, Tensor]:
+        missing = self.batch - len(chunk)
+        filled = torch.cat([chunk, chunk.new_zeros(missing, *chunk.shape[1:])]) if missing else chunk
+        return {view: features[: len(chunk)].float() for view, features in self.forward(filled).items()}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Extractor:
+        return self
+
+    def protocol(self) -> dict[str, Any]:
+        """What a reader needs to compute the same features."""
+        return {
+            "name": self.name,
+            "sha256": self.digest,
+            "features": self.features,
+            "resize": self.preprocessing,
+            "batch": self.batch,
+        }
+
+
+def check_images(images: Tensor, what: str) -> None:
+    """uint8 (B, C, H, W), or an error that says how to get there."""
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+        given = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(
+            f"{what} takes uint8 images of 0..255, and was given {given}. mezzotint.data.Range().to_uint8(x) converts: "
+            "it rounds and clamps, where a plain cast wraps 1.01 to black."
+        )
+    if images.dim() != 4:
+        raise ValueError(f"{what} takes images of shape (B, C, H, W), and was given {tuple(images.shape)}.")
+
+
+def to_rgb(images: Tensor, what: str) -> Tensor:
+    """Grey images (B, 1, H, W) repeated to three equal channels; RGB as it is."""
+    if images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{what} judges grey or RGB images (1 or 3 channels), and was given {images.shape[1]} channels."
+        )
+    return images.expand(-1, 3, -1, -1)
+
+
+def sha256(path: str | Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _exact_convolutions() -> Any:
+    """No TF32 and no choice of algorithm by timing: the same image gives the same features on the same device."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

@@ -1,0 +1,133 @@
+"""Inception-v3 as FID means it: the network and the weights of torch-fidelity."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import urllib.error
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import ConfigError
+from mezzotint.metrics.extractor import Extractor, sha256, to_rgb
+
+URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+PUBLISHED = "6726825d"  # the first digits of the file's sha256
+
+
+@dataclass(frozen=True)
+class Inception(Extractor):
+    """2,048 pooled features of the Inception-v3 of December 2015, ported from TensorFlow: the ones that FID is made of.
+
+    Views: "pooled" (2,048), "logits" (1,008, without bias, as the Inception score takes them) and "spatial", the first
+    seven channels of the 1 x 1 branch of the third 17 x 17 block (7 x 17 x 17 = 2,023), which sFID takes.
+
+    Sources: Szegedy et al. 2015, https://arxiv.org/abs/1512.00567; weights and port: torch-fidelity; spatial view: Nash
+    et al. 2021, https://arxiv.org/abs/2103.03841, with the layer that Dhariwal and Nichol 2021 evaluate.
+
+    Args:
+        weights: a file with the weights (PyTorch state dict); by default torch-fidelity's download, kept under
+            `torch.hub.get_dir()`. Files are read as arrays only, nothing in them is executed.
+    """
+
+    weights: str | None = None
+
+    name: ClassVar[str] = "inception"
+    widths: ClassVar[dict[str, int]] = {"pooled": 2048, "logits": 1008, "spatial": 2023}
+    batch: ClassVar[int] = 32
+    preprocessing: ClassVar[str] = (
+        "bilinear to 299x299 as in TensorFlow 1 (no antialias), (x - 128) / 128, grey repeated to RGB"
+    )
+
+    @property
+    def path(self) -> Path:
+        """Where the weights lie or will lie."""
+        if self.weights is not None:
+            return Path(self.weights).expanduser()
+        return Path(torch.hub.get_dir()) / "checkpoints" / URL.rsplit("/", 1)[1]
+
+    @cached_property
+    def digest(self) -> str:
+        return sha256(self._file())
+
+    @cached_property
+    def network(self) -> nn.Module:
+        return _build(_read(self._file()), self._file())
+
+    @property
+    def published(self) -> bool:
+        """Whether these are the weights that published FIDs were computed with."""
+        return self.digest.startswith(PUBLISHED)
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        if shape[0] not in (1, 3):
+            raise ConfigError(
+                f"extractor=inception judges grey or RGB images, and the data has {shape[0]} channels. "
+                "Use another extractor, or metrics=[]."
+            )
+        _ = self.network, self.digest
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        early: list[Tensor] = []
+        layer = self.network.Mixed_6d.branch1x1
+        handle = layer.register_forward_hook(lambda module, given, out: early.append(out[:, :7].flatten(1)))
+        try:
+            pooled, logits = self.network(to_rgb(images, "Inception"))
+        finally:
+            handle.remove()
+        return {"pooled": pooled, "logits": logits, "spatial": early[0]}
+
+    def _file(self) -> Path:
+        if not self.path.is_file():
+            if self.weights is not None:
+                raise ConfigError(
+                    f"the Inception weights {self.path} do not exist. Give an existing file (extractor.weights=PATH), or "
+                    f"leave extractor.weights out to have it downloaded. Where there is a network: curl -L -o {self.path} {URL}"
+                )
+            self._download()
+        return self.path
+
+    def _download(self) -> None:
+        """Fetches the weights once, with the check of the hash in the file's name."""
+        print(f"Fetching the Inception weights (91 MB) from {URL}")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(URL, str(self.path), hash_prefix=PUBLISHED, progress=False)
+        except (urllib.error.URLError, OSError, RuntimeError) as error:
+            raise ConfigError(
+                f"extractor=inception needs weights that are not at {self.path} and could not be fetched ({error}). "
+                f"Where there is a network: curl -L -o weights.pth {URL} - then give extractor.weights=weights.pth here. "
+                "Without them: extractor=effnet."
+            ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"{path} is no file of Inception weights that can be read safely ({str(error).splitlines()[0]}). "
+            f"It should be the state dict from {URL}"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ConfigError(f"{path} holds {type(state).__name__}, not a state dict of Inception-v3. It should be {URL}")
+    return state
+
+
+def _build(state: dict[str, Tensor], path: Path) -> nn.Module:
+    """torch-fidelity's network. Its constructor unpickles what it is given, so it is given our own bytes."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    views = ["2048", "logits_unbiased"]
+    try:
+        return FeatureExtractorInceptionV3("inception-v3-compat", views, feature_extractor_weights_path=buffer)
+    except RuntimeError as error:
+        raise ConfigError(f"{path} does not fit Inception-v3: {str(error)[:300]} It should be {URL}") from error

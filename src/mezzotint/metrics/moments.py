@@ -1,0 +1,73 @@
+"""Mean and covariance of features, and the Frechet distance between two of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count n, mean (d,) and unbiased covariance (d, d), in float64."""
+
+    count: int
+    mean: Tensor
+    covariance: Tensor
+
+    @classmethod
+    def of_sums(cls, count: int, total: Tensor, outer: Tensor) -> Moments:
+        """From n, sum of x (d,) and sum of x x^T (d, d).
+
+        Raises:
+            ValueError: fewer than two rows, whose covariance does not exist.
+        """
+        if count < 2:
+            raise ValueError(f"a covariance needs at least two images, and there are {count}. Give more images.")
+        mean = total / count
+        covariance = (outer - count * torch.outer(mean, mean)) / (count - 1)
+        return cls(count, mean, (covariance + covariance.T) / 2)
+
+    @classmethod
+    def of(cls, features: Tensor) -> Moments:
+        """Of feature rows (n, d)."""
+        rows = features.to(torch.float64)
+        return cls.of_sums(len(rows), rows.sum(0), rows.T @ rows)
+
+
+def frechet_distance(first: Moments, second: Moments) -> float:
+    """d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr sqrt(S1 S2): the squared 2-Wasserstein distance of two Gaussians.
+
+    Sources: Dowson and Landau 1982; Heusel et al. 2017, eq. 6, https://arxiv.org/abs/1706.08500
+    """
+    shift = (first.mean - second.mean).square().sum()
+    traces = first.covariance.trace() + second.covariance.trace()
+    return max(0.0, float(shift + traces - 2 * trace_of_root(first.covariance, second.covariance)))
+
+
+def trace_of_root(first: Tensor, second: Tensor) -> Tensor:
+    """tr sqrt(S1 S2) of two covariances, by symmetric matrices only.
+
+    With S1 = L L^T (Cholesky) it is the sum of the roots of the eigenvalues of L^T S2 L. That loses half of the digits
+    where an eigenvalue is zero, so where either covariance has no full rank, both are factored by eigenvectors,
+    S = A A^T, and it is the sum of the singular values of A1^T A2.
+    """
+    factor = _cholesky(first)
+    if factor is not None and _cholesky(second) is not None:
+        return torch.linalg.eigvalsh(factor.T @ second @ factor).clamp_min(0).sqrt().sum()
+    return torch.linalg.svdvals(_root(first).T @ _root(second)).sum()
+
+
+def _cholesky(covariance: Tensor) -> Tensor | None:
+    """The lower Cholesky factor, or None where the covariance is singular in floating point."""
+    factor, info = torch.linalg.cholesky_ex(covariance)
+    pivots = factor.diagonal()
+    return factor if int(info) == 0 and float(pivots.min()) > 1e-6 * float(pivots.max()) else None
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """A (d, r) with A A^T = S, r the rank."""
+    values, vectors = torch.linalg.eigh(covariance)
+    real = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+    return vectors[:, real] * values[real].sqrt()
