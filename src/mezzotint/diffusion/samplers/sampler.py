@@ -1,0 +1,46 @@
+"""What a sampler is: one step between two levels."""
+
+import abc
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ..grids import Grid
+from ..levels import NoiseLevel
+
+State = Any  # whatever a sampler remembers from step to step; None at first unless `init` says otherwise
+
+
+class Sampler(abc.ABC):
+    """A frozen object that steps x from the level `now` to the level `next`.
+
+    What every sampler declares:
+
+    - `order`: global order of the error on the probability-flow ODE; None for stochastic samplers.
+    - `weak_order`: order of the error of mean and variance, for stochastic samplers; None for the others.
+    - `calls`: calls of the denoiser a step; None where it varies. A step to a clean level may need fewer.
+    - `order_from_noise`: the order that is left when the grid starts at alpha = 0; the same as `order` unless said.
+    """
+
+    order: ClassVar[int | None] = None
+    weak_order: ClassVar[int | None] = None
+    calls: ClassVar[int | None] = 1
+
+    @property
+    def order_from_noise(self) -> int | None:
+        return self.order
+
+    def init(self, grid: Grid) -> State:
+        """The state before the first step; raises ValueError for a grid that this sampler cannot walk."""
+        return None
+
+    @abc.abstractmethod
+    def step(
+        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+    ) -> tuple[Tensor, State]:
+        """x at `next` and the new state, from x at `now`.
+
+        Args:
+            denoise: (x, level) -> Prediction.
+            noise: (x, now, next) -> unit normal like x, fresh at every call.
+        """
