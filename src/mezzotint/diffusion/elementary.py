@@ -1,0 +1,64 @@
+"""Elementary functions of a Python float or a tensor, with the same limits at the edge of their domain for both."""
+
+import math
+
+import torch
+from torch import Tensor
+
+Number = float | Tensor
+
+
+def log(v: Number) -> Number:
+    """Natural logarithm; log 0 = -inf for floats too."""
+    if isinstance(v, Tensor):
+        return v.log()
+    return math.log(v) if v > 0 else -math.inf
+
+
+def exp(v: Number) -> Number:
+    """Exponential; too large an argument gives inf for floats too."""
+    if isinstance(v, Tensor):
+        return v.exp()
+    return math.exp(v) if v < 709.0 else math.inf
+
+
+def log1p(v: Number) -> Number:
+    return v.log1p() if isinstance(v, Tensor) else math.log1p(v)
+
+
+def expm1(v: Number) -> Number:
+    return v.expm1() if isinstance(v, Tensor) else math.expm1(v)
+
+
+def sin(v: Number) -> Number:
+    return v.sin() if isinstance(v, Tensor) else math.sin(v)
+
+
+def sinh(v: Number) -> Number:
+    return v.sinh() if isinstance(v, Tensor) else math.sinh(v)
+
+
+def asinh(v: Number) -> Number:
+    return v.asinh() if isinstance(v, Tensor) else math.asinh(v)
+
+
+def atan2(y: Number, x: Number) -> Number:
+    if isinstance(y, Tensor) or isinstance(x, Tensor):
+        like = y if isinstance(y, Tensor) else x
+        return torch.atan2(torch.as_tensor(y).to(like), torch.as_tensor(x).to(like))
+    return math.atan2(y, x)
+
+
+def sigmoid(v: Number) -> Number:
+    """1 / (1 + exp(-v))."""
+    if isinstance(v, Tensor):
+        return v.sigmoid()
+    return 1.0 / (1.0 + exp(-v))
+
+
+def minimum(v: Number, bound: float) -> Number:
+    return v.clamp(max=bound) if isinstance(v, Tensor) else min(v, bound)
+
+
+def maximum(v: Number, bound: float) -> Number:
+    return v.clamp(min=bound) if isinstance(v, Tensor) else max(v, bound)

@@ -1,0 +1,40 @@
+"""The two conditionals between any two levels of one process, from which DDPM's tables and every respacing follow.
+
+Both rest on r = (alpha_t sigma_s) / (alpha_s sigma_t), the ratio of the two noise levels: 0 where s is clean, below 1
+where s is cleaner than t. With it no difference of nearly equal squares is ever taken.
+"""
+
+from .elementary import Number
+from .levels import NoiseLevel
+
+
+def transition(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number]:
+    """q(x_t | x_s) = N(factor x_s, variance I) for s cleaner than t.
+
+    factor = alpha_t / alpha_s, variance = sigma_t^2 - factor^2 sigma_s^2 (beta_t for neighbours of a DDPM table).
+
+    Source: Kingma et al. 2021, app. A, https://arxiv.org/abs/2107.00630
+    """
+    r = _relative_noise(s, t)
+    return t.alpha / s.alpha, t.sigma**2 * (1.0 - r) * (1.0 + r)
+
+
+def posterior(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number, Number]:
+    """q(x_s | x_t, x0) = N(keep x_t + clean x0, variance I) for s cleaner than t; returns (keep, clean, variance).
+
+    Source: Ho et al. 2020, eqs. 6 and 7, https://arxiv.org/abs/2006.11239, for any pair of levels.
+    """
+    r = _relative_noise(s, t)
+    gap = (1.0 - r) * (1.0 + r)
+    return r * s.sigma / t.sigma, s.alpha * gap, s.sigma**2 * gap
+
+
+def _relative_noise(s: NoiseLevel, t: NoiseLevel) -> Number:
+    if isinstance(s.alpha, float) and not (s.alpha and t.sigma):
+        raise ValueError(f"No step leads from {s} to {t}: the first must carry signal and the second noise.")
+    r = (t.alpha * s.sigma) / (s.alpha * t.sigma)
+    if isinstance(r, float) and r > 1.0:
+        if r > 1.0 + 1e-9:
+            raise ValueError(f"{s} is noisier than {t}: q goes from the cleaner to the noisier level. Swap the two.")
+        return 1.0
+    return r

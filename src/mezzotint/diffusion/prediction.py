@@ -1,0 +1,97 @@
+"""What a denoiser says about x: one linear functional of (x0, eps), from which everything else follows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .elementary import Number
+from .levels import NoiseLevel, expand
+
+
+class Prediction:
+    """x = alpha x0 + sigma eps and value = a x0 + b eps: two equations that always hold together.
+
+    Args:
+        x: the noisy input, (B, C, H, W), in the frame of `level`.
+        level: its noise level.
+        value: what was predicted, like x.
+        a, b: coefficients of `value` on x0 and on eps.
+        fraction: for networks that learn the variance, like x in [0, 1]: 0 is the posterior variance, 1 the
+            transition variance, between them by logarithm.
+    """
+
+    __slots__ = ("a", "b", "det", "fraction", "level", "value", "x")
+
+    def __init__(
+        self,
+        x: Tensor,
+        level: NoiseLevel,
+        value: Tensor,
+        a: Number,
+        b: Number,
+        fraction: Tensor | None = None,
+        det: Number | None = None,
+    ):
+        self.x, self.level, self.value, self.a, self.b, self.fraction = x, level, value, a, b, fraction
+        self.det = level.alpha * b - level.sigma * a if det is None else det
+
+    def mix(self, x0: Number, eps: Number) -> Tensor:
+        """x0 * E[x0 | x] + eps * E[eps | x] in two tensor operations: Cramer's rule in float64, cast last."""
+        level, det = self.level, self.det
+        try:
+            on_x = (x0 * self.b - eps * self.a) / det
+            on_value = (eps * level.alpha - x0 * level.sigma) / det
+        except ZeroDivisionError:
+            raise ValueError(
+                f"The prediction at {level} gives {self.a:g} x0 + {self.b:g} eps, which beside x does not tell x0 "
+                "from eps. Ask at a noisier or cleaner level, or use another target."
+            ) from None
+        x = self.x
+        if isinstance(on_x, Tensor) or isinstance(on_value, Tensor):
+            return expand(on_x, x) * x + expand(on_value, x) * self.value
+        if torch.is_grad_enabled():
+            return x * on_x + self.value * on_value
+        return (x * on_x).add_(self.value, alpha=on_value)
+
+    @property
+    def x0(self) -> Tensor:
+        """E[x0 | x]."""
+        if self.b == 0.0 and self.a == 1.0:
+            return self.value
+        return self.mix(1.0, 0.0)
+
+    @property
+    def eps(self) -> Tensor:
+        """E[eps | x]."""
+        if self.a == 0.0 and self.b == 1.0:
+            return self.value
+        return self.mix(0.0, 1.0)
+
+    def with_x0(self, x0: Tensor) -> Prediction:
+        """The same x with another x0; eps follows from it."""
+        return Prediction(self.x, self.level, x0, 1.0, 0.0, self.fraction)
+
+    def with_eps(self, eps: Tensor) -> Prediction:
+        """The same x with another eps; x0 follows from it."""
+        return Prediction(self.x, self.level, eps, 0.0, 1.0, self.fraction)
+
+    def lerp(self, other: Prediction, w: float) -> Prediction:
+        """self + w (other - self), with the other's fraction; w = 0 and w = 1 are exact.
+
+        Through x0 where the targets or the frames differ.
+        """
+        if (self.level is other.level or self.level == other.level) and (self.a, self.b) == (other.a, other.b):
+            value = torch.lerp(self.value, other.value, w)
+            return Prediction(other.x, other.level, value, other.a, other.b, other.fraction, other.det)
+        return other.with_x0(torch.lerp(self.x0, other.x0, w))
+
+    def chunk(self, k: int) -> list[Prediction]:
+        """Split a batch of k equal parts (one float level for all of it)."""
+        fractions = [None] * k if self.fraction is None else self.fraction.chunk(k)
+        parts = zip(self.x.chunk(k), self.value.chunk(k), fractions, strict=True)
+        return [Prediction(x, self.level, value, self.a, self.b, f, self.det) for x, value, f in parts]
+
+    def detach(self) -> Prediction:
+        """No gradient through the mean; the fraction keeps its own (the hybrid loss needs that)."""
+        return Prediction(self.x, self.level, self.value.detach(), self.a, self.b, self.fraction, self.det)
