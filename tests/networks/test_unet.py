@@ -135,9 +135,9 @@ def test_no_label_is_the_null_label_and_the_last_row():
     network, x, time = tiny(classes=3), torch.randn(2, 3, 8, 8), torch.tensor([1.0, 2.0])
     without = network(x, time)
     torch.testing.assert_close(without, network(x, time, torch.tensor([-1, -1])), rtol=0, atol=0)
-    assert network.label is not None
+    assert network.embedding.label is not None
     with torch.no_grad():
-        network.label.table.weight[-1] += 1
+        network.embedding.label.table.weight[-1] += 1
     assert (network(x, time) - without).abs().max() > 1e-3
 
 

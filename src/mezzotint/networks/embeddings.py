@@ -55,3 +55,24 @@ class LabelEmbedding(nn.Module):
     def forward(self, label: Tensor) -> Tensor:
         too_large = label >= self.classes  # pushed past the table, so that label == classes does not pass for the null
         return self.table(torch.where(label == -1, self.classes, label + too_large))
+
+
+class Conditioning(nn.Module):
+    """All that a network is told, as one vector: time(t) + label(c), or time(t) alone where it knows no classes."""
+
+    def __init__(self, classes: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.time = TimeEmbedding(width, outputs)
+        self.label = LabelEmbedding(classes, outputs) if classes else None
+
+    def forward(self, time: Tensor, label: Tensor | None) -> Tensor:
+        """time (B,), label (B,) int64 or none, which is the null label -> (B, outputs)."""
+        if self.label is None:
+            if label is not None:
+                raise ValueError(
+                    "A network built with classes=0 takes no label: leave it out, or build with classes=N."
+                )
+            return self.time(time)
+        if label is None:
+            label = torch.full_like(time, -1, dtype=torch.int64)
+        return self.time(time) + self.label(label)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mezzotint.networks.attention import SelfAttention
-from mezzotint.networks.embeddings import LabelEmbedding, TimeEmbedding
+from mezzotint.networks.embeddings import Conditioning
 from mezzotint.networks.layers import (
     Double,
     Downsample,
@@ -169,8 +169,7 @@ class UNet(nn.Module):
         widths = [width * multiplier for multiplier in multipliers]
         last = len(widths) - 1
 
-        self.time = TimeEmbedding(width, embedding)
-        self.label = LabelEmbedding(classes, embedding) if classes else None
+        self.embedding = Conditioning(classes, width, embedding)
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         now, kept = width, [width]
 
@@ -197,7 +196,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), time (B,), label (B,) int64 with -1 for none -> (B, C or 2 C, H, W)."""
-        embedding = functional.silu(self.embed(time, label))
+        embedding = functional.silu(self.embedding(time, label))
         x = self.first(x)
         skips = [x]
         for descent in self.down.values():
@@ -207,18 +206,6 @@ class UNet(nn.Module):
         for ascent in self.up.values():
             x = ascent(x, embedding, skips)
         return self.last(functional.silu(self.norm(x)))
-
-    def embed(self, time: Tensor, label: Tensor | None) -> Tensor:
-        """(B, 4 width): the time, and the class where the network knows classes; no label means the null label."""
-        if self.label is None:
-            if label is not None:
-                raise ValueError(
-                    "A network built with classes=0 takes no label: leave it out, or build with classes=N."
-                )
-            return self.time(time)
-        if label is None:
-            label = torch.full_like(time, -1, dtype=torch.int64)
-        return self.time(time) + self.label(label)
 
 
 def level_sizes(height: int, width: int, levels: int) -> list[int]:

@@ -1,0 +1,35 @@
+"""A small network for points and tiny images: no convolution, no locality."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mezzotint.networks.embeddings import Conditioning
+
+
+class MLP(nn.Module):
+    """Residual layers over the flattened image: h + W silu(h + embedding). Points in the plane are images (2, 1, 1).
+
+    Args:
+        shape: (C, H, W) of one image.
+        classes: 0 for none; else labels 0 .. classes - 1, and -1 for "no class".
+        width: of the hidden layers; even.
+        layers: hidden layers.
+    """
+
+    def __init__(self, shape: Sequence[int], classes: int = 0, width: int = 128, layers: int = 2) -> None:
+        super().__init__()
+        self.embedding = Conditioning(classes, width, width)
+        self.first = nn.Linear(math.prod(shape), width)
+        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        self.last = nn.Linear(width, math.prod(shape))
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), time (B,), label (B,) int64 with -1 for none -> (B, C, H, W)."""
+        embedding = self.embedding(time, label)
+        h = self.first(x.flatten(1))
+        for layer in self.hidden:
+            h = h + layer(functional.silu(h + embedding))
+        return self.last(functional.silu(h)).view_as(x)
