@@ -1,0 +1,54 @@
+"""What a split of a dataset is: images that can be asked for by index, a whole batch at a time."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Images(Protocol):
+    """A finite, ordered set of uint8 images of one shape, with or without labels."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """int64 indices (B,) -> uint8 (B, C, H, W) and int64 labels (B,), or None for an unlabelled set."""
+        ...
+
+    def digest(self) -> str:
+        """A hash of the content: equal for equal images and labels in equal order, wherever they lie."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory(Images):
+    """One uint8 tensor (N, C, H, W), so that a batch is one indexing operation and needs no worker process."""
+
+    pixels: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        labels = None if self.labels is None else self.labels.index_select(0, indices)
+        return self.pixels.index_select(0, indices), labels
+
+    def digest(self) -> str:
+        return digest(self.pixels.shape, [self.pixels.contiguous().numpy().data], self.labels)
+
+    def take(self, indices: Tensor) -> "InMemory":
+        """The images at these indices, in this order."""
+        return InMemory(*self.batch(indices))
+
+
+def digest(shape: Sequence[int], parts: Sequence[bytes | memoryview], labels: Tensor | None) -> str:
+    """sha256 of shape, dtype, bytes and labels, as 64 hexadecimal digits."""
+    hashed = hashlib.sha256(f"{tuple(shape)} uint8".encode())
+    for part in parts:
+        hashed.update(part)
+    hashed.update(b"unlabelled" if labels is None else labels.to(torch.int64).numpy().data)
+    return hashed.hexdigest()

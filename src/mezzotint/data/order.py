@@ -1,0 +1,95 @@
+"""In which order training sees the images: endless, seeded, positioned by the number of images already seen.
+
+Position p counts all images that training has ever drawn, over all processes. It fixes everything about an example:
+
+    epoch = p // N            image = permutation(seed, "order", N, epoch)[p % N]            flip = f(seed, "flip", p)
+
+Step s with the global batch b works on positions s b ... (s + 1) b - 1. With a micro-batches a step and w processes,
+each holding n = b / (a w) images at once, micro-batch m = s a + k of process r is
+
+    p = start + m n w + r + w j,        j = 0 ... n - 1
+
+so that 1 x 64, 4 x 16 and two processes see the same examples at the same step, and nothing needs to be saved: whoever
+knows how many images were seen (start) knows how to go on.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion.draws import permutation
+from mezzotint.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Order:
+    """Endless seeded permutations of `size` images.
+
+    Args:
+        seed: of the run.
+        size: N, the number of images.
+    """
+
+    seed: int
+    size: int
+
+    def indices(self, positions: Tensor) -> Tensor:
+        """Positions (B,), ascending -> the images that stand there, (B,); a batch may cross into the next epoch."""
+        first, last = int(positions[0]) // self.size, int(positions[-1]) // self.size
+        within = positions % self.size
+        if first == last:
+            return _shuffled(self.seed, self.size, first)[within]
+        epochs = torch.stack([_shuffled(self.seed, self.size, epoch) for epoch in range(first, last + 1)])
+        return epochs[positions // self.size - first, within]
+
+
+@lru_cache(maxsize=4)
+def _shuffled(seed: int, size: int, epoch: int) -> Tensor:
+    return permutation(seed, "order", size, epoch)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The positions that one process works on, a micro-batch at a time.
+
+    Args:
+        size: n, images that this process holds at once.
+        rank: r, which process this is.
+        world: w, how many processes there are.
+        start: images seen before the first micro-batch.
+    """
+
+    size: int
+    rank: int = 0
+    world: int = 1
+    start: int = 0
+
+    def positions(self, micro: int) -> Tensor:
+        """Positions (n,) of micro-batch m, counted from the start."""
+        first = self.start + micro * self.size * self.world + self.rank
+        return torch.arange(first, first + self.size * self.world, self.world)
+
+
+def micro_batches(batch_size: int, world: int, micro_batch: int | None = None) -> tuple[int, int]:
+    """(n, a): images that each of `world` processes holds at once, and micro-batches a step: n a w = batch_size.
+
+    Args:
+        batch_size: b, images a step over all processes.
+        micro_batch: n; left out, a step is one micro-batch.
+
+    Raises:
+        ConfigError: where b cannot be shared out evenly.
+    """
+    together = world * (micro_batch or 1)
+    if batch_size < 1 or batch_size % together:
+        below, above = batch_size // together * together, (batch_size // together + 1) * together
+        other = f"micro-batch than {micro_batch}" if micro_batch else "number of processes"
+        raise ConfigError(
+            f"batch_size={batch_size} cannot be shared out evenly: {world} process(es) work on {together} images "
+            f"together, or a multiple of it. Use batch_size={f'{below} or {above}' if below > 0 else above}, "
+            f"or another {other}."
+        )
+    size = micro_batch or batch_size // world
+    return size, batch_size // (size * world)
