@@ -1,8 +1,8 @@
 """The room of metrics: how far drawn images are from real ones, and what made the number.
 
-An extractor turns uint8 images into features; a metric is a `torchmetrics.Metric` over one extractor that takes real and
-drawn images and can be used in anyone's Lightning code; `evaluate` runs many metrics in one pass and writes the protocol
-beside the values. A Frechet distance is called FID only over Inception features of enough images.
+An extractor turns uint8 images into features; a metric is a `torchmetrics.Metric` over one extractor that takes real
+and drawn images and can be used in anyone's Lightning code; `evaluate` runs many metrics in one pass and writes the
+protocol beside the values. A Frechet distance is called FID only over Inception features of enough images.
 
     extractor = DigitsClassifier()
     frechet = Frechet(extractor)
@@ -24,7 +24,8 @@ _HOMES = {
     "Auto": "auto",
     "Frechet": "frechet",
     "Kernel": "kernel",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
+    "Evaluation": "evaluation",
     "halves_baseline": "halves",
 }
 __all__ = list(_HOMES)

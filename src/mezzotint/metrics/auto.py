@@ -12,7 +12,7 @@ from mezzotint.metrics.inception import Inception
 
 @dataclass(frozen=True)
 class Auto:
-    """The digits classifier for 8 x 8 grey images; else Inception if its weights are here; else EfficientNet if installed.
+    """The digits classifier for 8 x 8 grey images, else Inception if its weights are here, else EfficientNet if there.
 
     It never downloads. With nothing to choose it says why, and evaluation goes without distances.
     """

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 class Extractor(ABC):
     """A frozen network that turns uint8 images (B, C, H, W) into features (B, d).
 
-    It runs in eval mode, without gradients, in float32 whatever autocast says, in batches of its own fixed size (features
-    depend in their last bits on the batch that a convolution sees, so the last batch is filled up). It is no nn.Module:
-    as an attribute of a metric it never enters a checkpoint, and a deep copy of the metric shares it.
+    It runs in eval mode, without gradients, in float32 whatever autocast says, in batches of its own fixed size
+    (features depend in their last bits on the batch that a convolution sees, so the last batch is filled up). It is no
+    nn.Module: as an attribute of a metric it never enters a checkpoint, and a deep copy of the metric shares it.
 
-    A view is one set of features of the same pass: every extractor has "pooled", one row an image for Frechet and kernel
-    distances; "logits" (class scores) and "spatial" (an early map, flattened) where the network offers them.
+    A view is one set of features of the same pass: every extractor has "pooled", one row an image for Frechet and
+    kernel distances; "logits" (class scores) and "spatial" (an early map, flattened) where the network offers them.
     """
 
     name: ClassVar[str]

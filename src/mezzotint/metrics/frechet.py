@@ -14,7 +14,8 @@ from mezzotint.metrics.statistic import FeatureMetric, short_count
 class Frechet(FeatureMetric):
     """Frechet distance between real and drawn images in feature space, from streaming sums in float64.
 
-    d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr sqrt(S1 S2), with unbiased covariances. It falls with n: compare at equal n.
+    d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr sqrt(S1 S2), with unbiased covariances. It falls
+    as n grows: compare at equal n.
 
     Source: Heusel et al. 2017, https://arxiv.org/abs/1706.08500; view=spatial: sFID, Nash et al. 2021,
     https://arxiv.org/abs/2103.03841
@@ -61,6 +62,16 @@ class Frechet(FeatureMetric):
         if self.why_not_fid(n, reference) is None:
             return f"{letter}fid_{short_count(n)}"
         return f"{letter}fd_{self.extractor.name}_{short_count(n)}"
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        found = []
+        reason = self.why_not_fid(n, reference)
+        if reason and isinstance(self.extractor, Inception):
+            found.append(f"{self.label(n, reference)} is not called FID: {reason}.")
+        width = self.extractor.widths[self.view]
+        if n <= width:
+            found.append(f"{n} images give a singular covariance of {width} features: compare at equal n only.")
+        return found
 
     def why_not_fid(self, n: int, reference: int | None = None) -> str | None:
         """The reason why the value is not called FID, or None where it is one."""

@@ -86,8 +86,8 @@ class Inception(Extractor):
         if not self.path.is_file():
             if self.weights is not None:
                 raise ConfigError(
-                    f"the Inception weights {self.path} do not exist. Give an existing file (extractor.weights=PATH), or "
-                    f"leave extractor.weights out to have it downloaded. Where there is a network: curl -L -o {self.path} {URL}"
+                    f"there are no Inception weights at {self.path}. Give an existing file, extractor.weights=PATH, or "
+                    f"leave extractor.weights out to have it fetched. By hand: curl -L -o {self.path} {URL}"
                 )
             self._download()
         return self.path
@@ -101,7 +101,7 @@ class Inception(Extractor):
         except (urllib.error.URLError, OSError, RuntimeError) as error:
             raise ConfigError(
                 f"extractor=inception needs weights that are not at {self.path} and could not be fetched ({error}). "
-                f"Where there is a network: curl -L -o weights.pth {URL} - then give extractor.weights=weights.pth here. "
+                f"Where there is a network: curl -L -o weights.pth {URL} - and here: extractor.weights=weights.pth. "
                 "Without them: extractor=effnet."
             ) from error
 

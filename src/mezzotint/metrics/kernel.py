@@ -8,12 +8,14 @@ from torch import Tensor
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.statistic import RowMetric, short_count
 
+BLOCK = 1024  # rows of a kernel matrix in memory at a time
+
 
 class Kernel(RowMetric):
     """Unbiased squared maximum mean discrepancy under k(x, y) = (x.y / d + 1)^3, averaged over random subsets.
 
-    Being unbiased it can be slightly negative, and values at different n can be compared. The subsets depend on `seed` and
-    the images alone, so any number of processes gives the same value.
+    Being unbiased it can be slightly negative, and values at different n can be compared. The subsets depend on `seed`
+    and the images alone, so any number of processes gives the same value.
 
     Source: Binkowski et al. 2018, eq. 4 and sec. 4, https://arxiv.org/abs/1801.01401
 
@@ -44,9 +46,10 @@ class Kernel(RowMetric):
         generator = torch.Generator().manual_seed(self.seed)
 
         def choose(rows: Tensor) -> Tensor:
-            return rows[torch.randperm(len(rows), generator=generator)[:size].to(rows.device)]
+            orders = [torch.randperm(len(rows), generator=generator)[:size] for _ in range(self.subsets)]
+            return torch.zeros(self.subsets, len(rows)).scatter_(1, torch.stack(orders), 1.0).to(rows)
 
-        return torch.stack([polynomial_mmd(choose(real), choose(drawn)) for _ in range(self.subsets)])
+        return polynomial_mmd(real, drawn, choose(real), choose(drawn))
 
     def compute(self) -> Tensor:
         """The mean over the subsets, float64. Raises ValueError below two images on either side."""
@@ -57,14 +60,27 @@ class Kernel(RowMetric):
         return f"{name}_{short_count(n)}"
 
 
-def polynomial_mmd(x: Tensor, y: Tensor) -> Tensor:
-    """Unbiased MMD^2 of rows x (n, d) and y (m, d) under (x.y / d + 1)^3."""
+def polynomial_mmd(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
+    """Unbiased MMD^2 under k(a, b) = (a.b / d + 1)^3 of subsets of x (n, d) and y (m, d), for all subsets at once.
 
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / a.shape[1] + 1) ** 3
+    A subset is a row of zeros and ones, in_x (subsets, n) and in_y (subsets, m), and its sum of kernel values is a
+    quadratic form in it, so that each kernel value is computed once whatever the number of subsets.
+    """
 
-    def within(rows: Tensor) -> Tensor:
-        values = kernel(rows, rows)
-        return (values.sum() - values.trace()) / (len(rows) * (len(rows) - 1))
+    def total(a: Tensor, b: Tensor, in_a: Tensor, in_b: Tensor) -> Tensor:
+        parts = zip(a.split(BLOCK), in_a.split(BLOCK, dim=1), strict=True)
+        return sum((chosen @ kernel(rows, b) * in_b).sum(1) for rows, chosen in parts)
 
-    return within(x) + within(y) - 2 * kernel(x, y).mean()
+    def within(rows: Tensor, chosen: Tensor) -> Tensor:
+        itself = chosen @ (rows.square().mean(1) + 1).pow(3)
+        size = chosen.sum(1)
+        return (total(rows, rows, chosen, chosen) - itself) / (size * (size - 1))
+
+    between = total(x, y, in_x, in_y) / (in_x.sum(1) * in_y.sum(1))
+    return within(x, in_x) + within(y, in_y) - 2 * between
+
+
+def kernel(a: Tensor, b: Tensor) -> Tensor:
+    """(a.b / d + 1)^3 for rows a (n, d) and b (m, d): (n, m)."""
+    base = torch.addmm(a.new_ones(()), a, b.T, alpha=1 / a.shape[1])
+    return base.square().mul_(base)

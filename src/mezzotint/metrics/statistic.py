@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,7 +36,8 @@ class FeatureMetric(Metric, ABC):
         super().__init__()
         if view not in extractor.widths:
             raise ValueError(
-                f"{type(self).__name__} needs view={view}, and extractor={extractor.name} has {', '.join(extractor.widths)}."
+                f"{type(self).__name__} needs view={view}, and extractor={extractor.name} "
+                f"has {', '.join(extractor.widths)}."
             )
         self.extractor = extractor
         self.view = view
@@ -61,6 +63,19 @@ class FeatureMetric(Metric, ABC):
     def values(self, n: int, reference: int | None = None) -> dict[str, float]:
         """What to report, by name."""
         return {self.label(n, reference): float(self.compute())}
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        """What a reader of the value should know."""
+        return []
+
+    def settings(self) -> dict[str, Any]:
+        """The class and its arguments, for the protocol."""
+        names = [
+            name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", "extractor")
+        ]
+        return {"metric": type(self).__name__, "extractor": self.extractor.name} | {
+            name: getattr(self, name) for name in names
+        }
 
     @property
     @abstractmethod

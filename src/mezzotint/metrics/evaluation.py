@@ -1,0 +1,120 @@
+"""The engine: one pass over drawn images, every metric, and the protocol that gave the values."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from mezzotint.data.images import Images
+from mezzotint.metrics.reference import add_batch, load_references
+from mezzotint.metrics.statistic import FeatureMetric
+
+PACKAGES = ("mezzotint", "torch", "torchmetrics", "torch-fidelity")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Values by their reported names, what made them, and notes such as why a distance is not called FID."""
+
+    values: dict[str, float]
+    protocol: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain containers, for a JSON file."""
+        return asdict(self) | {"notes": list(self.notes)}
+
+    def lines(self) -> list[str]:
+        """For people: one line a value, then the notes."""
+        width = max(map(len, self.values), default=0)
+        return [f"{name:<{width}}  {value:.4g}" for name, value in self.values.items()] + list(self.notes)
+
+
+def evaluate(
+    images: Iterable[Tensor | tuple[Tensor, Tensor | None]],
+    reference: Images,
+    metrics: Mapping[str, FeatureMetric],
+    n: int,
+    *,
+    device: torch.device | str = "cpu",
+    cache: str | Path | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Judges exactly n drawn images against a reference, in one pass whatever the number of metrics.
+
+    Metrics that share an extractor share its passes. In several processes each gives its own share of the images to its
+    own call, all call, and all get the values of the whole.
+
+    Args:
+        images: batches of uint8 (B, C, H, W), with or without labels beside them.
+        reference: the real images.
+        metrics: built metrics, by the names they have in the config.
+        n: drawn images over all processes.
+        device: where extractors run and sums are kept.
+        cache: folder for the statistics of the reference; None computes them anew.
+        about: what else made the images (dataset and split, sampler, grid, weights, ...); joins the protocol.
+
+    Raises:
+        ValueError: another number of images than n.
+    """
+    start = time.perf_counter()
+    device = torch.device(device)
+    for metric in metrics.values():
+        metric.reset()
+        metric.to("cpu" if device.type == "mps" else device)  # Apple's GPUs have no float64
+    load_references(metrics, reference, None if cache is None else Path(cache), device)
+    seen = 0
+    for batch in images:
+        pixels = batch if isinstance(batch, Tensor) else batch[0]
+        add_batch(metrics, pixels.to(device), real=False)
+        seen += len(pixels)
+    total = _over_processes(seen, device)
+    if total != n:
+        raise ValueError(f"the evaluation is of n={n} images, and {total} were drawn: values would carry a wrong n.")
+    values: dict[str, float] = {}
+    for metric in metrics.values():
+        values |= metric.values(n, len(reference))
+    notes = dict.fromkeys(note for metric in metrics.values() for note in metric.notes(n, len(reference)))
+    protocol = _protocol(metrics, reference, n, time.perf_counter() - start)
+    return Evaluation(values, _joined(protocol, about or {}), tuple(notes))
+
+
+def _over_processes(count: int, device: torch.device) -> int:
+    if not (dist.is_available() and dist.is_initialized()):
+        return count
+    total = torch.tensor(count, device=device)
+    dist.all_reduce(total)
+    return int(total)
+
+
+def _protocol(metrics: Mapping[str, FeatureMetric], reference: Images, n: int, seconds: float) -> dict[str, Any]:
+    """What this room knows of how the values came about."""
+    extractors = dict.fromkeys(metric.extractor for metric in metrics.values())
+    return {
+        "n": n,
+        "reference": {"count": len(reference), "sha256": reference.digest()},
+        "extractors": [extractor.protocol() for extractor in extractors],
+        "metrics": {name: metric.settings() for name, metric in metrics.items()},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _joined(protocol: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, entry by entry: what the caller says of the reference stands beside its count and hash."""
+    merged = dict(protocol)
+    for key, value in about.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = {**merged[key], **value} if both else value
+    return merged
