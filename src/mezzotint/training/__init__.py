@@ -1,1 +1,45 @@
+"""Training: a LightningModule that is a hinge, and callbacks that do the rest, one a file.
 
+`fit` trains a run or resumes it. Everything is counted in images seen; every random number is named, so nothing but weights, averages, the optimiser's
+moments and the open window of the log has to be saved, and a run that was killed goes on as if it had not been.
+
+The settings that a config names (AdamW, Hardware, EMA, Log, ...) import no lightning, so naming them costs nothing: their hooks
+are called by one Lightning callback, the Bridge, once per optimiser step. Lightning's own callbacks and loggers may stand beside
+them.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "AdamW": "optimizers",
+    "CSV": "loggers",
+    "Callback": "callback",
+    "Checkpoints": "checkpoints",
+    "EMA": "ema",
+    "FiniteLoss": "finite",
+    "Hardware": "hardware",
+    "Log": "log",
+    "Logger": "loggers",
+    "Module": "module",
+    "Preemption": "preemption",
+    "Preview": "preview",
+    "Progress": "progress",
+    "Run": "callback",
+    "TensorBoard": "loggers",
+    "Validation": "validation",
+    "WandB": "loggers",
+    "fit": "fitting",
+    "newest": "checkpoints",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mezzotint.training' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mezzotint.training.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

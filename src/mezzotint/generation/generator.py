@@ -1,0 +1,177 @@
+"""The sampling engine: numbered samples, in batches, from any denoiser and sampler."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.data.range import Range
+from mezzotint.diffusion import (
+    Denoise,
+    Draws,
+    Frame,
+    NoiseLevel,
+    Prediction,
+    Schedule,
+    Spacing,
+    White,
+    sample,
+)
+from mezzotint.diffusion.samplers import Sampler
+
+Progress = Callable[[int], None]
+
+
+class Counted:
+    """A Denoise that counts the images which pass through the network; guidance that doubles the batch counts double."""
+
+    def __init__(self, inner: Denoise, tally: list[int]) -> None:
+        self.inner, self.tally = inner, tally
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.inner.schedule
+
+    def begin(self) -> "Counted":
+        return Counted(self.inner.begin(), self.tally)
+
+    def __call__(self, x: Tensor, level: NoiseLevel, **condition: Any) -> Prediction:
+        self.tally[0] += len(x)
+        return self.inner(x, level, **condition)
+
+
+@dataclass(frozen=True)
+class Film:
+    """The denoising of a few images: what the sampler held and what the denoiser took it for, at chosen steps.
+
+    Both uint8 (F, B, C, H, W); the last frame of both is the result. `frames` are scaled to unit variance, or noise of a large sigma
+    would be white paper.
+    """
+
+    frames: Tensor
+    estimates: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass
+class Generator:
+    """Draws numbered samples: image i is a function of (seed, i), whatever the batch, the order or the number of ranks.
+
+    Its noise is `Draws(seed, i)`, its class i modulo the number of classes, so any range of whole rounds is balanced.
+
+    Args:
+        denoise: a Denoiser, in evaluation mode and where it shall run.
+        sampler, grid: how and along which levels; see mezzotint.diffusion.
+        shape: (C, H, W).
+        classes: 0 draws without labels.
+        batch: images at a time; changes speed and memory, not the images.
+        guidance: wraps the denoiser, such as classifier-free guidance; None for none.
+        label: draw this class alone; -1 draws without a class from a network that knows classes.
+    """
+
+    denoise: Denoise
+    sampler: Sampler
+    grid: Spacing
+    shape: tuple[int, ...]
+    seed: int = 0
+    classes: int = 0
+    batch: int = 64
+    guidance: Callable[[Denoise], Denoise] | None = None
+    label: int | None = None
+    range: Range = field(default_factory=Range)
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch={self.batch}: at least one image must be drawn at a time")
+        if self.label is not None and not -1 <= self.label < self.classes:
+            known = f"0 to {self.classes - 1}, or -1 for no class" if self.classes else "this run has no classes"
+            raise ValueError(f"label={self.label} is not a class of this run: {known}")
+        self.drawn = 0
+        self.tally = [0]
+        counted = Counted(self.denoise, self.tally)
+        self.guided = self.guidance(counted) if self.guidance else counted
+
+    @property
+    def calls(self) -> float:
+        """Network calls an image, guidance included, over all that has been drawn."""
+        return self.tally[0] / max(1, self.drawn)
+
+    @property
+    def device(self) -> torch.device:
+        if isinstance(self.denoise, nn.Module):
+            return next((p.device for p in self.denoise.parameters()), torch.device("cpu"))
+        return torch.device("cpu")
+
+    def labels(self, index: Tensor) -> Tensor | None:
+        """The class of each sample, (B,) int64."""
+        if not self.classes:
+            return None
+        return index % self.classes if self.label is None else torch.full_like(index, self.label)
+
+    def batches(
+        self, start: int, stop: int, progress: Progress | None = None
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Samples start .. stop - 1 in batches of (uint8 (B, C, H, W), labels (B,) or None), on the CPU."""
+        for first in range(start, stop, self.batch):
+            index = torch.arange(first, min(first + self.batch, stop))
+            images = self.range.to_uint8(self.draw(index))
+            yield images.cpu(), self.labels(index)
+            if progress:
+                progress(len(index))
+
+    def images(self, start: int, stop: int, progress: Progress | None = None) -> tuple[Tensor, Tensor | None]:
+        """Samples start .. stop - 1: uint8 (N, C, H, W), and their labels (N,) or None.
+
+        Args:
+            progress: told how many images each finished batch brought.
+        """
+        if stop <= start:
+            raise ValueError(f"samples {start} to {stop} are none; ask for at least one")
+        images, labels = zip(*self.batches(start, stop, progress), strict=True)
+        return torch.cat(images), None if labels[0] is None else torch.cat(labels)
+
+    def film(self, start: int, stop: int, frames: int = 10) -> Film:
+        """The way of samples start .. stop - 1 from noise to image, at `frames` steps spread evenly."""
+        seen: list[tuple[Tensor, Tensor]] = []
+
+        def watch(frame: Frame) -> None:
+            scale = 1 / frame.level.norm
+            seen.append((frame.x.cpu() * scale, frame.prediction.x0.cpu()))
+
+        index = torch.arange(start, stop)
+        last = self.draw(index, watch).cpu()
+        kept = min(frames - 1, len(seen))
+        chosen = [seen[i * len(seen) // kept] for i in range(kept)]
+        held = torch.stack([*(x for x, _ in chosen), last])
+        taken = torch.stack([*(x0 for _, x0 in chosen), last])
+        return Film(self.range.to_uint8(held), self.range.to_uint8(taken), self.labels(index))
+
+    @torch.no_grad()
+    def draw(self, index: Tensor, watch: Callable[[Frame], None] | None = None) -> Tensor:
+        """float32 samples of these numbers, on the denoiser's device."""
+        draws = Draws(self.seed, index)
+        noise = draws.normal("sample", self.shape).to(self.device)
+        labels = self.labels(index)
+        condition = {} if labels is None else {"label": labels.to(self.device)}
+        self.drawn += len(index)
+        return sample(self.guided, self.sampler, self.grid, noise, noise=White(draws), watch=watch, **condition)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a run draws: sampler, grid and guidance, without a denoiser yet."""
+
+    sampler: Sampler
+    grid: Spacing
+    guidance: Callable[[Denoise], Denoise] | None = None
+    batch: int = 64
+
+    def generator(
+        self, denoise: Denoise, shape: tuple[int, ...], seed: int = 0, classes: int = 0, **more: Any
+    ) -> Generator:
+        """A Generator that draws in this way from a denoiser."""
+        return Generator(
+            denoise, self.sampler, self.grid, tuple(shape), seed, classes, self.batch, self.guidance, **more
+        )

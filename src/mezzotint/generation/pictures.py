@@ -1,0 +1,111 @@
+"""Pictures for people: grids, film strips and GIFs of uint8 images, enlarged until they can be seen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PAPER = 255  # the colour between images
+SEEN = 48  # pixels: smaller images are enlarged to at least this
+
+
+def grid(images: Tensor, columns: int | None = None, labels: Sequence[object] | Tensor | None = None) -> "Image":
+    """One picture of many: uint8 (B, C, H, W) in reading order, a label under each if given.
+
+    Args:
+        columns: images a row; by default as many as make the grid about square.
+    """
+    images = colour(images)
+    count, _, height, width = images.shape
+    if labels is not None and len(labels) != count:
+        raise ValueError(f"grid: {len(labels)} labels for {count} images; give one label an image, or none")
+    columns = min(columns or -(-count // max(1, int(count**0.5))), count)
+    rows = -(-count // columns)
+    gap, foot = max(2, height // 16), 0 if labels is None else 12
+    page = torch.full((3, gap + rows * (height + foot + gap), gap + columns * (width + gap)), PAPER, dtype=torch.uint8)
+    corners = [(gap + i // columns * (height + foot + gap), gap + i % columns * (width + gap)) for i in range(count)]
+    for image, (top, left) in zip(images, corners, strict=True):
+        page[:, top : top + height, left : left + width] = image
+    picture = as_pil(page)
+    if labels is not None:
+        write(picture, [str(int(v) if isinstance(v, Tensor) else v) for v in labels], corners, height)
+    return picture
+
+
+def film_strip(frames: Tensor, estimates: Tensor | None = None) -> "Image":
+    """The denoising of a few images from left to right: uint8 (F, B, C, H, W).
+
+    Each image takes one row of what the sampler held, and below it, if given, one row of the clean images that the
+    denoiser took it for.
+    """
+    rows = [frames] if estimates is None else [frames, estimates]
+    if any(row.shape != frames.shape for row in rows) or frames.dim() != 5:
+        shapes = " and ".join(str(tuple(row.shape)) for row in rows)
+        raise ValueError(f"film_strip takes frames and estimates of one shape (F, B, C, H, W); these are {shapes}")
+    strip = torch.stack(rows, dim=1).permute(2, 1, 0, 3, 4, 5)  # image, row, frame
+    return grid(strip.flatten(0, 2), columns=len(frames))
+
+
+def gif(frames: Tensor, path: str | Path, seconds: float = 3.0, columns: int | None = None) -> Path:
+    """An animation of the denoising: uint8 (F, B, C, H, W), each frame a grid; the last one is held for a second."""
+    pages = [grid(frame, columns) for frame in frames]
+    pace = max(20, round(1000 * seconds / len(pages)))
+    path = Path(path)
+    pages[0].save(
+        path, save_all=True, append_images=pages[1:], duration=[pace] * (len(pages) - 1) + [pace + 1000], loop=0
+    )
+    return path
+
+
+def show(x: Tensor, columns: int | None = None, labels: Sequence[object] | Tensor | None = None) -> "Image":
+    """A picture for a notebook of float images in [-1, 1] or uint8 images, (C, H, W) or (B, C, H, W)."""
+    x = x.detach().cpu()
+    if x.dim() == 3:
+        x = x[None]
+    if x.is_floating_point():
+        from mezzotint.data.range import Range
+
+        x = Range().to_uint8(x)
+    return grid(x, columns, labels)
+
+
+def colour(images: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W), enlarged by a whole number so that the shorter side can be seen.
+
+    Grey images are repeated; of two, or more than three, channels the first three that there are make the colours.
+    """
+    if images.dtype != torch.uint8 or images.dim() != 4:
+        raise ValueError(
+            f"a picture is made of uint8 images (B, C, H, W); this is {images.dtype} {tuple(images.shape)}. "
+            "show() also takes floats in [-1, 1]."
+        )
+    if not len(images):
+        raise ValueError("a picture needs at least one image; there is none")
+    images = images.detach().cpu()
+    channels = images.shape[1]
+    if channels == 1:
+        images = images.expand(-1, 3, -1, -1)
+    elif channels == 2:
+        images = torch.cat([images, torch.zeros_like(images[:, :1])], dim=1)
+    factor = max(1, -(-SEEN // min(images.shape[2:])))
+    return images[:, :3].repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+
+
+def as_pil(page: Tensor) -> "Image":
+    """uint8 (3, H, W) to PIL."""
+    from PIL import Image
+
+    return Image.fromarray(page.permute(1, 2, 0).contiguous().numpy())
+
+
+def write(picture: "Image", labels: list[str], corners: list[tuple[int, int]], height: int) -> None:
+    from PIL import ImageDraw
+
+    draw = ImageDraw.Draw(picture)
+    for label, (top, left) in zip(labels, corners, strict=True):
+        draw.text((left, top + height), label, fill=(0, 0, 0))

@@ -1,0 +1,104 @@
+"""What watches a training run, and what it sees of it."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from mezzotint.diffusion import Denoiser
+    from mezzotint.training.loggers import Logger
+    from mezzotint.training.module import Module
+
+
+def missing(*_: Any) -> Any:
+    raise RuntimeError("A run can do this only while it trains")
+
+
+@dataclass
+class Run:
+    """One training run as its callbacks see it. Images are the only clock: `images` seen of a `budget`.
+
+    Attributes:
+        step: optimiser steps done; `steps` of them spend the budget.
+        values: the newest numbers known on the host (loss, images_per_second, ...); reading them costs no transfer.
+        pending: numbers that wait for the next line of the log.
+        average: gives the averaged denoiser for looking at, in evaluation mode; the live one is never touched.
+        save: writes a checkpoint of this moment, on all ranks together.
+        forward: the context in which the network runs, with its precision.
+        validation: gives this rank's share of the held-out batches.
+        sharded: no rank holds the whole network, so all must run it together.
+        stopped: why the run ends before its budget, such as "SIGTERM".
+    """
+
+    directory: Path
+    module: "Module"
+    dataset: Any
+    seed: int
+    budget: int
+    batch_size: int
+    sampling: Any = None
+    config: dict[str, Any] = field(default_factory=dict)
+    rank: int = 0
+    world: int = 1
+    step: int = 0
+    stopped: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    pending: dict[str, Any] = field(default_factory=dict)
+    sharded: bool = False
+    loggers: list["Logger"] = field(default_factory=list)
+    average: Callable[[], "Denoiser"] = missing
+    save: Callable[[Path], None] = missing
+    forward: Callable[[], AbstractContextManager[None]] = missing
+    validation: Callable[[], Iterable[dict[str, Tensor]]] = missing
+
+    @property
+    def steps(self) -> int:
+        return -(-self.budget // self.batch_size)
+
+    @property
+    def images(self) -> int:
+        return self.step * self.batch_size
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.steps
+
+    def count(self, amount: float) -> int:
+        """An amount in images: a number below 1 is a share of the budget."""
+        return max(1, round(amount * self.budget if amount < 1 else amount))
+
+    def due(self, every: float) -> bool:
+        """Whether the step just done passed a multiple of `every` images."""
+        interval = self.count(every)
+        return self.images // interval > (self.images - self.batch_size) // interval
+
+
+class Callback:
+    """Base of what watches a run. Hooks are called on every rank: once per optimiser step, never per micro-batch.
+
+    `order` says who comes first: averages before what looks at them, checkpoints after all that they hold.
+    """
+
+    order: int = 0
+
+    def start(self, run: Run) -> None:
+        """Before the first step, after a checkpoint has been restored; the weights are where they will be trained."""
+
+    def step(self, run: Run) -> None:
+        """After an optimiser step. Must not wait for the device; every few dozen steps is often enough for that."""
+
+    def finish(self, run: Run) -> None:
+        """After the last step, when the budget is spent."""
+
+    def save(self, run: Run, checkpoint: dict[str, Any]) -> None:
+        """Put what must not be lost into a checkpoint: plain Python and tensors. May communicate, may refuse by raising."""
+
+    def load(self, run: Run, checkpoint: dict[str, Any]) -> None:
+        """Take it out again."""
+
+    def close(self, run: Run, error: BaseException | None) -> None:
+        """Last of all, whatever happened."""

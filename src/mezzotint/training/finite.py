@@ -1,0 +1,89 @@
+"""Stops a run whose loss is no number, before the damage is saved."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion import Draws
+from mezzotint.errors import TrainingError
+from mezzotint.training.callback import Callback, Run
+
+
+class FiniteLoss(Callback):
+    """Stops with the step and the noise level of a loss that is NaN or infinite; the last good checkpoint stays.
+
+    Looks once every few steps, at what the steps left on the device, and always before a checkpoint is written, where
+    the weights must be finite too: so a bad step costs at most `every` steps and never a checkpoint.
+
+    Args:
+        every: optimiser steps between two looks.
+    """
+
+    order = 10
+
+    def __init__(self, every: int = 50) -> None:
+        if every < 1:
+            raise ValueError(f"every={every}: give 1 or more steps")
+        self.every = every
+        self.window: list[tuple[int, list[Tensor], list[Tensor]]] = []
+
+    def step(self, run: Run) -> None:
+        self.window.append((run.step, run.module.losses, run.module.index))
+        if run.step % self.every == 0:
+            self.check(run)
+
+    def finish(self, run: Run) -> None:
+        self.check(run)
+
+    def save(self, run: Run, checkpoint: dict[str, Any]) -> None:
+        self.check(run)
+        weights = [p.detach() for p in run.module.parameters()]
+        if not torch.isfinite(torch.stack(torch._foreach_norm(weights))).all():
+            raise TrainingError(f"The weights are not finite after step {run.step}. {ADVICE}")
+
+    def check(self, run: Run) -> None:
+        """Raise on every rank if any rank has seen a loss that is not finite."""
+        window, self.window = self.window, []
+        if not window:
+            return
+        table = torch.stack([torch.cat(losses) for _, losses, _ in window])
+        bad = (~torch.isfinite(table)).any()
+        if run.world > 1:
+            bad = bad.float()
+            torch.distributed.all_reduce(bad, torch.distributed.ReduceOp.MAX)
+        if not bad:
+            return
+        stories = [story(run, table, window)]
+        if run.world > 1:
+            stories = [None] * run.world
+            torch.distributed.all_gather_object(stories, story(run, table, window))
+        raise TrainingError(min((s for s in stories if s), default=(0, "The loss is not finite"))[1] + f" {ADVICE}")
+
+
+ADVICE = (
+    "The last good checkpoint is kept. Lower optimizer.lr, lengthen optimizer.warmup, "
+    "or use hardware.precision=32 (or bf16-mixed in place of 16-mixed)."
+)
+
+
+def story(run: Run, table: Tensor, window: list[tuple[int, list[Tensor], list[Tensor]]]) -> tuple[int, str] | None:
+    """The first bad step of this rank and where in it: (step, what happened)."""
+    bad = ~torch.isfinite(table)
+    rows = bad.any(dim=1).nonzero()
+    if not len(rows):
+        return None
+    step, _, indices = window[int(rows[0])]
+    which = int(bad[int(rows[0])].nonzero()[0])
+    value = float(table[int(rows[0]), which])
+    example = torch.cat(indices)[which : which + 1]
+    return step, f"The loss is {value} at step {step}, {place(run, example)}."
+
+
+def place(run: Run, example: Tensor) -> str:
+    """Where on the noise schedule an example was trained: its draws can be made again from its number."""
+    schedule = run.module.denoiser.schedule
+    times = run.module.objective.times
+    t, _ = times(times.uniforms(Draws(run.seed, example)), schedule)
+    level = schedule.level(t)
+    return f"image {int(example)}, t={float(t):.4g} (alpha={float(level.alpha):.4g}, sigma={float(level.sigma):.4g})"

@@ -1,0 +1,261 @@
+"""Train a run, or go on with it: the one way from built objects to a directory with weights in it."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.plugins.io import CheckpointIO
+from torch import nn
+
+from mezzotint.data.datamodule import DataModule
+from mezzotint.diffusion import Denoiser
+from mezzotint.errors import ConfigError
+from mezzotint.training import checkpoints
+from mezzotint.training.callback import Callback, Run
+from mezzotint.training.ema import EMA
+from mezzotint.training.hardware import Hardware, Place
+from mezzotint.training.log import Log, truncate
+from mezzotint.training.loggers import Foreign, Logger
+from mezzotint.training.module import Module
+from mezzotint.training.optimizers import AdamW
+
+
+def fit(
+    directory: str | Path,
+    *,
+    denoiser: Denoiser,
+    objective: nn.Module,
+    dataset: Any,
+    optimizer: AdamW,
+    budget: int,
+    batch_size: int,
+    seed: int = 0,
+    ema: EMA | None = None,
+    callbacks: Mapping[str, Any] | None = None,
+    loggers: Mapping[str, Any] | None = None,
+    hardware: Hardware | None = None,
+    sampling: Any = None,
+    config: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train a denoiser in `directory`, from its newest whole checkpoint if there is one.
+
+    Args:
+        objective: per-example losses.
+        budget: images to see; rounded up to whole batches.
+        batch_size: images a step, over all processes and micro-batches.
+        callbacks, loggers: by name; ours and Lightning's.
+        sampling: how previews are drawn (mezzotint.generation.Sampling); None draws none.
+        config: plain data, for trackers.
+
+    Returns:
+        state ("finished" or "preempted"), images, steps, seconds, and the last loss, validation, ... of the log.
+
+    Raises:
+        ConfigError: settings that cannot work; TrainingError: training that cannot go on; KeyboardInterrupt: after
+            Ctrl-C, once a checkpoint has been written.
+    """
+    directory, hardware = Path(directory), hardware or Hardware()
+    if budget < 1 or batch_size < 1:
+        raise ConfigError(f"budget={budget} and batch_size={batch_size} must be at least 1 image")
+    place = hardware.place()
+    saved = checkpoints.newest(directory / "checkpoints")
+    done = checkpoints.step_of(saved) if saved else 0
+    module = Module(
+        denoiser,
+        objective,
+        optimizer,
+        seed=seed,
+        budget=budget,
+        batch_size=batch_size,
+        fused=hardware.exact_precision != "16-mixed" and hardware.strategy != "fsdp",
+    )
+    run = Run(
+        directory, module, dataset, seed, budget, batch_size, sampling, config or {}, place.rank, place.world, done
+    )
+    if run.finished:
+        return summary(run, truncate(directory / "metrics.jsonl", done) if place.rank == 0 else [])
+    data = DataModule(
+        dataset, batch_size, seed, run.images, place.rank, place.world, hardware.micro_batch, hardware.workers
+    )
+    ours, theirs = sorted_out(callbacks or {})
+    run.loggers = [logger if isinstance(logger, Logger) else Foreign(logger) for logger in (loggers or {}).values()]
+    ours = sorted([*ours, *([ema] if ema else [])], key=lambda callback: callback.order)
+    directory.mkdir(parents=True, exist_ok=True)
+    hardware.prepare(denoiser.network)
+    with quiet():
+        trainer = build_trainer(hardware, place, run, data, [*theirs, Bridge(run, ours)])
+        connect(run, trainer, data, ema)
+        train(trainer, module, data, saved, run, ours)
+    if run.stopped == "SIGINT":
+        raise KeyboardInterrupt
+    return summary(run, [run.values])
+
+
+def sorted_out(callbacks: Mapping[str, Any]) -> tuple[list[Callback], list[pl.Callback]]:
+    """Our callbacks, which the Bridge calls, and Lightning's, which the Trainer calls."""
+    values = list(callbacks.values())
+    if not any(isinstance(callback, Log) for callback in values):
+        values.append(Log())
+    if strangers := [c for c in values if not isinstance(c, (Callback, pl.Callback))]:
+        raise ConfigError(
+            f"callbacks: {type(strangers[0]).__name__} is neither a callback of mezzotint nor of lightning"
+        )
+    return [c for c in values if isinstance(c, Callback)], [c for c in values if isinstance(c, pl.Callback)]
+
+
+def build_trainer(
+    hardware: Hardware, place: Place, run: Run, data: DataModule, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's Trainer with everything off that our callbacks do, or that promises to be exact forbid."""
+    arguments = hardware.trainer_arguments(place)
+    plugins = [*arguments.pop("plugins", []), WholeFiles()]
+    trainer = pl.Trainer(
+        **arguments,
+        plugins=plugins,
+        callbacks=callbacks,
+        max_steps=run.steps,
+        accumulate_grad_batches=data.accumulation,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the data module knows its rank
+        inference_mode=False,  # guidance may need gradients
+        default_root_dir=run.directory,
+    )
+    # Lightning asks for SIGTERM inside the handler and then by a broadcast in every step, which waits for the device and
+    # can hang; Preemption asks instead.
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+    return trainer
+
+
+def connect(run: Run, trainer: pl.Trainer, data: DataModule, ema: EMA | None) -> None:
+    """Give the run its hands: what callbacks may do without knowing Lightning."""
+    run.average = (lambda: ema.denoiser(run)) if ema else (lambda: copy.deepcopy(run.module.denoiser).eval())
+    run.save = trainer.save_checkpoint
+    run.forward = trainer.precision_plugin.forward_context
+    run.validation = data.val_dataloader
+
+
+def train(
+    trainer: pl.Trainer, module: Module, data: DataModule, saved: Path | None, run: Run, callbacks: list[Callback]
+) -> None:
+    failure: BaseException | None = None
+    try:
+        data.setup()
+        trainer.fit(module, data.train_dataloader(), ckpt_path=saved, weights_only=True)
+    except SystemExit as error:  # what Lightning makes of a Ctrl-C that could not wait
+        failure = KeyboardInterrupt()
+        raise failure from error
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        for callback in callbacks:
+            callback.close(run, failure)
+
+
+def summary(run: Run, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is known at the end: the newest value of everything that was logged."""
+    known: dict[str, Any] = {}
+    for line in lines:
+        known |= line
+    state = "finished" if run.finished else "preempted"
+    clock = known.pop("time", {})
+    return known | {"state": state, "images": run.images, "steps": run.step, "seconds": clock.get("seconds", 0.0)}
+
+
+class Bridge(pl.Callback):
+    """The one Lightning callback: tells ours of each optimiser step, so that six of them cost a step what one would."""
+
+    def __init__(self, run: Run, callbacks: list[Callback]) -> None:
+        self.run, self.callbacks = run, callbacks
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
+        for callback in self.callbacks:
+            callback.load(self.run, checkpoint)
+        rewind(checkpoint, self.run.step * trainer.accumulate_grad_batches)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["images"], checkpoint["format_version"] = self.run.images, checkpoints.FORMAT
+        for callback in self.callbacks:
+            callback.save(self.run, checkpoint)
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self.run.step = trainer.global_step
+        for callback in self.callbacks:
+            callback.start(self.run)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Module, *_: Any) -> None:
+        run = self.run
+        if trainer.global_step == run.step:  # a micro-batch that was only added up
+            return
+        run.step = trainer.global_step
+        for callback in self.callbacks:
+            callback.step(run)
+        if run.finished:
+            for callback in self.callbacks:
+                callback.finish(run)
+        elif run.stopped:
+            trainer.should_stop = True
+        module.losses, module.index = [], []
+
+
+def rewind(checkpoint: dict[str, Any], batches: int) -> None:
+    """Set Lightning's count of micro-batches to what this process would have counted.
+
+    Another number of micro-batches a step than before would otherwise end the next step in the middle of one.
+    """
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    for scope in ("total", "current"):
+        progress[scope] |= {"ready": batches, "started": batches, "processed": batches, "completed": batches - 1}
+
+
+class WholeFiles(CheckpointIO):
+    """Lightning's checkpoints through our files: atomic, and without code in them."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        checkpoints.write(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return checkpoints.read(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+CHATTER = (
+    ".*does not have many workers.*",
+    ".*GPU available but not used.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Lightning's tips and notices are not shown; its warnings are, but for those that our set-up makes void."""
+    names = (
+        "lightning.pytorch",
+        "lightning.fabric",
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.rank_zero",
+    )
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        for pattern in CHATTER:
+            warnings.filterwarnings("ignore", pattern)
+        for name in names:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)

@@ -1,0 +1,166 @@
+"""Where a run trains: device, precision, ranks. Settings first; lightning is imported when a Trainer is asked for."""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from mezzotint.data.order import micro_batches
+from mezzotint.errors import ConfigError
+
+PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of how many processes this is. Whoever started them says so in the environment: torchrun, SLURM, or we."""
+
+    rank: int = 0
+    world: int = 1
+    local: int = 1  # processes on this node
+
+    @staticmethod
+    def here() -> "Place":
+        env = os.environ
+        if "RANK" in env and "WORLD_SIZE" in env:
+            world = int(env["WORLD_SIZE"])
+            return Place(int(env["RANK"]), world, int(env.get("LOCAL_WORLD_SIZE", world)))
+        if int(env.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in env:
+            world = int(env["SLURM_NTASKS"])
+            return Place(int(env["SLURM_PROCID"]), world, world // int(env.get("SLURM_NNODES", 1)))
+        return Place()
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Device, precision and processes of a run. The numbers that come out do not depend on it but for rounding.
+
+    Args:
+        accelerator: auto takes a GPU if there is one.
+        devices: processes on each node; auto takes all GPUs of the node (one process on a CPU).
+        nodes: of a cluster job.
+        precision: auto is bf16-mixed on a GPU that has bfloat16, else 32.
+        strategy: how several processes share the work: ddp copies the network, fsdp cuts it into shards.
+        micro_batch: images a process holds at once; left out, its whole share of the batch. Less memory, same gradient.
+        compile: compile the network; the first steps take a minute or two.
+        channels_last: memory format of images; auto by device and precision.
+        tf32: let GPUs multiply float32 matrices in TensorFloat-32.
+        threads: CPU threads of each process; left out, torch's own choice.
+        workers: processes that decode images; 0 is fastest for sets in memory.
+        timeout: seconds after which a silent rank is given up.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int | Literal["auto"] = 1
+    nodes: int = 1
+    precision: Literal["auto", "32", "bf16-mixed", "16-mixed", 32] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    micro_batch: int | None = None
+    compile: bool = False
+    channels_last: bool | Literal["auto"] = "auto"
+    tf32: bool = True
+    threads: int | None = None
+    workers: int = 0
+    timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        if str(self.precision) not in PRECISIONS:
+            raise ConfigError(f"precision={self.precision!r} is not known. Choose one of {', '.join(PRECISIONS)}.")
+        for name in ("devices", "nodes", "micro_batch", "threads", "timeout"):
+            value = getattr(self, name)
+            if isinstance(value, (int, float)) and value <= 0:
+                raise ConfigError(f"{name}={value} must be at least 1")
+
+    @property
+    def device(self) -> str:
+        """ "cuda" or "cpu": what this machine offers of what was asked for."""
+        there = torch.cuda.is_available()
+        if self.accelerator == "gpu" and not there:
+            raise ConfigError(
+                "hardware.accelerator=gpu, and torch sees no GPU here. Use hardware=cpu, or install a torch that was built "
+                "for this machine's driver."
+            )
+        return "cuda" if there and self.accelerator != "cpu" else "cpu"
+
+    @property
+    def local(self) -> int:
+        """Processes to start on this node."""
+        there = torch.cuda.device_count() if self.device == "cuda" else None
+        if self.devices == "auto":
+            return there or 1
+        if there is not None and self.devices > there:
+            raise ConfigError(f"hardware.devices={self.devices}, and this node has {there} GPU(s).")
+        return self.devices
+
+    @property
+    def exact_precision(self) -> str:
+        """The precision as Lightning calls it, with auto decided."""
+        if self.precision != "auto":
+            return {"32": "32-true"}.get(str(self.precision), str(self.precision))
+        return "bf16-mixed" if self.device == "cuda" and torch.cuda.is_bf16_supported(False) else "32-true"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.exact_precision, torch.float32)
+
+    def place(self) -> Place:
+        """Which process this is, checked against what was asked for."""
+        place, asked = Place.here(), self.local * self.nodes
+        if place.world != asked and not (self.devices == "auto" and self.nodes == 1):
+            raise ConfigError(
+                f"hardware asks for {self.local} device(s) on {self.nodes} node(s), {asked} process(es) in all, but "
+                f"{place.world} run. Start them with `mezzotint train`, torchrun or srun, or change hardware.devices."
+            )
+        return place
+
+    def accumulation(self, batch_size: int, world: int) -> int:
+        """Micro-batches a step; refuses a batch that cannot be shared out, naming the nearest that can."""
+        return micro_batches(batch_size, world, self.micro_batch)[1]
+
+    def prepare(self, network: nn.Module) -> None:
+        """Threads, matrix precision, memory format; compiles in place, so that the keys of checkpoints stay."""
+        from mezzotint.networks import preferred_memory_format
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        if self.device == "cuda":
+            torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
+            torch.backends.cudnn.allow_tf32 = self.tf32
+        layout = preferred_memory_format(self.device, self.dtype)
+        if self.channels_last != "auto":
+            layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        network.to(memory_format=layout)
+        if self.compile:
+            network.compile()
+
+    def trainer_arguments(self, place: Place) -> dict[str, Any]:
+        """What Lightning's Trainer has to know about all this."""
+        arguments: dict[str, Any] = {
+            "accelerator": "gpu" if self.device == "cuda" else "cpu",
+            "devices": place.local if place.world > 1 else 1,
+            "num_nodes": place.world // place.local,
+            "precision": self.exact_precision,
+        }
+        if place.world == 1:
+            return arguments
+        return arguments | {"strategy": self.parallel(place), "plugins": [cluster_environment()]}
+
+    def parallel(self, place: Place) -> Any:
+        from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+
+        backend = "nccl" if self.device == "cuda" else "gloo"
+        common = {"process_group_backend": backend, "timeout": timedelta(seconds=self.timeout)}
+        if self.strategy == "fsdp":
+            return ModelParallelStrategy(place.world, 1, save_distributed_checkpoint=False, **common)
+        return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True, **common)
+
+
+def cluster_environment() -> Any:
+    """How this process finds the others. SLURM's requeueing is left to the run itself."""
+    from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+    return TorchElasticEnvironment() if "RANK" in os.environ else SLURMEnvironment(auto_requeue=False)

@@ -1,0 +1,156 @@
+"""metrics.jsonl, the local truth about a run, and the trackers that mirror it."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.training.callback import Callback, Run
+
+
+class Log(Callback):
+    """Writes one JSON object a line: step, images, loss, grad_norm, lr, and what other callbacks left in `run.pending`.
+
+    loss and grad_norm are means since the line before, over all ranks. They stay on the device until the line is due,
+    so a step costs a list entry, and the open window is part of the checkpoint: a run that was killed writes the lines
+    of one that was not. What the clock says (images_per_second, seconds) differs between two runs and stands apart,
+    under "time". On resume the file is cut back to the checkpoint, so each step has one line.
+
+    Args:
+        every: optimiser steps a line.
+    """
+
+    order = 20
+
+    def __init__(self, every: int = 50) -> None:
+        if every < 1:
+            raise ValueError(f"every={every}: a line can be written every step at most; give 1 or more steps")
+        self.every = every
+        self.losses: list[Tensor] = []
+        self.norms: list[Tensor] = []
+        self.last = 0  # step of the last line
+        self.seconds = 0.0  # of training, all starts together
+        self.loaded: dict[str, Any] = {}
+        self.out: Any = None
+
+    def start(self, run: Run) -> None:
+        self.restore(run)
+        lines = []
+        if run.rank == 0:
+            lines = truncate(run.directory / "metrics.jsonl", run.step)
+            self.out = open(run.directory / "metrics.jsonl", "a")  # noqa: SIM115
+            for logger in run.loggers:
+                logger.start(run, lines)
+        for line in lines:
+            run.values |= line
+        self.last = lines[-1]["step"] if lines else 0
+        self.clock = self.since = time.monotonic()
+        self.counted = run.images
+
+    def step(self, run: Run) -> None:
+        self.losses += [losses.mean() for losses in run.module.losses]
+        self.norms.append(run.module.grad_norm)
+        if run.finished:
+            return  # finish writes the line, when all that belongs to the last step is known
+        if run.step % self.every == 0:
+            self.line(run)
+        elif run.pending:
+            self.write(run, {})
+
+    def finish(self, run: Run) -> None:
+        if self.losses:
+            self.line(run)
+        elif run.pending:
+            self.write(run, {})
+
+    def line(self, run: Run) -> None:
+        """The one transfer from the device: the window's losses and gradient norms."""
+        mean = torch.stack([torch.stack(self.losses).mean(), torch.stack(self.norms).mean()])
+        if run.world > 1:
+            torch.distributed.all_reduce(mean)
+            mean = mean / run.world
+        loss, norm = mean.tolist()
+        self.losses, self.norms = [], []
+        self.write(run, {"loss": loss, "grad_norm": norm, "lr": run.module.rate})
+
+    def write(self, run: Run, values: dict[str, Any]) -> None:
+        now = time.monotonic()
+        line = {"step": run.step, "images": run.images, **values, **run.pending}
+        run.pending.clear()
+        clock = {"seconds": self.seconds + now - self.clock}
+        if values:
+            clock["images_per_second"] = (run.images - self.counted) / max(now - self.since, 1e-9)
+            self.since, self.counted = now, run.images
+        line["time"] = {name: round(value, 3) for name, value in clock.items()}
+        run.values |= line
+        if run.rank == 0 and run.step > self.last:
+            self.out.write(json.dumps(line) + "\n")
+            self.out.flush()
+            for logger in run.loggers:
+                logger.log(run.images, flat(line))
+        self.last = run.step
+
+    def save(self, run: Run, checkpoint: dict[str, Any]) -> None:
+        if self.out is not None:
+            os.fsync(self.out.fileno())
+        window = [gathered(run, self.losses), gathered(run, self.norms)]
+        seconds = self.seconds + time.monotonic() - self.clock
+        checkpoint["log"] = {"losses": window[0], "norms": window[1], "seconds": seconds}
+
+    def load(self, run: Run, checkpoint: dict[str, Any]) -> None:
+        self.loaded = checkpoint.get("log", {})
+
+    def restore(self, run: Run) -> None:
+        """Each rank takes its own part of the open window; another number of ranks takes the mean of all."""
+        if not self.loaded:
+            return
+        device = run.module.device
+        parts = {name: self.loaded[name] for name in ("losses", "norms")}
+        same = len(parts["losses"]) == run.world
+        mine = {name: rows[run.rank] if same else rows.mean(0) for name, rows in parts.items()}
+        self.losses, self.norms = (list(mine[name].to(device).unbind()) for name in ("losses", "norms"))
+        self.seconds = self.loaded["seconds"]
+
+    def close(self, run: Run, error: BaseException | None) -> None:
+        if self.out is not None:
+            self.out.close()
+        for logger in run.loggers:
+            logger.finish(1 if error else 0)
+
+
+def gathered(run: Run, window: list[Tensor]) -> Tensor:
+    """The windows of all ranks, (world, n), on the CPU."""
+    mine = torch.stack(window).float() if window else torch.zeros(0, device=run.module.device)
+    if run.world == 1:
+        return mine[None].cpu()
+    rows = [torch.empty_like(mine) for _ in range(run.world)]
+    torch.distributed.all_gather(rows, mine)
+    return torch.stack(rows).cpu()
+
+
+def truncate(file: Path, step: int) -> list[dict[str, Any]]:
+    """Cut metrics.jsonl back to the lines up to a step, whole lines only; returns them."""
+    lines = []
+    for text in file.read_text().splitlines() if file.exists() else []:
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:  # the line that was being written when the run died
+            continue
+        if line["step"] <= step:
+            lines.append(line)
+    part = file.with_name(f".{file.name}.part")
+    part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    os.replace(part, file)
+    return lines
+
+
+def flat(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Nested numbers as one level: {"validation": {"loss": 1}} is {"validation/loss": 1}."""
+    values: dict[str, float] = {}
+    for name, value in line.items():
+        values |= flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
+    return values

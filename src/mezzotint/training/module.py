@@ -1,0 +1,92 @@
+"""The LightningModule: a hinge between Lightning's loop and the mathematics, and nothing more."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from mezzotint.data.range import Range
+from mezzotint.diffusion import Denoiser, Draws
+from mezzotint.training.optimizers import AdamW, clip_
+
+Batch = dict[str, Tensor]
+
+
+class Module(LightningModule):
+    """The loss of a denoiser under an objective, and its optimiser.
+
+    A step leaves behind what its callbacks read, all of it detached and still on the device: `losses`, one tensor (b,) a
+    micro-batch, the `index` of these examples (on the CPU), and the norm of the gradient before clipping.
+
+    Args:
+        denoiser: the network with its conventions.
+        objective: per-example losses; may own parameters, which are trained too.
+        optimizer: settings with `rate`, `build` and `clip`, such as AdamW.
+        seed, budget, batch_size: of the run; budget in images, batch over all processes and micro-batches.
+        fused: whether the optimiser may be fused (not beside a gradient scaler, which must see the gradients first).
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        objective: nn.Module,
+        optimizer: AdamW,
+        *,
+        seed: int = 0,
+        budget: int,
+        batch_size: int,
+        fused: bool = True,
+        range: Range | None = None,
+        shard: Callable[[nn.Module], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.denoiser, self.objective = denoiser, objective
+        self.settings, self.seed, self.budget, self.batch_size = optimizer, seed, budget, batch_size
+        self.fused, self.range, self.shard = fused, range or Range(), shard
+        self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in denoiser.modules())
+        self.losses: list[Tensor] = []
+        self.index: list[Tensor] = []
+        self.grad_norm: Tensor | None = None
+        self.rate = 0.0
+
+    def example_losses(self, denoiser: Denoiser, batch: Batch, draws: Draws) -> Tensor:
+        """Losses (b,) of the examples of a batch; uint8 images become numbers here, on the device."""
+        condition = {"label": batch["label"]} if "label" in batch else {}
+        return self.objective(denoiser, self.range.to_float(batch["image"]), draws, **condition)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean loss of a micro-batch; Lightning divides it by their number."""
+        draws = Draws(self.seed, batch["index"])
+        if self.random:  # dropout inside the network: a function of the seed and of the first example
+            torch.manual_seed(int(Draws(self.seed, batch["index"][:1]).uniform("dropout").item() * 2**31))
+        losses = self.example_losses(self.denoiser, batch, draws)
+        self.losses.append(losses.detach())
+        self.index.append(batch["index"])
+        return losses.mean()
+
+    def configure_model(self) -> None:
+        """Lightning's place for cutting the network into shards."""
+        if self.shard is not None:
+            self.shard(self.denoiser.network)
+            self.shard = None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.settings.build(self, self.fused)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """The learning rate is a function of the images seen, so there is no scheduler and nothing of it to save."""
+        images = self.trainer.global_step * self.batch_size
+        self.rate = self.settings.rate(images, self.batch_size, self.budget)
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate
+        optimizer.step(closure=optimizer_closure)
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        self.grad_norm = clip_(gradients, self.settings.clip)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """All but the index, from which the random numbers are made on the CPU."""
+        return {k: v if k == "index" else v.to(device, non_blocking=True) for k, v in batch.items()}

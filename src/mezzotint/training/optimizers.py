@@ -1,0 +1,68 @@
+"""Optimisers as settings: built once the weights are on their device, with the learning rate a function of images seen."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW with linear warm-up and a decay that ends with the budget.
+
+    rate = lr * min(1, (n + B) / warmup) * decay(n / budget) for the step that follows n images, B of them in a batch;
+    decay(s) is 1 - s (linear), (1 + cos(pi s)) / 2 (cosine) or 1 (constant).
+    Source: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101
+
+    Args:
+        lr: the highest learning rate.
+        weight_decay: of matrices and kernels; biases and norms have none.
+        warmup: images, or below 1 the share of the budget.
+        clip: largest norm of the gradient; None clips nothing.
+    """
+
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    warmup: float = 6400
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    clip: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("lr", self.lr), ("clip", 1.0 if self.clip is None else self.clip)):
+            if value <= 0:
+                raise ValueError(f"{name}={value} must be above 0")
+        if self.warmup < 0 or self.weight_decay < 0:
+            raise ValueError(f"warmup={self.warmup} and weight_decay={self.weight_decay} must be 0 or more")
+        if self.decay not in ("linear", "cosine", "constant"):
+            raise ValueError(f"decay={self.decay!r} is not known. Choose linear, cosine or constant.")
+
+    def rate(self, images: int, batch_size: int, budget: int) -> float:
+        """Learning rate of the step that follows `images` images."""
+        warmup = self.warmup * budget if self.warmup < 1 else self.warmup
+        risen = min(1.0, (images + batch_size) / warmup) if warmup else 1.0
+        spent = min(1.0, images / budget)
+        left = {"linear": 1 - spent, "cosine": (1 + math.cos(math.pi * spent)) / 2, "constant": 1.0}[self.decay]
+        return self.lr * risen * left
+
+    def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
+        """torch's optimiser over all parameters that train. Fused is 3 to 5 times faster, on the CPU too."""
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(
+            [group for group in groups if group["params"]], self.lr, self.betas, self.eps, fused=fused or None
+        )
+
+
+def clip_(gradients: list[Tensor], limit: float | None) -> Tensor:
+    """Scale gradients in place to a norm of at most `limit`; returns the norm before, as a tensor on the device."""
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    if limit is not None:
+        torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
+    return norm

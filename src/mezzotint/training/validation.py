@@ -1,0 +1,79 @@
+"""The validation loss: the same times and the same noise every time, so that two numbers can be compared."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion import Draws
+from mezzotint.training.callback import Callback, Run
+
+APART = 1 << 40  # validation examples are numbered far from those of training, so no noise is shared
+GOLDEN = 0.6180339887498949  # multiples of the golden section fill [0, 1) evenly, however many there are
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(Draws):
+    """Draws of validation example i: its noise by name, its time evenly spread, and no label dropped."""
+
+    def uniform(self, purpose: str, *counters: int) -> Tensor:
+        if purpose == "time":
+            return ((self.index - APART) * GOLDEN + 0.5) % 1.0
+        return torch.ones(len(self.index), dtype=torch.float64)
+
+
+class Validation(Callback):
+    """Loss of the averaged weights on held-out images: in total, and in equal shares of the training times.
+
+    Times and noise depend on the example's number alone, the examples are split over ranks without padding, and sums are
+    in float64: the number is the same on any number of processes up to rounding. Share 0 is the cleanest.
+
+    Args:
+        every: images between two looks, or below 1 the share of the budget; the end is always looked at.
+        images: at most this many images of the test split.
+        bins: shares of the times.
+    """
+
+    order = 0
+
+    def __init__(self, every: float = 0.1, images: int = 2048, bins: int = 8) -> None:
+        if every <= 0 or images < 1 or bins < 1:
+            raise ValueError(f"every={every}, images={images}, bins={bins}: all must be above 0")
+        self.every, self.images, self.bins = every, images, bins
+
+    def step(self, run: Run) -> None:
+        if run.due(self.every) and not run.finished:
+            self.look(run)
+
+    def finish(self, run: Run) -> None:
+        self.look(run)
+
+    def look(self, run: Run) -> None:
+        sums = self.sums(run, run.average())
+        if run.world > 1:
+            torch.distributed.all_reduce(sums)
+        totals, counts = sums.cpu()
+        means = (totals / counts.clamp(min=1)).tolist()
+        run.pending["validation"] = {"loss": float(totals.sum() / counts.sum())} | {
+            f"share_{i}": mean for i, mean in enumerate(means)
+        }
+
+    @torch.no_grad()
+    def sums(self, run: Run, denoiser: Any) -> Tensor:
+        """(2, bins): sums of losses and numbers of examples on this rank."""
+        objective = run.module.objective
+        sums = torch.zeros(2, self.bins, dtype=torch.float64)
+        for batch in run.validation():
+            batch = {name: value[batch["index"] < self.images] for name, value in batch.items()}
+            if not len(batch["index"]):
+                break
+            draws = Fixed(0, batch["index"] + APART)
+            share = (objective.times.uniforms(draws) * self.bins).long().clamp_(max=self.bins - 1)
+            with run.forward():
+                losses = run.module.example_losses(
+                    denoiser, run.module.transfer_batch_to_device(batch, run.module.device, 0), draws
+                )
+            sums[0].index_add_(0, share, losses.double().cpu())
+            sums[1].index_add_(0, share, torch.ones_like(share, dtype=torch.float64))
+        return sums.to(run.module.device)
