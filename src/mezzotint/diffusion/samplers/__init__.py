@@ -11,9 +11,41 @@ and DDPM. Written so, both ends are exact for all: at alpha = 0 there is nothing
 No loop, grid, clip or progress bar in here: `integrate` loops, grids are given, guidance wraps the denoiser.
 """
 
+from .combinators import Churned, Corrected, Renoise, Started
 from .ddim import DDIM
 from .ddpm import DDPM
+from .ersde import ERSDE
+from .multistep import DEIS, IPNDM, LMS, DPMSolver, DPMSolverPP, Exponential, Multistep
+from .predictor_corrector import BH1, BH2, SASolver, UniPC
 from .runge_kutta import RK4, Euler, Heun, Midpoint, RungeKutta, Tableau
 from .sampler import Sampler
+from .singlestep import Singlestep
 
-__all__ = ["DDIM", "DDPM", "RK4", "Euler", "Heun", "Midpoint", "RungeKutta", "Sampler", "Tableau"]
+__all__ = [
+    "BH1",
+    "BH2",
+    "DDIM",
+    "DDPM",
+    "DEIS",
+    "ERSDE",
+    "IPNDM",
+    "LMS",
+    "RK4",
+    "Churned",
+    "Corrected",
+    "DPMSolver",
+    "DPMSolverPP",
+    "Euler",
+    "Exponential",
+    "Heun",
+    "Midpoint",
+    "Multistep",
+    "Renoise",
+    "RungeKutta",
+    "SASolver",
+    "Sampler",
+    "Singlestep",
+    "Started",
+    "Tableau",
+    "UniPC",
+]

@@ -1,0 +1,197 @@
+"""Samplers made of samplers."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..gaussian import transition
+from ..grids import Grid
+from ..levels import NoiseLevel
+from ..prediction import Prediction
+from .multistep import Multistep
+from .runge_kutta import RungeKutta
+from .sampler import Sampler, State
+
+
+@dataclass(frozen=True)
+class Renoise(Sampler):
+    """Steps to a noisier level draw from q(x_next | x_now) and make the sampler begin anew; all others are the sampler's.
+
+    On a grid that goes up and down again this is Restart, or RePaint's resampling. (A deterministic sampler alone on
+    a grid that goes up is inversion.)
+
+    Source: Xu et al. 2023, algorithm 1, https://arxiv.org/abs/2306.14878; Lugmayr et al. 2022,
+    https://arxiv.org/abs/2201.09865
+    """
+
+    sampler: Sampler
+
+    @property
+    def weak_order(self) -> int | None:  # type: ignore[override]
+        return self.sampler.order or self.sampler.weak_order
+
+    @property
+    def calls(self) -> int | None:  # type: ignore[override]
+        return self.sampler.calls
+
+    def init(self, grid: Grid) -> State:
+        fresh = self.sampler.init(grid)
+        return fresh, fresh
+
+    def step(
+        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+    ) -> tuple[Tensor, State]:
+        fresh, inner = state
+        if next.ratio > now.ratio:
+            factor, variance = transition(now, next)
+            return torch.add(x * factor, noise(x, now, next), alpha=variance**0.5), (fresh, fresh)
+        x, inner = self.sampler.step(denoise, x, now, next, inner, noise)
+        return x, (fresh, inner)
+
+
+@dataclass(frozen=True)
+class Churned(Sampler):
+    r"""EDM's stochastic sampler: sigma^ = (1 + g) sigma, x^ = x + sqrt(sigma^^2 - sigma^2) S_noise z, then the sampler from there.
+
+    g = min(S_churn / N, sqrt(2) - 1) where low <= sigma / alpha <= high, else 0; N is the number of steps. With
+    Heun(Noise()) it is algorithm 2. The noise is exact, so the weak order is the sampler's own while S_noise = 1.
+
+    Source: Karras et al. 2022, algorithm 2, https://arxiv.org/abs/2206.00364
+
+    Args:
+        sampler: a one-step sampler.
+        churn: S_churn.
+        low, high: S_min and S_max, the band of sigma / alpha that is churned.
+        inflate: S_noise; above 1 it makes up for a network that removes too much noise, and inflates the variance.
+    """
+
+    sampler: Sampler
+    churn: float = 40.0
+    low: float = 0.05
+    high: float = 50.0
+    inflate: float = 1.003
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sampler, Multistep):
+            raise ValueError(
+                f"{self.sampler} extrapolates along one path, and churn leaves it. Use a one-step sampler."
+            )
+
+    @property
+    def weak_order(self) -> int | None:  # type: ignore[override]
+        return self.sampler.order or self.sampler.weak_order
+
+    @property
+    def calls(self) -> int | None:  # type: ignore[override]
+        return self.sampler.calls
+
+    def init(self, grid: Grid) -> State:
+        return min(self.churn / max(len(grid) - 1, 1), math.sqrt(2.0) - 1.0), self.sampler.init(grid)
+
+    def step(
+        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+    ) -> tuple[Tensor, State]:
+        gain, inner = state
+        if gain and now.alpha and self.low <= now.ratio <= self.high:
+            raised = NoiseLevel(now.alpha, now.sigma * (1.0 + gain))
+            std = self.inflate * (raised.sigma**2 - now.sigma**2) ** 0.5
+            x, now = torch.add(x, noise(x, now, raised), alpha=std), raised
+        x, inner = self.sampler.step(denoise, x, now, next, inner, noise)
+        return x, (gain, inner)
+
+
+@dataclass(frozen=True)
+class Corrected(Sampler):
+    r"""Predictor-corrector: after each step, n steps of Langevin dynamics at the level reached.
+
+    x <- x + e score + sqrt(2 e) z with e = 2 (snr sigma)^2. The paper sets e = 2 (snr |z| / |score|)^2 with norms over
+    the batch; their expected ratio, sigma, keeps each sample independent of its neighbours.
+
+    Source: Song et al. 2021, algorithms 2 to 5, https://arxiv.org/abs/2011.13456
+
+    Args:
+        sampler: the predictor.
+        n: corrector steps after each step, one call each; none at a clean level.
+        snr: signal-to-noise ratio r of a Langevin step.
+    """
+
+    sampler: Sampler
+    n: int = 1
+    snr: float = 0.16
+
+    @property
+    def calls(self) -> int | None:  # type: ignore[override]
+        return self.sampler.calls and self.sampler.calls + self.n
+
+    def init(self, grid: Grid) -> State:
+        return self.sampler.init(grid)
+
+    def step(
+        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+    ) -> tuple[Tensor, State]:
+        x, state = self.sampler.step(denoise, x, now, next, state, noise)
+        if next.clean:
+            return x, state
+        e = 2.0 * (self.snr * next.sigma) ** 2
+        for _ in range(self.n):
+            eps = denoise(x, next).eps
+            x = torch.add(x, eps, alpha=-e / next.sigma)
+            x = torch.add(x, noise(x, next, next), alpha=(2.0 * e) ** 0.5)
+        return x, state
+
+
+@dataclass(frozen=True)
+class Started(Sampler):
+    """A multistep sampler whose first steps are taken by a Runge-Kutta method, so that it begins with a full history.
+
+    PNDM is Started(IPNDM(4), RK4(Noise()), 3), and with Heun(Noise()) and one step it is PLMS; the middle of a
+    Runge-Kutta step lies in the coordinate here and in t there. Started(LMS(4), RK4(Noise()), 3) has order 4 from
+    the first step on.
+
+    Source: Liu et al. 2022, algorithm 2, https://arxiv.org/abs/2202.09778
+
+    Args:
+        sampler: the multistep sampler.
+        start: the method of the first steps.
+        steps: how many; points - 1 fill the history.
+    """
+
+    sampler: Multistep
+    start: RungeKutta
+    steps: int = 3
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        return self.sampler.order
+
+    @property
+    def weak_order(self) -> int | None:  # type: ignore[override]
+        return self.sampler.weak_order
+
+    @property
+    def calls(self) -> int | None:  # type: ignore[override]
+        return self.sampler.calls
+
+    def init(self, grid: Grid) -> State:
+        self.start.init(grid[: self.steps + 1])
+        return 0, self.sampler.init(grid)
+
+    def step(
+        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+    ) -> tuple[Tensor, State]:
+        taken, older = state
+        if taken >= self.steps:
+            x, older = self.sampler.step(denoise, x, now, next, older, noise)
+            return x, (taken, older)
+        seen: list[Prediction] = []
+
+        def listen(x: Tensor, level: NoiseLevel) -> Prediction:
+            seen.append(denoise(x, level))
+            return seen[-1]
+
+        x, _ = self.start.step(listen, x, now, next, None, noise)
+        older = ((now, self.sampler.coordinate.field(seen[0])), *(older or ()))[: self.sampler.points - 1]
+        return x, (taken + 1, older)

@@ -1,0 +1,165 @@
+"""Multistep samplers that correct each step with the prediction made at its end, at no further call."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..coordinates import Coordinate, Data
+from ..levels import NoiseLevel
+from ..prediction import Prediction
+from .multistep import History, Levels, advance, check_points, log_snr_weights, reverse_variance
+from .sampler import Sampler, State
+
+
+class PredictorCorrector(Sampler):
+    """Predict x' from earlier predictions; once the one at x' is known, take the step again with it among the others.
+
+    The corrected x goes on with the prediction made at the predicted one, so a step has one call. The step to clean
+    data is only predicted: no network is asked there. The noise of a step is the same both times.
+
+    The state is (the prediction that the last step began with, earlier fields, the last step's noise).
+    """
+
+    coordinate: ClassVar[Coordinate] = Data()
+    predictor: int  # predictions that predict
+    corrector: int  # predictions that correct, the new one among them; 0 for none
+
+    @property
+    def order_from_noise(self) -> int | None:
+        return self.order and min(self.order, 2)
+
+    def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
+        """v, the variance of the fresh noise in x'."""
+        return 0.0
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        """w_j for predictions at other levels, nearest first."""
+        raise NotImplementedError
+
+    def step(
+        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+    ) -> tuple[Tensor, State]:
+        field = self.coordinate.field(denoise(x, now))
+        older: History = ()
+        if state is not None:
+            before, older, drawn = state
+            if self.corrector:
+                x = _with(
+                    *advance(self, before, before.level, now, ((now, field), *older)[: self.corrector - 1]), drawn
+                )
+            older = ((before.level, before.value), *older)
+        pred = Prediction(x, now, field, *self.coordinate.direction(now))
+        predicted, std = advance(self, pred, now, next, older[: self.predictor - 1])
+        drawn = noise(x, now, next) if std else None
+        kept = older[: max(self.predictor, self.corrector) - 2]
+        return _with(predicted, std, drawn), (pred, kept, drawn)
+
+
+def _with(x: Tensor, std: float, drawn: Tensor | None) -> Tensor:
+    return x if drawn is None else torch.add(x, drawn, alpha=std)
+
+
+@dataclass(frozen=True)
+class BH1:
+    """B(h) = h."""
+
+    def __call__(self, h: float) -> float:
+        return h
+
+
+@dataclass(frozen=True)
+class BH2:
+    """B(h) = 1 - e^-h, that is e^{h'} - 1 at the paper's h' = -h for x0."""
+
+    def __call__(self, h: float) -> float:
+        return -math.expm1(-h)
+
+
+@dataclass(frozen=True)
+class UniPC(PredictorCorrector):
+    r"""UniPC-p of x0: x' = (sigma'/sigma) x + alpha' (1 - e^-h) D_0 + alpha' B(h) sum_m (a_m / r_m) (D_m - D_0).
+
+    The a_m solve R a = b, which makes the integrals of the polynomials in lambda exact whatever B(h) is; with one other
+    prediction the paper takes a = 1/2 instead, and only there B(h) matters. The corrector has the new prediction among
+    its p + 1 and so one order more.
+
+    Source: Zhao et al. 2023, algorithms 5 to 8, https://arxiv.org/abs/2302.04867
+
+    Args:
+        points: p, 1 to 3; the order is p + 1.
+        b: BH1() or BH2().
+    """
+
+    points: int = 2
+    b: BH1 | BH2 = BH2()
+
+    def __post_init__(self) -> None:
+        check_points(self, 3)
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        return self.points + 1
+
+    @property
+    def predictor(self) -> int:  # type: ignore[override]
+        return self.points
+
+    @property
+    def corrector(self) -> int:  # type: ignore[override]
+        return self.points + 1
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        return log_snr_weights(self.coordinate, now, next, others, 1.0, self._moments)
+
+    def _moments(self, h: float, mu: list[float]) -> list[float]:
+        """mu_0 = alpha' (1 - e^-h)."""
+        return [0.5 * h * self.b(h) * mu[0] / -math.expm1(-h)] if len(mu) == 2 else mu[1:]
+
+
+@dataclass(frozen=True)
+class SASolver(PredictorCorrector):
+    r"""Stochastic Adams: x' = (sigma'/sigma) e^{-eta h} x + sum_j b_j D_j + sigma' sqrt(1 - e^{-2 eta h}) z, predicted and corrected.
+
+    b_j = alpha' (1 + eta) times the integral of e^{-(1 + eta)(lambda' - l)} L_j(l) from lambda to lambda'; eta is the
+    paper's tau^2, kept to a band of noise levels.
+
+    Source: Xue et al. 2023, algorithm 1, https://arxiv.org/abs/2309.05019
+
+    Args:
+        predictor: predictions that predict, 1 to 4.
+        corrector: predictions that correct, the new one among them, 2 to 4; 0 for none.
+        eta: tau^2, share of fresh noise; 0 is the ODE, 1 the reverse SDE.
+        low, high: the band of sigma / alpha, from `low` (not included) to `high`, that gets noise.
+    """
+
+    predictor: int = 2
+    corrector: int = 2
+    eta: float = 1.0
+    low: float = 0.0
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.predictor <= 4 or self.corrector not in (0, 2, 3, 4) or self.eta < 0:
+            raise ValueError(f"{self}: predictor must be 1 to 4, corrector 0 or 2 to 4, eta not negative.")
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        if self.eta:
+            return None
+        return min(self.predictor + 1, self.corrector) if self.corrector else self.predictor
+
+    @property
+    def weak_order(self) -> int | None:  # type: ignore[override]
+        return min(self.predictor, 2) if self.eta else None
+
+    def _eta(self, now: NoiseLevel) -> float:
+        return self.eta if self.low < now.ratio <= self.high else 0.0
+
+    def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
+        return reverse_variance(now, next, self._eta(now))
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        return log_snr_weights(self.coordinate, now, next, others, 1.0 + self._eta(now), lambda h, mu: mu[1:])

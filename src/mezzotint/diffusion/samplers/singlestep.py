@@ -1,0 +1,70 @@
+"""Singlestep DPM-Solver and DPM-Solver++: inner predictions in place of earlier ones."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..coordinates import Coordinate, Data, Noise
+from ..levels import NoiseLevel
+from .multistep import DPMSolver, DPMSolverPP, Exponential, advance, check_points
+from .sampler import Sampler, State
+
+
+@dataclass(frozen=True)
+class Singlestep(Sampler):
+    r"""Inner levels at lambda + r h; each stage is the multistep formula with a stage before it as the other prediction.
+
+    1: DDIM
+    2: r = 1/2, then the published two-point formula: only the middle prediction counts
+    3: r_1 = 1/3, r_2 = 2/3, each stage and the step with the exact integral of the line through D_0 and the last stage
+
+    Data gives DPM-Solver++ (2S, 3S), Noise DPM-Solver (2, 3). The steps from pure noise and to clean data, where lambda
+    is infinite, are DDIM's.
+
+    Source: Lu et al. 2022, algorithms 1 and 2, https://arxiv.org/abs/2206.00927; algorithm 1,
+    https://arxiv.org/abs/2211.01095
+
+    Args:
+        points: predictions combined, 1 to 3, and calls a step.
+        coordinate: Data or Noise.
+    """
+
+    points: int = 2
+    coordinate: Coordinate = Data()
+
+    def __post_init__(self) -> None:
+        check_points(self, 3)
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        return self.points
+
+    @property
+    def calls(self) -> int | None:  # type: ignore[override]
+        return self.points
+
+    @property
+    def order_from_noise(self) -> int | None:
+        return min(self.points, 2)
+
+    def step(
+        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+    ) -> tuple[Tensor, State]:
+        pred = denoise(x, now)
+        if self.points == 1 or next.clean or now.clean or not (now.alpha and next.alpha):
+            return pred.mix(next.alpha, next.sigma), None
+        if self.points == 2:
+            inner = self._inner(now, next, 1 / 2)
+            field = self.coordinate.field(denoise(pred.mix(inner.alpha, inner.sigma), inner))
+            rule = DPMSolver(2) if isinstance(self.coordinate, Noise) else DPMSolverPP(2)
+            return advance(rule, pred, now, next, ((inner, field),))[0], None
+        rule = Exponential(2, self.coordinate)
+        first, second = self._inner(now, next, 1 / 3), self._inner(now, next, 2 / 3)
+        field = self.coordinate.field(denoise(pred.mix(first.alpha, first.sigma), first))
+        inside, _ = advance(rule, pred, now, second, ((first, field),))
+        field = self.coordinate.field(denoise(inside, second))
+        return advance(rule, pred, now, next, ((second, field),))[0], None
+
+    def _inner(self, now: NoiseLevel, next: NoiseLevel, r: float) -> NoiseLevel:
+        return NoiseLevel.from_log_snr((1.0 - r) * now.log_snr + r * next.log_snr)
