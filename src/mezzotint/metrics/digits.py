@@ -55,6 +55,7 @@ class DigitsClassifier(Extractor):
     name: ClassVar[str] = "digits"
     widths: ClassVar[dict[str, int]] = {"pooled": 64, "logits": 10}
     batch: ClassVar[int] = 256
+    batch_on_accelerator: ClassVar[int] = 2048
     preprocessing: ClassVar[str] = "none (8x8 grey, x / 127.5 - 1)"
 
     @cached_property

