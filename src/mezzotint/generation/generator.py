@@ -25,7 +25,7 @@ Progress = Callable[[int], None]
 
 
 class Counted:
-    """A Denoise that counts the images which pass through the network; guidance that doubles the batch counts double."""
+    """Counts the images that pass through a denoiser's network; guidance that doubles the batch counts double."""
 
     def __init__(self, inner: Denoise, tally: list[int]) -> None:
         self.inner, self.tally = inner, tally
@@ -46,8 +46,8 @@ class Counted:
 class Film:
     """The denoising of a few images: what the sampler held and what the denoiser took it for, at chosen steps.
 
-    Both uint8 (F, B, C, H, W); the last frame of both is the result. `frames` are scaled to unit variance, or noise of a large sigma
-    would be white paper.
+    Both uint8 (F, B, C, H, W); the last frame of both is the result. Frames are scaled to a norm (alpha, sigma) of 1,
+    for noise of a large sigma would be black and white.
     """
 
     frames: Tensor

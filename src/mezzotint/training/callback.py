@@ -95,7 +95,7 @@ class Callback:
         """After the last step, when the budget is spent."""
 
     def save(self, run: Run, checkpoint: dict[str, Any]) -> None:
-        """Put what must not be lost into a checkpoint: plain Python and tensors. May communicate, may refuse by raising."""
+        """Put what must not be lost into a checkpoint, as plain Python and tensors; may refuse by raising."""
 
     def load(self, run: Run, checkpoint: dict[str, Any]) -> None:
         """Take it out again."""

@@ -86,7 +86,7 @@ def write(checkpoint: dict[str, Any], file: Path) -> None:
         part.unlink(missing_ok=True)
         raise TrainingError(
             f"{file} could not be written ({' '.join(str(error).split())[:200]}). The checkpoints before it are whole. "
-            f"Make room or choose another place with paths.runs=DIR, then go on with `mezzotint train run={file.parent.parent}`."
+            f"Make room, then go on with `mezzotint train run={file.parent.parent}`."
         ) from error
 
 

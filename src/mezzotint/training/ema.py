@@ -17,7 +17,7 @@ class EMA(Callback):
     Source: Karras et al. 2022, https://arxiv.org/abs/2206.00364 (training configuration)
 
     Args:
-        halflife: images, or below 1 the share of the budget; a list keeps several averages, the first being the main one.
+        halflife: images, or below 1 the share of the budget; of a list the first is the main average.
         rampup: the half-life is at most this share of the images seen so far; None has no warm-up.
     """
 

@@ -130,8 +130,8 @@ def build_trainer(
         inference_mode=False,  # guidance may need gradients
         default_root_dir=run.directory,
     )
-    # Lightning asks for SIGTERM inside the handler and then by a broadcast in every step, which waits for the device and
-    # can hang; Preemption asks instead.
+    # Lightning's handler of SIGTERM communicates inside the handler, which can hang, and each of its steps broadcasts
+    # whether one came, which waits for the device. Preemption does both better.
     trainer._signal_connector.register_signal_handlers = lambda: None
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
     return trainer

@@ -80,8 +80,8 @@ class Hardware:
         there = torch.cuda.is_available()
         if self.accelerator == "gpu" and not there:
             raise ConfigError(
-                "hardware.accelerator=gpu, and torch sees no GPU here. Use hardware=cpu, or install a torch that was built "
-                "for this machine's driver."
+                "hardware.accelerator=gpu, and torch sees no GPU here. Use hardware=cpu, or install a torch that was "
+                "built for this machine's driver."
             )
         return "cuda" if there and self.accelerator != "cpu" else "cpu"
 

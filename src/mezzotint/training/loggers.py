@@ -80,7 +80,7 @@ class TensorBoard(Logger):
 
 
 class WandB(Logger):
-    """Weights & Biases. Asks nothing and waits for nobody: online only with a key and a server that answers, else offline.
+    """Weights & Biases. Asks nothing, waits for nobody: online only with a key and a server that answers.
 
     A resumed run is a new one in the same group, which the run's name gives, so that nothing recorded is overwritten.
 

@@ -17,8 +17,8 @@ Batch = dict[str, Tensor]
 class Module(LightningModule):
     """The loss of a denoiser under an objective, and its optimiser.
 
-    A step leaves behind what its callbacks read, all of it detached and still on the device: `losses`, one tensor (b,) a
-    micro-batch, the `index` of these examples (on the CPU), and the norm of the gradient before clipping.
+    A step leaves behind what callbacks read, detached and still on the device: `losses`, one tensor (b,) a micro-batch,
+    the `index` of these examples (on the CPU), and the norm of the gradient before clipping.
 
     Args:
         denoiser: the network with its conventions.

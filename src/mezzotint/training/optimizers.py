@@ -1,4 +1,4 @@
-"""Optimisers as settings: built once the weights are on their device, with the learning rate a function of images seen."""
+"""Optimisers as settings, built once the weights are on their device; the rate is a function of images seen."""
 
 import math
 from dataclasses import dataclass

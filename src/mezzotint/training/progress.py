@@ -11,8 +11,8 @@ from mezzotint.training.callback import Callback, Run
 class Progress(Callback):
     """Images seen, images a second, loss, time left and memory, on rank 0's standard error.
 
-    On a terminal one line, renewed at most ten times a second; elsewhere a line of its own every `quiet` seconds. It reads
-    only numbers that the log has already brought from the device.
+    On a terminal one line, renewed at most ten times a second; elsewhere a line every `quiet` seconds. It reads only
+    numbers that the log has already brought from the device.
 
     Args:
         quiet: seconds between lines where standard error is not a terminal.

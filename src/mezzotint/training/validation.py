@@ -26,8 +26,8 @@ class Fixed(Draws):
 class Validation(Callback):
     """Loss of the averaged weights on held-out images: in total, and in equal shares of the training times.
 
-    Times and noise depend on the example's number alone, the examples are split over ranks without padding, and sums are
-    in float64: the number is the same on any number of processes up to rounding. Share 0 is the cleanest.
+    Times and noise depend on the example's number alone, examples are split over ranks without padding and summed in
+    float64: the number is the same on any number of processes up to rounding. Share 0 is the cleanest.
 
     Args:
         every: images between two looks, or below 1 the share of the budget; the end is always looked at.
