@@ -8,7 +8,6 @@ import difflib
 import inspect
 import types
 import typing
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -252,12 +251,17 @@ def load(directory: str | Path, weights: str = "ema", allow: Sequence[str] = ())
     return denoiser.eval()
 
 
-def build_denoiser(config: Mapping[str, Node]) -> "Denoiser":
+def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser":
+    """The denoiser that a config describes, its network on a device; "meta" gives a network without memory."""
+    import torch
+
     from mezzotint.diffusion import Denoiser
 
-    parts = {name: build(config.get(name), name) for name in DENOISER}
+    with torch.device(device):
+        network = build(config["network"], "network")
+    parts = {name: build(config.get(name), name) for name in DENOISER if name != "network"}
     try:
-        return Denoiser(**parts)
+        return Denoiser(network, **parts)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -292,13 +296,11 @@ def read_weights(directory: Path, weights: str = "ema") -> dict[str, Any]:
 
 
 def read_checkpoint(directory: Path) -> dict[str, Any]:
-    import torch
+    from mezzotint.training.checkpoints import newest, read
 
-    for file in sorted((directory / "checkpoints").glob("step-*.ckpt"), reverse=True):
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # torch raises a dozen kinds for a file that was cut or overwritten
-            warnings.warn(f"{file} is damaged ({type(error).__name__}); using the one before", stacklevel=2)
+    file = newest(directory / "checkpoints")
+    if file:
+        return read(file)
     raise ConfigError(f"{directory} has no checkpoint that can be read; `mezzotint train run={directory}` trains it")
 
 

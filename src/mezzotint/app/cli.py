@@ -1,0 +1,223 @@
+"""`mezzotint COMMAND [key=value ...]`: the one place where Hydra is started. Imports neither torch nor lightning.
+
+Exit codes: 0 done, 1 the job failed, 2 the config or the command is wrong, 130 interrupted.
+"""
+
+import contextlib
+import io
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app import help
+from mezzotint.app.help import COMMANDS, config_dir, groups
+from mezzotint.build import nearest, read_config
+from mezzotint.errors import ConfigError, DataError, MezzotintError
+
+CONFIG = "mezzotint"
+SAVED = "_run_"  # the choice, in each group, that a run's own config.yaml makes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] in (["-sc"], ["--shell-completion"]):
+        return complete(words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help.overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(help.version())
+        return 0
+    command, rest = words[0], words[1:]
+    if command not in COMMANDS:
+        return refuse(f"no command {command!r}{nearest(command, COMMANDS)} ({', '.join(COMMANDS)})")
+    if {"-h", "--help"} & set(rest):
+        print(help.of(command, own_configs(rest)))
+        return 0
+    return attempt(command, rest)
+
+
+def refuse(message: str, command: str = "", code: int = 2) -> int:
+    print(f"mezzotint{f' {command}' if command else ''}: {message}", file=sys.stderr)
+    return code
+
+
+def attempt(command: str, overrides: list[str]) -> int:
+    """Run a command and turn what a user can mend into one line; a fault of ours keeps its traceback."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing and exiting
+    find_own_classes(overrides)
+    try:
+        run_hydra(command, [at_home(word) for word in overrides])
+    except KeyboardInterrupt:
+        return refuse("stopped", command, 130)
+    except (ConfigError, DataError) as error:
+        return refuse(str(error), command)
+    except MezzotintError as error:
+        return refuse(str(error), command, 1)
+    except Exception as error:
+        message = explain(error, overrides)
+        if message is None:
+            traceback.print_exc()
+            return 1
+        return refuse(message, command)
+    return 0
+
+
+def find_own_classes(overrides: Sequence[str]) -> None:
+    """Let `_target_: mine.Network` be found beside the caller, behind what is installed, so that nothing is hidden."""
+    for place in (os.getcwd(), *own_configs(overrides)):
+        if place not in sys.path:
+            sys.path.append(place)
+
+
+def own_configs(overrides: Sequence[str]) -> list[str]:
+    """The folder of `--config-dir DIR` or `--config-dir=DIR`, if one is given."""
+    pairs = zip(overrides, [*overrides[1:], ""], strict=True)
+    found = [after if word in ("--config-dir", "-cd") else word.partition("=")[2] for word, after in pairs
+             if word in ("--config-dir", "-cd") or word.startswith("--config-dir=")]  # fmt: skip
+    return [os.path.abspath(folder) for folder in found]
+
+
+def at_home(word: str) -> str:
+    """A shell expands ~ only at the start of a word, and not in paths.data=~/images."""
+    key, equals, value = word.partition("=")
+    return f"{key}={Path(value).expanduser()}" if equals and value.startswith("~/") else word
+
+
+# ---------------------------------------------------------------------------------------------------------------- Hydra
+
+
+def run_hydra(command: str, overrides: list[str]) -> None:
+    import hydra
+
+    many = bool({"-m", "--multirun"} & set(overrides))
+    directory = next((word[4:] for word in reversed(overrides) if word.startswith("run=")), "")
+    if directory and directory != "null":
+        compose_from_run(Path(directory), command)
+        overrides, name = [word for word in overrides if not word.startswith("run=")], SAVED
+    else:
+        name = CONFIG
+    refused: list[Exception] = []
+
+    def task(config: Any) -> Any:
+        try:
+            return import_module(f"mezzotint.app.{command}").main(config)
+        except MezzotintError as error:
+            if not many:  # raised in a job, Hydra would add lines of its own
+                refused.append(error)
+                return None
+            refuse(str(error), command)
+            raise
+
+    before, sys.argv = sys.argv, [f"mezzotint {command}", *overrides]
+    try:
+        hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
+    finally:
+        sys.argv = before
+    if refused:
+        raise refused[0]
+
+
+def compose_from_run(directory: Path, command: str) -> None:
+    """Let a run's config.yaml be the primary config, each of its groups the choice `_run_` of that group.
+
+    So `sampler=ddim` replaces the group whole, without leftovers, and `grid.steps=20` changes one value of it.
+    """
+    import yaml
+    from hydra.core.config_store import ConfigStore
+
+    from mezzotint.app.job import relocatable
+
+    saved = relocatable(read_config(directory))
+    store, defaults = ConfigStore.instance(), []
+    for key in sorted(saved.keys() & groups()):
+        store.store(group=key, name=SAVED, node={key: saved.pop(key)}, package="_global_")
+        defaults.append({key: SAVED})
+    hydra_node = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())["hydra"]
+    hydra_node["sweep"]["dir"] = str(directory / ("samples" if command == "sample" else "evaluation"))
+    defaults += ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
+    node = {"defaults": defaults, **saved, "run": str(directory), "hydra": hydra_node}
+    store.store(name=SAVED, node=node)
+
+
+# --------------------------------------------------------------------------------------------------------------- errors
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> str | None:
+    """One line for what a user can mend; None for everything else."""
+    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        choices = sorted(option for option in error.options if option != SAVED)
+        return f"{group}={choice}: no such choice{nearest(choice, choices)} ({', '.join(choices)})"
+    text = str(error)
+    bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)
+    if isinstance(error, ConfigCompositionException) and bad:
+        key = bad.group(1).partition("=")[0].lstrip("+~")
+        if key.partition(".")[0] in ("experiment", "debug") and any(word.startswith("run=") for word in overrides):
+            return f"{key}= and run= exclude each other: a run has its whole config"
+        return f"no key {key!r}{nearest(key, known_keys(overrides))}"
+    ours = isinstance(error, ValueError) and "Config group override must be" in text
+    if ours or isinstance(error, (HydraException, OmegaConfBaseException)):
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        return " ".join(dict.fromkeys(line.strip() for line in f"{text}{cause}".splitlines() if line.strip()))
+    return None
+
+
+def known_keys(overrides: Sequence[str]) -> list[str]:
+    """Every key of the config that the chosen groups compose to, for the nearest-name hint."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    GlobalHydra.instance().clear()
+    name = SAVED if any(word.startswith("run=") for word in overrides) else CONFIG
+    known = groups() | {"experiment", "debug"}
+    chosen = [word for word in overrides if word.partition("=")[0] in known and "," not in word]
+    own = ",".join(f"file://{folder}" for folder in own_configs(overrides))
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return keys_of(OmegaConf.to_container(compose(name, [*chosen, f"hydra.searchpath=[{own}]"])))
+    except Exception:  # something else is wrong too, and is told after this is mended
+        return sorted(known)
+
+
+def keys_of(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    return [key for name, value in node.items() for key in (f"{prefix}{name}", *keys_of(value, f"{prefix}{name}."))]
+
+
+# ----------------------------------------------------------------------------------------------------------- completion
+
+
+def complete(words: list[str]) -> int:
+    """Hydra completes `mezzotint key=...`; here a command stands between: complete it first, then take it out."""
+    line = os.environ.get("COMP_LINE", "mezzotint ").split(" ")
+    asked = "query" in "".join(words)
+    if asked and len(line) < 3:
+        show(command for command in COMMANDS if command.startswith(line[-1] if len(line) > 1 else ""))
+        return 0
+    os.environ["COMP_LINE"] = " ".join([line[0], *line[2:]])
+    import hydra
+
+    before, sys.argv = sys.argv, ["mezzotint", *words]
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out):
+            hydra.main(config_path=str(config_dir()), config_name=CONFIG, version_base="1.3")(lambda config: None)()
+    finally:
+        sys.argv = before
+    show(text for text in out.getvalue().splitlines() if not (asked and "_target_" in text))
+    return 0
+
+
+def show(lines: Iterable[str]) -> None:
+    print("\n".join(lines))

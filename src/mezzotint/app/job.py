@@ -1,0 +1,195 @@
+"""What a command is asked to do: the top level of the config as one call, and what of it makes two runs the same."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mezzotint.build import check, fits, nearest, say, spell
+from mezzotint.errors import ConfigError
+
+Node = dict[str, Any]
+Config = dict[str, Any]
+
+NOISE = ("name", "run", "paths", "logger", "images")  # what does not make another run
+SAMPLING = ("sampler", "grid", "guidance", "n", "weights", "metrics", "extractor", "reference")
+FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # what may differ when a run goes on
+NAMED = ("metrics", "callbacks", "logger")  # dicts of nodes by name
+PROVIDED = {"objective": ("times", "weight", "loss"), "guidance": ("inner",), "metrics": ("extractor",)}
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie; ~ and relative paths are made absolute before a config is saved.
+
+    Args:
+        runs: one folder a run.
+        data: datasets, downloaded or put there by hand.
+        cache: reference statistics and downloaded weights; may be deleted at any time.
+    """
+
+    runs: str
+    data: str
+    cache: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """The top level of a config: groups, each a node with `_target_` or a dict of such nodes by name, and scalars.
+
+    Args:
+        budget: images to train on.
+        batch_size: images a step, over all devices.
+        n: images that `sample` draws or `evaluate` judges; null is the command's own number.
+        weights: which weights are sampled: the average ("ema") or the network's own ("raw").
+        reference: the real images that `evaluate` compares with.
+        images: what `sample` writes beside its pictures.
+    """
+
+    data: Node
+    network: Node
+    schedule: Node
+    target: Node
+    objective: Node
+    times: Node
+    loss: Node
+    optimizer: Node
+    sampler: Node
+    grid: Node
+    hardware: Node
+    paths: Node
+    name: str
+    budget: int
+    batch_size: int
+    seed: int = 0
+    run: str | None = None
+    n: int | None = None
+    weights: str = "ema"
+    reference: Literal["train", "test", "all"] = "train"
+    images: Literal["none", "png", "npz"] = "none"
+    clock: Node | None = None
+    scale: Node | None = None
+    weight: Node | None = None
+    ema: Node | None = None
+    guidance: Node | None = None
+    extractor: Node | None = None
+    metrics: dict[str, Node] = field(default_factory=dict)
+    callbacks: dict[str, Node] = field(default_factory=dict)
+    logger: dict[str, Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("budget", "batch_size", "n"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"{key}={value}: give 1 or more")
+        if not re.fullmatch(r"\w[\w.+-]*", self.name):
+            raise ConfigError(f"name={self.name!r} must be usable as the name of a folder: letters, digits, . _ + -")
+
+
+def settle(config: Any, without: Sequence[str] = ()) -> Config:
+    """Hydra's config as plain values that were compared with the calls they stand for.
+
+    Args:
+        without: groups that the command does not use; what they name is not imported.
+
+    Raises:
+        ConfigError: with all that is wrong.
+    """
+    plain = resolve(config)
+    check_groups(plain, without)
+    return plain
+
+
+def resolve(config: Any) -> Config:
+    """Hydra's config as plain values: paths absolute, nothing left to resolve, the top level checked."""
+    from omegaconf import OmegaConf
+
+    for key, value in (config.get("paths") or {}).items():
+        if isinstance(value, str) and key != "_target_":
+            config.paths[key] = str(Path(value).expanduser().absolute())
+    plain: Config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    known = {item.name: item for item in fields(Job)}
+    plain = {key: default(item) for key, item in known.items() if has_default(item) and key not in plain} | plain
+    refuse(
+        [f"{key}: no such key{nearest(key, known)}" for key in plain if key not in known]
+        + [f"{key}: a value is needed; give {key}=VALUE" for key in known if plain.get(key, "???") == "???"]
+        + [
+            f"{key}: {say(value)} is not {spell(known[key].type)}"
+            for key, value in plain.items()
+            if key in known and value != "???" and not (isinstance(value, dict) or fits(value, known[key].type))
+        ]
+    )
+    Job(**plain)
+    return plain
+
+
+def check_groups(config: Config, without: Sequence[str] = ()) -> None:
+    """Compare every group with the call it stands for."""
+    problems = []
+    for key, value in config.items():
+        if key in without:
+            continue
+        if key in NAMED:
+            for name, node in value.items():
+                problems += check(node, f"{key}.{name}", PROVIDED.get(key, ()))
+        elif isinstance(value, dict) and "_target_" not in value:
+            problems.append(f"{key}: it has no _target_; choose a {key}= or write a whole node")
+        else:
+            problems += check(value, key, PROVIDED.get(key, ()))
+    refuse(problems)
+
+
+def refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise ConfigError(problems[0] if len(problems) == 1 else "\n  ".join(["", *problems]))
+
+
+def has_default(item: Any) -> bool:
+    return item.default is not MISSING or item.default_factory is not MISSING
+
+
+def default(item: Any) -> Any:
+    return item.default if item.default is not MISSING else item.default_factory()
+
+
+def relocatable(config: Config) -> Config:
+    """A saved config in which what lay below a path of `paths` follows it again: `train run=DIR paths.data=NEW`."""
+    places = {key: value for key, value in config["paths"].items() if key != "_target_"}
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: walk(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [walk(item) for item in value]
+        for key, place in places.items():
+            if isinstance(value, str) and (value == place or value.startswith(f"{place}/")):
+                return f"${{paths.{key}}}{value[len(place) :]}"
+        return value
+
+    return {key: value if key == "paths" else walk(value) for key, value in config.items()}
+
+
+def identity(config: Config) -> Config:
+    """What of a config makes the run what it is; where its data lies does not."""
+    return {key: value for key, value in relocatable(config).items() if key not in NOISE}
+
+
+def digest(config: Config) -> str:
+    """Eight hexadecimal digits that two configs of the same run share."""
+    text = json.dumps(identity(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def differences(old: Config, new: Config, prefix: str = "") -> list[str]:
+    """The keys at which two configs differ, as a user would write them."""
+    found = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict) and a.get("_target_") == b.get("_target_"):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}")
+    return found

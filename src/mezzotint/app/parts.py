@@ -1,0 +1,140 @@
+"""A config's objects, and the rehearsal that finds pairs which cannot work before anything is made or paid for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from mezzotint.app.job import Config
+from mezzotint.build import build, build_denoiser
+from mezzotint.diffusion import Denoiser, Draws, Objective
+from mezzotint.errors import ConfigError, MezzotintError
+from mezzotint.generation import Sampling
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a training run is made of, built and not yet used."""
+
+    dataset: Any
+    denoiser: Denoiser
+    objective: Objective
+    optimizer: Any
+    ema: Any
+    callbacks: dict[str, Any]
+    loggers: dict[str, Any]
+    hardware: Any
+    sampling: Sampling
+
+
+def assemble(config: Config, device: str = "cpu") -> Parts:
+    """Build the parts of a run; the network's first weights are a function of the seed.
+
+    Args:
+        device: "meta" gives a network without memory or numbers.
+
+    Raises:
+        ConfigError: what a constructor refused, with its place in the config.
+    """
+    torch.manual_seed(config["seed"])
+    return Parts(
+        dataset=build(config["data"], "data"),
+        denoiser=build_denoiser(config, device),
+        objective=build_objective(config),
+        optimizer=build(config["optimizer"], "optimizer"),
+        ema=build(config["ema"], "ema"),
+        callbacks=build(config["callbacks"], "callbacks"),
+        loggers=build(config["logger"], "logger"),
+        hardware=build(config["hardware"], "hardware"),
+        sampling=build_sampling(config),
+    )
+
+
+def build_objective(config: Config) -> Objective:
+    parts = {name: build(config[name], name) for name in ("times", "weight", "loss")}
+    return build(config["objective"], "objective", **parts)
+
+
+def build_sampling(config: Config) -> Sampling:
+    node = config["guidance"]
+    guidance = None if node is None else lambda inner: build(node, "guidance", inner=inner)
+    return Sampling(build(config["sampler"], "sampler"), build(config["grid"], "grid"), guidance)
+
+
+def build_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The metrics over the extractor that fits these images; none where none is asked for or no extractor fits."""
+    if not config["metrics"] or not config["extractor"]:
+        return {}
+    with placed("extractor"):
+        extractor = build(config["extractor"], "extractor").choose(tuple(shape))
+    if extractor is None:
+        return {}
+    return {name: build(node, f"metrics.{name}", extractor=extractor) for name, node in config["metrics"].items()}
+
+
+# ------------------------------------------------------------------------------------------------------------ rehearsal
+
+
+def rehearse(config: Config) -> Parts:
+    """Build everything, open the data and let the parts meet once, on tensors without memory.
+
+    Raises:
+        ConfigError, DataError: what cannot work, and what to do.
+    """
+    parts = assemble(config, device="meta")
+    with placed("data"):
+        parts.dataset.split("train")
+    with placed("grid"):
+        parts.denoiser.check(parts.sampling.grid(parts.denoiser.schedule))
+    rehearse_training(parts)
+    rehearse_sampling(parts)
+    build_metrics(config, parts.dataset.shape)
+    return parts
+
+
+def rehearse_training(parts: Parts) -> None:
+    """One step's loss of two images."""
+    index = torch.arange(2)
+    x0 = torch.empty(2, *parts.dataset.shape, device="meta")
+    condition = {"label": index.to("meta")} if parts.dataset.classes else {}
+    with placed("network"), on_meta(), torch.no_grad():
+        parts.objective(parts.denoiser, x0, Draws(0, index), **condition)
+
+
+def rehearse_sampling(parts: Parts) -> None:
+    """The first steps of two samples, as the sampler and the guidance take them."""
+    grid = partial(first_levels, parts.sampling.grid)
+    short = Sampling(parts.sampling.sampler, grid, parts.sampling.guidance)
+    generator = short.generator(parts.denoiser, parts.dataset.shape, classes=parts.dataset.classes)
+    with placed("sampler"), on_meta():
+        generator.draw(torch.arange(2))
+
+
+def first_levels(spacing: Any, schedule: Any) -> tuple[Any, ...]:
+    return tuple(spacing(schedule))[:4]
+
+
+@contextmanager
+def placed(where: str) -> Iterator[None]:
+    """Put the config's place before what a part refuses."""
+    try:
+        yield
+    except MezzotintError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """A network of the user's own may do what tensors without memory cannot; then it is not rehearsed."""
+    try:
+        yield
+    except NotImplementedError:
+        return
+    except RuntimeError as error:
+        if "meta" not in str(error).lower():
+            raise ConfigError(" ".join(str(error).split())) from error

@@ -1,0 +1,181 @@
+"""A run is a directory: its place, its lock, its state, its config."""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from mezzotint.app.job import Config, differences, digest, identity, relocatable, resolve
+from mezzotint.app.terminal import shown, table
+from mezzotint.build import read_config
+from mezzotint.errors import ConfigError
+
+Status = dict[str, Any]
+
+
+def place(config: Config, named: bool, many: bool) -> Path:
+    """Where a new run lies: runs/<name> if the user named it, else with the digest of its config behind the name."""
+    root, mark = Path(config["paths"]["runs"]), digest(config)
+    if many:
+        return root / config["name"] / mark
+    return root / (config["name"] if named else f"{config['name']}-{mark}")
+
+
+def refuse_other(directory: Path, config: Config) -> None:
+    """Refuse a directory that is not this config's run: another config's, or a folder of something else."""
+    if (directory / "config.yaml").is_file():
+        old, new = identity(read_config(directory)), identity(config)
+        if old != new:
+            differ = ", ".join(differences(old, new))
+            raise ConfigError(
+                f"{directory} holds another run: it differs in {differ}. "
+                f"Choose another name=, or go on with that one by run={directory}"
+            )
+    elif (directory / "multirun.yaml").is_file():
+        raise ConfigError(f"{directory} holds the runs of a sweep; choose another name=")
+    elif directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory} is a file; choose another name=")
+
+
+def writable(directory: Path) -> None:
+    """Refuse a place that cannot be written, before anything is made there."""
+    there = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise ConfigError(f"{there} cannot be written; give another paths.runs=")
+
+
+@contextmanager
+def claim(directory: Path) -> Iterator[TextIO]:
+    """Hold a run against every other process, and hand out its log.
+
+    The lock is the kernel's, on train.log: no file is left behind, and it ends with its holder however that ends.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "train.log", "a", buffering=1) as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{directory}: another process is training this run") from None
+        yield log
+
+
+def locked(directory: Path) -> bool:
+    """Whether a process holds this run."""
+    try:
+        with open(directory / "train.log") as log:
+            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def point_latest(directory: Path, root: Path) -> None:
+    """`runs/latest` is a link to the newest run; replaced whole, so that it never points nowhere."""
+    link = root / f".latest.{os.getpid()}"
+    if (root / "latest").exists() and not (root / "latest").is_symlink():
+        return
+    link.symlink_to(os.path.relpath(directory, root))
+    os.replace(link, root / "latest")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(part, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def write_config(directory: Path, config: Config) -> None:
+    import yaml
+
+    write(directory / "config.yaml", yaml.safe_dump(config | {"run": None}, sort_keys=False))
+
+
+def read_status(directory: Path) -> Status:
+    try:
+        return json.loads((directory / "status.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def write_status(directory: Path, **entries: Any) -> None:
+    now = {**read_status(directory), **entries, "time": time.time()}
+    write(directory / "status.json", json.dumps(now, indent=1))
+
+
+def newest_step(directory: Path) -> int:
+    """The step of the newest checkpoint; 0 without one."""
+    files = (directory / "checkpoints").glob("step-*.ckpt")
+    return max((int(file.stem.removeprefix("step-")) for file in files), default=0)
+
+
+def existing(config: Config) -> Path:
+    """The directory of run=, for commands that need one."""
+    if not config["run"]:
+        raise ConfigError("which run? Give run=DIR, such as run=runs/latest; `mezzotint runs` lists them")
+    return Path(config["run"])
+
+
+def mark(config: Config, keys: Sequence[str]) -> str:
+    """Six hexadecimal digits of a part of a config."""
+    part = {key: value for key, value in relocatable(config).items() if key in keys}
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def find(root: Path) -> list[Path]:
+    """The runs below a folder, newest last: runs/<name> and, of sweeps, runs/<name>/<digest>."""
+    files = [file for pattern in ("*/config.yaml", "*/*/config.yaml") for file in root.glob(pattern)]
+    directories = {file.parent for file in files if not (file.parent.is_symlink() or file.parent.parent.is_symlink())}
+    return sorted(directories, key=lambda directory: (directory / "config.yaml").stat().st_mtime)
+
+
+def state(directory: Path) -> str:
+    """Its state; "interrupted" where status.json says running and no process holds the run."""
+    said = read_status(directory).get("state", "unknown")
+    return "interrupted" if said == "running" and not locked(directory) else said
+
+
+def best(directory: Path) -> tuple[str, float] | None:
+    """The lowest value of the first metric over the run's evaluations, with its name."""
+    found = [json.loads(file.read_text())["values"] for file in (directory / "evaluation").glob("*.json")]
+    firsts = [next(iter(values.items())) for values in found if values]
+    return min(firsts, key=lambda pair: pair[1], default=None)
+
+
+def main(config: Any) -> None:
+    """`mezzotint runs`: the runs below paths.runs, newest last."""
+    root = Path(resolve(config)["paths"]["runs"])
+    directories = find(root)
+    if not directories:
+        print(f"no runs in {shown(root)}")
+        return
+    table([row(directory, root) for directory in directories], ["run", "state", "images", "age", "best"])
+
+
+def row(directory: Path, root: Path) -> list[str]:
+    said, lowest = read_status(directory), best(directory)
+    seconds = time.time() - said.get("time", (directory / "config.yaml").stat().st_mtime)
+    return [
+        str(directory.relative_to(root)),
+        state(directory),
+        f"{said.get('images', 0):,} of {said.get('budget', 0):,}",
+        age(seconds),
+        f"{lowest[0]} {lowest[1]:.4g}" if lowest else "",
+    ]
+
+
+def age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

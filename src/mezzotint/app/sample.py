@@ -1,0 +1,119 @@
+"""`mezzotint sample run=DIR`: pictures of what a run draws: a grid, a film strip, a GIF, and image files if asked."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.app.job import Config, settle
+from mezzotint.app.parts import build_sampling
+from mezzotint.app.runs import existing, mark
+from mezzotint.app.terminal import bar, shown
+from mezzotint.build import build, load
+from mezzotint.generation import Generator, film_strip, gif, grid
+
+LOOK = 64  # images, where n is not given
+FILM = 8  # images in a film strip
+SHOWN = 256  # images in a grid, at most
+
+
+def main(config: Any) -> None:
+    plain = settle(config, without=("metrics", "extractor", "callbacks", "logger", "optimizer", "ema", "objective"))
+    directory = existing(plain)
+    for path in draw(directory, plain):
+        print(shown(path))
+
+
+def draw(directory: Path, config: Config) -> list[Path]:
+    """Draw from a run and write what was drawn below its samples/; the paths."""
+    generator = open_generator(directory, config)
+    return write_all(directory / "samples" / name(config), generator, config["n"] or LOOK, config["images"])
+
+
+def open_generator(directory: Path, config: Config) -> Generator:
+    """The run's weights with the config's sampler, grid, guidance and seed, on the config's hardware."""
+    packages = {str(path).partition(".")[0] for key in ("network", "schedule") for path in [config[key]["_target_"]]}
+    denoise = load(directory, config["weights"], allow=sorted(packages))
+    dataset = build(config["data"], "data")
+    device = build(config["hardware"], "hardware").device
+    sampling = build_sampling(config)
+    return sampling.generator(denoise.to(device), dataset.shape, config["seed"], dataset.classes)
+
+
+def name(config: Config) -> str:
+    """A file name that tells sampler, grid and steps; the digits behind it tell apart what else differs."""
+    parts = [config[key]["_target_"].rpartition(".")[2].lower() for key in ("sampler", "grid")]
+    steps = config["grid"].get("steps")
+    text = "-".join([*parts, *([str(steps)] if steps else []), f"seed{config['seed']}"])
+    return f"{text}-{mark(config, ('sampler', 'grid', 'guidance', 'seed', 'weights'))}"
+
+
+def write_all(stem: Path, generator: Generator, n: int, images: str) -> list[Path]:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = []
+    first: list[Tensor] = []
+    with bar("drawing", n) as advance:
+        batches = keep(generator.batches(0, n, advance), first)
+        if images == "png":
+            paths.append(write_files(stem, batches))
+        elif images == "npz":
+            paths.append(write_npz(stem.with_name(f"{stem.name}.npz"), batches))
+        else:
+            for _ in batches:
+                pass
+    picture = stem.with_name(f"{stem.name}.png")
+    grid(torch.cat(first)[:SHOWN]).save(picture)
+    return [picture, *write_films(stem, generator, min(n, FILM)), *paths]
+
+
+def keep(batches: Iterator[Any], first: list[Tensor]) -> Iterator[Any]:
+    """Pass batches on, keeping the images that the grid shows."""
+    for images, labels in batches:
+        if sum(map(len, first)) < SHOWN:
+            first.append(images)
+        yield images, labels
+
+
+def write_films(stem: Path, generator: Generator, count: int) -> list[Path]:
+    film = generator.film(0, count, frames=24)
+    strip, moving = stem.with_name(f"{stem.name}-film.png"), stem.with_name(f"{stem.name}.gif")
+    chosen = torch.linspace(0, len(film.frames) - 1, min(10, len(film.frames))).round().long()
+    film_strip(film.frames[chosen], film.estimates[chosen]).save(strip)
+    gif(film.frames, moving)
+    return [strip, moving]
+
+
+def write_files(folder: Path, batches: Iterator[Any]) -> Path:
+    """One PNG an image, 000000.png on; the folder appears when it is complete."""
+    from PIL import Image
+
+    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    part.mkdir()
+    number = 0
+    for images, _ in batches:
+        for image in images.permute(0, 2, 3, 1).squeeze(-1).numpy():
+            Image.fromarray(image).save(part / f"{number:06d}.png")
+            number += 1
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(part, folder)
+    return folder
+
+
+def write_npz(path: Path, batches: Iterator[Any]) -> Path:
+    """`images` uint8 (N, H, W, C), and `labels` int64 (N,) where the run has classes."""
+    import numpy as np
+
+    images, labels = zip(*batches, strict=True)
+    arrays = {"images": torch.cat(images).permute(0, 2, 3, 1).numpy()}
+    if labels[0] is not None:
+        arrays["labels"] = torch.cat(labels).numpy()
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(part, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(part, path)
+    return path

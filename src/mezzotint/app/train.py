@@ -1,0 +1,198 @@
+"""`mezzotint train`: settles the run's directory, trains in it, draws and judges what it learnt."""
+
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from mezzotint.app import ranks, runs
+from mezzotint.app.job import FREE, Config, check_groups, differences, relocatable, resolve
+from mezzotint.app.terminal import shown, table
+from mezzotint.build import read_config
+from mezzotint.errors import ConfigError, MezzotintError, TrainingError
+
+MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one to write config.yaml
+
+
+def main(config: Any) -> float | None:
+    """One job: new, resumed by its config or by run=, or already finished."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    many = hydra.mode.name == "MULTIRUN"
+    plain = resolve(config)
+    directory = choose(plain, [word.partition("=")[0] for word in hydra.overrides.task], many)
+    if finished(directory, plain):
+        print(f"{shown(directory)} is finished; nothing to do")
+        return runs.read_status(directory).get("objective")
+    check_groups(plain)
+    from mezzotint.app.parts import rehearse
+
+    rehearsed = rehearse(plain)
+    if ranks.rank():
+        wait_for(directory, plain)
+        work(directory)
+        return None
+    runs.writable(directory)
+    with runs.claim(directory) as log:
+        runs.write_config(directory, plain)
+        runs.point_latest(directory, Path(plain["paths"]["runs"]))
+        print(f"run: {shown(directory)}", flush=True)
+        with recorded(directory, plain, log):
+            outcome = train(directory, rehearsed.hardware)
+            runs.write_status(directory, **{key: outcome[key] for key in ("images", "steps", "seconds")})
+            if outcome["state"] == "preempted":
+                runs.write_status(directory, state="preempted")
+                print(f"stopped; `mezzotint train run={shown(directory)}` goes on")
+                return None
+            value = conclude(directory, plain, outcome)
+        runs.write_status(directory, state="finished", objective=value)
+    print(f"run: {shown(directory)}")
+    return value
+
+
+def choose(config: Config, given: list[str], many: bool) -> Path:
+    """The run's directory; refused where it is another config's.
+
+    Raises:
+        ConfigError: the name is taken, or run= is given another config than may go on there.
+    """
+    if config["run"]:
+        if many:
+            raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
+        directory = Path(config["run"]).resolve()
+        changed = differences(fixed(read_config(directory)), fixed(config))
+        if changed:
+            raise ConfigError(
+                f"{', '.join(changed)} cannot change in a run that goes on; leave it out, or train a new run "
+                f"without run=. {', '.join(sorted(FREE))} may change"
+            )
+        return directory
+    directory = runs.place(config, named="name" in given, many=many)
+    runs.refuse_other(directory, config)
+    return directory
+
+
+def fixed(config: Config) -> Config:
+    return {key: value for key, value in relocatable(config).items() if key not in FREE}
+
+
+def finished(directory: Path, config: Config) -> bool:
+    status = runs.read_status(directory)
+    return status.get("state") == "finished" and status.get("images", 0) >= config["budget"]
+
+
+def wait_for(directory: Path, config: Config) -> None:
+    """A rank that a cluster started trains on what the first rank wrote, and on nothing else."""
+    until = time.monotonic() + MEETING
+    found: Config = {}
+    while time.monotonic() < until:
+        if (directory / "config.yaml").is_file():
+            found = read_config(directory)
+            if found == config | {"run": None}:
+                return
+        time.sleep(0.2)
+    differ = f"; it differs in {', '.join(differences(found, config | {'run': None}))}" if found else ""
+    raise TrainingError(f"rank {ranks.rank()} waited {MEETING:g} s for its config in {directory}/config.yaml{differ}")
+
+
+def train(directory: Path, hardware: Any) -> dict[str, Any]:
+    """Train in this process, or in as many as the hardware asks for."""
+    if ranks.joined() or hardware.local * hardware.nodes == 1:
+        return work(directory)
+    if hardware.nodes > 1:
+        raise ConfigError("hardware.nodes > 1: several nodes are started by srun or torchrun, this command on each")
+    return ranks.start(directory, hardware.local, [place for place in sys.path if place])
+
+
+def work(directory: Path) -> dict[str, Any]:
+    """One rank's whole training, from the run's config.yaml alone."""
+    from mezzotint.app.parts import assemble
+    from mezzotint.training import fit
+
+    config = read_config(directory)
+    parts = assemble(config)
+    return fit(
+        directory,
+        denoiser=parts.denoiser,
+        objective=parts.objective,
+        dataset=parts.dataset,
+        optimizer=parts.optimizer,
+        ema=parts.ema,
+        callbacks=parts.callbacks,
+        loggers=parts.loggers,
+        hardware=parts.hardware,
+        sampling=parts.sampling,
+        seed=config["seed"],
+        budget=config["budget"],
+        batch_size=config["batch_size"],
+        config=config,
+    )
+
+
+@contextmanager
+def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
+    """Keep the run's state, and put what ended it into its log before anybody else hears of it."""
+    start = {
+        "state": "running",
+        "error": None,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": time.time(),
+    }
+    runs.write_status(directory, **start, budget=config["budget"])
+    log.write(f"{time.strftime('%F %T')} started\n")
+    try:
+        yield
+    except KeyboardInterrupt:
+        end(directory, config, log, "preempted", None)
+        raise
+    except MezzotintError as error:
+        end(directory, config, log, "failed", str(error))
+        raise TrainingError(f"{shown(directory)} failed: {error}") from error
+    except Exception as error:
+        text = traceback.format_exc()
+        end(directory, config, log, "failed", text)
+        print(text, file=sys.stderr)
+        raise TrainingError(f"{shown(directory)} failed: {type(error).__name__}: {error}") from error
+    log.write(f"{time.strftime('%F %T')} done\n")
+
+
+def end(directory: Path, config: Config, log: TextIO, state: str, error: str | None) -> None:
+    step = runs.newest_step(directory)
+    last = error.strip().splitlines()[-1] if error else None
+    runs.write_status(directory, state=state, error=last, steps=step, images=step * config["batch_size"])
+    log.write(f"{time.strftime('%F %T')} {state}\n{error or ''}\n")
+
+
+def conclude(directory: Path, config: Config, outcome: dict[str, Any]) -> float | None:
+    """Draw, judge and sum up; the number that a sweep minimises."""
+    from mezzotint.app import evaluate, sample
+    from mezzotint.app.parts import build_metrics
+    from mezzotint.build import build
+
+    pictures = sample.draw(directory, config | {"n": None, "images": "none"})
+    dataset = build(config["data"], "data")
+    metrics = build_metrics(config, dataset.shape)
+    seconds = max(outcome["seconds"], 1e-9)
+    rows = [
+        ("images", f"{outcome['images']:,} in {outcome['steps']:,} steps"),
+        ("training", f"{seconds:.0f} s, {outcome['images'] / seconds:,.0f} images/s"),
+    ]
+    loss = outcome.get("validation", {}).get("loss", outcome.get("loss"))
+    if loss is not None:
+        rows.append(("loss", f"{loss:.4f}"))
+    value = loss
+    if metrics:
+        path, found = evaluate.judge(directory, config, metrics, dataset)
+        rows += evaluate.rows(found)
+        rows.append(("evaluation", shown(path)))
+        value = evaluate.objective(found)
+    rows += [("samples", shown(path)) for path in pictures]
+    table(rows)
+    return value

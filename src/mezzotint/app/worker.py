@@ -1,0 +1,46 @@
+"""One rank of one job: `python -m mezzotint.app.worker RUN PIPE PARENT [FOLDER ...]`. Knows config.yaml, not Hydra."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+ROOM = 30_000  # characters of a traceback: a pipe holds 64 kB, and nobody reads it before we end
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the parent dies, however it dies: an orphan would go on writing the run."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def main(directory: str, pipe: str, parent: str, *places: str) -> int:
+    die_with(int(parent))
+    sys.path.extend(place for place in places if place not in sys.path)
+    told: dict[str, Any] = {"rank": int(os.environ["RANK"])}
+    code = 0
+    try:
+        from mezzotint.app.train import work
+
+        told["result"] = work(Path(directory))
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException:
+        code = 1
+        told |= {"error": traceback.format_exc()[-ROOM:], "time": time.time()}
+    os.write(int(pipe), json.dumps(told).encode())
+    return code
+
+
+if __name__ == "__main__":
+    status = main(*sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # a process group with a dead member can hang in its destructor
