@@ -11,7 +11,7 @@ from .denoiser import Denoiser
 from .draws import Draws
 from .elementary import Number
 from .levels import expand
-from .times import Times, Uniform
+from .times import Drawn, Times, Uniform
 from .weights import Plain, Weight
 
 
@@ -60,15 +60,16 @@ class Objective(nn.Module):
     def forward(self, denoiser: Denoiser, x0: Tensor, draws: Draws, **cond: Any) -> Tensor:
         """(B,) losses of clean x0 (B, C, H, W); conditioning by name, label (B,) int64."""
         schedule, target = denoiser.schedule, denoiser.target
-        t, log_density = self.times(self.times.uniforms(draws), schedule)
+        drawn = Drawn(*self.times(self.times.uniforms(draws), schedule), schedule)
+        t = drawn.t
         level = schedule.level(t)
         eps = draws.to(x0.device).normal("noise", x0.shape[1:]).to(x0)
         if self.label_dropout and cond.get("label") is not None:
             cond["label"] = self._drop(cond["label"], draws)
         prediction = denoiser.predict_at(level.perturb(x0, eps), t, level, **cond)
         error = self.loss(prediction.value, combine(*target.coefficients(level), x0, eps))
-        weight = self.weight(level, target, lambda: log_density.exp() / schedule.rate(t).abs())
-        return error * (weight.to(error) if isinstance(weight, Tensor) else weight)
+        self.times.observe(t, error, schedule)
+        return self.weight.apply(error, level, target, drawn)
 
     def _drop(self, label: Tensor, draws: Draws) -> Tensor:
         keep = draws.uniform("label_dropout") >= self.label_dropout

@@ -1,37 +1,208 @@
 """Weights: how much the error at a level counts.
 
-A weight is stated on the squared error of x0 and divided by what the target implies, so that it means the same for
-every target (`Target.weight`). `Plain` alone leaves the target's own error as it is.
+A weight is stated on the squared error of x0 and divided by what the target implies (`Target.weight`), so that it means
+the same for every target. `Plain` alone leaves the target's own error as it is.
 """
 
 import abc
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from .elementary import Number
+from .elementary import Number, exp, maximum, minimum, sigmoid
 from .levels import NoiseLevel
 from .targets import Target
+from .times import Drawn
 
 
 class Weight(abc.ABC):
-    """weight(level, target, density): the factor on the squared error of the target, a number or (B,) float64."""
+    """weight(level, target, drawn): the factor on the squared error of the target, a number or (B,) float64."""
 
     @abc.abstractmethod
-    def on_x0(self, level: NoiseLevel, density: Callable[[], Tensor]) -> Number:
-        """The factor on the squared error of x0. `density()` is that of the log-SNR under the time distribution."""
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        """The factor on the squared error of x0."""
 
-    def __call__(self, level: NoiseLevel, target: Target, density: Callable[[], Tensor]) -> Number:
-        return self.on_x0(level, density) / target.weight(level)
+    def __call__(self, level: NoiseLevel, target: Target, drawn: Drawn) -> Number:
+        return self.on_x0(level, drawn) / target.weight(level)
+
+    def apply(self, error: Tensor, level: NoiseLevel, target: Target, drawn: Drawn) -> Tensor:
+        """The weighted errors (B,)."""
+        factor = self(level, target, drawn)
+        return error * (factor.to(error) if isinstance(factor, Tensor) else factor)
+
+
+def snr(level: NoiseLevel) -> Number:
+    """alpha^2 / sigma^2."""
+    return (level.alpha / level.sigma) ** 2
 
 
 @dataclass(frozen=True)
 class Plain(Weight):
     """The target's error as it is: L_simple for epsilon. Source: Ho et al. 2020, eq. 14, https://arxiv.org/abs/2006.11239"""
 
-    def on_x0(self, level: NoiseLevel, density: Callable[[], Tensor]) -> Number:
-        raise ValueError("weight=Plain has no form on x0 of its own: it takes the target's. Call the weight itself.")
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        raise ValueError("weight=Plain has no form on x0: it takes the target's own error. Call the weight itself.")
 
-    def __call__(self, level: NoiseLevel, target: Target, density: Callable[[], Tensor]) -> Number:
+    def __call__(self, level: NoiseLevel, target: Target, drawn: Drawn) -> Number:
         return 1.0
+
+
+@dataclass(frozen=True)
+class SNR(Weight):
+    """w = SNR on x0, which is 1 on eps, whatever the target. Source: Salimans and Ho 2022, eq. 9, https://arxiv.org/abs/2202.00512"""
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return snr(level)
+
+
+@dataclass(frozen=True)
+class MinSNR(Weight):
+    """w = min(SNR, gamma) on x0. Source: Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556
+
+    Args:
+        gamma: where the weight stops growing; the paper uses 5.
+    """
+
+    gamma: float = 5.0
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return minimum(snr(level), self.gamma)
+
+
+@dataclass(frozen=True)
+class SoftMinSNR(Weight):
+    """w = gamma SNR / (SNR + gamma) on x0. Source: Crowson et al. 2024, eq. 4, https://arxiv.org/abs/2401.11605
+
+    Args:
+        gamma: the limit of the weight; the paper uses 4, which is 1 / sigma_data^2 at sigma_data 0.5.
+    """
+
+    gamma: float = 4.0
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return self.gamma * snr(level) / (snr(level) + self.gamma)
+
+
+@dataclass(frozen=True)
+class TruncatedSNR(Weight):
+    """w = max(SNR, 1) on x0. Source: Salimans and Ho 2022, eq. 10, https://arxiv.org/abs/2202.00512"""
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return maximum(snr(level), 1.0)
+
+
+@dataclass(frozen=True)
+class P2(Weight):
+    """w = (k + SNR)^-gamma on eps. Source: Choi et al. 2022, eq. 8, https://arxiv.org/abs/2204.00227
+
+    Args:
+        k: keeps the weight finite at pure noise.
+        gamma: strength; the paper uses 0.5 and 1.
+    """
+
+    k: float = 1.0
+    gamma: float = 1.0
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return snr(level) * (self.k + snr(level)) ** -self.gamma
+
+
+@dataclass(frozen=True)
+class EDMWeight(Weight):
+    """w = SNR + 1 / s_d^2 on x0, that is (sigma^2 + s_d^2) / (sigma s_d)^2 at alpha = 1, and 1 on EDM's own target.
+
+    Source: Karras et al. 2022, table 1, https://arxiv.org/abs/2206.00364
+
+    Args:
+        sigma_data: s_d, standard deviation of the data.
+    """
+
+    sigma_data: float = 0.5
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return snr(level) + self.sigma_data**-2
+
+
+@dataclass(frozen=True)
+class Likelihood(Weight):
+    """The weight of the variational bound: 1/2 on eps, per unit of log-SNR, whatever the time distribution.
+
+    With it the mean loss is the diffusion part of the bound in nats per dimension, in the limit of many steps.
+
+    Source: Kingma et al. 2021, eq. 18, https://arxiv.org/abs/2107.00630; Song et al. 2021, https://arxiv.org/abs/2101.09258
+    """
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return 0.5 * snr(level) / drawn.log_snr_density()
+
+
+@dataclass(frozen=True)
+class SigmoidWeight(Weight):
+    """sigmoid(bias - log-SNR) / 2 on eps, per unit of log-SNR, whatever the time distribution.
+
+    Source: Kingma and Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024, sec. 3, https://arxiv.org/abs/2410.19324
+
+    Args:
+        bias: moves weight to lower noise; the second paper uses -3 at 512 pixels and less at higher resolution.
+    """
+
+    bias: float = 2.0
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return 0.5 * snr(level) * sigmoid(self.bias - level.log_snr) / drawn.log_snr_density()
+
+
+@dataclass(frozen=True)
+class Importance(Weight):
+    """Another weight times p_uniform(t) / p(t): the mean loss is that of uniform times, whatever the distribution.
+
+    Args:
+        weight: the weight under uniform times.
+    """
+
+    weight: Weight = Plain()
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return self.weight.on_x0(level, drawn) * drawn.importance()
+
+    def __call__(self, level: NoiseLevel, target: Target, drawn: Drawn) -> Number:
+        return self.weight(level, target, drawn) * drawn.importance()
+
+
+class LearnedVariance(nn.Module, Weight):
+    """w / exp(u) error + u with u(level) learned: the error of every level is scaled to 1, and none outweighs another.
+
+    u is a linear map of random Fourier features of ln(sigma / alpha) / 4, zero at first. It is dropped after training.
+
+    Source: Karras et al. 2024, eq. 14 and app. B.3, https://arxiv.org/abs/2312.02696
+
+    Args:
+        weight: w.
+        features: number of Fourier features.
+    """
+
+    def __init__(self, weight: Weight | None = None, features: int = 128):
+        super().__init__()
+        self.weight = EDMWeight() if weight is None else weight
+        generator = torch.Generator().manual_seed(0)
+        self.register_buffer("frequencies", 2.0 * math.pi * torch.randn(features, generator=generator))
+        self.register_buffer("phases", 2.0 * math.pi * torch.rand(features, generator=generator))
+        self.linear = nn.Linear(features, 1, bias=False)
+        nn.init.zeros_(self.linear.weight)  # starts as the plain weight
+
+    def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
+        return self.weight.on_x0(level, drawn)
+
+    def __call__(self, level: NoiseLevel, target: Target, drawn: Drawn) -> Number:  # type: ignore[override]
+        return self.weight(level, target, drawn)
+
+    def log_variance(self, level: NoiseLevel) -> Tensor:
+        """u, (B,) float32."""
+        told = torch.as_tensor(-0.125 * level.log_snr).to(self.frequencies).clamp(-20.0, 20.0).reshape(-1, 1)
+        return self.linear(2.0**0.5 * (told * self.frequencies + self.phases).cos())[:, 0]
+
+    def apply(self, error: Tensor, level: NoiseLevel, target: Target, drawn: Drawn) -> Tensor:  # type: ignore[override]
+        u = self.log_variance(level).to(error)
+        return self.weight.apply(error, level, target, drawn) * exp(-u) + u

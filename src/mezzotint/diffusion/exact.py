@@ -1,0 +1,92 @@
+"""Exact denoisers of data whose distribution is known: Gaussian mixtures, hence Gaussians and finite sets of points.
+
+They implement `Denoise` for any schedule, any frame and any dimension, in float64, and are what samplers, objectives
+and likelihoods are proven on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .draws import Draws
+from .levels import NoiseLevel, expand
+from .prediction import Prediction
+from .schedules import Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class ExactMixture:
+    r"""Data sum_k w_k N(mu_k, s_k^2), hence q(x_t) = sum_k w_k N(alpha mu_k, v_k) with v_k = alpha^2 s_k^2 + sigma^2.
+
+    E[x0 | x] = sum_k r_k (mu_k + alpha s_k^2 / v_k d_k) and E[eps | x] = sum_k r_k sigma / v_k d_k with
+    d_k = x - alpha mu_k and r_k the probability of component k given x.
+
+    Args:
+        schedule: of the process.
+        means: mu, (K, *shape) float64.
+        stds: s, (K, *shape) float64; zeros are points.
+        weights: w, (K,) float64, positive, of sum 1.
+    """
+
+    schedule: Schedule
+    means: Tensor
+    stds: Tensor
+    weights: Tensor
+
+    def begin(self) -> ExactMixture:
+        return self
+
+    def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
+        """The exact prediction, as the combination of x0 and eps that is regular from clean to pure noise."""
+        alpha, sigma, offset, variance = self._noisy(x, level)
+        r = self._log_terms(offset, variance).softmax(1).reshape(len(x), -1, *(1,) * (x.ndim - 1))
+        slope = offset / variance
+        x0 = (r * (self.means.to(slope) + alpha * self.stds.to(slope) ** 2 * slope)).sum(1)
+        eps = (r * sigma * slope).sum(1)
+        a, b = -level.sigma / level.norm, level.alpha / level.norm
+        return Prediction(x, level, (expand(a, x0) * x0 + expand(b, x0) * eps).to(x.dtype), a, b)
+
+    def predict(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        """At a time (B,) for each example."""
+        return self(x, self.schedule.level(t), **cond)
+
+    def log_density(self, x: Tensor, level: NoiseLevel) -> Tensor:
+        """log q(x_t), (B,) float64 nats."""
+        _, _, offset, variance = self._noisy(x, level)
+        return self._log_terms(offset, variance).logsumexp(1)
+
+    def data(self, draws: Draws) -> Tensor:
+        """Named samples of the data, (B, *shape) float64."""
+        edges = self.weights.cumsum(0)[:-1]
+        k = torch.searchsorted(edges, draws.uniform("component"))
+        return self.means[k] + self.stds[k] * draws.normal("data", self.means.shape[1:]).double()
+
+    def _noisy(self, x: Tensor, level: NoiseLevel) -> tuple[Tensor | float, Tensor | float, Tensor, Tensor]:
+        """alpha, sigma, and for each component (B, K, *shape) the offset x - alpha mu and the variance."""
+        point = x.double().unsqueeze(1)
+        alpha, sigma = expand(level.alpha, point), expand(level.sigma, point)
+        offset = point - alpha * self.means.to(point)
+        return alpha, sigma, offset, (alpha * self.stds.to(point)) ** 2 + sigma**2
+
+    def _log_terms(self, offset: Tensor, variance: Tensor) -> Tensor:
+        """log of w_k N(x; alpha mu_k, v_k), (B, K)."""
+        exponent = offset**2 / variance + (2.0 * math.pi * variance).log()
+        return self.weights.to(offset).log() - 0.5 * exponent.flatten(2).sum(2)
+
+
+def exact_gaussian(schedule: Schedule, mean: Tensor, std: Tensor | float) -> ExactMixture:
+    """The exact denoiser of N(mean, diag(std^2)); mean has the shape of one example, std is like it or one number."""
+    mean = mean.double()
+    return ExactMixture(schedule, mean[None], (torch.zeros_like(mean) + std)[None], torch.ones(1, dtype=torch.float64))
+
+
+def exact_points(schedule: Schedule, points: Tensor, weights: Tensor | None = None) -> ExactMixture:
+    """The exact denoiser of a finite set of points (K, *shape), equally likely unless weighted: the ideal memoriser."""
+    points = points.double()
+    weights = torch.full((len(points),), 1.0 / len(points)) if weights is None else weights / weights.sum()
+    return ExactMixture(schedule, points, torch.zeros_like(points), weights.double())
