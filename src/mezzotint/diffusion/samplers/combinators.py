@@ -7,18 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..coordinates import Flow
 from ..gaussian import transition
 from ..grids import Grid
 from ..levels import NoiseLevel
 from ..prediction import Prediction
 from .multistep import Multistep
+from .predictor_corrector import PredictorCorrector
 from .runge_kutta import RungeKutta
 from .sampler import Sampler, State
 
 
 @dataclass(frozen=True)
 class Renoise(Sampler):
-    """Steps to a noisier level draw from q(x_next | x_now) and make the sampler begin anew; all others are the sampler's.
+    """A step to a noisier level draws from q(x_next | x_now) and makes the sampler begin anew; other steps are its own.
 
     On a grid that goes up and down again this is Restart, or RePaint's resampling. (A deterministic sampler alone on
     a grid that goes up is inversion.)
@@ -54,8 +56,9 @@ class Renoise(Sampler):
 
 @dataclass(frozen=True)
 class Churned(Sampler):
-    r"""EDM's stochastic sampler: sigma^ = (1 + g) sigma, x^ = x + sqrt(sigma^^2 - sigma^2) S_noise z, then the sampler from there.
+    r"""EDM's stochastic sampler: a little noise, then the sampler from the raised level.
 
+    sigma^ = (1 + g) sigma, x^ = x + sqrt(sigma^^2 - sigma^2) S_noise z, and
     g = min(S_churn / N, sqrt(2) - 1) where low <= sigma / alpha <= high, else 0; N is the number of steps. With
     Heun(Noise()) it is algorithm 2. The noise is exact, so the weak order is the sampler's own while S_noise = 1.
 
@@ -75,10 +78,8 @@ class Churned(Sampler):
     inflate: float = 1.003
 
     def __post_init__(self) -> None:
-        if isinstance(self.sampler, Multistep):
-            raise ValueError(
-                f"{self.sampler} extrapolates along one path, and churn leaves it. Use a one-step sampler."
-            )
+        if isinstance(self.sampler, Multistep | PredictorCorrector):
+            raise ValueError(f"{self.sampler} extrapolates along a path, and churn leaves it. Use a one-step sampler.")
 
     @property
     def weak_order(self) -> int | None:  # type: ignore[override]
@@ -148,8 +149,8 @@ class Started(Sampler):
     """A multistep sampler whose first steps are taken by a Runge-Kutta method, so that it begins with a full history.
 
     PNDM is Started(IPNDM(4), RK4(Noise()), 3), and with Heun(Noise()) and one step it is PLMS; the middle of a
-    Runge-Kutta step lies in the coordinate here and in t there. Started(LMS(4), RK4(Noise()), 3) has order 4 from
-    the first step on.
+    Runge-Kutta step lies in the coordinate here and in t there. Started(LMS(4, Flow()), RK4(), 3) keeps its order 4
+    from pure noise to clean data.
 
     Source: Liu et al. 2022, algorithm 2, https://arxiv.org/abs/2202.09778
 
@@ -166,6 +167,10 @@ class Started(Sampler):
     @property
     def order(self) -> int | None:  # type: ignore[override]
         return self.sampler.order
+
+    @property
+    def order_from_noise(self) -> int | None:
+        return self.order if isinstance(self.sampler.coordinate, Flow) else self.sampler.order_from_noise
 
     @property
     def weak_order(self) -> int | None:  # type: ignore[override]

@@ -1,5 +1,6 @@
 """Linear multistep samplers: one call a step, with weights on the predictions of the steps before."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..coordinates import Coordinate, Data, Noise
+from ..coordinates import Coordinate, Data, Flow, Noise
 from ..levels import NoiseLevel
 from ..prediction import Prediction
 from ..schedules import ContinuousCosine, Schedule
@@ -85,8 +86,8 @@ def log_snr_weights(
     of -h. Levels at infinity are of no use.
     """
     h, start = next.half_log_snr - now.half_log_snr, now.half_log_snr
-    nodes = [s for s in (level.half_log_snr - start for level in others) if abs(s) < float("inf")]
-    if not nodes or not abs(h) < float("inf"):
+    nodes = [s for s in (level.half_log_snr - start for level in others) if abs(s) < math.inf]
+    if not nodes or not abs(h) < math.inf:
         return ()
     n = len(nodes)
     if isinstance(coordinate, Noise):
@@ -102,7 +103,8 @@ class Exponential(Multistep):
 
     With D_1 = h f', D_2 = h^2 f'' of that polynomial at lambda, and r_i the earlier steps over h, for x0
 
-    x' = (sigma'/sigma) x + alpha' (1 - e^-h) D_0 + alpha' ((e^-h - 1)/h + 1) D_1 - alpha' ((e^-h - 1 + h)/h^2 - 1/2) D_2.
+    x' = (sigma'/sigma) x + alpha' (1 - e^-h) D_0
+         + alpha' ((e^-h - 1)/h + 1) D_1 - alpha' ((e^-h - 1 + h)/h^2 - 1/2) D_2.
 
     This is DPM-Solver(++) multistep with the exact integrals; with points=3 its corrected third order: here
     D_2 = 2 (D_10 - D_11) / (r_0 + r_1) is the second derivative, and without that 2 (`DPMSolverPP`) the order is 2.
@@ -205,9 +207,10 @@ class DPMSolverPP(Multistep):
 
 @dataclass(frozen=True)
 class DPMSolver(Multistep):
-    r"""DPM-Solver multistep of eps, as published: x' = (alpha'/alpha) x - sigma' (e^h - 1) (D_0 + (D_0 - D_{-1}) / (2 r_0)).
+    r"""DPM-Solver multistep of eps, as published.
 
-    With three points - sigma' ((e^h - 1)/h - 1) D_1 - sigma' ((e^h - 1 - h)/h^2 - 1/2) D_2 with D_1, D_2 as in
+    x' = (alpha'/alpha) x - sigma' (e^h - 1) (D_0 + (D_0 - D_{-1}) / (2 r_0)), and with three points instead of the
+    last term - sigma' ((e^h - 1)/h - 1) D_1 - sigma' ((e^h - 1 - h)/h^2 - 1/2) D_2 with D_1, D_2 as in
     `DPMSolverPP`, and of order 2 for the same reason; `Exponential(3, Noise())` has order 3.
 
     Source: Lu et al. 2022, https://arxiv.org/abs/2206.00927 (multistep form in the authors' code)
@@ -232,27 +235,32 @@ class DPMSolver(Multistep):
 
 @dataclass(frozen=True)
 class LMS(Multistep):
-    """Adams-Bashforth of eps in rho = sigma / alpha on the steps as they lie: rho AB-DEIS, and k-diffusion's LMS.
+    """Adams-Bashforth in a coordinate, on the steps as they lie: y' = y + sum_j f_j times the integral of L_j(u) du.
 
-    x'/alpha' = x/alpha + sum_j eps_j times the integral of L_j from rho to rho', L_j Lagrange's polynomials in rho.
-    Regular at clean data, so the last step keeps its order.
+    L_j are Lagrange's polynomials in u. In the noise coordinate, where f is eps and u = sigma / alpha, it is
+    k-diffusion's LMS and rho AB-DEIS; the flow coordinate reaches pure noise as well. Clean data are regular in both,
+    so the last step keeps its order.
 
     Source: Zhang and Chen 2023, eq. 15, https://arxiv.org/abs/2204.13902
 
     Args:
         points: predictions combined, 1 to 4.
+        coordinate: Noise or Flow.
     """
 
     points: int = 4
-    coordinate: ClassVar[Coordinate] = Noise()
+    coordinate: Coordinate = Noise()
 
     def __post_init__(self) -> None:
         check_points(self, 4)
+        if not isinstance(self.coordinate, Noise | Flow):
+            raise ValueError(f"coordinate={self.coordinate}: LMS is for Noise() or Flow().")
 
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
-        h = next.ratio - now.ratio
-        nodes = [level.ratio - now.ratio for level in others if level.alpha]
-        return match(nodes, [next.alpha * h ** (k + 1) / (k + 1) for k in range(1, len(nodes) + 1)])
+        of = self.coordinate.of
+        (m, u), (_, start) = of(next), of(now)
+        nodes = [at - start for at in (of(level)[1] for level in others) if at < math.inf]
+        return match(nodes, [m * (u - start) ** (k + 1) / (k + 1) for k in range(1, len(nodes) + 1)])
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def phi(k: int, z: float) -> float:
 
 
 def exponential_moments(h: float, n: int) -> list[float]:
-    """mu_k = integral over s from 0 to h of exp(s - h) s^k = k! h^{k+1} phi_{k+1}(-h), k = 0..n; negative h is allowed."""
+    """mu_k = integral over s from 0 to h of exp(s - h) s^k = k! h^{k+1} phi_{k+1}(-h), k = 0..n; h of either sign."""
     return [math.factorial(k) * h ** (k + 1) * phi(k + 1, -h) for k in range(n + 1)]
 
 

@@ -121,8 +121,9 @@ class UniPC(PredictorCorrector):
 
 @dataclass(frozen=True)
 class SASolver(PredictorCorrector):
-    r"""Stochastic Adams: x' = (sigma'/sigma) e^{-eta h} x + sum_j b_j D_j + sigma' sqrt(1 - e^{-2 eta h}) z, predicted and corrected.
+    r"""Stochastic Adams, predicted and corrected.
 
+    x' = (sigma'/sigma) e^{-eta h} x + sum_j b_j D_j + sigma' sqrt(1 - e^{-2 eta h}) z with
     b_j = alpha' (1 + eta) times the integral of e^{-(1 + eta)(lambda' - l)} L_j(l) from lambda to lambda'; eta is the
     paper's tau^2, kept to a band of noise levels.
 

@@ -113,7 +113,7 @@ class Heun(RungeKutta):
 
 @dataclass(frozen=True)
 class Midpoint(RungeKutta):
-    """y' = y + h k_2, k_2 half-way along Euler's step. In the noise coordinate: DPM2 of k-diffusion with rho's midpoint.
+    """y' = y + h k_2, k_2 half-way along Euler's step.
 
     Source: Karras et al. 2022, app. D.2 with alpha = 1/2, https://arxiv.org/abs/2206.00364
     """

@@ -13,7 +13,7 @@ from .sampler import Sampler, State
 
 @dataclass(frozen=True)
 class Singlestep(Sampler):
-    r"""Inner levels at lambda + r h; each stage is the multistep formula with a stage before it as the other prediction.
+    r"""Inner levels at lambda + r h; a stage is the multistep formula with an earlier stage as the other prediction.
 
     1: DDIM
     2: r = 1/2, then the published two-point formula: only the middle prediction counts
