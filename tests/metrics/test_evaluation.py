@@ -1,0 +1,142 @@
+"""The engine: exactly n images, one pass, references stored and never stale, one value for any number of processes."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from mezzotint.data import Digits
+from mezzotint.errors import DataError
+from mezzotint.metrics import DigitsClassifier, Frechet, Kernel, evaluate
+from mezzotint.metrics.moments import Moments, frechet_distance
+
+
+@dataclass(frozen=True)
+class Counting(DigitsClassifier):
+    """Counts the images that it has seen."""
+
+    seen: ClassVar[list[int]] = []
+
+    def views(self, images: Tensor) -> dict[str, Tensor]:
+        self.seen.append(len(images))
+        return super().views(images)
+
+
+@pytest.fixture
+def counting():
+    Counting.seen.clear()
+    return Counting()
+
+
+def both(extractor) -> dict:
+    return {"frechet": Frechet(extractor), "kernel": Kernel(extractor, subsets=5, size=100)}
+
+
+def test_values_and_protocol(digits, digit_pixels, tmp_path):
+    drawn = digit_pixels[:600].flip(-1)
+    about = {"sampler": "ddim", "reference": {"dataset": "digits", "split": "all"}}
+    result = evaluate(drawn.split(250), digits, both(DigitsClassifier()), n=600, cache=tmp_path, about=about)
+    expected = frechet_distance(Moments.of(DigitsClassifier()(digit_pixels)), Moments.of(DigitsClassifier()(drawn)))
+    assert result.values["fd_digits_600"] == pytest.approx(expected, rel=1e-9)
+    assert set(result.values) == {"fd_digits_600", "kd_digits_600"}
+    protocol = result.protocol
+    assert protocol["n"] == 600
+    assert protocol["reference"] == {"count": 1797, "sha256": digits.digest(), "dataset": "digits", "split": "all"}
+    assert protocol["extractors"][0]["sha256"] == DigitsClassifier().digest
+    assert protocol["metrics"]["kernel"]["size"] == 100
+    assert protocol["sampler"] == "ddim"
+    assert protocol["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert json.loads(json.dumps(result.as_dict()))["values"] == result.values
+    assert result.lines()[0].startswith("fd_digits_600  ")
+
+
+def test_batches_may_carry_labels(digits, digit_pixels):
+    metrics = {"frechet": Frechet(DigitsClassifier())}
+    plain = evaluate([digit_pixels[:100]], digits, metrics, n=100)
+    labelled = evaluate([(digit_pixels[:100], torch.zeros(100, dtype=torch.int64))], digits, metrics, n=100)
+    assert plain.values == labelled.values
+
+
+@pytest.mark.parametrize("given", [99, 101])
+def test_another_number_of_images_is_refused(given, digits, digit_pixels):
+    with pytest.raises(ValueError, match=f"n=100 images, and {given} were drawn"):
+        evaluate([digit_pixels[:given]], digits, both(DigitsClassifier()), n=100)
+
+
+def test_metrics_over_one_extractor_share_its_passes(digits, digit_pixels, counting):
+    evaluate(digit_pixels[:300].split(100), digits, both(counting), n=300)
+    assert sum(Counting.seen) == len(digits) + 300
+
+
+def test_a_reference_is_computed_once_and_found_again(digits, digit_pixels, counting, tmp_path):
+    first = evaluate([digit_pixels[:300]], digits, both(counting), n=300, cache=tmp_path)
+    Counting.seen.clear()
+    again = evaluate([digit_pixels[:300]], digits, both(counting), n=300, cache=tmp_path)
+    assert Counting.seen == [300]
+    assert again.values == first.values
+    assert len(list(tmp_path.iterdir())) == 2
+    subset = {"frechet": Frechet(counting, minimum=5)}
+    evaluate([digit_pixels[:300]], digits, subset, n=300, cache=tmp_path)
+    assert Counting.seen == [300, 300]
+
+
+def test_a_stored_reference_is_never_stale(digits, digit_pixels, projection, tmp_path):
+    """Other images, another extractor or another recipe read another file."""
+
+    def value(reference, extractor, **settings) -> float:
+        metrics = {"kernel": Kernel(extractor, subsets=5, size=100, **settings)}
+        stored = evaluate([digit_pixels[:300]], reference, metrics, n=300, cache=tmp_path).values
+        assert stored == evaluate([digit_pixels[:300]], reference, metrics, n=300).values
+        return next(iter(stored.values()))
+
+    changed = digits.take(torch.arange(len(digits)))
+    changed.pixels[7, 0, 4, 4] += 1
+    value(digits, projection(6))
+    value(digits, projection(7))
+    value(changed, projection(6))
+    value(digits, projection(6), keep=200)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_damaged_reference_is_named(digits, digit_pixels, tmp_path):
+    metrics = {"frechet": Frechet(DigitsClassifier())}
+    evaluate([digit_pixels[:300]], digits, metrics, n=300, cache=tmp_path)
+    (stored,) = tmp_path.iterdir()
+    stored.write_bytes(stored.read_bytes()[:100])
+    with pytest.raises(DataError, match=f"{stored.name}.*delete the file"):
+        evaluate([digit_pixels[:300]], digits, metrics, n=300, cache=tmp_path)
+
+
+def together(world: int, store: Path, cache: Path) -> list[dict[str, float]]:
+    script = str(Path(__file__).with_name("two_processes.py"))
+    commands = [[sys.executable, script, str(rank), str(world), str(store), str(cache)] for rank in range(world)]
+    running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+    outputs = [process.communicate(timeout=120) for process in running]
+    for process, (_, errors) in zip(running, outputs, strict=True):
+        assert process.returncode == 0, errors
+    return [json.loads(out.splitlines()[-1]) for out, _ in outputs]
+
+
+def test_two_processes_with_unequal_shares_give_the_value_of_one(tmp_path):
+    """Twice: with the reference computed by both, and with the one that they stored."""
+    (alone,) = together(1, tmp_path / "one", tmp_path / "other cache")
+    for store in ("computed", "stored"):
+        first, second = together(2, tmp_path / store, tmp_path / "cache")
+        assert first == second
+        assert first == pytest.approx(alone, rel=1e-10)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_the_train_part_is_another_reference_than_the_whole(digit_pixels, digits):
+    metrics = {"frechet": Frechet(DigitsClassifier())}
+    whole = evaluate([digit_pixels], digits, metrics, n=1797)
+    part = evaluate([digit_pixels], Digits().split("train"), metrics, n=1797)
+    assert whole.values["fd_digits_1797"] < 1e-8
+    assert part.values["fd_digits_1797"] > 1e-4
+    assert whole.protocol["reference"]["sha256"] != part.protocol["reference"]["sha256"]
