@@ -18,6 +18,13 @@ _HOMES = {
     "InMemory": "images",
     "Dataset": "dataset",
     "Digits": "digits",
+    "MNIST": "mnist",
+    "FashionMNIST": "mnist",
+    "CIFAR10": "cifar",
+    "CIFAR100": "cifar",
+    "Emoji": "emoji",
+    "ImageFolder": "folder",
+    "Npz": "npz",
     "DataModule": "datamodule",
 }
 __all__ = list(_HOMES)

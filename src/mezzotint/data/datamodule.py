@@ -20,10 +20,11 @@ from mezzotint.errors import DataError
 Batch = dict[str, Tensor]
 
 
-def flip(pixels: Tensor, seed: int, positions: Tensor) -> Tensor:
-    """Mirrors left and right every image whose f(seed, "flip", position) says so: half of them."""
-    chosen = Draws(seed, positions).uniform("flip") < 0.5
-    return torch.where(chosen[:, None, None, None], pixels.flip(-1), pixels)
+def flip_(pixels: Tensor, seed: int, positions: Tensor) -> None:
+    """Mirrors left and right, in place, every image whose f(seed, "flip", position) says so: half of them."""
+    chosen = (Draws(seed, positions).uniform("flip") < 0.5).numpy()
+    array = pixels.numpy()  # the same memory; numpy moves bytes five times faster here
+    array[chosen] = array[chosen, ..., ::-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class TrainBatches(TorchDataset):
         positions = self.share.positions(micro)
         pixels, labels = self.images.batch(self.order.indices(positions))
         if self.flip:
-            pixels = flip(pixels, self.order.seed, positions)
+            flip_(pixels, self.order.seed, positions)
         return _named(pixels, positions, labels)
 
     def keys(self) -> Iterator[int]:

@@ -67,7 +67,7 @@ class ArrayDataset(Dataset):
                 f"data.shape={list(self.shape)}, but the images of {self.name()} are {list(pixels.shape[1:])} "
                 f"(channels, height, width): set data.shape={str(list(pixels.shape[1:])).replace(' ', '')}."
             )
-        pixels = torch.from_numpy(np.ascontiguousarray(pixels))
+        pixels = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
         if not self.classes:
             return InMemory(pixels)
         return InMemory(pixels, self._checked(labels, len(pixels)))

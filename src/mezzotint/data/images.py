@@ -1,7 +1,7 @@
 """What a split of a dataset is: images that can be asked for by index, a whole batch at a time."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """int64 indices (B,) -> uint8 (B, C, H, W) and int64 labels (B,), or None for an unlabelled set."""
+        """int64 indices (B,) -> uint8 (B, C, H, W), a copy, and int64 labels (B,), or None for an unlabelled set."""
         ...
 
     def digest(self) -> str:
@@ -45,7 +45,7 @@ class InMemory(Images):
         return InMemory(*self.batch(indices))
 
 
-def digest(shape: Sequence[int], parts: Sequence[bytes | memoryview], labels: Tensor | None) -> str:
+def digest(shape: Sequence[int], parts: Iterable[bytes | memoryview], labels: Tensor | None) -> str:
     """sha256 of shape, dtype, bytes and labels, as 64 hexadecimal digits."""
     hashed = hashlib.sha256(f"{tuple(shape)} uint8".encode())
     for part in parts:

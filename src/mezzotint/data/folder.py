@@ -1,0 +1,163 @@
+"""A folder of image files: PNG, JPEG and WebP, flat or with a folder for each class."""
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mezzotint.data.dataset import Dataset, check_split
+from mezzotint.data.holdout import check_held_out, part, share
+from mezzotint.data.images import Images, InMemory, digest
+from mezzotint.data.picture import RECIPE, check_header, decode
+from mezzotint.errors import DataError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+TEST_NAMES = ("test", "val", "validation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(Dataset):
+    """Image files below a folder, in the order of their paths, cut to the middle and resized to `shape`.
+
+    With classes, every folder directly below the root is one, in the order of their names. Where the root has a folder
+    `train`, that is the training part, and `test`, `val` or `validation` beside it is the test part.
+
+    Args:
+        root: the folder.
+        held_out: fraction of the images that the test part has where no folder gives it; with 0 both are the whole.
+        memory_limit: bytes; a part that takes no more is decoded once and kept, a larger one is decoded when used.
+    """
+
+    root: str
+    held_out: float = 0.05
+    memory_limit: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_held_out(self.held_out)
+        if self.shape[0] not in (1, 3):
+            raise DataError(f"shape={list(self.shape)}: image files are read as grey (1 channel) or RGB (3 channels).")
+
+    def split(self, name: str) -> Images:
+        check_split(name)
+        entries, names = self._entries(name)
+        files = tuple(entry.file for entry in entries)
+        folder = FolderImages(files, self.shape, self._labels(entries, names) if self.classes else None)
+        if len(files) * math.prod(self.shape) <= self.memory_limit:
+            return folder.loaded()
+        folder.check()
+        return folder
+
+    def _entries(self, split: str) -> tuple[list["Entry"], list[str]]:
+        """The files of a split, and the names of all classes."""
+        root = Path(self.root).expanduser()
+        if not root.is_dir():
+            raise DataError(f"{root} is no folder: give data.root=DIR with a folder of images.")
+        divided = (root / "train").is_dir()
+        test = next((root / name for name in TEST_NAMES if divided and (root / name).is_dir()), None)
+        train = listed(root / "train" if divided else root)
+        names, strata = np.unique([entry.group for entry in train], return_inverse=True)
+        if test is None:
+            chosen = part(split, strata, share(self.held_out, len(train)))
+            return [train[i] for i in chosen], names.tolist()
+        parts = {"train": train} if split == "train" else {"test": listed(test), "all": train}
+        return (parts["all"] + parts["test"] if split == "all" else parts[split]), names.tolist()
+
+    def _labels(self, entries: Sequence["Entry"], names: list[str]) -> torch.Tensor:
+        if names == [""]:
+            raise DataError(f"{self.root} has no class folders, but data.classes={self.classes}: set data.classes=0.")
+        outside = next((entry.file for entry in entries if entry.group not in names or not entry.group), None)
+        if outside is not None:
+            raise DataError(f"{outside} lies in no class folder of the training part: move it, or set data.classes=0.")
+        if len(names) != self.classes:
+            some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            raise DataError(
+                f"{self.root} has {len(names)} class folders ({some}), but data.classes={self.classes}: "
+                f"set data.classes={len(names)}, or 0 to leave the labels out."
+            )
+        number = {name: i for i, name in enumerate(names)}
+        return torch.tensor([number[entry.group] for entry in entries], dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image file and the name of the class folder it lies in, empty for a file outside of any."""
+
+    file: Path
+    group: str
+
+
+def listed(root: Path) -> list[Entry]:
+    """All image files below a folder, in the order of their paths; hidden ones are passed over.
+
+    Raises:
+        DataError: where there are none.
+    """
+    entries, others = [], []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = Path(folder).relative_to(root).parts
+        for name in (name for name in names if not name.startswith(".")):
+            file = Path(folder, name)
+            if file.suffix.lower() in SUFFIXES:
+                entries.append(Entry(file, inside[0] if inside else ""))
+            else:
+                others.append(file)
+    if not entries:
+        seen = f"; it holds {len(others)} other file(s), such as {others[0]}" if others else "; it is empty"
+        raise DataError(f"{root} holds no PNG, JPEG or WebP images{seen}. Give data.root=DIR with a folder of images.")
+    return sorted(entries, key=lambda entry: entry.file.parts)
+
+
+@dataclass(frozen=True, eq=False)
+class FolderImages(Images):
+    """Image files that are decoded when they are asked for."""
+
+    files: tuple[Path, ...]
+    shape: tuple[int, int, int]
+    labels: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        pixels = np.stack([decode(self.files[i], self.shape) for i in indices.tolist()])
+        return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
+
+    def digest(self) -> str:
+        """Of the files as they are: reading is much faster than decoding. Not the digest of the same set in memory."""
+        parts = itertools.chain([RECIPE], (file.read_bytes() for file in self.files))
+        return digest((len(self), *self.shape), parts, self.labels)
+
+    def check(self) -> None:
+        """Reads every header, so that what is no image is found before training and not in the middle of it."""
+        threaded(check_header, self.files)
+
+    def loaded(self) -> InMemory:
+        """The same images in memory."""
+        pixels = np.empty((len(self), *self.shape), np.uint8)
+
+        def fill(i: int) -> None:
+            pixels[i] = decode(self.files[i], self.shape)
+
+        threaded(fill, range(len(self)))
+        return InMemory(torch.from_numpy(pixels), self.labels)
+
+
+def threaded(work: Callable[[Any], None], items: Sequence[Any]) -> None:
+    """Runs work on all items, in threads because decoding frees the interpreter; the first error is raised."""
+
+    def some(start: int) -> None:
+        for item in items[start : start + 256]:
+            work(item)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(some, range(0, len(items), 256)):
+            pass

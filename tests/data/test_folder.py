@@ -1,0 +1,236 @@
+"""Image files of all kinds become uint8 of one shape, in a fixed order; what is damaged is named."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mezzotint.data import DataModule, ImageFolder
+from mezzotint.data.picture import decode, middle
+from mezzotint.errors import DataError
+
+rng = np.random.default_rng(0)
+LAZY = {"memory_limit": 0}
+
+
+def picture(height: int = 8, width: int = 8, channels: int = 3) -> np.ndarray:
+    pixels = rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+    return pixels[..., 0] if channels == 1 else pixels
+
+
+def save(file: Path, pixels: np.ndarray, **how) -> np.ndarray:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file, **how)
+    return pixels
+
+
+@pytest.fixture
+def classes(tmp_path) -> Path:
+    """Ten images in each of three classes, filled with 10 * class + number."""
+    for label, name in enumerate(("ant", "bee", "cat")):
+        for i in range(10):
+            save(tmp_path / name / f"{i}.png", np.full((8, 8, 3), 10 * label + i, np.uint8))
+    return tmp_path
+
+
+def folder(root: Path, **more) -> ImageFolder:
+    return ImageFolder(**{"root": str(root), "shape": (3, 8, 8), "held_out": 0.0} | more)
+
+
+def everything(images) -> torch.Tensor:
+    return images.batch(torch.arange(len(images)))[0]
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30])
+def test_lossless_files_of_the_right_size_are_left_as_they_are(tmp_path, limit):
+    stored = [
+        save(tmp_path / "a.png", picture()),
+        save(tmp_path / "b.webp", picture(), lossless=True),
+        save(tmp_path / "c" / "d.PNG", picture()),
+    ]
+    (tmp_path / ".hidden.png").write_bytes(b"nothing")
+    (tmp_path / "readme.txt").write_text("about")
+    images = folder(tmp_path, memory_limit=limit).split("train")
+    assert torch.equal(everything(images), torch.from_numpy(np.stack(stored)).permute(0, 3, 1, 2))
+    assert images.batch(torch.tensor([2, 0]))[1] is None
+
+
+def test_grey(tmp_path):
+    stored = save(tmp_path / "a.png", picture(channels=1))
+    assert torch.equal(everything(folder(tmp_path, shape=(1, 8, 8)).split("all"))[0, 0], torch.from_numpy(stored))
+    assert torch.equal(everything(folder(tmp_path).split("all"))[0, 2], torch.from_numpy(stored))
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path):
+    stored = save(tmp_path / "a.png", rng.integers(0, 65536, (8, 8), dtype=np.uint16))
+    assert np.array_equal(decode(tmp_path / "a.png", (1, 8, 8))[0], stored >> 8)
+
+
+def test_what_shines_through_is_white(tmp_path):
+    save(tmp_path / "a.png", np.dstack([picture(), np.zeros((8, 8), np.uint8)]))
+    assert (decode(tmp_path / "a.png", (3, 8, 8)) == 255).all()
+
+
+def test_photographs_stand_upright(tmp_path):
+    """EXIF orientation 6: the camera was held upright, the stored picture lies on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = np.zeros((8, 16), np.uint8)
+    lying[:, :8] = 255
+    save(tmp_path / "a.jpg", lying, exif=exif, quality=95)
+    upright = decode(tmp_path / "a.jpg", (1, 16, 8))[0]
+    assert upright[:7].min() > 240
+    assert upright[9:].max() < 15
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "box"),
+    [
+        ((100, 50), (10, 10), (25, 0, 75, 50)),
+        ((50, 100), (10, 10), (0, 25, 50, 75)),
+        ((90, 60), (20, 10), (0, 7.5, 90, 52.5)),
+        ((8, 8), (8, 8), (0, 0, 8, 8)),
+    ],
+)
+def test_the_middle_with_the_right_proportions_is_kept(size, wanted, box):
+    assert middle(size, wanted) == pytest.approx(box)
+
+
+def test_shrinking_does_not_alias(tmp_path):
+    """A chessboard of single pixels is grey from afar; without antialiasing it would be black or white."""
+    save(tmp_path / "a.png", (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8))
+    assert np.abs(decode(tmp_path / "a.png", (1, 8, 8)).astype(int) - 127.5).max() < 3
+
+
+def test_class_folders(classes):
+    images = folder(classes, classes=3).split("all")
+    assert images.labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    assert images.pixels[:, 0, 0, 0].tolist() == list(range(30))
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_part_is_held_out_from_every_class(classes, count):
+    """The same one with and without labels."""
+    dataset = folder(classes, classes=count, held_out=0.2)
+    test = everything(dataset.split("test"))[:, 0, 0, 0]
+    train = everything(dataset.split("train"))[:, 0, 0, 0]
+    assert (test // 10).bincount().tolist() == [2, 2, 2]
+    assert sorted(test.tolist() + train.tolist()) == list(range(30))
+    assert test.tolist() == everything(folder(classes, held_out=0.2).split("test"))[:, 0, 0, 0].tolist()
+
+
+def test_folders_train_and_val_are_the_parts(tmp_path):
+    save(tmp_path / "train" / "ant" / "0.png", picture())
+    save(tmp_path / "train" / "bee" / "1.png", picture())
+    held = save(tmp_path / "val" / "bee" / "2.png", picture())
+    dataset = folder(tmp_path, classes=2, held_out=0.5)
+    assert dataset.split("train").labels.tolist() == [0, 1]
+    assert dataset.split("test").labels.tolist() == [1]
+    assert torch.equal(dataset.split("test").pixels[0], torch.from_numpy(held).permute(2, 0, 1))
+    assert dataset.split("all").labels.tolist() == [0, 1, 1]
+
+
+def test_decoding_late_gives_the_same_images(classes):
+    late, early = folder(classes, classes=3, **LAZY).split("all"), folder(classes, classes=3).split("all")
+    indices = torch.tensor([29, 3, 3, 14])
+    for a, b in zip(late.batch(indices), early.batch(indices), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_digest_changes_with_the_content_and_not_with_the_place(classes, tmp_path_factory):
+    before = folder(classes, **LAZY).split("all").digest()
+    moved = tmp_path_factory.mktemp("elsewhere") / "moved"
+    classes.rename(moved)
+    assert folder(moved, **LAZY).split("all").digest() == before
+    save(moved / "ant" / "0.png", picture())
+    assert folder(moved, **LAZY).split("all").digest() != before
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_that_decode_change_nothing(classes, workers):
+    def batches(count: int) -> list:
+        data = DataModule(folder(classes, classes=3, flip=True, **LAZY), 8, seed=1, workers=count)
+        data.setup()
+        return [batch for batch, _ in zip(data.train_dataloader(), range(6), strict=False)]
+
+    for a, b in zip(batches(workers), batches(0), strict=True):
+        assert all(torch.equal(a[name], b[name]) for name in ("image", "index", "label"))
+
+
+def cut_short(file: Path) -> None:
+    save(file, picture())
+    file.write_bytes(file.read_bytes()[:-60])
+
+
+def test_a_truncated_image_is_found_before_training(classes):
+    cut_short(classes / "bee" / "4.png")
+    with pytest.raises(DataError, match=r"bee/4\.png cannot be decoded .*mend it or take it out") as caught:
+        folder(classes).split("train")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_truncated_image_is_named_in_the_middle_of_training(classes, workers):
+    cut_short(classes / "bee" / "4.png")
+    data = DataModule(folder(classes, **LAZY), 30, seed=0, workers=workers)
+    data.setup()
+    with pytest.raises(DataError, match=r"^\S*bee/4\.png cannot be decoded"):
+        next(iter(data.train_dataloader()))
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30])
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
+def test_what_is_no_image_is_found_before_training(classes, limit, content):
+    (classes / "cat" / "9.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"cat/9\.png cannot be decoded .it is no image."):
+        folder(classes, memory_limit=limit).split("train")
+
+
+def test_wrong_class_numbers_are_named(classes):
+    with pytest.raises(DataError, match=r"3 class folders \(ant, bee, cat\), but data\.classes=5: set data\.classes=3"):
+        folder(classes, classes=5).split("train")
+
+
+def test_classes_without_folders_are_named(tmp_path):
+    save(tmp_path / "a.png", picture())
+    with pytest.raises(DataError, match=r"has no class folders, but data\.classes=2: set data\.classes=0"):
+        folder(tmp_path, classes=2).split("train")
+
+
+def test_an_image_outside_of_the_class_folders_is_named(classes):
+    save(classes / "stray.png", picture())
+    with pytest.raises(DataError, match=r"stray\.png lies in no class folder"):
+        folder(classes, classes=3).split("train")
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"holds no PNG, JPEG or WebP images; it is empty"):
+        folder(tmp_path).split("train")
+    (tmp_path / "data_batch_1").touch()
+    with pytest.raises(DataError, match=r"it holds 1 other file.*data_batch_1"):
+        folder(tmp_path).split("train")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none is no folder: give data\.root=DIR"):
+        folder(tmp_path / "none").split("train")
+
+
+def test_what_files_cannot_give_is_refused():
+    with pytest.raises(DataError, match=r"grey \(1 channel\) or RGB"):
+        ImageFolder(root="x", shape=(4, 8, 8))
+    with pytest.raises(DataError, match=r"held_out=1\.5: give the fraction"):
+        ImageFolder(root="x", shape=(3, 8, 8), held_out=1.5)
+
+
+def test_threads_report_the_first_damaged_file_in_order(tmp_path):
+    """More files than one thread takes at a time."""
+    for i in range(600):
+        save(tmp_path / f"{i:03}.png", np.zeros((1, 1), np.uint8))
+    for i in (300, 301, 599):
+        os.truncate(tmp_path / f"{i:03}.png", 0)
+    with pytest.raises(DataError, match=r"300\.png"):
+        folder(tmp_path).split("all")
