@@ -1,34 +1,35 @@
-"""One of several processes that judge the same images together; prints the values as JSON.
+"""One of several processes that judge the same images together; prints the values as JSON, twice.
 
-python two_processes.py RANK WORLD STORE CACHE
+    python two_processes.py RANK WORLD STORE CACHE
+
+The first time all compute the reference, the second time it is read from the cache.
 """
 
 import json
 import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from mezzotint.data import Digits
-from mezzotint.metrics import DigitsClassifier, Frechet, Kernel, evaluate
+from mezzotint.metrics import DigitsClassifier, Evaluation, Frechet, Kernel, evaluate
 
-METRICS = {"frechet": Frechet, "kernel": Kernel}
+
+def judge(share: torch.Tensor, cache: str) -> Evaluation:
+    """700 mirrored digits against the train part, of which this process holds a share."""
+    metrics = {"frechet": Frechet(DigitsClassifier()), "kernel": Kernel(DigitsClassifier())}
+    return evaluate(share.split(64), Digits().split("train"), metrics, n=700, cache=cache)
+
+
+def drawn() -> torch.Tensor:
+    return Digits().split("all").batch(torch.arange(700))[0].flip(-1)
 
 
 def main(rank: int, world: int, store: str, cache: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-    drawn = Digits().split("all").batch(torch.arange(700))[0].flip(-1)
-    share = drawn.tensor_split([200])[rank] if world == 2 else drawn
-    result = evaluate(
-        share.split(64 + rank),
-        Digits().split("train"),
-        {name: metric(DigitsClassifier()) for name, metric in METRICS.items()},
-        n=700,
-        cache=Path(cache),
-    )
-    print(json.dumps(result.values))
+    share = drawn().tensor_split([200])[rank]
+    print(json.dumps([judge(share, cache).values for _ in range(2)]))
     dist.destroy_process_group()
 
 
