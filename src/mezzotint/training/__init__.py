@@ -1,12 +1,12 @@
 """Training: a LightningModule that is a hinge, and callbacks that do the rest, one a file.
 
-`fit` trains a run or resumes it. Everything is counted in images seen, and every random number has a name: nothing but
-weights, averages, the optimiser's moments and the open window of the log has to be saved, and a run that was killed goes
-on as if it had not been.
+`fit` trains a run or resumes it. Everything is counted in images seen, and every random number has a name: nothing
+but weights, averages, the optimiser's moments and the open window of the log has to be saved, and a run that was killed
+goes on as if it had not been.
 
-What a config names (AdamW, Hardware, EMA, Log, ...) imports no lightning, so that naming it costs nothing. One Lightning
-callback, the Bridge in fitting.py, calls the hooks of ours once per optimiser step; Lightning's own callbacks and
-loggers may stand beside them.
+What a config names (AdamW, Hardware, EMA, Log, ...) imports no lightning, so that naming it costs nothing. One
+Lightning callback, the Bridge in fitting.py, calls the hooks of ours once per optimiser step; Lightning's own callbacks
+and loggers may stand beside them.
 """
 
 import importlib

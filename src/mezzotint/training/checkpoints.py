@@ -3,7 +3,6 @@
 import os
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,11 @@ class Checkpoints(Callback):
             raise ValueError(f"every={every}, keep={keep}: both must be above 0")
         self.every, self.keep, self.best = every, keep, best
         self.lowest = float("inf")
+
+    def start(self, run: Run) -> None:
+        if run.rank == 0:  # what was being written when the run died
+            for part in (run.directory / "checkpoints").glob(".*.part"):
+                part.unlink()
 
     def step(self, run: Run) -> None:
         if (run.due(self.every) or run.stopped) and not run.finished:
@@ -113,17 +117,15 @@ def step_of(file: Path) -> int:
     return int(file.stem.removeprefix("step-"))
 
 
-def newest(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; damaged ones are named on standard error and passed over."""
-    return next(whole(folder), None)
-
-
-def whole(folder: Path) -> Iterator[Path]:
+def newest(folder: Path, quiet: bool = False) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are passed over, and named on standard error unless quiet."""
     for file in sorted(folder.glob("step-*.ckpt"), reverse=True):
-        if problem := damage(file):
+        problem = damage(file)
+        if not problem:
+            return file
+        if not quiet:
             print(f"{file} is damaged ({problem}); using the one before.", file=sys.stderr, flush=True)
-        else:
-            yield file
+    return None
 
 
 def damage(file: Path) -> str | None:

@@ -1,7 +1,9 @@
 """Train a run, or go on with it: the one way from built objects to a directory with weights in it."""
 
 import copy
+import json
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import nn
 
 from mezzotint.data.datamodule import DataModule
 from mezzotint.diffusion import Denoiser
-from mezzotint.errors import ConfigError
+from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.training import checkpoints
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.ema import EMA
@@ -63,7 +66,7 @@ def fit(
     if budget < 1 or batch_size < 1:
         raise ConfigError(f"budget={budget} and batch_size={batch_size} must be at least 1 image")
     place = hardware.place()
-    saved = checkpoints.newest(directory / "checkpoints")
+    saved = checkpoints.newest(directory / "checkpoints", quiet=place.rank > 0)
     done = checkpoints.step_of(saved) if saved else 0
     module = Module(
         denoiser,
@@ -82,6 +85,10 @@ def fit(
     data = DataModule(
         dataset, batch_size, seed, run.images, place.rank, place.world, hardware.micro_batch, hardware.workers
     )
+    if budget % batch_size and place.rank == 0:
+        print(
+            f"budget={budget} is rounded up to {run.steps} batches: {run.steps * batch_size} images.", file=sys.stderr
+        )
     ours, theirs = sorted_out(callbacks or {})
     run.loggers = [logger if isinstance(logger, Logger) else Foreign(logger) for logger in (loggers or {}).values()]
     ours = sorted([*ours, *([ema] if ema else [])], key=lambda callback: callback.order)
@@ -191,6 +198,7 @@ class Bridge(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.run.step = trainer.global_step
+        agree(self.run)
         for callback in self.callbacks:
             callback.start(self.run)
 
@@ -207,6 +215,26 @@ class Bridge(pl.Callback):
         elif run.stopped:
             trainer.should_stop = True
         module.losses, module.index = [], []
+
+
+def agree(run: Run) -> None:
+    """Refuse to train unless all ranks start from the same config at the same step.
+
+    Raises:
+        TrainingError: on every rank.
+    """
+    if run.world == 1:
+        return
+    mine = (run.step, run.seed, run.budget, run.batch_size, json.dumps(run.config, sort_keys=True, default=str))
+    theirs: list[Any] = [None] * run.world
+    torch.distributed.all_gather_object(theirs, mine)
+    if others := [rank for rank, other in enumerate(theirs) if other != theirs[0]]:
+        names = ("step", "seed", "budget", "batch_size", "config")
+        what = [n for n, a, b in zip(names, theirs[0], theirs[others[0]], strict=True) if a != b]
+        raise TrainingError(
+            f"Rank {others[0]} disagrees with rank 0 about {', '.join(what)}. Start all ranks on one config.yaml, in a "
+            "folder that every node sees."
+        )
 
 
 def rewind(checkpoint: dict[str, Any], batches: int) -> None:

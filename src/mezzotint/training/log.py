@@ -52,7 +52,8 @@ class Log(Callback):
         self.counted = run.images
 
     def step(self, run: Run) -> None:
-        self.losses += [losses.mean() for losses in run.module.losses]
+        parts = run.module.losses
+        self.losses.append(parts[0].mean() if len(parts) == 1 else torch.stack(parts).mean())
         self.norms.append(run.module.grad_norm)
         if run.finished:
             return  # finish writes the line, when all that belongs to the last step is known

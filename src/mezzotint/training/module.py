@@ -75,6 +75,11 @@ class Module(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.settings.build(self, self.fused)
 
+    def on_train_start(self) -> None:
+        """A checkpoint brings the optimiser's settings along; whether it may be fused is a matter of this machine."""
+        for group in self.trainer.optimizers[0].param_groups:
+            group["fused"] = self.fused or None
+
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """The learning rate is a function of the images seen, so there is no scheduler and nothing of it to save."""
         images = self.trainer.global_step * self.batch_size

@@ -1,5 +1,6 @@
 """One line that says how far a run is."""
 
+import shutil
 import sys
 import time
 
@@ -37,6 +38,8 @@ class Progress(Callback):
 
     def show(self, run: Run, now: float) -> None:
         text = line(run, (run.images - self.first) / max(now - self.began, 1e-9))
+        if self.terminal:
+            text = text[: shutil.get_terminal_size().columns - 1]
         print(
             f"\r\x1b[K{text}" if self.terminal else text, end="" if self.terminal else "\n", file=sys.stderr, flush=True
         )

@@ -1,0 +1,210 @@
+"""Killed and resumed is never interrupted: weights, averages, optimiser, log, at any moment."""
+
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import Kill, Killed, train, weights
+
+from mezzotint.errors import TrainingError
+from mezzotint.training import checkpoints, newest
+
+STORY = Path(__file__).with_name("tiny.py")
+
+
+def entries(node, name=""):
+    """Every leaf of a checkpoint, by its path; what the clock says is left out."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key != "seconds":
+                yield from entries(value, f"{name}/{key}")
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            yield from entries(value, f"{name}/{i}")
+    else:
+        yield name, node
+
+
+def assert_same(one: Path, two: Path) -> None:
+    a, b = dict(entries(weights(one))), dict(entries(weights(two)))
+    assert a.keys() == b.keys()
+    assert sum(isinstance(value, torch.Tensor) for value in a.values()) > 30
+    for name, value in a.items():
+        same = torch.equal(value, b[name]) if isinstance(value, torch.Tensor) else value == b[name]
+        assert same, name
+    assert lines(one) == lines(two)
+
+
+def lines(directory: Path) -> list[dict]:
+    """The log without its clock."""
+    read = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "time"} for line in read]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    outcome = train(directory, dropout=0.5)
+    assert outcome["state"] == "finished"
+    assert outcome["steps"] == 50
+    return directory
+
+
+@pytest.mark.parametrize(("step", "order"), [(3, 200), (14, -50), (14, 200), (25, 15), (40, 10), (50, 90)])
+def test_killed_and_resumed_is_never_interrupted(whole, tmp_path, step, order):
+    with pytest.raises(Killed):
+        train(tmp_path, dropout=0.5, extra={"kill": Kill(step, order)})
+    train(tmp_path, dropout=0.5)
+    assert_same(whole, tmp_path)
+
+
+def test_killed_in_the_middle_of_writing_a_checkpoint(whole, tmp_path, monkeypatch):
+    real = torch.save
+
+    def half(checkpoint, out):
+        if checkpoint["global_step"] < 21:
+            return real(checkpoint, out)
+        out.write(b"half a checkpoint")
+        raise Killed
+
+    monkeypatch.setattr(checkpoints.torch, "save", half)
+    with pytest.raises(Killed):
+        train(tmp_path, dropout=0.5)
+    monkeypatch.undo()
+    assert newest(tmp_path / "checkpoints").name == "step-00000014.ckpt"
+    train(tmp_path, dropout=0.5)
+    assert_same(whole, tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_finished_run_does_nothing(whole):
+    before = {file: file.stat().st_mtime_ns for file in whole.rglob("*.ckpt")}
+    outcome = train(whole, dropout=0.5)
+    assert {file: file.stat().st_mtime_ns for file in whole.rglob("*.ckpt")} == before
+    assert outcome["state"] == "finished"
+    assert outcome["loss"] == lines(whole)[-1]["loss"]
+
+
+def test_a_larger_budget_goes_on(tmp_path):
+    train(tmp_path, steps=10)
+    outcome = train(tmp_path, steps=25)
+    assert outcome["steps"] == 25
+    assert [line["step"] for line in lines(tmp_path)] == [10, 20, 25]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, tmp_path, capsys, damage):
+    with pytest.raises(Killed):
+        train(tmp_path, dropout=0.5, extra={"kill": Kill(23)})
+    file = tmp_path / "checkpoints" / "step-00000021.ckpt"
+    content = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        largest = max(archive.infolist(), key=lambda item: item.file_size)
+    content[largest.header_offset + 500] ^= 1
+    file.write_bytes({"cut": content[: len(content) // 2], "flipped": content, "empty": b""}[damage])
+    train(tmp_path, dropout=0.5)
+    said = capsys.readouterr().err
+    assert "step-00000021.ckpt is damaged" in said
+    assert_same(whole, tmp_path)
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path):
+    file = tmp_path / "step-00000001.ckpt"
+    torch.save({"format_version": 99}, file)
+    with pytest.raises(TrainingError, match="format 99"):
+        checkpoints.read(file)
+
+
+def test_a_full_disk_keeps_the_checkpoints_before(tmp_path, monkeypatch):
+    real = torch.save
+
+    def full(checkpoint, out):
+        if checkpoint["global_step"] < 14:
+            return real(checkpoint, out)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.torch, "save", full)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        train(tmp_path)
+    assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["step-00000007.ckpt"]
+    assert newest(tmp_path / "checkpoints") is not None
+
+
+def test_the_newest_few_and_the_best_are_kept(tmp_path):
+    from tiny import BATCH
+
+    from mezzotint.training import Checkpoints
+
+    train(tmp_path, extra={"checkpoints": Checkpoints(every=10 * BATCH, keep=2, best=True)})
+    names = sorted(file.name for file in (tmp_path / "checkpoints").iterdir())
+    assert names == ["best.ckpt", "step-00000040.ckpt", "step-00000050.ckpt"]
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    losses = {line["step"]: line["validation"]["loss"] for line in lines(tmp_path) if "validation" in line}
+    assert losses[best["global_step"]] == min(losses.values())
+
+
+def test_a_checkpoint_is_plain_and_complete(whole):
+    saved = weights(whole)  # weights_only
+    assert saved["format_version"] == 1
+    assert saved["images"] == 800
+    assert list(saved["ema"]) == ["0.1", "0.5"]
+    raw = {name for name in saved["state_dict"] if name.startswith("denoiser.")}
+    assert all(average.keys() == raw for average in saved["ema"].values())
+    assert all(t.dtype == torch.float32 for average in saved["ema"].values() for t in average.values())
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_saves_and_says_preempted(whole, tmp_path, name):
+    import signal
+
+    from mezzotint.training import Callback
+
+    class Send(Callback):
+        def step(self, run):
+            if run.step == 23:
+                signal.raise_signal(getattr(signal, name))
+
+    before = signal.getsignal(getattr(signal, name))
+    outcome = train(tmp_path, dropout=0.5, extra={"send": Send()})
+    assert (outcome["state"], outcome["steps"]) == ("preempted", 23)
+    assert newest(tmp_path / "checkpoints").name == "step-00000023.ckpt"
+    assert signal.getsignal(getattr(signal, name)) is before
+    train(tmp_path, dropout=0.5)
+    assert_same(whole, tmp_path)
+
+
+def test_ctrl_c_saves_and_is_a_keyboard_interrupt(tmp_path):
+    import signal
+
+    from mezzotint.training import Callback
+
+    class Send(Callback):
+        def step(self, run):
+            if run.step == 23:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, extra={"send": Send()})
+    assert newest(tmp_path / "checkpoints").name == "step-00000023.ckpt"
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_random_moments(tmp_path, whole):
+    """Ten SIGKILLs, wherever they fall."""
+    for moment in range(10):
+        process = subprocess.Popen([sys.executable, str(STORY), str(tmp_path), "forever"])
+        deadline = time.monotonic() + 120
+        seen = newest(tmp_path / "checkpoints", quiet=True)
+        while newest(tmp_path / "checkpoints", quiet=True) == seen and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.037 * moment)
+        process.kill()
+        process.wait()
+    steps = checkpoints.step_of(newest(tmp_path / "checkpoints")) + 1
+    train(tmp_path, steps=200_000, extra={"kill": Kill(steps, 200)}) if False else None
+    assert [line["step"] for line in lines(tmp_path)] == list(range(10, lines(tmp_path)[-1]["step"] + 1, 10))
