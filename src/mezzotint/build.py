@@ -238,7 +238,7 @@ def load(directory: str | Path, weights: str = "ema", allow: Sequence[str] = ())
     """The denoiser of a run, in evaluation mode on the CPU, from its config.yaml and its newest good checkpoint.
 
     Args:
-        weights: "ema" (the first one kept), "raw", or the name of one of several averages.
+        weights: "ema" (the first average kept, or the weights where none is), "raw", or the name of one average.
         allow: packages beside mezzotint whose classes config.yaml may name: a `_target_` from a stranger is code.
     """
     directory = Path(directory)
@@ -286,8 +286,9 @@ def read_weights(directory: Path, weights: str = "ema") -> dict[str, Any]:
     checkpoint = read_checkpoint(directory)
     state = dict(checkpoint["state_dict"])
     averages = checkpoint.get("ema", {})
-    if weights == "ema" and averages:
-        state |= next(iter(averages.values()))
+    weights = str(weights)
+    if weights == "ema":
+        state |= next(iter(averages.values()), {})
     elif weights in averages:
         state |= averages[weights]
     elif weights != "raw":

@@ -6,6 +6,7 @@ from typing import Any
 from mezzotint.app import runs
 from mezzotint.app.job import Config, check_groups, resolve
 from mezzotint.app.terminal import shown, table
+from mezzotint.errors import DataError
 
 
 def main(config: Any) -> None:
@@ -13,8 +14,10 @@ def main(config: Any) -> None:
 
     plain = resolve(config)
     check_groups(plain)
-    parts = rehearse(plain)
-    table([*cost(plain, parts), *place(plain)])
+    if "download" in plain["data"]:
+        plain["data"]["download"] = False
+    parts = rehearse(plain, data=False)
+    table([*cost(plain, parts), *data(plain, parts), *place(plain)])
 
 
 def cost(config: Config, parts: Any) -> list[tuple[str, str]]:
@@ -22,26 +25,36 @@ def cost(config: Config, parts: Any) -> list[tuple[str, str]]:
     from mezzotint.networks.describe import describe
 
     network = describe(parts.denoiser.network, parts.dataset.shape)
-    hardware, batch = parts.hardware, config["batch_size"]
+    hardware, batch, budget = parts.hardware, config["batch_size"], config["budget"]
     world = hardware.local * hardware.nodes
-    steps = -(-config["budget"] // batch)
     accumulation = hardware.accumulation(batch, world)
-    train = len(parts.dataset.split("train"))
-    copies = 1 + 2 + len(getattr(parts.ema, "halflives", ()))  # weights, the optimiser's two moments, averages
+    kept = 3 + len(getattr(parts.ema, "halflives", ()))  # weights, the optimiser's two moments, averages
     grid = parts.sampling.grid(parts.denoiser.schedule)
     return [
-        ("data", f"{train:,} images of {' x '.join(map(str, parts.dataset.shape))} to train on"),
         ("network", f"{network.parameters:,} parameters, {network.flops / 1e9:.3g} GFLOP an image and forward pass"),
-        (
-            "training",
-            f"{config['budget']:,} images in {steps:,} steps of {batch}, {config['budget'] / train:.4g} epochs",
-        ),
-        ("", f"about {3 * network.flops * config['budget'] / 1e15:.3g} PFLOP"),
+        ("training", f"{budget:,} images in {-(-budget // batch):,} steps of {batch}"),
+        ("", f"{3 * network.flops * budget / 1e12:.3g} TFLOP: a backward pass is two forward ones"),
         ("devices", f"{world} x {hardware.device}, {hardware.exact_precision}"),
         ("batch", f"{batch // world // accumulation} images on each device, {accumulation} times a step"),
-        ("checkpoint", f"{4 * copies * network.parameters / 1e6:.1f} MB each"),
+        ("checkpoint", f"{4 * kept * network.parameters / 1e6:.1f} MB each"),
         ("sampling", f"{type(parts.sampling.sampler).__name__}, {calls(parts, grid)} network calls an image"),
-        ("evaluation", judged(config, parts, calls(parts, grid))),
+    ]
+
+
+def data(config: Config, parts: Any) -> list[tuple[str, str]]:
+    """The images there are, and what evaluation would make of them; or what is missing."""
+    from mezzotint.app.evaluate import MANY
+
+    shape = " x ".join(map(str, parts.dataset.shape))
+    try:
+        train, real = (len(parts.dataset.split(split)) for split in ("train", config["reference"]))
+    except DataError as error:
+        return [("data", f"images of {shape}, not here yet: {error}")]
+    n = config["n"] or min(real, MANY)
+    each = calls(parts, parts.sampling.grid(parts.denoiser.schedule))
+    return [
+        ("data", f"{train:,} images of {shape}, seen {config['budget'] / train:.3g} times each"),
+        ("evaluation", f"{', '.join(config['metrics']) or 'nothing'} of {n:,} images, {n * each:,} network calls"),
     ]
 
 
@@ -55,14 +68,6 @@ def calls(parts: Any, grid: Any) -> int:
     with on_meta():
         generator.draw(torch.arange(1))
     return round(generator.calls)
-
-
-def judged(config: Config, parts: Any, each: int) -> str:
-    from mezzotint.app.evaluate import MANY
-
-    n = config["n"] or min(len(parts.dataset.split(config["reference"])), MANY)
-    names = ", ".join(config["metrics"]) or "nothing"
-    return f"{names} of {n:,} images, {n * each:,} network calls"
 
 
 def place(config: Config) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,8 @@ def find_own_classes(overrides: Sequence[str]) -> None:
 
 def own_configs(overrides: Sequence[str]) -> list[str]:
     """The folder of `--config-dir DIR` or `--config-dir=DIR`, if one is given."""
-    pairs = zip(overrides, [*overrides[1:], ""], strict=True)
-    found = [after if word in ("--config-dir", "-cd") else word.partition("=")[2] for word, after in pairs
-             if word in ("--config-dir", "-cd") or word.startswith("--config-dir=")]  # fmt: skip
+    apart = [after for word, after in pairwise([*overrides, ""]) if word in ("--config-dir", "-cd")]
+    found = apart + [word.partition("=")[2] for word in overrides if word.startswith("--config-dir=")]
     return [os.path.abspath(folder) for folder in found]
 
 
@@ -119,6 +119,8 @@ def run_hydra(command: str, overrides: list[str]) -> None:
         hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
     finally:
         sys.argv = before
+        if many:
+            import_module("mezzotint.app.sweeps").tidy()
     if refused:
         raise refused[0]
 
@@ -134,6 +136,8 @@ def compose_from_run(directory: Path, command: str) -> None:
     from mezzotint.app.job import relocatable
 
     saved = relocatable(read_config(directory))
+    if command == "sample":
+        saved["n"] = None  # it said how many to judge
     store, defaults = ConfigStore.instance(), []
     for key in sorted(saved.keys() & groups()):
         store.store(group=key, name=SAVED, node={key: saved.pop(key)}, package="_global_")

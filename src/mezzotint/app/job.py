@@ -44,7 +44,7 @@ class Job:
         budget: images to train on.
         batch_size: images a step, over all devices.
         n: images that `sample` draws or `evaluate` judges; null is the command's own number.
-        weights: which weights are sampled: the average ("ema") or the network's own ("raw").
+        weights: which weights are sampled: "ema", the average; "raw", the network's own; or an average by half-life.
         reference: the real images that `evaluate` compares with.
         images: what `sample` writes beside its pictures.
     """
@@ -67,7 +67,7 @@ class Job:
     seed: int = 0
     run: str | None = None
     n: int | None = None
-    weights: str = "ema"
+    weights: str | float = "ema"
     reference: Literal["train", "test", "all"] = "train"
     images: Literal["none", "png", "npz"] = "none"
     clock: Node | None = None
@@ -123,6 +123,8 @@ def resolve(config: Any) -> Config:
         ]
     )
     Job(**plain)
+    if plain["weights"] == "ema" and plain["ema"] is None:
+        plain["weights"] = "raw"
     return plain
 
 

@@ -18,8 +18,7 @@ from typing import Any
 
 from mezzotint.errors import TrainingError
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-PATIENCE = 15.0  # seconds that ranks have to save and leave after one of them failed or they were asked to stop
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def joined() -> bool:
@@ -54,63 +53,76 @@ def start(directory: Path, world: int, places: Sequence[str] = ()) -> dict[str, 
         "GROUP_RANK": "0",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // world))),
     }
-    ranks, pipes = [], []
+    command = [sys.executable, "-P", "-m", "mezzotint.app.worker", str(directory), str(os.getpid())]
+    ranks: list[subprocess.Popen] = []
+    pipes: list[int] = []
     try:
-        for number in range(world):
-            reader, writer = os.pipe()
-            pipes.append(reader)
-            command = [sys.executable, "-m", "mezzotint.app.worker", str(directory), str(writer), str(os.getpid())]
-            environment = {**os.environ, **shared, "RANK": str(number), "LOCAL_RANK": str(number)}
-            ranks.append(subprocess.Popen([*command, *places], env=environment, pass_fds=[writer]))
-            os.close(writer)
         with forwarding(ranks):
-            watch(ranks)
+            for number in range(world):
+                reader, writer = os.pipe()
+                pipes.append(reader)
+                environment = {**os.environ, **shared, "RANK": str(number), "LOCAL_RANK": str(number)}
+                # a group of its own: Ctrl-C comes to them through us, once
+                ranks.append(
+                    subprocess.Popen(
+                        [*command, str(writer), *places], env=environment, pass_fds=[writer], process_group=0
+                    )
+                )
+                os.close(writer)
+            codes = watch(ranks)
         told = [tell(reader) for reader in pipes]
     finally:
         end(ranks)
         for reader in pipes:
             os.close(reader)
-    failed = sorted((entry for entry in told if "error" in entry), key=lambda entry: entry["time"])
-    if failed:
-        raise TrainingError(f"rank {failed[0]['rank']} of {world} failed\n{failed[0]['error']}")
-    codes = {number: process.returncode for number, process in enumerate(ranks) if process.returncode}
-    if 130 in codes.values():
-        raise KeyboardInterrupt
-    if codes:
-        number, code = next(iter(codes.items()))
-        cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        raise TrainingError(f"rank {number} of {world} {cause}")
+    blame(codes, told)
     return told[0]["result"]
 
 
-def watch(ranks: Sequence[subprocess.Popen]) -> None:
-    """Return when all ranks are done, or soon after one of them failed."""
+def blame(codes: Sequence[int | None], told: Sequence[dict[str, Any]]) -> None:
+    """Raise for the rank that failed first: one that was killed from outside, else the first that told of an error."""
+    for number, code in enumerate(codes):
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            raise TrainingError(f"rank {number} of {len(codes)} was killed by {name}; out of memory, perhaps")
+    failed = sorted((entry for entry in told if "error" in entry), key=lambda entry: entry["time"])
+    if failed:
+        raise TrainingError(f"rank {failed[0]['rank']} of {len(codes)} failed: {failed[0]['error']}")
+    if 130 in codes:
+        raise KeyboardInterrupt
+    for number, code in enumerate(codes):
+        if code:
+            raise TrainingError(f"rank {number} of {len(codes)} ended with code {code} and without a word")
+
+
+def watch(ranks: Sequence[subprocess.Popen]) -> list[int | None]:
+    """Exit codes, when all ranks are done or soon after one of them failed; None of those that still run."""
     while any(process.poll() is None for process in ranks) and not any(process.returncode for process in ranks):
         time.sleep(0.05)
     until = time.monotonic() + 0.5  # the others see the failure too; the first to tell of it is the one to believe
     while any(process.poll() is None for process in ranks) and time.monotonic() < until:
         time.sleep(0.05)
+    return [process.poll() for process in ranks]
 
 
 def end(ranks: Sequence[subprocess.Popen]) -> None:
-    """Leave no rank behind: ask, wait, then kill."""
+    """Leave no rank behind. What they wrote is whole at any moment, so nothing is waited for."""
     for process in ranks:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-    until = time.monotonic() + PATIENCE
+        process.kill()
     for process in ranks:
-        try:
-            process.wait(max(0.1, until - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.kill()
-            process.wait()
+        process.wait()
 
 
 @contextmanager
 def forwarding(ranks: Sequence[subprocess.Popen]) -> Iterator[None]:
-    """Hand on what a cluster sends to this process alone, so that the ranks save and leave together."""
+    """Hand on what comes to this process alone, so that the ranks save and leave together; a third Ctrl-C ends them."""
+    interrupts = 0
 
     def hand_on(number: int, _: Any) -> None:
+        nonlocal interrupts
+        interrupts += number == signal.SIGINT
+        if interrupts > 2:
+            raise KeyboardInterrupt
         for process in ranks:
             if process.poll() is None:
                 process.send_signal(number)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from mezzotint.app.job import Config, differences, digest, identity, relocatable, resolve
+from mezzotint.app.job import FREE, Config, differences, digest, identity, relocatable, resolve
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError
@@ -120,10 +120,24 @@ def newest_step(directory: Path) -> int:
 
 
 def existing(config: Config) -> Path:
-    """The directory of run=, for commands that need one."""
+    """The directory of run=, for commands that draw from a run.
+
+    Raises:
+        ConfigError: no run is given, or its config was changed where only training again would obey.
+    """
     if not config["run"]:
         raise ConfigError("which run? Give run=DIR, such as run=runs/latest; `mezzotint runs` lists them")
-    return Path(config["run"])
+    directory = Path(config["run"])
+    changed = differences(trained(read_config(directory)), trained(config))
+    if changed:
+        raise ConfigError(f"{', '.join(changed)} cannot change after training: {directory} was trained without it")
+    return directory
+
+
+def trained(config: Config) -> Config:
+    """What of a config is in the weights. Other images of the same shape and classes may be compared with."""
+    kept = {key: value for key, value in relocatable(config).items() if key not in (*FREE, "seed", "data")}
+    return kept | {"data": {key: config["data"].get(key) for key in ("shape", "classes")}}
 
 
 def mark(config: Config, keys: Sequence[str]) -> str:

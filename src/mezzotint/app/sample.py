@@ -13,7 +13,7 @@ from mezzotint.app.job import Config, settle
 from mezzotint.app.parts import build_sampling
 from mezzotint.app.runs import existing, mark
 from mezzotint.app.terminal import bar, shown
-from mezzotint.build import build, load
+from mezzotint.build import build, load, targets
 from mezzotint.generation import Generator, film_strip, gif, grid
 
 LOOK = 64  # images, where n is not given
@@ -36,7 +36,7 @@ def draw(directory: Path, config: Config) -> list[Path]:
 
 def open_generator(directory: Path, config: Config) -> Generator:
     """The run's weights with the config's sampler, grid, guidance and seed, on the config's hardware."""
-    packages = {str(path).partition(".")[0] for key in ("network", "schedule") for path in [config[key]["_target_"]]}
+    packages = {str(path).partition(".")[0] for _, path in targets(config)}  # its own classes have been checked
     denoise = load(directory, config["weights"], allow=sorted(packages))
     dataset = build(config["data"], "data")
     device = build(config["hardware"], "hardware").device

@@ -49,7 +49,7 @@ def main(config: Any) -> float | None:
             if outcome["state"] == "preempted":
                 runs.write_status(directory, state="preempted")
                 print(f"stopped; `mezzotint train run={shown(directory)}` goes on")
-                return None
+                raise KeyboardInterrupt
             value = conclude(directory, plain, outcome)
         runs.write_status(directory, state="finished", objective=value)
     print(f"run: {shown(directory)}")

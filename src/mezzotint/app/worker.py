@@ -1,4 +1,4 @@
-"""One rank of one job: `python -m mezzotint.app.worker RUN PIPE PARENT [FOLDER ...]`. Knows config.yaml, not Hydra."""
+"""One rank of one job: `python -m mezzotint.app.worker RUN PARENT PIPE [FOLDER ...]`. Knows config.yaml, not Hydra."""
 
 import ctypes
 import json
@@ -9,6 +9,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+from mezzotint.errors import MezzotintError
 
 ROOM = 30_000  # characters of a traceback: a pipe holds 64 kB, and nobody reads it before we end
 
@@ -21,7 +23,10 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def main(directory: str, pipe: str, parent: str, *places: str) -> int:
+def main(directory: str, parent: str, pipe: str, *places: str) -> int:
+    from mezzotint.training.preemption import listen
+
+    listen()
     die_with(int(parent))
     sys.path.extend(place for place in places if place not in sys.path)
     told: dict[str, Any] = {"rank": int(os.environ["RANK"])}
@@ -32,9 +37,12 @@ def main(directory: str, pipe: str, parent: str, *places: str) -> int:
         told["result"] = work(Path(directory))
     except KeyboardInterrupt:
         code = 130
+    except MezzotintError as error:
+        code = 1
+        told |= {"error": str(error), "time": time.time()}
     except BaseException:
         code = 1
-        told |= {"error": traceback.format_exc()[-ROOM:], "time": time.time()}
+        told |= {"error": f"\n{traceback.format_exc()[-ROOM:]}", "time": time.time()}
     os.write(int(pipe), json.dumps(told).encode())
     return code
 
