@@ -1,6 +1,8 @@
 """Killed and resumed is never interrupted: weights, averages, optimiser, log, at any moment."""
 
 import json
+import random
+import signal
 import subprocess
 import sys
 import time
@@ -9,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import Kill, Killed, train, weights
+from tiny import BATCH, Kill, Killed, train, weights
 
 from mezzotint.errors import TrainingError
-from mezzotint.training import checkpoints, newest
+from mezzotint.training import Callback, Checkpoints, checkpoints, newest
 
 STORY = Path(__file__).with_name("tiny.py")
 
@@ -136,10 +138,6 @@ def test_a_full_disk_keeps_the_checkpoints_before(tmp_path, monkeypatch):
 
 
 def test_the_newest_few_and_the_best_are_kept(tmp_path):
-    from tiny import BATCH
-
-    from mezzotint.training import Checkpoints
-
     train(tmp_path, extra={"checkpoints": Checkpoints(every=10 * BATCH, keep=2, best=True)})
     names = sorted(file.name for file in (tmp_path / "checkpoints").iterdir())
     assert names == ["best.ckpt", "step-00000040.ckpt", "step-00000050.ckpt"]
@@ -160,10 +158,6 @@ def test_a_checkpoint_is_plain_and_complete(whole):
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_a_signal_saves_and_says_preempted(whole, tmp_path, name):
-    import signal
-
-    from mezzotint.training import Callback
-
     class Send(Callback):
         def step(self, run):
             if run.step == 23:
@@ -179,10 +173,6 @@ def test_a_signal_saves_and_says_preempted(whole, tmp_path, name):
 
 
 def test_ctrl_c_saves_and_is_a_keyboard_interrupt(tmp_path):
-    import signal
-
-    from mezzotint.training import Callback
-
     class Send(Callback):
         def step(self, run):
             if run.step == 23:
@@ -194,17 +184,19 @@ def test_ctrl_c_saves_and_is_a_keyboard_interrupt(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_killed_at_random_moments(tmp_path, whole):
-    """Ten SIGKILLs, wherever they fall."""
-    for moment in range(10):
-        process = subprocess.Popen([sys.executable, str(STORY), str(tmp_path), "forever"])
+def test_a_process_killed_at_random_moments(tmp_path):
+    """Ten SIGKILLs of a process of its own, each up to a quarter of a second after a new checkpoint."""
+    source, directory = random.Random(5), tmp_path / "killed"
+    for _ in range(10):
+        seen = newest(directory / "checkpoints", quiet=True)
+        process = subprocess.Popen([sys.executable, str(STORY), str(directory), "slowly"])
         deadline = time.monotonic() + 120
-        seen = newest(tmp_path / "checkpoints", quiet=True)
-        while newest(tmp_path / "checkpoints", quiet=True) == seen and time.monotonic() < deadline:
+        while newest(directory / "checkpoints", quiet=True) == seen and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(0.037 * moment)
+        time.sleep(source.random() / 4)
+        assert process.poll() is None, "the run ended before it could be killed"
         process.kill()
         process.wait()
-    steps = checkpoints.step_of(newest(tmp_path / "checkpoints")) + 1
-    train(tmp_path, steps=200_000, extra={"kill": Kill(steps, 200)}) if False else None
-    assert [line["step"] for line in lines(tmp_path)] == list(range(10, lines(tmp_path)[-1]["step"] + 1, 10))
+    train(directory, steps=2000, dropout=0.5)
+    train(tmp_path / "whole", steps=2000, dropout=0.5)
+    assert_same(tmp_path / "whole", directory)

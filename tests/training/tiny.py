@@ -1,7 +1,9 @@
-"""The run that these tests train, kill and resume; `python tiny.py DIRECTORY STORY` plays a story in its own process."""
+"""The run that these tests train, kill and resume; `python tiny.py DIRECTORY STORY` plays one in its own process."""
 
+import contextlib
 import faulthandler
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,19 @@ from mezzotint.diffusion import Cosine, Denoiser, Objective, Trailing, Velocity
 from mezzotint.diffusion.samplers import DDIM
 from mezzotint.generation import Sampling
 from mezzotint.networks import MLP
-from mezzotint.training import EMA, AdamW, Callback, Checkpoints, FiniteLoss, Hardware, Log, Preemption, Run, Validation, fit
+from mezzotint.training import (
+    EMA,
+    AdamW,
+    Callback,
+    Checkpoints,
+    FiniteLoss,
+    Hardware,
+    Log,
+    Preemption,
+    Run,
+    Validation,
+    fit,
+)
 
 BATCH = 16
 
@@ -89,19 +103,22 @@ def weights(directory: Path) -> dict[str, Any]:
 def two_ranks(directory: Path) -> None:
     """Never interrupted; then killed between a checkpoint and a line of the log, and resumed."""
     train(directory / "whole", devices=2)
-    try:
+    with contextlib.suppress(Killed):
         train(directory / "killed", devices=2, extra={"kill": Kill(26)})
-    except Killed:
-        pass
     train(directory / "killed", devices=2)
 
 
-def forever(directory: Path) -> None:
-    """Trains until somebody stops it."""
-    train(directory, steps=200_000)
+class Slow(Callback):
+    def step(self, run: Run) -> None:
+        time.sleep(0.01)
+
+
+def slowly(directory: Path) -> None:
+    """Takes long enough to be killed many times."""
+    train(directory, steps=2000, dropout=0.5, extra={"slow": Slow()})
 
 
 if __name__ == "__main__":
     faulthandler.enable()
     torch.set_num_threads(1)
-    {"two_ranks": two_ranks, "forever": forever, "once": train}[sys.argv[2]](Path(sys.argv[1]))
+    {"two_ranks": two_ranks, "slowly": slowly}[sys.argv[2]](Path(sys.argv[1]))

@@ -156,7 +156,7 @@ class Hardware:
         common = {"process_group_backend": backend, "timeout": timedelta(seconds=self.timeout)}
         if self.strategy == "fsdp":
             return ModelParallelStrategy(place.world, 1, save_distributed_checkpoint=False, **common)
-        return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True, **common)
+        return DDPStrategy(gradient_as_bucket_view=True, **common)
 
 
 def cluster_environment() -> Any:

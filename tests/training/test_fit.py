@@ -1,0 +1,230 @@
+"""What a run is: the same on any split of the batch, a log that is true, a guard against numbers that are none."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_resume import entries, lines
+from tiny import BATCH, train, weights
+
+from mezzotint.diffusion import Objective
+from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.training import Callback, FiniteLoss, Hardware, Log, Preview, Validation, newest
+
+HERE = Path(__file__).parent
+
+
+def assert_close(one: Path, two: Path, tolerance: float = 1e-5) -> None:
+    a, b = weights(one), weights(two)
+    for part in ("state_dict", "ema"):
+        left, right = dict(entries(a[part])), dict(entries(b[part]))
+        assert left.keys() == right.keys()
+        for name, value in left.items():
+            torch.testing.assert_close(value, right[name], rtol=tolerance, atol=tolerance)
+    for left, right in zip(lines(one), lines(two), strict=True):
+        assert dict(entries(left)) == pytest.approx(dict(entries(right)), rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    train(directory)
+    return directory
+
+
+def test_four_micro_batches_are_one_batch(whole, tmp_path):
+    train(tmp_path, hardware=Hardware(accelerator="cpu", micro_batch=4))
+    assert_close(whole, tmp_path)
+    assert weights(tmp_path)["global_step"] == 50
+
+
+def test_the_number_of_micro_batches_may_change_on_the_way(whole, tmp_path):
+    from tiny import Kill, Killed
+
+    with pytest.raises(Killed):
+        train(tmp_path, extra={"kill": Kill(26)})
+    train(tmp_path, hardware=Hardware(accelerator="cpu", micro_batch=4))
+    assert_close(whole, tmp_path)
+
+
+@pytest.mark.timeout(240)
+def test_two_processes_are_one_and_survive_a_kill(whole, tmp_path):
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "WORLD_SIZE": "2",
+        "OMP_NUM_THREADS": "1",
+    }
+    import os
+
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", str(HERE / "tiny.py"), str(tmp_path), "two_ranks"],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=200)[1] for process in ranks]
+    finally:
+        for process in ranks:
+            process.kill()
+    assert [process.returncode for process in ranks] == [0, 0], said
+    assert_close(whole, tmp_path / "whole")
+    one, two = (dict(entries(weights(tmp_path / name))) for name in ("whole", "killed"))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert torch.equal(value, two[name]) if isinstance(value, torch.Tensor) else value == two[name], name
+    assert lines(tmp_path / "whole") == lines(tmp_path / "killed")
+
+
+def test_each_step_has_one_line_and_the_clock_stands_apart(whole):
+    read = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in read] == [10, 20, 30, 40, 50]
+    assert [line["images"] for line in read] == [160, 320, 480, 640, 800]
+    assert all({"loss", "grad_norm", "lr", "time"} <= line.keys() for line in read)
+    assert [line["step"] for line in read if "validation" in line] == [20, 40, 50]
+    assert read[-1]["time"]["seconds"] > 0
+
+
+def test_the_logged_loss_is_the_mean_of_the_steps(tmp_path):
+    class Sum(Callback):
+        seen: list[float]
+
+        def start(self, run):
+            self.seen = []
+
+        def step(self, run):
+            self.seen.append(float(torch.cat(run.module.losses).mean()))
+
+    total = Sum()
+    outcome = train(tmp_path, steps=15, extra={"sum": total, "log": Log(4)})
+    logged = [line["loss"] for line in lines(tmp_path) if "loss" in line]
+    parts = [total.seen[i : i + 4] for i in range(0, 15, 4)]
+    assert logged == pytest.approx([sum(part) / len(part) for part in parts], rel=1e-6)
+    assert outcome["loss"] == logged[-1]
+
+
+def test_a_budget_is_rounded_up_to_whole_batches(tmp_path, capsys):
+    outcome = train(tmp_path, budget=5 * BATCH - 3)
+    assert (outcome["steps"], outcome["images"]) == (5, 5 * BATCH)
+    assert "rounded up" in capsys.readouterr().err
+
+
+class Broken(Objective):
+    """A loss that is no number for one example."""
+
+    def __init__(self, example: int) -> None:
+        super().__init__()
+        self.example = example
+
+    def forward(self, denoiser, x0, draws, **condition):
+        losses = super().forward(denoiser, x0, draws, **condition)
+        return torch.where(draws.index == self.example, torch.nan, losses)
+
+
+@pytest.mark.parametrize("micro_batch", [None, 4])
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path, micro_batch):
+    example = 23 * BATCH + 5  # of step 24, counted from 1
+    hardware = Hardware(accelerator="cpu", micro_batch=micro_batch)
+    with pytest.raises(TrainingError, match=r"nan at step 24, image 373, t=\d+ .*lr"):
+        train(tmp_path, objective=Broken(example), hardware=hardware)
+    assert newest(tmp_path / "checkpoints").name == "step-00000021.ckpt"
+    assert [line["step"] for line in lines(tmp_path)] == [10, 20]
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    class Break(Callback):
+        order = -100
+
+        def step(self, run):
+            if run.step == 7:
+                next(run.module.parameters()).data.fill_(torch.inf)
+
+    with pytest.raises(TrainingError, match="not finite after step 7"):
+        train(tmp_path, extra={"break": Break()})
+    assert newest(tmp_path / "checkpoints") is None
+
+
+def test_validation_is_the_same_every_time_and_has_its_shares(whole):
+    looks = []
+
+    class Twice(Callback):
+        order = 60
+
+        def finish(self, run):
+            for _ in range(2):
+                validation = Validation(images=60, bins=3)
+                validation.look(run)
+                looks.append(dict(run.pending.pop("validation")))
+            looks.append(validation.sums(run, run.average()))
+
+    train(whole.parent / "twice", extra={"twice": Twice()})
+    assert looks[0] == looks[1] == lines(whole)[-1]["validation"]
+    totals, counts = looks[2]
+    assert counts.tolist() == [20, 20, 20]
+    assert looks[0]["loss"] == pytest.approx(float(totals.sum()) / 60)
+    assert looks[0]["share_1"] == pytest.approx(float(totals[1]) / 20)
+
+
+def test_previews_are_drawn(tmp_path):
+    from PIL import Image
+
+    train(tmp_path, steps=10, extra={"preview": Preview(every=5 * BATCH, images=9)})
+    files = sorted((tmp_path / "samples").iterdir())
+    assert [file.name for file in files] == ["step-00000005.png", "step-00000010.png"]
+    with Image.open(files[-1]) as picture:
+        assert min(picture.size) > 3 * 40
+
+
+def test_lightnings_own_callbacks_stand_beside_ours(tmp_path):
+    import lightning.pytorch as pl
+
+    class Count(pl.Callback):
+        batches = 0
+
+        def on_train_batch_end(self, *_):
+            self.batches += 1
+
+    count = Count()
+    train(tmp_path, steps=4, extra={"count": count}, hardware=Hardware(accelerator="cpu", micro_batch=8))
+    assert count.batches == 8
+    with pytest.raises(ConfigError, match="neither a callback of mezzotint nor of lightning"):
+        train(tmp_path / "other", extra={"wrong": object()})
+
+
+def test_lightning_says_nothing(tmp_path, capfd):
+    train(tmp_path, steps=2)
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "")
+
+
+def test_the_module_is_a_hinge():
+    import mezzotint.training.module as module
+
+    assert len(Path(module.__file__).read_text().splitlines()) < 150
+
+
+def test_naming_what_a_config_names_imports_no_lightning():
+    code = (
+        "import sys; from mezzotint.training import AdamW, EMA, Hardware, Log, WandB, Validation, Checkpoints;"
+        "heavy = {'lightning', 'torchvision', 'torchmetrics', 'wandb', 'PIL', 'tensorboard'} & sys.modules.keys();"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_intervals_that_cannot_be(every):
+    for kind in (Log, FiniteLoss):
+        with pytest.raises(ValueError, match=f"every={every}"):
+            kind(every)

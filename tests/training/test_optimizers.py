@@ -1,0 +1,52 @@
+import math
+
+import pytest
+import torch
+
+from mezzotint.training import AdamW
+from mezzotint.training.optimizers import clip_
+
+
+def test_the_rate_rises_over_the_warmup_and_falls_to_zero_with_the_budget():
+    settings = AdamW(lr=1.0, warmup=400)
+    rates = [settings.rate(images, 100, 10_000) for images in range(0, 10_000, 100)]
+    assert rates[:5] == pytest.approx([0.25 * 1.0, 0.5 * 0.99, 0.75 * 0.98, 0.97, 0.96])
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0.01)
+    assert AdamW(lr=1.0, warmup=0.04).rate(100, 100, 10_000) == pytest.approx(rates[1])
+
+
+def test_the_other_decays():
+    assert AdamW(lr=2.0, warmup=0, decay="constant").rate(9_999, 1, 10_000) == 2.0
+    cosine = AdamW(lr=2.0, warmup=0, decay="cosine")
+    assert [cosine.rate(n, 1, 100) for n in (0, 25, 50)] == pytest.approx([2.0, 1 + math.sqrt(0.5), 1.0])
+
+
+def test_biases_and_norms_do_not_decay():
+    module = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3))
+    optimizer = AdamW(lr=0.1, weight_decay=0.5, warmup=0).build(module)
+    for parameter in module.parameters():
+        torch.nn.init.ones_(parameter)
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    values = {name: float(parameter.detach().mean()) for name, parameter in module.named_parameters()}
+    assert values == pytest.approx({"0.weight": 0.95, "0.bias": 1.0, "1.weight": 1.0, "1.bias": 1.0})
+
+
+@pytest.mark.parametrize("limit", [0.5, 100.0, None])
+def test_clipping_is_that_of_torch(limit):
+    source = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(shape, generator=source) for shape in ((3, 4), (5,), (2, 2, 2))]
+    parameters = [torch.nn.Parameter(torch.zeros_like(g)) for g in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    expected = torch.nn.utils.clip_grad_norm_(parameters, limit or float("inf"))
+    assert clip_(gradients, limit) == pytest.approx(float(expected))
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        torch.testing.assert_close(gradient, parameter.grad)
+
+
+@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"clip": -1.0}, {"warmup": -1}, {"decay": "stairs"}])
+def test_settings_that_cannot_be(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        AdamW(**wrong)
