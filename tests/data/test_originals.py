@@ -54,6 +54,15 @@ def test_files_in_the_cache_are_not_fetched_again(tmp_path):
     assert len(FashionMNIST(cache=str(tmp_path)).split("train")) == 12
 
 
+def test_files_of_another_set_in_the_cache_are_not_taken(tmp_path, monkeypatch):
+    """MNIST and Fashion-MNIST call their files alike."""
+    monkeypatch.setattr(FashionMNIST, "system", ())
+    for folder in (".", "raw", "MNIST/raw"):
+        write_mnist(tmp_path / folder)
+    with pytest.raises(DataError, match="FashionMNIST needs .*apt install dataset-fashion-mnist"):
+        FashionMNIST(cache=str(tmp_path), download=False).split("train")
+
+
 def test_missing_files_are_named_with_all_places_and_the_cure(tmp_path):
     with pytest.raises(DataError) as caught:
         MNIST(root=str(tmp_path)).split("train")

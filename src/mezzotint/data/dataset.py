@@ -38,7 +38,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def split(self, name: str) -> Images:
-        """ "train", "test" (held out, for validation and metrics) or "all".
+        """The images of "train", of "test" (held out, for validation and metrics) or of "all".
 
         Raises:
             DataError: where the data is missing, damaged or not as described; it names the file and the cure.

@@ -22,7 +22,7 @@ class MNIST(Originals):
 
     known_classes: ClassVar[int] = 10
     loader: ClassVar[str] = "MNIST"
-    subfolders: ClassVar[tuple[str, ...]] = ("raw", "MNIST/raw")
+    subfolders: ClassVar[tuple[str, ...]] = ("MNIST/raw",)
 
     shape: tuple[int, int, int] = (1, 28, 28)
     classes: int = 10
@@ -44,7 +44,7 @@ class FashionMNIST(MNIST):
     """
 
     loader: ClassVar[str] = "FashionMNIST"
-    subfolders: ClassVar[tuple[str, ...]] = ("raw", "FashionMNIST/raw")
+    subfolders: ClassVar[tuple[str, ...]] = ("FashionMNIST/raw",)
     system: ClassVar[tuple[str, ...]] = ("/usr/share/datasets/fashion-mnist",)
     hint: ClassVar[str] = ", or on Debian and Ubuntu run `apt install dataset-fashion-mnist`"
 

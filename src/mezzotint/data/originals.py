@@ -32,7 +32,7 @@ class Originals(KnownDataset):
     download: bool = True
 
     loader: ClassVar[str]  # torchvision's class
-    subfolders: ClassVar[tuple[str, ...]]  # where the files lie below root or cache
+    subfolders: ClassVar[tuple[str, ...]]  # where the files lie below root or cache, named after this dataset
     system: ClassVar[tuple[str, ...]] = ()  # where packages of the operating system put them
     hint: ClassVar[str] = ""
 
@@ -65,9 +65,11 @@ class Originals(KnownDataset):
         raise DataError(f"{self.name()} needs {wanted}, which are not in {looked}. Give {cure}.")
 
     def _places(self) -> list[Path]:
-        base = Path(self.root if self.root is not None else self.cache).expanduser()
-        places = [base / below for below in ("", *self.subfolders)]
-        return places if self.root is not None else places + [Path(place) for place in self.system]
+        """MNIST and Fashion-MNIST call their files alike, so only a root is searched for files without a folder."""
+        if self.root is not None:
+            return [Path(self.root).expanduser() / below for below in ("", "raw", *self.subfolders)]
+        below = [Path(self.cache).expanduser() / below for below in self.subfolders]
+        return [*below, *(Path(place) for place in self.system)]
 
     def _search(self, split: str) -> list[Path] | None:
         for place in self._places():

@@ -19,7 +19,8 @@ def decode(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
     channels, height, width = shape
     try:
         with Image.open(file) as opened:
-            image = plain(ImageOps.exif_transpose(opened)).convert("L" if channels == 1 else "RGB")
+            ImageOps.exif_transpose(opened, in_place=True)
+            image = in_mode(plain(opened), "L" if channels == 1 else "RGB")
             image = image.resize((width, height), Image.Resampling.BICUBIC, box=middle(image.size, (width, height)))
     except Exception as error:  # decoders of damaged files fail in every way there is
         raise damaged(file, error) from error
@@ -53,6 +54,11 @@ def plain(image: Image.Image) -> Image.Image:
     white = Image.new("RGBA", layer.size, "white")
     white.alpha_composite(layer)
     return white.convert("RGB")
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Converted, and not copied where it need not be."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
