@@ -1,13 +1,12 @@
 import pytest
 import torch
 
-from mezzotint.networks import preferred_memory_format
+from mezzotint.networks import bfloat16_is_fast, preferred_memory_format
 
 
 @pytest.mark.parametrize(
     ("device", "dtype", "expected"),
     [
-        ("cpu", torch.float32, torch.channels_last),
         ("cpu", torch.bfloat16, torch.contiguous_format),
         ("cuda", torch.bfloat16, torch.channels_last),
         ("cuda:1", torch.float32, torch.channels_last),
@@ -17,3 +16,19 @@ from mezzotint.networks import preferred_memory_format
 )
 def test_by_device_and_precision(device, dtype, expected):
     assert preferred_memory_format(device, dtype) == expected
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [("AVX512", torch.channels_last), ("AVX2", torch.contiguous_format), ("DEFAULT", torch.contiguous_format)],
+)
+def test_float32_on_a_cpu_goes_by_the_width_of_its_vectors(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert preferred_memory_format("cpu", torch.float32) == expected
+
+
+def test_bfloat16_is_fast_where_the_processor_says_so():
+    with open("/proc/cpuinfo") as file:
+        flags = set(file.read().split())
+    assert bfloat16_is_fast("cpu") == bool(flags & {"avx512_bf16", "amx_tile"})
+    assert not bfloat16_is_fast("meta")

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mezzotint.networks import UNet
+from mezzotint.networks.layers import Upsample
 
 ADM = {
     "scale_shift": True,
@@ -200,3 +201,19 @@ def test_channels_last_gives_the_same_numbers():
     expected = network(x, time)
     network.to(memory_format=torch.channels_last)
     torch.testing.assert_close(network(x.contiguous(memory_format=torch.channels_last), time), expected)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (1, 1), (2, 1)], ids=str)
+def test_the_merged_convolution_is_the_repeated_one(size):
+    """Upsample merges weights in float32; in float64 it takes the way that defines it."""
+    torch.manual_seed(0)
+    layer, x = Upsample(5), torch.randn(2, 5, *size)
+    factor = torch.randn(2, 5, 2 * size[0], 2 * size[1])
+
+    def outcome(layer, x):
+        x = x.clone().requires_grad_()
+        output = layer(x, torch.empty(0))
+        gradients = torch.autograd.grad((output * factor).sum(), [x, *layer.parameters()])
+        return [tensor.double() for tensor in (output, *gradients)]
+
+    torch.testing.assert_close(outcome(layer, x), outcome(layer.double(), x.double()), rtol=1e-5, atol=1e-5)
