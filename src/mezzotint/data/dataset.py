@@ -78,12 +78,12 @@ class ArrayDataset(Dataset):
         if labels.shape != (count,):
             raise DataError(f"{self.name()} has {count} images but labels of shape {list(labels.shape)}.")
         low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= self.classes:
+        if low < 0:
+            raise DataError(f"the labels of {self.name()} run from {low} to {high}: number the classes from 0.")
+        if high >= self.classes:
             raise DataError(
                 f"data.classes={self.classes}, but the labels of {self.name()} run from {low} to {high}: "
                 f"set data.classes={high + 1}, or 0 to leave the labels out."
-                if low >= 0
-                else f"the labels of {self.name()} run from {low} to {high}: number the classes from 0."
             )
         return torch.from_numpy(labels.astype(np.int64))
 

@@ -89,7 +89,7 @@ class Originals(KnownDataset):
             try:
                 getattr(torchvision.datasets, self.loader)(cache, download=True)
             except (OSError, RuntimeError) as error:
-                reason = str(error).strip().splitlines()[0]
+                reason = str(error).strip().splitlines()[0].rstrip(":")
                 raise DataError(
                     f"{self.name()} could not be downloaded to {cache} ({reason}). Without a network, "
                     f"give data.root=DIR with a folder that holds the original files{self.hint}."
