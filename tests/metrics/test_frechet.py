@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.metrics import DigitsClassifier, EffNet, Frechet, Inception, halves_baseline
+from mezzotint.metrics.frechet import why_not_fid
 from mezzotint.metrics.moments import Moments, frechet_distance, trace_of_root
 
 
@@ -164,14 +165,14 @@ def test_names_tell_what_the_number_is(inception_file, monkeypatch):
     assert Frechet(EffNet()).label(10_000) == "fd_effnet_10k"
     metric = Frechet(Inception(weights=str(inception_file)))
     assert metric.label(50_000) == "fd_inception_50k"
-    assert "published" in metric.why_not_fid(50_000)
+    assert "published" in why_not_fid(metric.extractor, 50_000)
     monkeypatch.setattr(Inception, "published", True)
     assert metric.label(50_000) == "fid_50k"
     assert metric.label(2048) == "fid_2048"
     assert metric.label(1000) == "fd_inception_1000"
     assert metric.label(50_000, reference=1500) == "fd_inception_50k"
-    assert "fewer than 2048" in metric.why_not_fid(1000)
-    assert metric.why_not_fid(10_000) is None
+    assert "fewer than 2048" in why_not_fid(metric.extractor, 1000)
+    assert why_not_fid(metric.extractor, 10_000) is None
     assert "not called FID" in metric.notes(1000)[0]
     assert Frechet(metric.extractor, minimum=500).label(1000) == "fid_1000"
     assert Frechet(metric.extractor, view="spatial").label(10_000) == "sfid_10k"

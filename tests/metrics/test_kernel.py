@@ -34,7 +34,7 @@ def test_one_subset_of_everything_equals_torch_fidelity_and_torchmetrics(project
 def test_many_subsets_equal_the_sums_over_each(projection):
     """The quadratic forms against plain means over the chosen rows, with more rows than one block."""
     metric = filled(projection(6), rows(1500, 6, 1), rows(1200, 6, 2), subsets=3, size=50)
-    real, drawn = metric.rows("real"), metric.rows("drawn")
+    real, drawn = metric.real.rows(metric), metric.drawn.rows(metric)
     generator = torch.Generator().manual_seed(0)
     x_sets = [real[torch.randperm(1500, generator=generator)[:50]] for _ in range(3)]
     y_sets = [drawn[torch.randperm(1200, generator=generator)[:50]] for _ in range(3)]
@@ -79,7 +79,7 @@ def test_neither_order_nor_batches_matter(digit_pixels):
 
 def _other_seed(metric: Kernel) -> Kernel:
     other = Kernel(metric.extractor, metric.subsets, metric.size, seed=metric.seed + 1)
-    other.load_reference(metric.reference_state())
+    other.real.load(other, metric.real.state(metric))
     other.drawn_rows, other.drawn_keys = list(metric.drawn_rows), list(metric.drawn_keys)
     return other
 
@@ -91,7 +91,7 @@ def test_memory_is_bounded_by_a_choice_that_ignores_order(digit_pixels):
         for part in images.split(60):
             metric.update(part, real=True)
             assert sum(map(len, metric.real_rows)) <= 200 + 60
-        kept.append(metric.rows("real"))
+        kept.append(metric.real.rows(metric))
     assert kept[0].shape == (100, 64)
     assert torch.equal(kept[0], kept[1])
     smallest = content_keys(digit_pixels).argsort()[:100]
@@ -111,10 +111,10 @@ def test_half_precision_leaves_rows_and_keys(digit_pixels):
     metric = Kernel(DigitsClassifier(), subsets=3, size=50)
     metric.update(digit_pixels[:300], real=True)
     metric.update(digit_pixels[300:600], real=False)
-    before = metric.rows("real")
+    before = metric.real.rows(metric)
     metric.to(torch.bfloat16)
     assert metric.real_rows[0].dtype == torch.float32
-    assert torch.equal(metric.rows("real"), before)
+    assert torch.equal(metric.real.rows(metric), before)
 
 
 def test_names_and_errors(inception_file, digit_pixels):

@@ -72,11 +72,11 @@ def evaluate(
     for metric in metrics.values():
         metric.reset()
         metric.to("cpu" if device.type == "mps" else device)  # Apple's GPUs have no float64
-    load_references(metrics, reference, None if cache is None else Path(cache), device)
+    load_references(metrics, reference, device, cache)
     seen = 0
     for batch in images:
-        pixels = batch if isinstance(batch, Tensor) else batch[0]
-        add_batch(metrics, pixels.to(device), real=False)
+        pixels, labels = (batch, None) if isinstance(batch, Tensor) else batch
+        add_batch(metrics, pixels.to(device), real=False, labels=labels)
         seen += len(pixels)
     total = _over_processes(seen, device)
     if total != n:

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.statistic import RowMetric, short_count
+from mezzotint.metrics.keepers import Rows
+from mezzotint.metrics.statistic import FeatureMetric, short_count
 
 BLOCK = 1024  # rows of a kernel matrix in memory at a time
 
 
-class Kernel(RowMetric):
+class Kernel(FeatureMetric):
     """Unbiased squared maximum mean discrepancy under k(x, y) = (x.y / d + 1)^3, averaged over random subsets.
 
     Being unbiased it can be slightly negative, and values at different n can be compared. The subsets depend on `seed`
@@ -32,16 +33,18 @@ class Kernel(RowMetric):
     def __init__(
         self, extractor: Extractor, subsets: int = 100, size: int = 1000, seed: int = 0, keep: int = 10_000
     ) -> None:
-        super().__init__(extractor, keep=keep)
+        self.real, self.drawn = Rows("real", keep), Rows("drawn", keep)
+        super().__init__(extractor, (self.real, self.drawn))
         if subsets < 1 or size < 2:
             raise ValueError(f"subsets={subsets}, size={size}: at least one subset of at least two rows is needed.")
         self.subsets = subsets
         self.size = size
         self.seed = seed
+        self.keep = keep
 
     def distances(self) -> Tensor:
         """The distance of each subset, float64 (subsets,)."""
-        real, drawn = self.rows("real"), self.rows("drawn")
+        real, drawn = self.real.rows(self), self.drawn.rows(self)
         size = min(self.size, len(real), len(drawn))
         generator = torch.Generator().manual_seed(self.seed)
 

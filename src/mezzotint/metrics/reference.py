@@ -10,91 +10,113 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mezzotint.data.images import Images
 from mezzotint.errors import DataError
 from mezzotint.metrics.extractor import Extractor
+from mezzotint.metrics.keepers import Keeper
 from mezzotint.metrics.statistic import FeatureMetric, content_keys
 
 VERSION = 1  # of the stored states: raise it when what is stored changes its meaning
 
 
 def load_references(
-    metrics: Mapping[str, FeatureMetric], reference: Images, cache: Path | None, device: torch.device, batch: int = 512
-) -> None:
-    """Gives every metric the states of the real images, from the cache where they are, else in one pass.
+    metrics: Mapping[str, FeatureMetric],
+    reference: Images,
+    device: torch.device | str = "cpu",
+    cache: str | Path | None = None,
+    batch: int = 512,
+) -> list[Path]:
+    """Gives empty metrics the states of the real images, from the cache where they are, else in one pass.
 
     All processes call it: each computes its share, and afterwards the first one alone holds the real states, so that
     merging adds them once. A stored file is named by a hash of the images' content, the extractor's weights, its
-    preprocessing and the metric's recipe: whatever changes, another file is read.
+    preprocessing, the view and what is kept of it: whatever changes, another file is read.
+
+    Returns:
+        The stored files, none without a cache.
     """
-    paths = {name: _path(metric, reference, cache) for name, metric in metrics.items() if metric.recipe}
-    missing = {name: metrics[name] for name, path in paths.items() if not _everywhere(path)}
-    states = _compute(missing, reference, device, batch)
-    for name, path in paths.items():
-        metrics[name].reset()
-        state = states.get(name)
-        if state is not None and path is not None and _rank() == 0:
-            _write(state, path)
-        if _rank() == 0:
-            metrics[name].load_reference(_read(path) if state is None else state)
+    paths = {name: _paths(metric, reference, cache) for name, metric in metrics.items()}
+    missing = {name: metrics[name] for name, found in paths.items() if not _stored(list(found.values()))}
+    _compute(missing, reference, device, batch)
+    for name, found in paths.items():
+        if _rank() == 0 and name not in missing:
+            for keeper, path in found.items():
+                keeper.load(metrics[name], _read(path))
+        if _rank() == 0 and name in missing:
+            for keeper, path in found.items():
+                _write(keeper.state(metrics[name]), path)
+        metrics[name].touch()
+    return sorted({path for found in paths.values() for path in found.values() if path})
 
 
-def _compute(
-    metrics: Mapping[str, FeatureMetric], reference: Images, device: torch.device, batch: int
-) -> dict[str, dict[str, Tensor]]:
-    """The merged states of the real images, for each metric."""
-    if not metrics:
-        return {}
-    share = torch.arange(_rank(), len(reference), _world())
-    for indices in share.split(batch):
-        add_batch(metrics, reference.batch(indices)[0].to(device), real=True)
-    states = {}
-    for name, metric in metrics.items():
-        with metric.sync_context():
-            states[name] = {key: value.cpu().clone() for key, value in metric.reference_state().items()}
-    return states
-
-
-def add_batch(metrics: Mapping[str, FeatureMetric], images: Tensor, real: bool) -> None:
+def add_batch(metrics: Mapping[str, FeatureMetric], images: Tensor, real: bool, labels: Tensor | None = None) -> None:
     """Adds a batch to every metric; each extractor sees it once."""
     keys = content_keys(images)
     views: dict[Extractor, dict[str, Tensor]] = {}
     for metric in metrics.values():
         if metric.extractor not in views:
             views[metric.extractor] = metric.extractor.views(images)
-        metric.update_features(views[metric.extractor][metric.view], real, keys)
+        metric.update_features(views[metric.extractor][metric.view], real, keys, labels)
 
 
-def _path(metric: FeatureMetric, reference: Images, cache: Path | None) -> Path | None:
+def _compute(metrics: Mapping[str, FeatureMetric], reference: Images, device: torch.device | str, batch: int) -> None:
+    """Each process adds its share of the reference; then the first one gets the whole, and the others forget theirs."""
+    needed = {name: metric for name, metric in metrics.items() if metric.real_keepers}
+    share = torch.arange(_rank(), len(reference), _world())
+    for indices in share.split(batch) if needed else ():
+        images, labels = reference.batch(indices)
+        add_batch(needed, images.to(device), real=True, labels=labels)
+    for metric in needed.values() if _world() > 1 else ():
+        with metric.sync_context():
+            whole = [
+                (keeper, {k: v.clone() for k, v in keeper.state(metric).items()}) for keeper in metric.real_keepers
+            ]
+        metric.reset()
+        for keeper, state in whole if _rank() == 0 else ():
+            keeper.load(metric, state)
+
+
+def _paths(metric: FeatureMetric, reference: Images, cache: str | Path | None) -> dict[Keeper, Path | None]:
+    return {keeper: _path(metric, keeper, reference, cache) for keeper in metric.real_keepers}
+
+
+def _path(metric: FeatureMetric, keeper: Keeper, reference: Images, cache: str | Path | None) -> Path | None:
     if cache is None:
         return None
-    extractor = metric.extractor
-    parts = [VERSION, reference.digest(), extractor.name, extractor.digest, extractor.preprocessing, metric.recipe]
-    return cache / f"reference-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"
+    made = metric.extractor
+    parts = [VERSION, reference.digest(), made.name, made.digest, made.preprocessing, metric.view, keeper.recipe]
+    return Path(cache) / f"reference-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"
 
 
-def _everywhere(path: Path | None) -> bool:
-    """Whether the file is there, as the first process sees it: all processes must decide alike."""
-    found = [path is not None and path.is_file()]
-    if dist.is_available() and dist.is_initialized():
+def _stored(paths: list[Path | None]) -> bool:
+    """Whether all files are there, as the first process sees it: all processes must decide alike."""
+    found = [all(path is not None and path.is_file() for path in paths)]
+    if _world() > 1:
         dist.broadcast_object_list(found, src=0)
     return found[0]
 
 
-def _write(state: dict[str, Tensor], path: Path) -> None:
+def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items()}
+
+
+def _write(state: Mapping[str, Tensor], path: Path | None) -> None:
+    if path is None:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    save_file({name: value.contiguous() for name, value in state.items()}, part)
+    save_file({name: value.cpu().contiguous() for name, value in state.items()}, part)
     os.replace(part, path)
 
 
 def _read(path: Path | None) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except Exception as error:
+    except (OSError, SafetensorError) as error:
         raise DataError(f"the stored statistics {path} are damaged ({error}): delete the file.") from error
 
 
