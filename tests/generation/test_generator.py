@@ -1,0 +1,112 @@
+"""Sample i is a function of (seed, i): not of the batch, the order, the ranks or what is drawn beside it."""
+
+import pytest
+import torch
+
+from mezzotint.diffusion import Cosine, Denoiser, Trailing, Velocity
+from mezzotint.diffusion.guidance import CFG
+from mezzotint.diffusion.samplers import DDIM, DDPM, Heun
+from mezzotint.generation import Generator, Sampling
+from mezzotint.networks import MLP
+
+SHAPE = (2, 3, 5)
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> Denoiser:
+    torch.manual_seed(0)
+    return Denoiser(MLP(SHAPE, classes=3, width=32), Cosine(), Velocity()).eval()
+
+
+def generator(denoiser, sampler=None, **changes) -> Generator:
+    return Generator(denoiser, sampler or DDPM(), Trailing(6), SHAPE, **({"seed": 5, "classes": 3} | changes))
+
+
+@pytest.mark.parametrize("sampler", [DDPM(), DDIM(0.5), DDIM(), Heun()], ids=repr)
+@pytest.mark.parametrize("batch", [1, 4, 64])
+def test_a_sample_does_not_depend_on_its_batch(denoiser, sampler, batch):
+    images, labels = generator(denoiser, sampler, batch=7).images(0, 10)
+    others, names = generator(denoiser, sampler, batch=batch).images(2, 9)
+    assert images.dtype == torch.uint8
+    assert images.shape == (10, *SHAPE)
+    assert torch.equal(labels, torch.arange(10) % 3)
+    assert torch.equal(names, labels[2:9])
+    # rounding may differ with the batch, by one grey value at most where it falls on an edge
+    assert (images[2:9].int() - others.int()).abs().max() <= 1
+    assert (images[2:9] != others).float().mean() < 0.01
+
+
+def test_samples_and_seeds_differ(denoiser):
+    images, _ = generator(denoiser).images(0, 6)
+    others, _ = generator(denoiser, seed=6).images(0, 6)
+    distances = (images[:, None].float() - torch.cat([images, others])[None].float()).abs().mean((2, 3, 4))
+    assert (distances + torch.eye(6, 12) * 99).min() > 5
+
+
+@pytest.mark.parametrize(("guidance", "calls"), [(None, 6), (lambda inner: CFG(inner, 2.0), 12)])
+def test_network_calls_an_image_are_counted(denoiser, guidance, calls):
+    drawn = generator(denoiser, DDIM(), batch=4, guidance=guidance)
+    drawn.images(0, 7)
+    assert drawn.calls == calls
+    assert generator(denoiser).calls == 0
+
+
+def test_guidance_is_that_of_the_mathematics(denoiser):
+    from mezzotint.diffusion import Draws, sample
+
+    drawn = generator(denoiser, DDIM(), guidance=lambda inner: CFG(inner, 3.0)).draw(torch.arange(4))
+    noise = Draws(5, torch.arange(4)).normal("sample", SHAPE)
+    expected = sample(CFG(denoiser, 3.0), DDIM(), Trailing(6), noise, label=torch.arange(4) % 3)
+    assert torch.equal(drawn, expected)
+
+
+def test_labels_may_be_chosen(denoiser):
+    assert generator(denoiser, label=2).images(0, 4)[1].tolist() == [2] * 4
+    free, names = generator(denoiser, label=-1).images(0, 4)
+    assert names.tolist() == [-1] * 4
+    assert not torch.equal(free, generator(denoiser).images(0, 4)[0])
+    torch.manual_seed(0)
+    unlabelled = Denoiser(MLP(SHAPE, width=16), Cosine(), Velocity())
+    assert generator(unlabelled, classes=0).images(0, 2)[1] is None
+
+
+def test_progress_is_told_of_every_batch(denoiser):
+    told = []
+    generator(denoiser, batch=4).images(3, 12, told.append)
+    assert told == [4, 4, 1]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 50])
+def test_a_film_ends_with_the_images(denoiser, frames):
+    film = generator(denoiser).film(2, 5, frames)
+    count = min(frames, 7)
+    assert film.frames.shape == film.estimates.shape == (count, 3, *SHAPE)
+    images, labels = generator(denoiser).images(2, 5)
+    assert torch.equal(film.frames[-1], images)
+    assert torch.equal(film.estimates[-1], images)
+    assert torch.equal(film.labels, labels)
+
+
+def test_a_film_begins_with_the_noise(denoiser):
+    from mezzotint.data.range import Range
+    from mezzotint.diffusion import Draws
+
+    noise = Draws(5, torch.arange(3)).normal("sample", SHAPE)
+    assert torch.equal(generator(denoiser).film(0, 3).frames[0], Range().to_uint8(noise))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"batch": 0}, "at least one image"), ({"label": 3}, "0 to 2, or -1"), ({"label": 0, "classes": 0}, "no classes")],
+)
+def test_what_cannot_be_drawn(denoiser, wrong, says):
+    with pytest.raises(ValueError, match=says):
+        generator(denoiser, **wrong)
+    with pytest.raises(ValueError, match="ask for at least one"):
+        generator(denoiser).images(3, 3)
+
+
+def test_sampling_makes_generators(denoiser):
+    sampling = Sampling(DDIM(), Trailing(6), batch=4)
+    made = sampling.generator(denoiser, [2, 3, 5], seed=5, classes=3, label=1)
+    assert torch.equal(made.images(0, 6)[0], generator(denoiser, DDIM(), label=1, batch=4).images(0, 6)[0])
