@@ -36,6 +36,9 @@ from .grids import (
     UniformLogSNR,
 )
 from .guidance import CFG, Clip, unguided
+from .learned import (
+    LearnedSchedule,
+)
 from .levels import NoiseLevel, expand
 from .losses import Loss, Objective, SquaredError
 from .prediction import Prediction
@@ -69,14 +72,22 @@ from .schedules import (
     EDM,
     VP,
     ContinuousCosine,
+    Laplace,
+    Rectified,
+    Schedule,
+    Shifted,
+    SubVP,
+    TrigFlow,
+)
+from .tables import (
     Cosine,
     Discrete,
     Linear,
-    Rectified,
     ScaledLinear,
-    Schedule,
     Sigmoid,
     SigmoidBeta,
+    Tabulated,
+    ZeroTerminalSNR,
 )
 from .targets import Clean, Epsilon, Flow, Preconditioned, Score, Target, Velocity
 from .times import (
@@ -151,9 +162,11 @@ __all__ = [
     "Importance",
     "Index",
     "Karras",
+    "Laplace",
     "LaplaceTimes",
     "Leading",
     "LearnedRange",
+    "LearnedSchedule",
     "LearnedVariance",
     "Likelihood",
     "Linear",
@@ -188,6 +201,7 @@ __all__ = [
     "Schedule",
     "Score",
     "SecondMoment",
+    "Shifted",
     "Sigmoid",
     "SigmoidBeta",
     "SigmoidWeight",
@@ -198,10 +212,13 @@ __all__ = [
     "SquaredError",
     "Started",
     "Stratified",
+    "SubVP",
+    "Tabulated",
     "Target",
     "Times",
     "Trailing",
     "Transition",
+    "TrigFlow",
     "TruncatedSNR",
     "UniPC",
     "Uniform",
@@ -213,6 +230,7 @@ __all__ = [
     "Velocity",
     "Weight",
     "White",
+    "ZeroTerminalSNR",
     "exact_gaussian",
     "exact_points",
     "expand",

@@ -1,8 +1,8 @@
 """Grids: which levels a sampler visits. A spacing is a frozen object that, called with a schedule, gives the levels.
 
 Every spacing begins in the noise and ends clean (sigma = 0), and asks the network `steps` times. Those that count in
-steps of a table (`Leading`, `Linspace`, ...) see a continuous schedule as a table of 1000 steps, and their indices count
-from 0 for the first noisy entry, as in the papers' code.
+steps of a table (`Leading`, `Linspace`, ...) see a continuous schedule as a table of 1000 steps, and their indices
+count from 0 for the first noisy entry, as in the papers' code.
 """
 
 import abc
@@ -110,8 +110,8 @@ class Karras(Spacing):
 
     Args:
         steps: n.
-        sigma_min, sigma_max: the range of sigma / alpha, held inside the schedule's; by default the schedule's own (0.002
-            where it comes down to 0, 80 where it goes up to pure noise).
+        sigma_min, sigma_max: the range of sigma / alpha, held inside the schedule's; by default the schedule's own
+            (0.002 where it comes down to 0, 80 where it goes up to pure noise).
         rho: 7 puts more steps where there is little noise; 1 is uniform.
     """
 
@@ -149,7 +149,7 @@ class UniformLogSNR(Spacing):
 
 @dataclass(frozen=True)
 class UniformAngle(Spacing):
-    """atan2(sigma, alpha) in equal steps from the schedule's last level to clean: a cosine schedule's own trailing grid.
+    """atan2(sigma, alpha) in equal steps from the schedule's last level to clean: a cosine's own trailing grid.
 
     Source: Nichol and Dhariwal 2021, eq. 17, with offset 0, https://arxiv.org/abs/2102.09672
     """

@@ -1,19 +1,17 @@
 """Schedules: level(t) and its inverse time(level), exact at both ends.
 
-Discrete schedules are tables: t = 0 is clean, 1..steps are noisy, and between two entries the log-SNR is interpolated.
-Continuous ones are formulas in t in [0, t_max]. Both take a float (sampling) or a tensor of times (training).
+A schedule is a path of levels from clean (t = 0) to the noisiest (t = t_max), for a float t (sampling) or a tensor of
+times (training). Tables (`tables.py`) have t = 0 clean and 1..steps noisy; those in here are formulas in t.
 """
 
 import abc
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from .elementary import Number, atan2, exp, expm1, log1p, minimum, sin
+from .elementary import Number, asinh, atan2, exp, expm1, log1p, minimum, sin
 from .levels import NoiseLevel
 
 
@@ -50,224 +48,6 @@ class Schedule(abc.ABC):
         return self.level(t)
 
 
-class Discrete(Schedule):
-    """A table of `steps` betas: alpha_bar_t = prod_{i <= t} (1 - beta_i), alpha = sqrt(alpha_bar), variance preserving.
-
-    Source: Ho et al. 2020, eq. 4, https://arxiv.org/abs/2006.11239. Betas given for 1000 steps are multiplied by
-    1000 / steps for other numbers of steps, so that the last level stays about the same (code of Nichol and Dhariwal).
-    """
-
-    steps: int
-
-    @abc.abstractmethod
-    def betas(self) -> Tensor:
-        """(steps,) float64; entry i leads from t = i to t = i + 1."""
-
-    @property
-    def t_max(self) -> float:  # type: ignore[override]
-        return float(self.steps)
-
-    @cached_property
-    def _log_alpha_bar(self) -> Tensor:
-        """(steps + 1,) float64, from 0 downwards; only the last may be -inf."""
-        if self.steps < 1:
-            raise ValueError(f"{self} has steps={self.steps}: a schedule needs at least one step.")
-        betas = self.betas()
-        last = float(betas[-1])
-        if not bool(((betas[:-1] > 0) & (betas[:-1] < 1)).all()) or not 0 < last <= 1:
-            raise ValueError(
-                f"{self} has betas from {betas.min():g} to {betas.max():g}: each must lie between 0 and 1 (the last "
-                f"may be 1), or no noise is added or no signal is left before the end. Use more steps or smaller betas."
-            )
-        return torch.cat([betas.new_zeros(1), torch.log1p(-betas).cumsum(0)])
-
-    @cached_property
-    def _tables(self) -> dict[torch.device, tuple[Tensor, Tensor, Tensor]]:
-        """alpha, sigma and -log_snr, once for each device that asked."""
-        log_ab = self._log_alpha_bar
-        alpha, sigma = (0.5 * log_ab).exp(), torch.expm1(log_ab).abs().sqrt()
-        return {log_ab.device: (alpha, sigma, -2.0 * (alpha.log() - sigma.log()))}
-
-    def _table(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        found = self._tables.get(device)
-        if found is None:
-            at_home = self._tables[torch.device("cpu")]
-            found = self._tables[device] = tuple(v.to(device) for v in at_home)  # type: ignore[assignment]
-        return found  # type: ignore[return-value]
-
-    @cached_property
-    def _floats(self) -> tuple[list[NoiseLevel], list[float]]:
-        alpha, sigma, key = (v.tolist() for v in self._table(torch.device("cpu")))
-        return [NoiseLevel(a, s) for a, s in zip(alpha, sigma, strict=True)], key
-
-    def level(self, t: Number) -> NoiseLevel:
-        if isinstance(t, Tensor):
-            return self._level_of_tensor(t)
-        levels, key = self._floats
-        i = int(t)
-        if not 0 <= t <= self.steps:
-            raise ValueError(f"t={t:g} is outside {self}, whose times run from 0 to {self.steps}.")
-        if i == t:
-            return levels[i]
-        f = t - i
-        if i == 0:  # the ratio of noise to signal grows linearly from 0
-            return NoiseLevel.from_log_snr(-(key[1] + 2.0 * math.log(f)))
-        if key[i + 1] == math.inf:  # the inverse ratio falls linearly to 0
-            return NoiseLevel.from_log_snr(-(key[i] - 2.0 * math.log(1.0 - f)))
-        return NoiseLevel.from_log_snr(-(key[i] + f * (key[i + 1] - key[i])))
-
-    def _level_of_tensor(self, t: Tensor) -> NoiseLevel:
-        alpha, sigma, key = self._table(t.device)
-        if not t.is_floating_point():
-            return NoiseLevel(alpha[t], sigma[t])
-        t = t.double()
-        i = t.long()
-        f = t - i
-        after = key[(i + 1).clamp(max=self.steps)]
-        between = torch.lerp(key[i], after, f)
-        between = torch.where(after == math.inf, key[i] - 2.0 * torch.log1p(-f), between)
-        between = torch.where(i == 0, key[1] + 2.0 * f.log(), between)
-        found, on_table = NoiseLevel.from_log_snr(-between), f == 0
-        return NoiseLevel(torch.where(on_table, alpha[i], found.alpha), torch.where(on_table, sigma[i], found.sigma))
-
-    def time(self, level: NoiseLevel) -> Number:
-        if isinstance(level.alpha, Tensor):
-            return self._time_of_tensor(level)
-        key, v = self._floats[1], -level.log_snr
-        i = bisect_left(key, v, 1)
-        if i > self.steps:
-            return float(self.steps)
-        if i == 1 or key[i] == v:
-            return float(i)
-        if key[i] == math.inf:
-            return i - math.exp(0.5 * (key[i - 1] - v))
-        return i - 1 + (v - key[i - 1]) / (key[i] - key[i - 1])
-
-    def _time_of_tensor(self, level: NoiseLevel) -> Tensor:
-        v = -torch.as_tensor(level.log_snr)
-        key = self._table(v.device)[2]
-        i = torch.searchsorted(key, v.contiguous()).clamp(1, self.steps)
-        before, after = key[i - 1], key[i]
-        between = torch.where(after == math.inf, 1.0 - torch.exp(0.5 * (before - v)), (v - before) / (after - before))
-        between = torch.where(v == after, 1.0, between)
-        return (i - 1 + between.clamp(max=1.0)).clamp(min=1.0)
-
-    def rate(self, t: Tensor) -> Tensor:
-        """Slope of the interpolated log-SNR, the mean of both sides at an entry, one-sided at t = 1 and t = steps."""
-        key = self._table(t.device)[2]
-        low, high = t.ceil().long() - 1, t.floor().long() + 1
-        low, high = low.clamp(1, self.steps - 1), high.clamp(2, self.steps)
-        return -(key[high] - key[low]) / (high - low)
-
-    def previous(self, t: Tensor, steps: int | None = None) -> Tensor:
-        return (t - 1).clamp(min=0)
-
-
-def _for_thousand(betas: Tensor) -> Tensor:
-    """Betas that were given for 1000 steps, for as many steps as there are."""
-    return betas * (1000.0 / len(betas))
-
-
-@dataclass(frozen=True)
-class Linear(Discrete):
-    """beta linear in t. Source: Ho et al. 2020, sec. 4, https://arxiv.org/abs/2006.11239
-
-    Args:
-        steps: T.
-        first, last: the two ends of beta at T = 1000; other T multiply both by 1000 / T.
-    """
-
-    steps: int = 1000
-    first: float = 1e-4
-    last: float = 0.02
-
-    def betas(self) -> Tensor:
-        return _for_thousand(torch.linspace(self.first, self.last, self.steps, dtype=torch.float64))
-
-
-@dataclass(frozen=True)
-class ScaledLinear(Discrete):
-    """sqrt(beta) linear in t. Source: Rombach et al. 2022 (code), https://arxiv.org/abs/2112.10752
-
-    Args:
-        steps: T.
-        first, last: the two ends of beta at T = 1000; other T multiply both by 1000 / T.
-    """
-
-    steps: int = 1000
-    first: float = 0.00085
-    last: float = 0.012
-
-    def betas(self) -> Tensor:
-        return _for_thousand(torch.linspace(self.first**0.5, self.last**0.5, self.steps, dtype=torch.float64) ** 2)
-
-
-@dataclass(frozen=True)
-class SigmoidBeta(Discrete):
-    """beta = first + (last - first) sigmoid(u), u linear from -6 to 6. Source: Xu et al. 2022 (code), https://arxiv.org/abs/2203.02923
-
-    Args:
-        steps: T.
-        first, last: the two limits of beta at T = 1000; other T multiply both by 1000 / T.
-    """
-
-    steps: int = 1000
-    first: float = 1e-4
-    last: float = 0.02
-
-    def betas(self) -> Tensor:
-        shape = torch.linspace(-6.0, 6.0, self.steps, dtype=torch.float64).sigmoid()
-        return _for_thousand(self.first + (self.last - self.first) * shape)
-
-
-@dataclass(frozen=True)
-class Cosine(Discrete):
-    """alpha_bar(t) = f(t) / f(0), f(t) = cos^2(pi/2 (t/T + s) / (1 + s)), betas at most `cap`.
-
-    Source: Nichol and Dhariwal 2021, eq. 17, https://arxiv.org/abs/2102.09672
-
-    Args:
-        steps: T.
-        offset: s; keeps the first steps from vanishing.
-        cap: largest beta, so that the last level keeps a trace of signal.
-    """
-
-    steps: int = 1000
-    offset: float = 0.008
-    cap: float = 0.999
-
-    def betas(self) -> Tensor:
-        u = torch.linspace(0.0, 1.0, self.steps + 1, dtype=torch.float64)
-        f = torch.cos((u + self.offset) / (1.0 + self.offset) * (math.pi / 2)) ** 2
-        return (1.0 - f[1:] / f[:-1]).clamp(max=self.cap)
-
-
-@dataclass(frozen=True)
-class Sigmoid(Discrete):
-    """alpha_bar(t) = (v(1) - v(t/T)) / (v(1) - v(0)), v(u) = sigmoid((start + (end - start) u) / tau), betas capped.
-
-    Source: Chen 2023, https://arxiv.org/abs/2301.10972; Jabri et al. 2022, https://arxiv.org/abs/2212.11972
-
-    Args:
-        steps: T.
-        start, end: range of the sigmoid's argument.
-        tau: temperature.
-        cap: largest beta, so that the last level keeps a trace of signal.
-    """
-
-    steps: int = 1000
-    start: float = -3.0
-    end: float = 3.0
-    tau: float = 1.0
-    cap: float = 0.999
-
-    def betas(self) -> Tensor:
-        u = torch.linspace(0.0, 1.0, self.steps + 1, dtype=torch.float64)
-        v = ((self.start + (self.end - self.start) * u) / self.tau).sigmoid()
-        f = v[-1] - v
-        return (1.0 - f[1:] / f[:-1]).clamp(max=self.cap)
-
-
 @dataclass(frozen=True)
 class ContinuousCosine(Schedule):
     """alpha = cos(pi t / 2), sigma = sin(pi t / 2), t in [0, 1]; pure noise at t = 1, exactly.
@@ -298,21 +78,47 @@ class VP(Schedule):
     beta_max: float = 20.0
     t_max = 1.0
 
-    def _exponent(self, t: Number) -> Number:
-        """-log alpha_bar."""
-        return (self.beta_min + 0.5 * (self.beta_max - self.beta_min) * t) * t
-
-    def _time_of(self, exponent: Number) -> Number:
-        b, d = self.beta_min, self.beta_max - self.beta_min
-        exponent = minimum(exponent, b + 0.5 * d)
-        return 2.0 * exponent / (b + (b * b + 2.0 * d * exponent) ** 0.5)
-
     def level(self, t: Number) -> NoiseLevel:
-        c = self._exponent(t)
+        c = _accumulated(self.beta_min, self.beta_max, t)
         return NoiseLevel(exp(-0.5 * c), (-expm1(-c)) ** 0.5)
 
     def time(self, level: NoiseLevel) -> Number:
-        return self._time_of(log1p(level.ratio**2))
+        return _time_of_accumulated(self.beta_min, self.beta_max, log1p(level.ratio**2))
+
+
+@dataclass(frozen=True)
+class SubVP(Schedule):
+    """log alpha as in `VP`, but sigma = 1 - alpha^2: less noise than variance preserving at every t in (0, 1].
+
+    Source: Song et al. 2021, eq. 29, https://arxiv.org/abs/2011.13456
+
+    Args:
+        beta_min, beta_max: the rate of noise at t = 0 and t = 1.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    t_max = 1.0
+
+    def level(self, t: Number) -> NoiseLevel:
+        c = _accumulated(self.beta_min, self.beta_max, t)
+        return NoiseLevel(exp(-0.5 * c), -expm1(-c))
+
+    def time(self, level: NoiseLevel) -> Number:
+        # sigma / alpha = 2 sinh(c / 2)
+        return _time_of_accumulated(self.beta_min, self.beta_max, 2.0 * asinh(0.5 * level.ratio))
+
+
+def _accumulated(beta_min: float, beta_max: float, t: Number) -> Number:
+    """c(t), the integral of beta from 0 to t."""
+    return (beta_min + 0.5 * (beta_max - beta_min) * t) * t
+
+
+def _time_of_accumulated(beta_min: float, beta_max: float, c: Number) -> Number:
+    """The t in [0, 1] where c(t) is this, the quadratic's root in the form that is exact for small c."""
+    b, d = beta_min, beta_max - beta_min
+    c = minimum(c, b + 0.5 * d)
+    return 2.0 * c / (b + (b * b + 2.0 * d * c) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -343,15 +149,116 @@ class EDM(Schedule):
 
 @dataclass(frozen=True)
 class Rectified(Schedule):
-    """alpha = 1 - t, sigma = t, t in [0, 1]: the straight path from data to noise.
+    """alpha = 1 - u, sigma = u, u = k t / (1 + (k - 1) t), t in [0, 1]: the straight path from data to noise.
 
-    Source: Liu et al. 2023, https://arxiv.org/abs/2209.03003; Lipman et al. 2023, https://arxiv.org/abs/2210.02747
+    Source: Liu et al. 2023, https://arxiv.org/abs/2209.03003; Lipman et al. 2023, https://arxiv.org/abs/2210.02747; the
+    shift: Esser et al. 2024, eq. 23, https://arxiv.org/abs/2403.03206
+
+    Args:
+        shift: k; lowers the log-SNR by 2 ln k at every t, as larger images need. 1 is none.
     """
 
+    shift: float = 1.0
     t_max = 1.0
 
     def level(self, t: Number) -> NoiseLevel:
-        return NoiseLevel(1.0 - t, t)
+        rest, shifted = 1.0 - t, self.shift * t
+        return NoiseLevel(rest / (rest + shifted), shifted / (rest + shifted))
 
     def time(self, level: NoiseLevel) -> Number:
-        return level.sigma / (level.alpha + level.sigma)
+        return level.sigma / (self.shift * level.alpha + level.sigma)
+
+
+@dataclass(frozen=True)
+class TrigFlow(Schedule):
+    """alpha = cos t, sigma = sigma_data sin t, t in [0, pi / 2]: x has the data's standard deviation at every t.
+
+    Source: Lu and Song 2024, sec. 3, https://arxiv.org/abs/2410.11081
+
+    Args:
+        sigma_data: standard deviation of the data.
+    """
+
+    sigma_data: float = 0.5
+    t_max = math.pi / 2
+
+    def level(self, t: Number) -> NoiseLevel:
+        return NoiseLevel(sin(math.pi / 2 - t), self.sigma_data * sin(t))
+
+    def time(self, level: NoiseLevel) -> Number:
+        return atan2(level.sigma / self.sigma_data, level.alpha)
+
+
+@dataclass(frozen=True)
+class Laplace(Schedule):
+    """log-SNR = mean + scale s log(2 min(t, 1 - t)), s = -1 for t < 1/2 and 1 after: Laplace's quantiles, t in [0, 1].
+
+    Variance preserving. Under uniform times the log-SNR has Laplace's distribution.
+
+    Source: Hang et al. 2024, table 1, https://arxiv.org/abs/2407.03297
+
+    Args:
+        mean: log-SNR at t = 1/2.
+        scale: b; the paper uses 0.5.
+    """
+
+    mean: float = 0.0
+    scale: float = 0.5
+    t_max = 1.0
+
+    def level(self, t: Number) -> NoiseLevel:
+        if isinstance(t, Tensor):
+            away = torch.where(t < 0.5, -torch.log(2.0 * t), torch.log(2.0 * (1.0 - t)))
+            return NoiseLevel.from_log_snr(self.mean + self.scale * away)
+        away = self.scale * math.log(2.0 * min(t, 1.0 - t)) if 0.0 < t < 1.0 else -math.inf
+        return NoiseLevel.from_log_snr(self.mean - away if t < 0.5 else self.mean + away)
+
+    def time(self, level: NoiseLevel) -> Number:
+        v = (level.log_snr - self.mean) / self.scale
+        if isinstance(v, Tensor):
+            return torch.where(v > 0, 0.5 * torch.exp(-v.clamp(min=0.0)), 1.0 - 0.5 * torch.exp(v.clamp(max=0.0)))
+        return 0.5 * math.exp(-v) if v > 0 else 1.0 - 0.5 * math.exp(v)
+
+
+@dataclass(frozen=True)
+class Shifted(Schedule):
+    """Another schedule with log-SNR changed by a constant, in the variance-preserving frame.
+
+    Images of side d need 2 ln(64 / d) against 64; scaling the data by b is 2 ln b.
+
+    Source: Hoogeboom et al. 2023, eq. 4, https://arxiv.org/abs/2301.11093; Chen 2023, sec. 2.2, https://arxiv.org/abs/2301.10972
+
+    Args:
+        schedule: the other one, a table or not.
+        log_snr: what is added; negative is noisier.
+    """
+
+    schedule: Schedule
+    log_snr: float
+
+    @property
+    def t_max(self) -> float:  # type: ignore[override]
+        return self.schedule.t_max
+
+    @property
+    def steps(self) -> int | None:  # type: ignore[override]
+        return self.schedule.steps
+
+    @property
+    def _factor(self) -> float:
+        return math.exp(-0.5 * self.log_snr)
+
+    def level(self, t: Number) -> NoiseLevel:
+        base = self.schedule.level(t)
+        sigma = base.sigma * self._factor
+        norm = (base.alpha**2 + sigma**2) ** 0.5
+        return NoiseLevel(base.alpha / norm, sigma / norm)
+
+    def time(self, level: NoiseLevel) -> Number:
+        return self.schedule.time(NoiseLevel(level.alpha * self._factor, level.sigma))
+
+    def rate(self, t: Tensor) -> Tensor:
+        return self.schedule.rate(t)
+
+    def previous(self, t: Tensor, steps: int | None = None) -> Tensor:
+        return self.schedule.previous(t, steps)

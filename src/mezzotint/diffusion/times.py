@@ -95,8 +95,8 @@ class Stratified(Times):
 class LowDiscrepancy(Times):
     """Any distribution, along the golden-ratio sequence: u_i = frac(u_0 + i (sqrt 5 - 1) / 2), i the global index.
 
-    Any run of consecutive examples covers (0, 1) evenly, whatever the batch size, over ranks and accumulation alike. u_0
-    is drawn once for the seed, so each example for itself has the distribution of `times`.
+    Any run of consecutive examples covers (0, 1) evenly, whatever the batch size, over ranks and accumulation alike.
+    u_0 is drawn once for the seed, so each example for itself has the distribution of `times`.
 
     Source: Kingma et al. 2021, app. I.1, for the idea (their u_i = frac(u_0 + i / B)), https://arxiv.org/abs/2107.00630
 
@@ -226,12 +226,10 @@ class SplitLogNormal(ByRatio):
 
     def log_ratio(self, u: Tensor) -> Tensor:
         whole = self.below + self.above
-        left = torch.special.ndtri(0.5 * u * whole / self.below)
-        right = torch.special.ndtri(1.0 - 0.5 * (1.0 - u) * whole / self.above)
-        # the branch not taken may be infinite, and its gradient must not spoil the other's
-        is_left = u < self.below / whole
-        z = torch.where(is_left, self.below * left.nan_to_num(0.0), self.above * right.nan_to_num(0.0))
-        return self.mode + z
+        # each half is held to its own side, so that the one not taken spoils no gradient
+        left = torch.special.ndtri((0.5 * u * whole / self.below).clamp(max=0.5))
+        right = torch.special.ndtri((1.0 - 0.5 * (1.0 - u) * whole / self.above).clamp(min=0.5))
+        return self.mode + self.below * left + self.above * right
 
 
 @dataclass(frozen=True)

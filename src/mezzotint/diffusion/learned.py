@@ -1,0 +1,73 @@
+"""A schedule that learns."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .elementary import Number
+from .levels import NoiseLevel
+from .schedules import Schedule
+
+
+class LearnedSchedule(nn.Module, Schedule):
+    """log-SNR falls from its highest to its lowest value by a monotone network of t; t = 0 itself is clean.
+
+    log_snr(t) = high - (high - low) (g(t) - g(0)) / (g(1) - g(0)), g(t) = a t + sum_k c_k sigmoid(w_k t + b_k) with
+    positive a, c, w. Variance preserving, t in [0, 1]. Everything is learned, by gradients that reach the level.
+
+    Source: Kingma et al. 2021, app. H, https://arxiv.org/abs/2107.00630
+
+    Args:
+        high, low: log-SNR at both ends of the noisy range, at first; the paper's are 13.3 and -5.
+        width: number of sigmoids.
+    """
+
+    t_max = 1.0
+
+    def __init__(self, high: float = 13.3, low: float = -5.0, width: int = 64):
+        super().__init__()
+        if not low < high:
+            raise ValueError(f"high={high} must be above low={low}: log-SNR falls with time. Swap the two.")
+        self.ends = nn.Parameter(torch.tensor([high, low], dtype=torch.float32))
+        self.slope = nn.Parameter(torch.zeros(()))
+        self.amplitudes = nn.Parameter(torch.full((width,), -4.0))  # nearly a straight line at first
+        self.steepness = nn.Parameter(torch.full((width,), 3.0))
+        self.offsets = nn.Parameter(torch.linspace(0.0, -3.0, width))
+
+    def extra_repr(self) -> str:
+        high, low = self.ends.tolist()
+        return f"high={high:g}, low={low:g}, width={len(self.offsets)}"
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """Of t (B,), float64, on the parameters' device; differentiable in both."""
+        at = torch.cat([t.double(), t.new_tensor([0.0, 1.0]).double()])
+        inner = F.softplus(self.steepness.double()) * at[:, None] + self.offsets.double()
+        g = F.softplus(self.slope.double()) * at + inner.sigmoid() @ F.softplus(self.amplitudes.double())
+        high, low = self.ends.double()
+        return high - (high - low) * (g[:-2] - g[-2]) / (g[-1] - g[-2])
+
+    def level(self, t: Number) -> NoiseLevel:
+        device = self.ends.device
+        if isinstance(t, Tensor):
+            found = NoiseLevel.from_log_snr(self.log_snr(t.to(device)))
+            clean = (t == 0).to(device)
+            return NoiseLevel(torch.where(clean, 1.0, found.alpha), torch.where(clean, 0.0, found.sigma))
+        if t == 0:
+            return NoiseLevel(1.0, 0.0)
+        with torch.no_grad():
+            return NoiseLevel.from_log_snr(float(self.log_snr(torch.tensor([t], dtype=torch.float64, device=device))))
+
+    def time(self, level: NoiseLevel) -> Number:
+        """By bisection; no gradient."""
+        wanted = torch.as_tensor(level.log_snr, dtype=torch.float64, device=self.ends.device)
+        with torch.no_grad():
+            flat = wanted.reshape(-1)
+            low, high = torch.zeros_like(flat), torch.ones_like(flat)
+            for _ in range(54):
+                middle = 0.5 * (low + high)
+                before = self.log_snr(middle) > flat
+                low, high = torch.where(before, middle, low), torch.where(before, high, middle)
+        return high.reshape(wanted.shape) if isinstance(level.alpha, Tensor) else float(high)
+
+    def __call__(self, t: Number) -> NoiseLevel:  # type: ignore[override]
+        return self.level(t)

@@ -1,0 +1,88 @@
+"""Named randomness: functions of (seed, purpose, counters, index) that behave like independent random numbers."""
+
+import math
+
+import pytest
+import torch
+
+from mezzotint.diffusion import Draws, NoiseLevel, White, permutation
+
+FROZEN_ORDER = [1, 6, 4, 5, 7, 0, 2, 3]
+FROZEN_UNIFORM = [0.005390512197456343, 0.6005134414432954, 0.24133278723898444]
+FROZEN_NORMAL = [[-0.667276, -0.069929], [0.14758, 2.116952], [-0.784599, -1.6504]]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7), (1,), (3, 32, 32)])
+@pytest.mark.parametrize("part", [1, 5, 16])
+def test_any_batch_split_gives_the_same_bits(shape, part):
+    whole = Draws(7, torch.arange(64)).normal("noise", shape, 3)
+    parts = [Draws(7, torch.arange(i, min(i + part, 64))).normal("noise", shape, 3) for i in range(0, 64, part)]
+    assert torch.equal(whole, torch.cat(parts))
+    assert whole.shape == (64, *shape)
+    assert whole.dtype == torch.float32
+    u = Draws(7, torch.arange(64)).uniform("time")
+    assert torch.equal(u, torch.cat([Draws(7, torch.arange(i, i + 8)).uniform("time") for i in range(0, 64, 8)]))
+
+
+def test_the_numbers_do_not_change_from_version_to_version():
+    draws = Draws(0, torch.tensor([0, 1, 10**12]))
+    assert permutation(0, "order", 8, 1).tolist() == FROZEN_ORDER
+    torch.testing.assert_close(draws.uniform("time"), torch.tensor(FROZEN_UNIFORM, dtype=torch.float64), rtol=0, atol=0)
+    torch.testing.assert_close(draws.normal("noise", (2,)), torch.tensor(FROZEN_NORMAL), rtol=0, atol=1e-6)
+
+
+def test_every_part_of_the_name_matters():
+    index = torch.arange(4)
+    base = Draws(0, index).normal("noise", (16,), 1)
+    others = [
+        Draws(1, index).normal("noise", (16,), 1),
+        Draws(2**32, index).normal("noise", (16,), 1),
+        Draws(0, index).normal("sample", (16,), 1),
+        Draws(0, index).normal("noise", (16,), 2),
+        Draws(0, index).normal("noise", (16,)),
+        Draws(0, index + 4).normal("noise", (16,), 1),
+    ]
+    for other in others:
+        assert not (base == other).any()
+
+
+def test_moments_and_independence():
+    v = Draws(11, torch.arange(2048)).normal("noise", (3, 16, 16)).double().flatten(1)
+    n = v.numel()
+    assert abs(v.mean().item()) < 4 / math.sqrt(n)
+    assert abs(v.var().item() - 1) < 4 * math.sqrt(2 / n)
+    assert abs((v**4).mean().item() - 3) < 4 * math.sqrt(96 / n)
+    across = torch.corrcoef(v[:128]).fill_diagonal_(0).abs().max().item()
+    assert across < 6 / math.sqrt(v.shape[1])
+    along = (v[:, 1:] * v[:, :-1]).mean().item()
+    halves = (v[:, :384] * v[:, 384:]).mean().item()  # the two numbers of one Box-Muller pair
+    assert max(abs(along), abs(halves)) < 5 / math.sqrt(n / 2)
+    u = Draws(11, torch.arange(200_000)).uniform("time")
+    counts = torch.histc(u, 100, 0.0, 1.0)
+    assert ((counts - 2000) ** 2 / 2000).sum().item() < 160  # chi-square with 99 degrees: one in ten thousand
+    assert 0 < u.min() < u.max() < 1
+
+
+def test_seeds_beyond_32_bits_differ():
+    assert not torch.equal(permutation(5, "order", 100), permutation(5 + 2**32, "order", 100))
+
+
+def test_permutation():
+    order = permutation(3, "order", 1000, 4)
+    assert order.dtype == torch.int64
+    assert torch.equal(order.sort().values, torch.arange(1000))
+    assert torch.equal(order, permutation(3, "order", 1000, 4))
+    assert not torch.equal(order, permutation(3, "order", 1000, 5))
+    fixed = sum((permutation(s, "order", 50) == torch.arange(50)).sum().item() for s in range(200))
+    assert 120 < fixed < 290  # one fixed point on average
+
+
+def test_white_noise_counts_its_calls():
+    level, x = NoiseLevel(0.6, 0.8), torch.zeros(3, 1, 4, 4, dtype=torch.float64)
+    noise = White(Draws(0, torch.arange(3)))
+    first, second = noise(x, level, level), noise(x, level, level)
+    assert first.dtype == torch.float64
+    assert not torch.equal(first, second)
+    again = noise.begin()
+    assert torch.equal(first, again(x, level, level))
+    assert torch.equal(second, again(x, level, level))

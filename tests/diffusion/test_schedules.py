@@ -1,0 +1,154 @@
+"""Laws of schedules: ends, inverses, monotone noise, the same numbers for floats and tensors; tables as published."""
+
+import copy
+import itertools
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from mezzotint.diffusion import (
+    EDM,
+    Cosine,
+    Linear,
+    NoiseLevel,
+    Rectified,
+    ScaledLinear,
+    Sigmoid,
+    SigmoidBeta,
+)
+
+
+def as_float(level):
+    return NoiseLevel(float(level.alpha), float(level.sigma))
+
+
+def test_both_ends_are_exact(schedule):
+    start = as_float(schedule.level(0.0))
+    assert start.alpha == 1.0
+    assert start.sigma == 0.0
+    assert as_float(schedule.level(schedule.t_max)).sigma > 0
+
+
+@pytest.mark.parametrize("name", ["continuous_cosine", "rectified", "trigflow", "cosine_zero_snr", "linear_zero_snr"])
+def test_pure_noise_is_exactly_that(name, configured):
+    schedule = configured("schedule")[name]
+    assert schedule.level(schedule.t_max).alpha == 0.0
+    assert schedule.level(torch.tensor([schedule.t_max], dtype=torch.float64)).alpha.item() == 0.0
+
+
+def test_time_inverts_level(schedule, times_of):
+    times = times_of(schedule)
+    back = [float(schedule.time(as_float(schedule.level(t)))) for t in times]
+    assert back == pytest.approx(times, rel=1e-10, abs=1e-12)
+    t = torch.tensor(times, dtype=torch.float64)
+    torch.testing.assert_close(torch.as_tensor(schedule.time(schedule.level(t))), t, rtol=1e-10, atol=1e-12)
+
+
+def test_time_does_not_depend_on_the_frame(schedule, times_of):
+    for t in times_of(schedule, 20):
+        level = as_float(schedule.level(t))
+        scaled = NoiseLevel(level.alpha * 3.7, level.sigma * 3.7)
+        assert float(schedule.time(scaled)) == pytest.approx(t, rel=1e-9)
+
+
+def test_noise_grows_with_time(schedule, times_of):
+    ratios = [as_float(schedule.level(t)).ratio for t in times_of(schedule)]
+    assert all(a < b for a, b in itertools.pairwise(ratios))
+
+
+def test_floats_and_tensors_give_the_same_numbers(schedule, times_of, same_level):
+    times = [0.0, *times_of(schedule)]
+    floats = [as_float(schedule.level(t)) for t in times]
+    together = schedule.level(torch.tensor(times, dtype=torch.float64))
+    assert together.alpha.dtype == together.sigma.dtype == torch.float64
+    same_level(together, NoiseLevel([n.alpha for n in floats], [n.sigma for n in floats]), 1e-13)
+
+
+def test_time_is_held_to_the_noisy_range(schedule):
+    assert float(schedule.time(NoiseLevel(0.0, 1.0))) == pytest.approx(schedule.t_max)
+    nearly_clean = float(schedule.time(NoiseLevel(1.0, 1e-12)))
+    assert nearly_clean == 1.0 if schedule.steps else 0.0 <= nearly_clean < 0.01 * schedule.t_max
+
+
+def test_rate_is_the_slope_of_log_snr(schedule):
+    if schedule.steps:
+        t = torch.tensor([2, schedule.steps // 2])
+        slope = 0.5 * (schedule.level(t + 1).log_snr - schedule.level(t - 1).log_snr)
+        tolerance = 1e-12
+    else:
+        t, h = torch.tensor([0.2, 0.45, 0.8]).double() * schedule.t_max, 1e-6 * schedule.t_max
+        slope = (schedule.level(t + h).log_snr - schedule.level(t - h).log_snr) / (2 * h)
+        tolerance = 1e-7
+    torch.testing.assert_close(schedule.rate(t).detach(), slope.detach(), rtol=tolerance, atol=0.0)
+    assert (schedule.rate(t) < 0).all()
+
+
+def test_previous_of_a_table_is_the_entry_before():
+    assert Linear().previous(torch.tensor([1, 2, 1000])).tolist() == [0, 1, 999]
+    torch.testing.assert_close(Rectified().previous(torch.tensor([0.5, 0.01]), 10), torch.tensor([0.4, 0.0]))
+
+
+def test_schedules_are_values(schedule):
+    if isinstance(schedule, nn.Module):
+        pytest.skip("a schedule that learns is a module, not a value")
+    schedule.level(schedule.t_max / 2)
+    for other in (copy.deepcopy(schedule), pickle.loads(pickle.dumps(schedule))):
+        assert other == schedule
+        assert hash(other) == hash(schedule)
+        assert repr(other) == repr(schedule)
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("linear", Linear()),
+        ("scaled_linear", ScaledLinear()),
+        ("sigmoid", SigmoidBeta()),
+        ("cosine", Cosine()),
+        ("sigmoid_alphabar_form(start-3,end3,tau1)", Sigmoid()),
+    ],
+)
+def test_tables_as_published(name, schedule, golden):
+    table = golden[f"alpha_bar/{name}"]
+    got = [schedule.level(t + 1.0).alpha ** 2 for t in table["t"]]
+    assert got == pytest.approx(table["value"], rel=1e-13)
+    if "logsnr" in table:
+        assert [schedule.level(t + 1.0).log_snr for t in table["t"]] == pytest.approx(table["logsnr"], rel=1e-10)
+
+
+def test_other_numbers_of_steps_scale_the_betas(golden):
+    for schedule, name in ((Linear(4000), "linear_T4000"), (Cosine(4000), "cosine_T4000")):
+        got = [schedule.level(t + 1.0).alpha ** 2 for t in (0, 1999, 3999)]
+        assert got == pytest.approx(golden[f"alpha_bar/{name}"]["value"], rel=1e-12)
+
+
+def test_tables_agree_with_diffusers():
+    diffusers = pytest.importorskip("diffusers")
+    for name, schedule in (("linear", Linear()), ("scaled_linear", ScaledLinear()), ("squaredcos_cap_v2", Cosine())):
+        first, last = (0.00085, 0.012) if name == "scaled_linear" else (1e-4, 0.02)
+        theirs = diffusers.DDPMScheduler(beta_schedule=name, beta_start=first, beta_end=last).alphas_cumprod.double()
+        ours = schedule.level(torch.arange(1, 1001)).alpha ** 2
+        torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=0.0)
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_a_table_needs_a_step(steps):
+    with pytest.raises(ValueError, match="at least one step"):
+        Linear(steps).level(0.0)
+
+
+def test_betas_outside_their_range_are_refused():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Linear(10).level(1.0)
+
+
+def test_times_outside_a_table_are_refused():
+    with pytest.raises(ValueError, match="outside"):
+        Linear().level(1000.5)
+
+
+def test_edm_takes_levels_above_its_own_as_they_are():
+    assert EDM().time(NoiseLevel(1.0, 113.0)) == 113.0
+    assert EDM().time(NoiseLevel(0.0, 1.0)) == 80.0
