@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -18,31 +20,45 @@ from torch import Tensor
 from mezzotint.data.images import Images
 from mezzotint.metrics.reference import add_batch, load_references
 from mezzotint.metrics.statistic import FeatureMetric
+from mezzotint.metrics.statistics_file import StatisticsFile
 
 PACKAGES = ("mezzotint", "torch", "torchmetrics", "torch-fidelity")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Values by their reported names, what made them, and notes such as why a distance is not called FID."""
+    """Values by their reported names, what made them, and notes such as why a distance is not called FID.
+
+    Args:
+        errors: the standard deviation over seed ranges, where there were several.
+    """
 
     values: dict[str, float]
     protocol: dict[str, Any]
     notes: tuple[str, ...] = ()
+    errors: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, for a JSON file."""
         return asdict(self) | {"notes": list(self.notes)}
 
     def lines(self) -> list[str]:
-        """For people: one line a value, then the notes."""
+        """For people: one line a value, then the notes. Two digits of the error, and the value as far as these go."""
         width = max(map(len, self.values), default=0)
-        return [f"{name:<{width}}  {value:.4g}" for name, value in self.values.items()] + list(self.notes)
+        return [f"{name:<{width}}  {self.shown(name)}" for name in self.values] + list(self.notes)
+
+    def shown(self, name: str) -> str:
+        """`12.3`, or `12.34 +- 0.21 (3 seeds)`."""
+        value, error = self.values[name], self.errors.get(name)
+        if not error:
+            return f"{value:.4g}"
+        digits = max(0, 1 - math.floor(math.log10(error)))
+        return f"{value:.{digits}f} +- {error:.{digits}f} ({len(self.protocol['each'])} seeds)"
 
 
 def evaluate(
     images: Iterable[Tensor | tuple[Tensor, Tensor | None]],
-    reference: Images,
+    reference: Images | StatisticsFile,
     metrics: Mapping[str, FeatureMetric],
     n: int,
     *,
@@ -89,6 +105,22 @@ def evaluate(
     return Evaluation(values, _joined(protocol, about or {}), tuple(notes))
 
 
+def over_seeds(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Several evaluations of one model with different seeds as one: means, standard deviations, each one's values.
+
+    Raises:
+        ValueError: fewer than two, or not of the same metrics.
+    """
+    if len(evaluations) < 2 or any(one.values.keys() != evaluations[0].values.keys() for one in evaluations):
+        raise ValueError(f"{len(evaluations)} evaluations of equal metrics are no spread: give two seeds or more.")
+    columns = {name: [one.values[name] for one in evaluations] for name in evaluations[0].values}
+    first = evaluations[0]
+    protocol = first.protocol | {"each": [one.values for one in evaluations]}
+    protocol["seconds"] = sum(one.protocol["seconds"] for one in evaluations)
+    means = {name: mean(column) for name, column in columns.items()}
+    return Evaluation(means, protocol, first.notes, {name: stdev(column) for name, column in columns.items()})
+
+
 def _over_processes(count: int, device: torch.device) -> int:
     if not (dist.is_available() and dist.is_initialized()):
         return count
@@ -97,7 +129,9 @@ def _over_processes(count: int, device: torch.device) -> int:
     return int(total)
 
 
-def _protocol(metrics: Mapping[str, FeatureMetric], reference: Images, n: int, seconds: float) -> dict[str, Any]:
+def _protocol(
+    metrics: Mapping[str, FeatureMetric], reference: Images | StatisticsFile, n: int, seconds: float
+) -> dict[str, Any]:
     """What this room knows of how the values came about."""
     extractors = dict.fromkeys(metric.extractor for metric in metrics.values())
     return {

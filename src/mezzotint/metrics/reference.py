@@ -19,13 +19,14 @@ from mezzotint.errors import DataError
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.keepers import Keeper
 from mezzotint.metrics.statistic import FeatureMetric, content_keys
+from mezzotint.metrics.statistics_file import StatisticsFile
 
 VERSION = 1  # of the stored states: raise it when what is stored changes its meaning
 
 
 def load_references(
     metrics: Mapping[str, FeatureMetric],
-    reference: Images,
+    reference: Images | StatisticsFile,
     device: torch.device | str = "cpu",
     cache: str | Path | None = None,
     batch: int = 512,
@@ -39,6 +40,12 @@ def load_references(
     Returns:
         The stored files, none without a cache.
     """
+    if isinstance(reference, StatisticsFile):
+        for metric in metrics.values():
+            if _rank() == 0:
+                reference.fill(metric)
+            metric.touch()
+        return []
     paths = {name: _paths(metric, reference, cache) for name, metric in metrics.items()}
     missing = {name: metrics[name] for name, found in paths.items() if not _stored(list(found.values()))}
     _compute(missing, reference, device, batch)

@@ -1,0 +1,90 @@
+"""The Frechet distance of each class: what a good average can hide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mezzotint.metrics.extractor import Extractor
+from mezzotint.metrics.frechet import frechet_name
+from mezzotint.metrics.keepers import Keeper
+from mezzotint.metrics.moments import Moments, frechet_distance
+from mezzotint.metrics.statistic import FeatureMetric, short_count
+
+
+class FrechetByClass(FeatureMetric):
+    """Frechet distance between the real and the drawn images of one class, for each class that has both.
+
+    Its memory is classes x width^2 numbers: 0.3 MB for ten classes of 64 features, 34 GB for ImageNet over Inception.
+
+    Args:
+        extractor: turns images into features.
+        classes: labels run from 0 to classes - 1.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, extractor: Extractor, classes: int) -> None:
+        if classes < 1:
+            raise ValueError(f"classes={classes}: values by class need data with labels.")
+        self.real, self.drawn = ClassSums("real", classes), ClassSums("drawn", classes)
+        super().__init__(extractor, (self.real, self.drawn))
+        self.classes = classes
+
+    def compute(self) -> Tensor:
+        """The distances, float64 (classes,), NaN for a class with fewer than two images on either side."""
+        pairs = [(self.real.moments(self, c), self.drawn.moments(self, c)) for c in range(self.classes)]
+        found = [frechet_distance(real, drawn) if real and drawn else float("nan") for real, drawn in pairs]
+        return torch.tensor(found, dtype=torch.float64)
+
+    def label(self, n: int, reference: int | None = None) -> str:
+        per_class = min(n, n if reference is None else reference) // self.classes
+        return f"{frechet_name(self.extractor, per_class)}_{short_count(n)}_class"
+
+    def values(self, n: int, reference: int | None = None) -> dict[str, float]:
+        found = dict(enumerate(self.compute().tolist()))
+        return {f"{self.label(n, reference)}_{c}": value for c, value in found.items() if value == value}
+
+
+@dataclass(frozen=True)
+class ClassSums(Keeper):
+    """Count, sum of x and sum of x x^T for each class, in float64."""
+
+    classes: int
+
+    @property
+    def recipe(self) -> str:
+        return f"sums of {self.classes} classes"
+
+    def open(self, metric: Metric, width: int) -> None:
+        count = torch.zeros(self.classes, dtype=torch.int64)
+        metric.add_state(f"{self.side}_count", count, dist_reduce_fx="sum")
+        for part, shape in (("total", (width,)), ("outer", (width, width))):
+            empty = torch.zeros(self.classes, *shape, dtype=torch.float64)
+            metric.add_state(f"{self.side}_{part}", empty, dist_reduce_fx="sum")
+
+    def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
+        if labels is None:
+            raise ValueError(f"values by class need labels beside the {self.side} images.")
+        count, total, outer = self.state(metric).values()
+        for c in labels.unique().tolist():
+            rows = features[labels == c].to(torch.float64)
+            count[c] += len(rows)
+            total[c] += rows.sum(0)
+            outer[c].addmm_(rows.T, rows)
+
+    def moments(self, metric: Metric, c: int) -> Moments | None:
+        """Mean and covariance of one class, or None below two rows."""
+        count, total, outer = self.state(metric).values()
+        return Moments.of_sums(int(count[c]), total[c], outer[c]) if count[c] > 1 else None
+
+    def state(self, metric: Metric) -> dict[str, Tensor]:
+        return {name: getattr(metric, name) for name in (f"{self.side}_{part}" for part in ("count", "total", "outer"))}
+
+    def load(self, metric: Metric, state: Mapping[str, Tensor]) -> None:
+        for name in self.state(metric):
+            setattr(metric, name, state[name].to(metric.device))

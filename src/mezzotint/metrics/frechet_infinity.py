@@ -1,0 +1,63 @@
+"""FID-infinity: the Frechet distance without the bias of a finite sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mezzotint.metrics.extractor import Extractor
+from mezzotint.metrics.frechet import frechet_name
+from mezzotint.metrics.keepers import Rows, Sums
+from mezzotint.metrics.moments import Moments, frechet_distance
+from mezzotint.metrics.statistic import FeatureMetric, short_count
+
+
+class FrechetInfinity(FeatureMetric):
+    """The intercept of a straight line through d^2 against 1/m, m from half of the drawn images to all of them.
+
+    The bias of d^2 is close to linear in 1/m once m is well above the number of features; the bias of the reference
+    remains. The m images are the first in the order of their contents' hashes: a random choice that is always the same.
+
+    Source: Chong and Forsyth 2020, sec. 3, https://arxiv.org/abs/1911.07023 (who begin at 5,000 of 50,000)
+
+    Args:
+        extractor: turns images into features.
+        points: sizes m, equally spaced.
+        first: the smallest m as a share of the images.
+        keep: feature rows of drawn images held in memory.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, extractor: Extractor, points: int = 8, first: float = 0.5, keep: int = 50_000) -> None:
+        if points < 2 or not 0 < first < 1:
+            raise ValueError(f"points={points}, first={first}: two points or more, and a share between 0 and 1.")
+        self.real, self.drawn = Sums("real"), Rows("drawn", keep)
+        super().__init__(extractor, (self.real, self.drawn))
+        self.points = points
+        self.first = first
+        self.keep = keep
+
+    def compute(self) -> Tensor:
+        """The extrapolated distance, float64; possibly slightly negative. Raises ValueError below three images."""
+        real, drawn = self.real.moments(self), self.drawn.rows(self)
+        sizes = torch.linspace(self.first * len(drawn), len(drawn), self.points).round().to(torch.int64)
+        if sizes[0] < 2:
+            raise ValueError(f"an extrapolation from {len(drawn)} images is not possible: draw more.")
+        distances = [frechet_distance(real, Moments.of(drawn[:size])) for size in sizes.tolist()]
+        return _intercept(1 / sizes.double(), torch.tensor(distances, dtype=torch.float64))
+
+    def label(self, n: int, reference: int | None = None) -> str:
+        return f"{frechet_name(self.extractor, n, reference)}_infinity_{short_count(n)}"
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        if self.first * n > self.width:
+            return []
+        least = round(self.first * n)
+        return [f"{self.label(n, reference)} extrapolates from {least} images: {self.width} features want more."]
+
+
+def _intercept(x: Tensor, y: Tensor) -> Tensor:
+    """Of the least-squares line through the points."""
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+    return y.mean() - slope * x.mean()

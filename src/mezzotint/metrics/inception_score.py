@@ -1,0 +1,85 @@
+"""The Inception score: how sure the classifier is of each image and how evenly the classes come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mezzotint.metrics.extractor import Extractor
+from mezzotint.metrics.keepers import Keeper
+from mezzotint.metrics.statistic import FeatureMetric, short_count
+
+
+class InceptionScore(FeatureMetric):
+    """exp of the mean over images of KL(p(y | x) || p(y)), averaged over parts of the images; it knows no real images.
+
+    An image's part follows from its content, so that any number of processes gives the same value.
+
+    Source: Salimans et al. 2016, sec. 4, https://arxiv.org/abs/1606.03498
+
+    Args:
+        extractor: gives logits.
+        splits: parts; custom is 10.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, extractor: Extractor, splits: int = 10) -> None:
+        if splits < 1:
+            raise ValueError(f"splits={splits}: at least one part is needed.")
+        self.drawn = Probabilities("drawn", splits)
+        super().__init__(extractor, (self.drawn,), view="logits")
+        self.splits = splits
+
+    def compute(self) -> Tensor:
+        """The score, float64. Raises ValueError without images."""
+        count, total, certainty = self.drawn.state(self).values()
+        filled = count > 0
+        if not filled.any():
+            raise ValueError("the Inception score needs drawn images, and has none.")
+        number = count[filled].double()
+        marginal = total[filled] / number[:, None]
+        mixed = torch.special.entr(marginal).sum(1)
+        return (certainty[filled] / number + mixed).exp().mean()
+
+    def label(self, n: int, reference: int | None = None) -> str:
+        name = "is" if self.extractor.name == "inception" else f"score_{self.extractor.name}"
+        return f"{name}_{short_count(n)}"
+
+
+@dataclass(frozen=True)
+class Probabilities(Keeper):
+    """For each part of the images: count, sum of p and sum of sum p log p, in float64."""
+
+    splits: int
+
+    @property
+    def recipe(self) -> str:
+        return f"probabilities in {self.splits} parts"
+
+    def open(self, metric: Metric, width: int) -> None:
+        shapes = {"count": (), "total": (width,), "certainty": ()}
+        for part, shape in shapes.items():
+            dtype = torch.int64 if part == "count" else torch.float64
+            empty = torch.zeros(self.splits, *shape, dtype=dtype)
+            metric.add_state(f"{self.side}_{part}", empty, dist_reduce_fx="sum")
+
+    def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
+        count, total, certainty = self.state(metric).values()
+        part = keys.remainder(self.splits)
+        logs = features.to(torch.float64).log_softmax(dim=1)
+        count.index_add_(0, part, torch.ones_like(part))
+        total.index_add_(0, part, logs.exp())
+        certainty.index_add_(0, part, (logs.exp() * logs).sum(1))
+
+    def state(self, metric: Metric) -> dict[str, Tensor]:
+        names = [f"{self.side}_{part}" for part in ("count", "total", "certainty")]
+        return {name: getattr(metric, name) for name in names}
+
+    def load(self, metric: Metric, state: Mapping[str, Tensor]) -> None:
+        for name in self.state(metric):
+            setattr(metric, name, state[name].to(metric.device))

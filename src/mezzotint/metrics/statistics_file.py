@@ -1,0 +1,88 @@
+"""Reference statistics that others published: mean and covariance of Inception features in an npz file."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.metrics.extractor import sha256
+from mezzotint.metrics.keepers import Sums
+from mezzotint.metrics.statistic import FeatureMetric
+
+NAMES = {"pooled": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
+
+
+@dataclass(frozen=True)
+class StatisticsFile:
+    """A reference for Frechet distances alone, as ADM's, EDM's and pytorch-fid's npz files hold it.
+
+    Arrays only: nothing in the file is executed, and a pickle inside is refused. The files say neither how many images
+    nor which extractor made them; mu and sigma are Inception's by their width, mu_s and sigma_s those of sFID.
+
+    Args:
+        path: the npz file.
+        count: images behind the statistics, which the file does not tell.
+    """
+
+    path: str
+    count: int = 50_000
+
+    def __len__(self) -> int:
+        return self.count
+
+    def digest(self) -> str:
+        """sha256 of the file."""
+        return sha256(self._file())
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Always raises DataError: there are no images."""
+        raise DataError(f"{self.path} holds statistics and no images: it serves for Frechet distances alone.")
+
+    def fill(self, metric: FeatureMetric) -> None:
+        """Gives a metric the real sums that these statistics come from.
+
+        Raises:
+            ConfigError: the metric needs more of the real images than mean and covariance.
+        """
+        for keeper in metric.real_keepers:
+            if not isinstance(keeper, Sums):
+                raise ConfigError(
+                    f"{type(metric).__name__} needs the real images, and {self.path} holds their mean and covariance "
+                    "only. Use metrics=[frechet], or the dataset as the reference."
+                )
+            keeper.load(metric, self._sums(metric.view, metric.width))
+
+    def _sums(self, view: str, width: int) -> dict[str, Tensor]:
+        """n, sum of x, sum of x x^T with the file's mean and unbiased covariance."""
+        mean, covariance = (self._array(name, view) for name in NAMES.get(view, NAMES["pooled"]))
+        if mean.shape != (width,) or covariance.shape != (width, width):
+            raise DataError(
+                f"{self.path} holds statistics of shape {tuple(mean.shape)} and {tuple(covariance.shape)}; "
+                f"{width} features are needed: they were made with another extractor."
+            )
+        outer = covariance * (self.count - 1) + self.count * torch.outer(mean, mean)
+        return {"real_count": torch.tensor(self.count), "real_total": mean * self.count, "real_outer": outer}
+
+    def _array(self, name: str, view: str) -> Tensor:
+        try:
+            with np.load(self._file(), allow_pickle=False) as file:
+                return torch.from_numpy(np.asarray(file[name], dtype=np.float64))
+        except KeyError as error:
+            raise DataError(f"{self.path} has no array {name!r}, which view={view} needs.") from error
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{self.path} cannot be read as arrays ({error}). Pickled statistics are not loaded, for a pickle is "
+                "a program: convert them to an npz file with the arrays mu and sigma."
+            ) from error
+
+    def _file(self) -> Path:
+        path = Path(self.path).expanduser()
+        if not path.is_file():
+            raise DataError(f"there are no statistics at {path}.")
+        return path

@@ -1,0 +1,44 @@
+"""The memorisation check catches copies and leaves new images alone."""
+
+import pytest
+import torch
+
+from mezzotint.data import Digits
+from mezzotint.metrics import DigitsClassifier, memorised
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Training images, held-out ones, and 600 more that neither has seen."""
+    order = torch.randperm(1797, generator=torch.Generator().manual_seed(0))
+    everything = Digits().split("all")
+    return [everything.take(part) for part in order.split([600, 597, 600])]
+
+
+def test_new_images_are_as_far_as_held_out_ones(parts):
+    training, held_out, new = parts
+    found = memorised(new.pixels, training, held_out, DigitsClassifier())
+    assert found.share == pytest.approx(found.level, abs=0.03)
+    assert found.nearer == pytest.approx(0.5, abs=0.05)
+
+
+def test_noisy_copies_are_caught_and_their_originals_found(parts):
+    training, held_out, _ = parts
+    noise = 4 * torch.randn(training.pixels.shape, generator=torch.Generator().manual_seed(1))
+    copies = (training.pixels + noise).round().clamp(0, 255).to(torch.uint8)
+    found = memorised(copies, training, held_out, DigitsClassifier())
+    assert found.share > 0.95
+    assert found.nearer > 0.99
+    assert (found.neighbours == torch.arange(600)).double().mean() > 0.99
+    assert found.lines()[0].startswith("100.0% of the drawn images")
+    assert found.values()["copied_share_expected"] == 0.05
+
+
+def test_a_model_that_copies_a_third_of_the_time(parts):
+    training, held_out, new = parts
+    drawn = torch.cat([training.pixels[:200], new.pixels[:400]])
+    found = memorised(drawn, training, held_out, DigitsClassifier())
+    assert found.share == pytest.approx(1 / 3 + 2 / 3 * 0.05, abs=0.03)
+    pairs = found.pairs(drawn, training, count=5)
+    assert pairs.shape == (10, 1, 8, 8)
+    assert torch.equal(pairs[:5], pairs[5:])

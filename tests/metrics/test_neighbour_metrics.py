@@ -1,0 +1,79 @@
+"""Precision, recall, density, coverage: toy sets with known answers, and torch-fidelity."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from mezzotint.metrics import DensityCoverage, PrecisionRecall
+from mezzotint.metrics.neighbours import nearest, radii
+
+
+def rows(count: int, width: int, seed: int, shift: float = 0.0) -> Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+def filled(metric, real: Tensor, drawn: Tensor):
+    metric.update_features(real, real=True)
+    metric.update_features(drawn, real=False)
+    return metric
+
+
+def test_radii_and_nearest_in_one_dimension():
+    points = torch.tensor([[0.0], [1.0], [3.0], [7.0]], dtype=torch.float64)
+    assert radii(points, 1).tolist() == [1, 1, 2, 4]
+    assert radii(points, 2).tolist() == [3, 2, 3, 6]
+    distances, found = nearest(torch.tensor([[2.5], [-1.0]], dtype=torch.float64), points)
+    assert distances.tolist() == [0.5, 1.0]
+    assert found.tolist() == [2, 0]
+    with pytest.raises(ValueError, match="more than 4 images, and there are 4"):
+        radii(points, 4)
+
+
+def test_blocks_do_not_matter(monkeypatch):
+    points, others = rows(50, 3, 1).double(), rows(20, 3, 2).double()
+    whole = radii(points, 3), *nearest(points, others)
+    monkeypatch.setattr("mezzotint.metrics.neighbours.BLOCK", 7)
+    for first, second in zip(whole, (radii(points, 3), *nearest(points, others)), strict=True):
+        torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_precision_and_recall_equal_torch_fidelity(projection, shift):
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    real, drawn = rows(400, 6, 1), rows(300, 6, 2, shift)
+    theirs = prc_features_to_metric(
+        drawn.double(), real.double(), prc_neighborhood=3, prc_batch_size=100, save_cpu_ram=False, verbose=False
+    )
+    ours = filled(PrecisionRecall(projection(6)), real, drawn).values(300)
+    assert ours["precision_projection_300"] == pytest.approx(theirs["precision"], abs=1e-7)
+    assert ours["recall_projection_300"] == pytest.approx(theirs["recall"], abs=1e-7)
+
+
+def test_density_and_coverage_equal_their_definition(projection):
+    real, drawn = rows(200, 6, 1), rows(150, 6, 2, 0.3)
+    reach = torch.cdist(real.double(), real.double()).sort(dim=1).values[:, 5]
+    inside = torch.cdist(drawn.double(), real.double()) < reach
+    density, coverage = filled(DensityCoverage(projection(6)), real, drawn).compute().tolist()
+    assert density == pytest.approx(float(inside.sum()) / (5 * 150), abs=1e-12)
+    assert coverage == pytest.approx(float(inside.any(dim=0).double().mean()), abs=1e-12)
+    assert 0 < coverage < 1
+
+
+def test_a_model_that_lost_modes_is_precise_and_covers_little(projection):
+    real = torch.cat([rows(200, 6, 1), rows(200, 6, 2, 20.0)])
+    one_mode = rows(400, 6, 3)
+    precision, recall = filled(PrecisionRecall(projection(6)), real, one_mode).compute().tolist()
+    assert precision > 0.7
+    assert recall == pytest.approx(0.5, abs=0.1)
+    density, coverage = filled(DensityCoverage(projection(6)), real, one_mode).compute().tolist()
+    assert density == pytest.approx(1.0, abs=0.3)
+    assert coverage == pytest.approx(0.5, abs=0.1)
+
+
+def test_sets_far_apart_have_nothing_in_common(projection):
+    far = filled(PrecisionRecall(projection(6)), rows(100, 6, 1), rows(100, 6, 2, 50.0))
+    assert far.compute().tolist() == [0.0, 0.0]
+    far = filled(DensityCoverage(projection(6)), rows(100, 6, 1), rows(100, 6, 2, 50.0))
+    assert far.compute().tolist() == [0.0, 0.0]
+    assert set(far.values(100)) == {"density_projection_100", "coverage_projection_100"}

@@ -1,0 +1,152 @@
+"""Inception score, MiFID, FID-infinity, bootstrap, values by class: closed forms and other implementations."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from mezzotint.data import Digits
+from mezzotint.metrics import (
+    DigitsClassifier,
+    Frechet,
+    FrechetByClass,
+    FrechetError,
+    FrechetInfinity,
+    InceptionScore,
+    MemorisationFrechet,
+    evaluate,
+)
+from mezzotint.metrics.frechet_infinity import _intercept
+from mezzotint.metrics.memorisation_distance import mean_cosine_distance
+from mezzotint.metrics.moments import Moments, frechet_distance
+
+
+def rows(count: int, width: int, seed: int, shift: float = 0.0) -> Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+def filled(metric, real: Tensor, drawn: Tensor):
+    metric.update_features(real, real=True)
+    metric.update_features(drawn, real=False)
+    return metric
+
+
+# ---- Inception score ----------------------------------------------------------------------------------------------
+
+
+def test_the_score_equals_torch_fidelity():
+    from torch_fidelity.metric_isc import isc_features_to_metric
+
+    logits = 3 * rows(200, 10, 1)
+    metric = InceptionScore(DigitsClassifier(), splits=1)
+    for part in logits.split(64):
+        metric.update_features(part, real=False)
+    theirs = isc_features_to_metric(logits, splits=1)["inception_score_mean"]
+    assert float(metric.compute()) == pytest.approx(theirs, rel=1e-9)
+
+
+def test_the_score_of_sure_and_even_answers_is_the_number_of_classes():
+    metric = InceptionScore(DigitsClassifier(), splits=1)
+    metric.update_features(1000 * torch.eye(10), real=False)
+    assert float(metric.compute()) == pytest.approx(10)
+    metric.reset()
+    metric.update_features(torch.zeros(20, 10), real=False)
+    assert float(metric.compute()) == pytest.approx(1)
+
+
+def test_the_score_of_the_digits(digit_pixels):
+    """At most ten, less for labels smoothed in training; half of it for five digits. Order does not matter."""
+    first, second = InceptionScore(DigitsClassifier()), InceptionScore(DigitsClassifier())
+    first.update(digit_pixels, real=False)
+    for part in digit_pixels.flip(0).split(100):
+        second.update(part, real=False)
+    assert float(first.compute()) == pytest.approx(float(second.compute()), rel=1e-12)
+    assert 6.5 < float(first.compute()) < 10
+    pixels, labels = Digits().split("all").batch(torch.arange(1797))
+    second.reset()
+    second.update(pixels[labels < 5], real=False)
+    assert float(second.compute()) == pytest.approx(float(first.compute()) / 2, rel=0.1)
+    assert first.label(1797) == "score_digits_1797"
+    with pytest.raises(ValueError, match="has none"):
+        evaluate([], Digits().split("all"), {"score": first}, n=0)
+
+
+# ---- MiFID --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", [0.01, 3.0], ids=["copies", "new images"])
+def test_mifid_equals_torchmetrics(projection, noise):
+    from torchmetrics.image.mifid import _mifid_compute
+
+    real = rows(100, 12, 1, 0.5)
+    drawn = real[:80] + noise * rows(80, 12, 2)
+    (a, b), (x, y) = (Moments.of(real), Moments.of(drawn)), (real.double(), drawn.double())
+    theirs = _mifid_compute(b.mean, b.covariance, y, a.mean, a.covariance, x)
+    ours = float(filled(MemorisationFrechet(projection(12)), real, drawn).compute())
+    assert ours == pytest.approx(float(theirs), rel=1e-6)
+    assert (ours > 10 * frechet_distance(a, b)) == (noise < 1)
+
+
+def test_the_cosine_distance_of_known_directions():
+    axes = torch.eye(2, dtype=torch.float64)
+    given = torch.tensor([[3.0, 0.0], [1.0, 1.0], [-2.0, 0.0]], dtype=torch.float64)
+    assert float(mean_cosine_distance(given, axes)) == pytest.approx((1 - 0.5**0.5) / 3)
+
+
+# ---- FID-infinity -------------------------------------------------------------------------------------------------
+
+
+def test_the_intercept_of_a_line():
+    x = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+    assert float(_intercept(x, 3 * x - 2)) == pytest.approx(-2)
+
+
+def test_the_extrapolation_removes_most_of_the_bias(projection):
+    """Real and drawn of one Gaussian, the real moments known well: the true distance is zero."""
+    real, drawn = rows(200_000, 16, 1), rows(2000, 16, 2)
+    plain = float(filled(Frechet(projection(16)), real, drawn).compute())
+    metric = filled(FrechetInfinity(projection(16), first=0.2), real, drawn)
+    assert plain > 0.02
+    assert abs(float(metric.compute())) < plain / 3
+    assert metric.label(2000) == "fd_projection_infinity_2000"
+    assert "features want more" in metric.notes(30)[0]
+    assert metric.notes(2000) == []
+
+
+# ---- bootstrap ----------------------------------------------------------------------------------------------------
+
+
+def test_the_bootstrap_error_is_that_of_fresh_samples(projection):
+    """Within a factor of 1.5 of the spread over forty fresh sets, and the same every time."""
+    real = rows(20_000, 6, 1)
+    fresh = [frechet_distance(Moments.of(real), Moments.of(rows(500, 6, 10 + i, 0.3))) for i in range(40)]
+    spread = float(torch.tensor(fresh).std())
+    metric = filled(FrechetError(projection(6), repeats=60), real, rows(500, 6, 5, 0.3))
+    assert spread / 1.5 < float(metric.compute()) < spread * 1.5
+    again = filled(FrechetError(projection(6), repeats=60), real, rows(500, 6, 5, 0.3))
+    assert float(again.compute()) == float(metric.compute())
+    assert metric.label(500) == "fd_projection_500_std"
+
+
+# ---- by class -----------------------------------------------------------------------------------------------------
+
+
+def test_values_by_class_equal_those_of_each_class_alone(digits):
+    pixels, labels = digits.batch(torch.arange(len(digits)))
+    drawn, drawn_labels = pixels[:900].flip(-1), labels[:900]
+    metric = {"by_class": FrechetByClass(DigitsClassifier(), classes=10)}
+    batches = zip(drawn.split(128), drawn_labels.split(128), strict=True)
+    found = evaluate(batches, digits, metric, n=900).values
+    assert len(found) == 10
+    for c in (0, 7):
+        alone = Frechet(DigitsClassifier())
+        alone.update(pixels[labels == c], real=True)
+        alone.update(drawn[drawn_labels == c], real=False)
+        assert found[f"fd_digits_900_class_{c}"] == pytest.approx(float(alone.compute()), rel=1e-9)
+
+
+def test_a_class_without_images_is_left_out_and_labels_are_needed(digits, digit_pixels):
+    metric = {"by_class": FrechetByClass(DigitsClassifier(), classes=10)}
+    some = (digit_pixels[:100], torch.zeros(100, dtype=torch.int64))
+    assert set(evaluate([some], digits, metric, n=100).values) == {"fd_digits_100_class_0"}
+    with pytest.raises(ValueError, match="need labels beside the drawn images"):
+        evaluate([digit_pixels[:100]], digits, metric, n=100)

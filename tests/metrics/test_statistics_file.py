@@ -1,0 +1,69 @@
+"""Published statistics as a reference: the same value as from the images, and nothing else than arrays."""
+
+import numpy as np
+import pytest
+import torch
+
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.metrics import DigitsClassifier, Frechet, Kernel, StatisticsFile, evaluate, over_seeds
+
+
+@pytest.fixture
+def statistics(digit_pixels, tmp_path):
+    """mu and sigma as ADM and EDM store them, by numpy."""
+    features = DigitsClassifier()(digit_pixels).double().numpy()
+    np.savez(tmp_path / "digits.npz", mu=features.mean(0), sigma=np.cov(features, rowvar=False))
+    return StatisticsFile(str(tmp_path / "digits.npz"), count=1797)
+
+
+def test_the_value_is_that_of_the_images(statistics, digits, digit_pixels):
+    drawn = digit_pixels[:500].flip(-1)
+    metrics = {"frechet": Frechet(DigitsClassifier())}
+    from_images = evaluate([drawn], digits, metrics, n=500)
+    from_file = evaluate([drawn], statistics, metrics, n=500)
+    assert from_file.values == pytest.approx(from_images.values, rel=1e-9)
+    assert from_file.protocol["reference"] == {"count": 1797, "sha256": statistics.digest()}
+    other_count = StatisticsFile(statistics.path, count=50_000)
+    assert evaluate([drawn], other_count, metrics, n=500).values == pytest.approx(from_images.values, rel=1e-9)
+
+
+def test_what_it_cannot_serve_is_refused(statistics, digit_pixels, projection):
+    with pytest.raises(ConfigError, match="Kernel needs the real images"):
+        evaluate([digit_pixels[:9]], statistics, {"kernel": Kernel(DigitsClassifier())}, n=9)
+    with pytest.raises(DataError, match="6 features are needed"):
+        evaluate([digit_pixels[:9]], statistics, {"frechet": Frechet(projection(6))}, n=9)
+    with pytest.raises(DataError, match="no images"):
+        statistics.batch(torch.arange(2))
+
+
+def test_a_pickle_is_not_opened(tmp_path, digit_pixels):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    np.savez(tmp_path / "trap.npz", mu=np.array([Trap()], dtype=object), sigma=np.zeros(1))
+    metrics = {"frechet": Frechet(DigitsClassifier())}
+    with pytest.raises(DataError, match="a pickle is a program"):
+        evaluate([digit_pixels[:9]], StatisticsFile(str(tmp_path / "trap.npz")), metrics, n=9)
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(DataError, match="cannot be read as arrays"):
+        evaluate([digit_pixels[:9]], StatisticsFile(str(tmp_path / "text.npz")), metrics, n=9)
+    np.savez(tmp_path / "other.npz", arr_0=np.zeros(3))
+    with pytest.raises(DataError, match="no array 'mu'"):
+        evaluate([digit_pixels[:9]], StatisticsFile(str(tmp_path / "other.npz")), metrics, n=9)
+    with pytest.raises(DataError, match="no statistics at"):
+        StatisticsFile(str(tmp_path / "absent.npz")).digest()
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_several_seeds_give_a_mean_and_a_spread(digits, digit_pixels):
+    metrics = {"frechet": Frechet(DigitsClassifier())}
+    each = [evaluate([digit_pixels[i : i + 500]], digits, metrics, n=500) for i in (0, 600, 1200)]
+    values = torch.tensor([one.values["fd_digits_500"] for one in each], dtype=torch.float64)
+    together = over_seeds(each)
+    assert together.values["fd_digits_500"] == pytest.approx(float(values.mean()))
+    assert together.errors["fd_digits_500"] == pytest.approx(float(values.std()))
+    assert together.shown("fd_digits_500").endswith("(3 seeds)")
+    assert [one["fd_digits_500"] for one in together.protocol["each"]] == values.tolist()
+    with pytest.raises(ValueError, match="two seeds"):
+        over_seeds(each[:1])
