@@ -217,3 +217,13 @@ def test_the_merged_convolution_is_the_repeated_one(size):
         return [tensor.double() for tensor in (output, *gradients)]
 
     torch.testing.assert_close(outcome(layer, x), outcome(layer.double(), x.double()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow  # the import of the compiler
+@pytest.mark.filterwarnings("ignore")  # torch's own, from its compiler
+def test_the_compiler_takes_it_whole_and_keeps_its_keys():
+    network, x, time = tiny(classes=3, scale_shift=True), torch.randn(2, 3, 8, 8), torch.tensor([1.0, 2.0])
+    expected, keys = network(x, time), list(network.state_dict())
+    network.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(network(x, time), expected)
+    assert list(network.state_dict()) == keys

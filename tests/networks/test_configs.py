@@ -1,0 +1,30 @@
+"""Every file of configs/network describes a network that can be built."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mezzotint.build import build, check
+from mezzotint.networks import describe
+
+FILES = sorted((Path(__file__).parents[2] / "configs/network").glob("*.yaml"))
+SHAPES = {"adm_imagenet64": [3, 64, 64], "ddpm_cifar10": [3, 32, 32], "unet_small": [3, 32, 32]}
+
+
+def test_there_are_networks():
+    assert len(FILES) >= 4
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_is_built_as_written_and_states_its_size(file):
+    """The first line names a number of millions of parameters where the size is the point of the file."""
+    text = file.read_text()
+    shape = SHAPES.get(file.stem, [1, 8, 8])
+    node = yaml.safe_load(text) | {"shape": shape, "classes": 0}
+    assert check(node) == []
+    with torch.device("meta"):
+        cost = describe(build(node), shape)
+    named = [word for word, unit in zip(text.split(), text.split()[1:], strict=False) if unit == "million"]
+    assert [float(word) for word in named] == pytest.approx([cost.parameters / 1e6] * len(named), rel=0.03)
