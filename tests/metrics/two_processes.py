@@ -12,23 +12,46 @@ import torch
 import torch.distributed as dist
 
 from mezzotint.data import Digits
-from mezzotint.metrics import DigitsClassifier, Evaluation, Frechet, Kernel, evaluate
+from mezzotint.metrics import (
+    DensityCoverage,
+    DigitsClassifier,
+    Evaluation,
+    Frechet,
+    FrechetByClass,
+    FrechetError,
+    FrechetInfinity,
+    InceptionScore,
+    Kernel,
+    MemorisationFrechet,
+    PrecisionRecall,
+    evaluate,
+)
+
+METRICS = (
+    DensityCoverage,
+    Frechet,
+    FrechetError,
+    FrechetInfinity,
+    InceptionScore,
+    Kernel,
+    MemorisationFrechet,
+    PrecisionRecall,
+)
 
 
-def judge(share: torch.Tensor, cache: str) -> Evaluation:
-    """700 mirrored digits against the train part, of which this process holds a share."""
-    metrics = {"frechet": Frechet(DigitsClassifier()), "kernel": Kernel(DigitsClassifier())}
-    return evaluate(share.split(64), Digits().split("train"), metrics, n=700, cache=cache)
-
-
-def drawn() -> torch.Tensor:
-    return Digits().split("all").batch(torch.arange(700))[0].flip(-1)
+def judge(share: slice, cache: str | None = None) -> Evaluation:
+    """The first 700 digits, mirrored, against the train part; this process holds a share of them."""
+    images, labels = Digits().split("all").batch(torch.arange(700)[share])
+    metrics = {metric.__name__: metric(DigitsClassifier()) for metric in METRICS}
+    metrics["FrechetByClass"] = FrechetByClass(DigitsClassifier(), classes=10)
+    batches = zip(images.flip(-1).split(64), labels.split(64), strict=True)
+    return evaluate(batches, Digits().split("train"), metrics, n=700, cache=cache)
 
 
 def main(rank: int, world: int, store: str, cache: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-    share = drawn().tensor_split([200])[rank]
+    share = (slice(0, 200), slice(200, 700))[rank]
     print(json.dumps([judge(share, cache).values for _ in range(2)]))
     dist.destroy_process_group()
 
