@@ -8,6 +8,7 @@ count from 0 for the first noisy entry, as in the papers' code.
 import abc
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .levels import NoiseLevel
 from .schedules import Schedule
@@ -261,12 +262,16 @@ def _apart(indices: list[int], last: int) -> list[int]:
 
 
 def _at_ratios(schedule: Schedule, ratios: list[float]) -> Grid:
-    return _at(schedule, [float(schedule.time(NoiseLevel(1.0, ratio))) for ratio in ratios])
+    times = [float(schedule.time(NoiseLevel(1.0, ratio))) for ratio in ratios]
+    if schedule.steps:  # an entry of the table that was only rounded is that entry
+        times = [float(round(t)) if abs(t - round(t)) < 1e-9 else t for t in times]
+    return _at(schedule, times)
 
 
 def _ramp(steps: int) -> list[float]:
     """steps numbers from 0 to 1; a single one is 0."""
-    return [i / max(_positive(steps) - 1, 1) for i in range(steps)]
+    last = max(_positive(steps) - 1, 1)
+    return [i / last for i in range(steps)]
 
 
 def _ratios(schedule: Schedule, low: float | None, high: float | None) -> tuple[float, float]:
@@ -291,6 +296,7 @@ def _distinct(schedule: Schedule, times: list[float]) -> list[float]:
     return inside + [low + (top - low) * (missing - 1 - i) / missing for i in range(missing)] if missing else inside
 
 
+@lru_cache(maxsize=4096)
 def beta_quantile(p: float, a: float, b: float) -> float:
     """The x where the Beta(a, b) distribution function is p: Newton's steps, halving where one leaves the bracket."""
     low, high, x = 0.0, 1.0, 0.5

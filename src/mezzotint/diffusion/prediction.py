@@ -57,14 +57,14 @@ class Prediction:
     @property
     def x0(self) -> Tensor:
         """E[x0 | x]."""
-        if self.b == 0.0 and self.a == 1.0:
+        if type(self.a) is type(self.b) is float and self.a == 1.0 and self.b == 0.0:
             return self.value
         return self.mix(1.0, 0.0)
 
     @property
     def eps(self) -> Tensor:
         """E[eps | x]."""
-        if self.a == 0.0 and self.b == 1.0:
+        if type(self.a) is type(self.b) is float and self.a == 0.0 and self.b == 1.0:
             return self.value
         return self.mix(0.0, 1.0)
 
