@@ -229,9 +229,12 @@ class Denoiser(nn.Module):
     def _place(self, level: NoiseLevel, x: Tensor) -> _Placement:
         t = float(self.schedule.time(level))
         own = on_path = _floats(self.schedule.level(t))
-        k = own.norm / level.norm
-        if not _close(own.ratio, level.ratio):  # beyond an end of the schedule: the true level, at unit norm
-            own, k = NoiseLevel(level.alpha / level.norm, level.sigma / level.norm), 1.0 / level.norm
+        k = float(own.norm) / float(level.norm)
+        if not _close(
+            float(own.ratio), float(level.ratio)
+        ):  # beyond an end of the schedule: the true level, at unit norm
+            k = 1.0 / float(level.norm)
+            own = NoiseLevel(level.alpha * k, level.sigma * k)
         if abs(k - 1.0) < 1e-12:
             own, k = level, 1.0
         told = float(self.clock(t, own))

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from .levels import NoiseLevel
 
 _LOW = 0xFFFFFFFF
 
@@ -51,13 +54,13 @@ def _key(seed: int, purpose: str, counters: tuple[int, ...]) -> int:
 
 
 def _streams(index: Tensor, key: int) -> Tensor:
-    """One starting point for each index."""
-    return _mix(_mix(index * _GAMMA + key) + _GAMMA)
+    """One random starting point for each index."""
+    return _mix((index * _GAMMA).add_(key))
 
 
 def _unit(bits: Tensor) -> Tensor:
     """64 random bits to float64 in (0, 1), the centres of 2^52 equal cells."""
-    return ((bits >> 12) & ((1 << 52) - 1)).double().add_(0.5).mul_(2.0**-52)
+    return bits.bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
 
 
 def permutation(seed: int, purpose: str, n: int, *counters: int) -> Tensor:
@@ -85,20 +88,57 @@ class Draws:
         steps = torch.arange(1, half + 1, device=self.index.device) * _GAMMA
         bits = _mix(_streams(self.index, _key(self.seed, purpose, counters))[:, None] + steps)
         u = (bits & _LOW).float().add_(0.5).mul_(2.0**-32).clamp_(max=1.0 - 2.0**-24)
-        angle = ((bits >> 32) & _LOW).float().mul_(2.0 * math.pi * 2.0**-32)
+        angle = bits.bitwise_right_shift_(32).float().mul_(2.0 * math.pi * 2.0**-32)  # in [-pi, pi)
         radius = u.log_().mul_(-2.0).sqrt_()
         out = torch.cat([radius * angle.cos(), radius.mul_(angle.sin_())], 1)
         return out[:, :n].reshape(-1, *shape)
 
     def uniform(self, purpose: str, *counters: int) -> Tensor:
         """(B,) float64 in (0, 1)."""
-        return _unit(_mix(_streams(self.index, _key(self.seed, purpose, counters)) + _GAMMA))
+        return _unit(_streams(self.index, _key(self.seed, purpose, counters)))
 
     def to(self, device: torch.device) -> Draws:
         """The same draws made on a device; on one without float64 (MPS) they are made on the CPU."""
         if device == self.index.device or device.type == "mps":
             return self
         return Draws(self.seed, self.index.to(device, non_blocking=True))
+
+
+class Brownian:
+    """One Brownian path for each sample, whatever steps are taken along it: fewer steps follow the same path.
+
+    The path runs in SNR = alpha^2 / sigma^2, in which the noise of an ancestral step is an increment. Between the
+    levels of `reference` the increments are named draws, so a step may lead from any of these levels to any cleaner one.
+
+    Source: Kidger et al. 2021, sec. 3.3, for Brownian paths from named seeds, https://arxiv.org/abs/2105.13493
+
+    Args:
+        draws: whose numbers; `index` names the samples of the batch.
+        reference: the finest grid, from noise to clean; every level that is visited must be in it, in any frame.
+        purpose: the stream's name.
+    """
+
+    def __init__(self, draws: Draws, reference: tuple[NoiseLevel, ...], purpose: str = "sample"):
+        self.draws, self.purpose = draws, purpose
+        self.snr = [0.0 if level.ratio == math.inf else float(level.ratio) ** -2 for level in reference if level.sigma]
+
+    def __call__(self, x: Tensor, now: NoiseLevel, next: NoiseLevel) -> Tensor:
+        first, last = self._find(now), self._find(next)
+        if first >= last:
+            raise ValueError(f"Brownian noise leads to cleaner levels, and {next} is not cleaner than {now}.")
+        draws, whole = self.draws.to(x.device), self.snr[last] - self.snr[first]
+        total = torch.zeros_like(x)
+        for k in range(first, last):
+            share = ((self.snr[k + 1] - self.snr[k]) / whole) ** 0.5
+            total += share * draws.normal(self.purpose, x.shape[1:], k).to(x)
+        return total
+
+    def _find(self, level: NoiseLevel) -> int:
+        wanted = 0.0 if level.ratio == math.inf else float(level.ratio) ** -2
+        k = bisect_left(self.snr, wanted * (1.0 - 1e-9))
+        if k == len(self.snr) or abs(self.snr[k] - wanted) > 1e-9 * wanted:
+            raise ValueError(f"{level} is not a level of the reference grid. Make the reference of all levels visited.")
+        return k
 
 
 class White:

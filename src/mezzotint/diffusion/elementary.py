@@ -43,10 +43,10 @@ def asinh(v: Number) -> Number:
 
 
 def atan2(y: Number, x: Number) -> Number:
-    if isinstance(y, Tensor) or isinstance(x, Tensor):
-        like = y if isinstance(y, Tensor) else x
-        return torch.atan2(torch.as_tensor(y).to(like), torch.as_tensor(x).to(like))
-    return math.atan2(y, x)
+    """The angle of (x, y); both floats or both tensors."""
+    if isinstance(y, Tensor):
+        return torch.atan2(y, torch.as_tensor(x).to(y))
+    return math.atan2(y, x)  # type: ignore[arg-type]
 
 
 def sigmoid(v: Number) -> Number:

@@ -160,7 +160,7 @@ class UniformAngle(Spacing):
     def __call__(self, schedule: Schedule) -> Grid:
         n, last = _positive(self.steps), schedule.level(schedule.t_max)
         angles = [math.atan2(last.sigma, last.alpha) * (n - i) / n for i in range(1, n)]
-        times = [schedule.time(NoiseLevel(math.cos(u), math.sin(u))) for u in angles]
+        times = [float(schedule.time(NoiseLevel(math.cos(u), math.sin(u)))) for u in angles]
         return _at(schedule, [schedule.t_max, *_distinct(schedule, times)])
 
 

@@ -34,11 +34,13 @@ class Prediction:
         det: Number | None = None,
     ):
         self.x, self.level, self.value, self.a, self.b, self.fraction = x, level, value, a, b, fraction
-        self.det = level.alpha * b - level.sigma * a if det is None else det
+        self.det = det  # worked out when it is needed: training never asks
 
     def mix(self, x0: Number, eps: Number) -> Tensor:
         """x0 * E[x0 | x] + eps * E[eps | x] in two tensor operations: Cramer's rule in float64, cast last."""
         level, det = self.level, self.det
+        if det is None:
+            det = self.det = level.alpha * self.b - level.sigma * self.a
         try:
             on_x = (x0 * self.b - eps * self.a) / det
             on_value = (eps * level.alpha - x0 * level.sigma) / det

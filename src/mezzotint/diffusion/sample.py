@@ -50,7 +50,8 @@ class _Watched:
     """A Denoise that remembers the first prediction of a step and counts its calls."""
 
     def __init__(self, inner: Callable[..., Prediction]):
-        self.inner, self.calls, self.first = inner, 0, None
+        self.inner, self.calls = inner, 0
+        self.first: Prediction | None = None
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         prediction = self.inner(x, level, **cond)
@@ -93,16 +94,15 @@ def integrate(
     run: Callable[..., Prediction] = denoise.begin()
     if cond:
         run = partial(run, **cond)
-    if watch is not None:
-        run = _Watched(run)
+    watched = None if watch is None else _Watched(run)
     with torch.no_grad():
         state = sampler.init(grid)
         for i in range(len(grid) - 1):
             now, before = grid[i], x
-            x, state = sampler.step(run, x, now, grid[i + 1], state, noise)  # type: ignore[arg-type]
-            if watch is not None and run.first is not None:
-                watch(Frame(i, now, before, run.first, run.calls))
-                run.first = None
+            x, state = sampler.step(watched or run, x, now, grid[i + 1], state, noise)
+            if watch and watched and watched.first is not None:
+                watch(Frame(i, now, before, watched.first, watched.calls))
+                watched.first = None
     return x
 
 

@@ -21,7 +21,7 @@ class Discrete(Schedule):
     1000 / steps for other numbers of steps, so that the last level stays about the same (code of Nichol and Dhariwal).
     """
 
-    steps: int
+    steps: int  # type: ignore[override]
 
     @abc.abstractmethod
     def betas(self) -> Tensor:

@@ -274,6 +274,9 @@ class SecondMoment(nn.Module, Times):
         uniform: share of uniform times that is mixed in, so that p is nowhere zero.
     """
 
+    losses: Tensor
+    seen: Tensor
+
     def __init__(self, bins: int = 100, history: int = 10, uniform: float = 0.001):
         super().__init__()
         self.bins, self.history, self.uniform = bins, history, uniform

@@ -183,6 +183,9 @@ class LearnedVariance(nn.Module, Weight):
         features: number of Fourier features.
     """
 
+    frequencies: Tensor
+    phases: Tensor
+
     def __init__(self, weight: Weight | None = None, features: int = 128):
         super().__init__()
         self.weight = EDMWeight() if weight is None else weight
