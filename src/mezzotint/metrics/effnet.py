@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError
 from mezzotint.metrics.extractor import Extractor, sha256, to_rgb
+from mezzotint.metrics.folding import fold
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,13 @@ class EffNet(Extractor):
 
         network = EfficientNet.from_name("efficientnet-lite0")
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        return network.eval().requires_grad_(False)
+        network.eval().requires_grad_(False)
+        fold(network, "_conv_stem", "_bn0")
+        fold(network, "_conv_head", "_bn1")
+        for block in network._blocks:
+            for conv, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
+                fold(block, conv, norm)
+        return network
 
     def check(self, shape: tuple[int, int, int]) -> None:
         if shape[0] not in (1, 3):

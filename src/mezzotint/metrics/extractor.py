@@ -70,9 +70,10 @@ class Extractor(ABC):
         check_images(images, self.name)
         if not len(images):
             return {view: torch.empty(0, width, device=images.device) for view, width in self.widths.items()}
-        self.network.to(images.device)
+        on_cpu = images.device.type == "cpu"
+        self.network.to(images.device, memory_format=torch.channels_last if on_cpu else torch.contiguous_format)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False), _exact_convolutions():
-            size = self.batch if images.device.type == "cpu" else self.batch_on_accelerator
+            size = self.batch if on_cpu else self.batch_on_accelerator
             parts = [self._batch(chunk, size) for chunk in images.split(size)]
         return {view: torch.cat([part[view] for part in parts]) for view in self.widths}
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError
 from mezzotint.metrics.extractor import Extractor, sha256, to_rgb
+from mezzotint.metrics.folding import fold
 
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 PUBLISHED = "6726825d"  # the first digits of the file's sha256
@@ -121,13 +122,17 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _build(state: dict[str, Tensor], path: Path) -> nn.Module:
     """torch-fidelity's network. Its constructor unpickles what it is given, so it is given our own bytes."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
 
     buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)
     views = ["2048", "logits_unbiased"]
     try:
-        return FeatureExtractorInceptionV3("inception-v3-compat", views, feature_extractor_weights_path=buffer)
+        network = FeatureExtractorInceptionV3("inception-v3-compat", views, feature_extractor_weights_path=buffer)
     except RuntimeError as error:
         raise ConfigError(f"{path} does not fit Inception-v3: {str(error)[:300]} It should be {URL}") from error
+    for block in network.modules():
+        if isinstance(block, BasicConv2d):
+            fold(block, "conv", "bn")
+    return network
