@@ -108,7 +108,7 @@ class Brownian:
     """One Brownian path for each sample, whatever steps are taken along it: fewer steps follow the same path.
 
     The path runs in SNR = alpha^2 / sigma^2, in which the noise of an ancestral step is an increment. Between the
-    levels of `reference` the increments are named draws, so a step may lead from any of these levels to any cleaner one.
+    levels of `reference` the increments are named draws, so a step may lead from any of them to any cleaner one.
 
     Source: Kidger et al. 2021, sec. 3.3, for Brownian paths from named seeds, https://arxiv.org/abs/2105.13493
 

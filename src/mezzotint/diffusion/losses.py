@@ -1,18 +1,18 @@
-"""The training objective: a time distribution, a weight and a loss."""
+"""Losses: how far the network's answer is from what it was asked, for each example."""
 
 import abc
+import math
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
-from .denoiser import Denoiser
-from .draws import Draws
-from .elementary import Number
-from .levels import expand
-from .times import Drawn, Times, Uniform
-from .weights import Plain, Weight
+from .likelihood import chain_term
+from .prediction import Prediction
+from .times import Drawn
+from .variances import LearnedRange, Posterior, Variance
 
 
 class Loss(abc.ABC):
@@ -20,6 +20,10 @@ class Loss(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, value: Tensor, wanted: Tensor) -> Tensor: ...
+
+    def bound(self, prediction: Prediction, x0: Tensor, drawn: Drawn) -> Tensor | float:
+        """A further term, (B,), that no weight touches; most losses have none."""
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -30,56 +34,116 @@ class SquaredError(Loss):
         return (value - wanted).square().flatten(1).mean(1)
 
 
-class Objective(nn.Module):
-    """E over t, x0, eps of weight(t) loss(network's answer, a x0 + b eps), one number for each example.
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Mean over the elements of e^2 / 2 for |e| < delta, delta (|e| - delta / 2) beyond.
 
-    Every random number is drawn by name from `draws`: "time", "noise", "label_dropout".
+    Source: Huber 1964, https://doi.org/10.1214/aoms/1177703732
 
     Args:
-        times: where to train.
-        weight: how much each level counts.
-        loss: how an error is measured.
-        label_dropout: share of examples whose label becomes -1, the null label (for classifier-free guidance).
+        delta: where the square becomes a line.
     """
 
-    def __init__(
-        self,
-        times: Times | None = None,
-        weight: Weight | None = None,
-        loss: Loss | None = None,
-        label_dropout: float = 0.0,
-    ):
-        super().__init__()
-        self.times = Uniform() if times is None else times
-        self.weight = Plain() if weight is None else weight
-        self.loss = SquaredError() if loss is None else loss
-        if not 0.0 <= label_dropout <= 1.0:
-            raise ValueError(f"label_dropout={label_dropout} is not a share. Give a number from 0 to 1.")
-        self.label_dropout = label_dropout
+    delta: float = 1.0
 
-    def forward(self, denoiser: Denoiser, x0: Tensor, draws: Draws, **cond: Any) -> Tensor:
-        """(B,) losses of clean x0 (B, C, H, W); conditioning by name, label (B,) int64."""
-        schedule, target = denoiser.schedule, denoiser.target
-        drawn = Drawn(*self.times(self.times.uniforms(draws), schedule), schedule)
-        t = drawn.t
-        level = schedule.level(t)
-        eps = draws.to(x0.device).normal("noise", x0.shape[1:]).to(x0)
-        if self.label_dropout and cond.get("label") is not None:
-            cond["label"] = self._drop(cond["label"], draws)
-        prediction = denoiser.predict_at(level.perturb(x0, eps), t, level, **cond)
-        error = self.loss(prediction.value, combine(*target.coefficients(level), x0, eps))
-        self.times.observe(t, error, schedule)
-        return self.weight.apply(error, level, target, drawn)
-
-    def _drop(self, label: Tensor, draws: Draws) -> Tensor:
-        keep = draws.uniform("label_dropout") >= self.label_dropout
-        return torch.where(keep.to(label.device), label, -1)
+    def __call__(self, value: Tensor, wanted: Tensor) -> Tensor:
+        return F.huber_loss(value, wanted, reduction="none", delta=self.delta).flatten(1).mean(1)
 
 
-def combine(a: Number, b: Number, x0: Tensor, eps: Tensor) -> Tensor:
-    """a x0 + b eps, sparing the products with 0 and 1."""
-    if isinstance(a, float) and isinstance(b, float) and (a, b) in ((1.0, 0.0), (0.0, 1.0)):
-        return x0 if a else eps
-    if isinstance(a, float) and a == 0.0:
-        return expand(b, eps) * eps
-    return expand(a, x0) * x0 + expand(b, eps) * eps
+@dataclass(frozen=True)
+class PseudoHuber(Loss):
+    """sqrt(|e|^2 + c^2) - c of the whole example, c = scale sqrt(D). Source: Song and Dhariwal 2023, eq. 9, https://arxiv.org/abs/2310.14189
+
+    Args:
+        scale: c for one dimension; the paper uses 0.00054.
+    """
+
+    scale: float = 0.00054
+
+    def __call__(self, value: Tensor, wanted: Tensor) -> Tensor:
+        error = (value - wanted).flatten(1)
+        c = self.scale * math.sqrt(error.shape[1])
+        return (error.square().sum(1) + c * c).sqrt() - c
+
+
+@dataclass(frozen=True)
+class MultiScale(Loss):
+    """Squared error of the cosine transform, low frequencies weighted by -log2 of the frequency, at most `scales`.
+
+    Equal in effect to a sum of losses over successively halved images.
+
+    Source: Crowson et al. 2024 (code), after Hoogeboom et al. 2023, sec. 3.3, https://arxiv.org/abs/2301.11093
+
+    Args:
+        scales: number of scales; 1 is the plain squared error.
+    """
+
+    scales: float = 4.0
+
+    def __call__(self, value: Tensor, wanted: Tensor) -> Tensor:
+        error = value - wanted
+        rows, columns = (_cosines(n).to(error) for n in error.shape[-2:])
+        weights = torch.minimum(self._weights(error.shape[-2])[:, None], self._weights(error.shape[-1]))
+        return ((rows @ error @ columns.T).square() * weights.to(error)).flatten(1).mean(1)
+
+    def _weights(self, n: int) -> Tensor:
+        weights = -torch.log2(torch.linspace(0.5 / n, 0.5, n, dtype=torch.float64)).clamp(max=self.scales)
+        return weights / weights.mean()
+
+
+@lru_cache(maxsize=16)
+def _cosines(n: int) -> Tensor:
+    """The orthonormal cosine transform of n numbers, (n, n)."""
+    with torch.inference_mode(False):
+        k = torch.arange(n, dtype=torch.float64)
+        matrix = torch.cos(math.pi / n * (k + 0.5) * k[:, None]) * math.sqrt(2.0 / n)
+        matrix[0] /= math.sqrt(2.0)
+        return matrix
+
+
+@dataclass(frozen=True)
+class Hybrid(Loss):
+    """L_simple + coefficient L_vlb in bits per dimension, the mean of L_vlb detached: it teaches the variance alone.
+
+    Source: Nichol and Dhariwal 2021, eq. 16, https://arxiv.org/abs/2102.09672
+
+    Args:
+        loss: L_simple.
+        coefficient: the paper uses 0.001.
+        variance: what is taught.
+    """
+
+    loss: Loss = SquaredError()
+    coefficient: float = 0.001
+    variance: Variance = LearnedRange()
+
+    def __call__(self, value: Tensor, wanted: Tensor) -> Tensor:
+        return self.loss(value, wanted)
+
+    def bound(self, prediction: Prediction, x0: Tensor, drawn: Drawn) -> Tensor | float:
+        return self.coefficient * _bound(prediction.detach(), x0, drawn, self.variance)
+
+
+@dataclass(frozen=True)
+class VariationalLoss(Loss):
+    """L_vlb itself in bits per dimension, all of the sum over t but the prior's constant; no weight touches it.
+
+    Source: Ho et al. 2020, eq. 5, https://arxiv.org/abs/2006.11239
+
+    Args:
+        variance: of p(x_s | x_t); LearnedRange learns it.
+    """
+
+    variance: Variance = Posterior()
+
+    def __call__(self, value: Tensor, wanted: Tensor) -> Tensor:
+        return value.new_zeros(len(value))
+
+    def bound(self, prediction: Prediction, x0: Tensor, drawn: Drawn) -> Tensor | float:
+        return _bound(prediction, x0, drawn, self.variance)
+
+
+def _bound(prediction: Prediction, x0: Tensor, drawn: Drawn, variance: Variance) -> Tensor:
+    """An unbiased estimate of the sum over the chain from one t: the term, times steps, over p(t) / p_uniform."""
+    term = chain_term(prediction, x0, drawn.t, drawn.schedule, variance)
+    return term * ((drawn.schedule.steps or 1000) * drawn.importance().to(term.device))

@@ -13,26 +13,32 @@ class Variance(abc.ABC):
     """variance(s, t, prediction at t): a number, or a tensor like x. Zero where s is clean."""
 
     @abc.abstractmethod
-    def __call__(self, s: NoiseLevel, t: NoiseLevel, pred: Prediction) -> Number: ...
+    def between(self, small: Number, large: Number, pred: Prediction) -> Number:
+        """The choice, given the variances of q(x_s | x_t, x0) and of q(x_t | x_s), both positive."""
+
+    def __call__(self, s: NoiseLevel, t: NoiseLevel, pred: Prediction) -> Number:
+        if isinstance(s.sigma, float) and s.sigma == 0.0:
+            return 0.0
+        return self.between(posterior(s, t)[2], transition(s, t)[1], pred)
 
 
 @dataclass(frozen=True)
 class Posterior(Variance):
     """Fixed small: the variance of q(x_s | x_t, x0). Source: Ho et al. 2020, eq. 7, https://arxiv.org/abs/2006.11239"""
 
-    def __call__(self, s: NoiseLevel, t: NoiseLevel, pred: Prediction) -> Number:
-        return posterior(s, t)[2]
+    def between(self, small: Number, large: Number, pred: Prediction) -> Number:
+        return small
 
 
 @dataclass(frozen=True)
 class Transition(Variance):
-    """Fixed large: the variance of q(x_t | x_s), beta_t for neighbours; nothing is added on the step to clean data.
+    """Fixed large: the variance of q(x_t | x_s), which is beta_t for neighbours.
 
     Source: Ho et al. 2020, sec. 3.2, https://arxiv.org/abs/2006.11239
     """
 
-    def __call__(self, s: NoiseLevel, t: NoiseLevel, pred: Prediction) -> Number:
-        return transition(s, t)[1] * (s.sigma != 0)
+    def between(self, small: Number, large: Number, pred: Prediction) -> Number:
+        return large
 
 
 @dataclass(frozen=True)
@@ -42,15 +48,11 @@ class LearnedRange(Variance):
     Source: Nichol and Dhariwal 2021, eq. 15, https://arxiv.org/abs/2102.09672
     """
 
-    def __call__(self, s: NoiseLevel, t: NoiseLevel, pred: Prediction) -> Number:
+    def between(self, small: Number, large: Number, pred: Prediction) -> Number:
         f = pred.fraction
         if f is None:
             raise ValueError(
                 "variance=LearnedRange needs a network that gives two outputs a channel, and this one gives one. "
                 "Build the network with a learned variance, or use variance=Posterior or variance=Transition."
             )
-        small = posterior(s, t)[2]
-        if isinstance(small, float) and small == 0.0:
-            return 0.0
-        large = transition(s, t)[1]
         return exp(f * expand(log(large), f) + (1.0 - f) * expand(log(small), f))

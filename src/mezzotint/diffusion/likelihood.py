@@ -1,0 +1,237 @@
+"""How probable data are under a denoiser: the variational bound of the ancestral chain, and the density of the ODE.
+
+Data lie in [-1, 1]; the bound's decoder and `bits_per_dim` count 256 values over that range.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .coordinates import Coordinate, Flow
+from .denoiser import Denoise
+from .draws import Draws
+from .elementary import Number
+from .gaussian import posterior, transition
+from .grids import Grid
+from .levels import NoiseLevel, expand
+from .prediction import Prediction
+from .samplers.runge_kutta import CLASSICAL, Tableau
+from .schedules import Schedule
+from .variances import Posterior, Variance
+
+BITS = 1.0 / math.log(2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """The terms of the variational bound for each example, in bits per dimension.
+
+    Args:
+        prior: L_T = KL(q(x_T | x0) || N(0, prior_std^2)), (B,).
+        diffusion: L_{t-1} = KL(q(x_s | x_t, x0) || p(x_s | x_t)) of the steps to noisy levels, (B, N - 1), as they come.
+        decoder: L_0 = -log p(x0 | x_1) of the last step, (B,).
+    """
+
+    prior: Tensor
+    diffusion: Tensor
+    decoder: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """(B,)"""
+        return self.prior + self.diffusion.sum(1) + self.decoder
+
+
+@torch.no_grad()
+def variational_bound(
+    denoise: Denoise, x0: Tensor, grid: Grid, draws: Draws, variance: Variance | None = None, **cond: Any
+) -> Bound:
+    """The bound on -log p(x0) of ancestral sampling along a grid from noise to clean, one draw of x_t for each term.
+
+    Source: Ho et al. 2020, eq. 5, https://arxiv.org/abs/2006.11239; Nichol and Dhariwal 2021, eqs. 4 to 7
+
+    Args:
+        denoise: asked once for each step; its memory begins anew.
+        x0: data (B, C, H, W), of 256 values in [-1, 1].
+        grid: the chain; its last level must be clean.
+        draws: names the noise of each example ("bound").
+        variance: of p(x_s | x_t); Posterior by default.
+    """
+    if len(grid) < 2 or not grid[-1].clean:
+        raise ValueError(
+            f"The grid {grid[-1:]} does not end with a step to clean data, which the bound needs. Append it."
+        )
+    first, run, variance = grid[0], denoise.begin(), variance or Posterior()
+    clipped = clipped_variance(grid[-2], grid[-3] if len(grid) > 2 else None)
+    terms = []
+    for i, (t, s) in enumerate(pairwise(grid)):
+        eps = draws.to(x0.device).normal("bound", x0.shape[1:], i).to(x0)
+        terms.append(bound_term(run(t.perturb(x0, eps), t, **cond), x0, s, t, clipped, variance))
+    *diffusion, decoder = terms
+    prior = prior_term(x0, first, denoise.schedule.prior_std(first))
+    return Bound(prior, torch.stack(diffusion, 1) if diffusion else prior.new_zeros(len(x0), 0), decoder)
+
+
+def prior_term(x0: Tensor, level: NoiseLevel, std: float = 1.0) -> Tensor:
+    """KL(N(alpha x0, sigma^2) || N(0, std^2)) in bits per dimension, (B,)."""
+    share = (level.sigma / std) ** 2
+    kl = 0.5 * (share - 1.0 - math.log(share) + (level.alpha / std * x0.double()) ** 2)
+    return BITS * kl.flatten(1).mean(1)
+
+
+def bound_term(
+    pred: Prediction, x0: Tensor, s: NoiseLevel, t: NoiseLevel, clipped: Number, variance: Variance
+) -> Tensor:
+    """KL(q(x_s | x_t, x0) || p(x_s | x_t)), or -log p(x0 | x_t) where s is clean, in bits per dimension, (B,).
+
+    Args:
+        s, t: two float levels, or two levels for each example.
+        clipped: what stands for the posterior's variance where s is clean and that is zero.
+    """
+    x0, guess = x0.double(), pred.x0.double()
+    _, clean, small = posterior(s, t)
+    last = s.sigma == 0
+    if isinstance(last, Tensor):
+        small = torch.where(last, torch.as_tensor(clipped).to(last.device, torch.float64), small)
+    elif last:
+        small = clipped
+    large = transition(s, t)[1]
+    var = variance.between(small, large, pred)
+    var = torch.as_tensor(var if isinstance(var, Tensor) and var.ndim > 1 else expand(var, x0)).double()
+    q_var = torch.as_tensor(expand(small, x0)).double()
+    kl = 0.5 * ((var / q_var).log() + (q_var + (expand(clean, x0) * (x0 - guess)) ** 2) / var - 1.0)
+    kl = kl.expand_as(x0).flatten(1).mean(1)
+    if isinstance(last, bool) and not last:
+        return BITS * kl
+    nll = -discretised_log_probability(x0, guess, var.sqrt().expand_as(x0)).flatten(1).mean(1)
+    return BITS * (torch.where(last.to(kl.device), nll, kl) if isinstance(last, Tensor) else nll)
+
+
+def clipped_variance(first: NoiseLevel, second: NoiseLevel | None) -> Number:
+    """The posterior's variance one step before the last, which replaces the zero of the last.
+
+    Source: Nichol and Dhariwal 2021 (code); with one step only, the transition's.
+    """
+    if second is None:
+        return transition(NoiseLevel(1.0, 0.0), first)[1]
+    return posterior(first, second)[2]
+
+
+def chain_term(pred: Prediction, x0: Tensor, t: Tensor, schedule: Schedule, variance: Variance) -> Tensor:
+    """`bound_term` for a time of its own for each example, on the schedule's chain (`Schedule.previous`)."""
+    steps = schedule.steps or 1000
+    one = schedule.t_max / steps
+    second = schedule.level(2.0 * one) if steps > 1 else None
+    clipped = clipped_variance(schedule.level(one), second)
+    return bound_term(pred, x0, schedule.level(schedule.previous(t)), pred.level, clipped, variance)
+
+
+def discretised_log_probability(x: Tensor, mean: Tensor, std: Tensor, values: int = 256) -> Tensor:
+    """log of the normal probability of the cell around x, one of `values` in [-1, 1]; the outer cells are open.
+
+    Exact by log-erf in float64, in both tails.
+
+    Source: Ho et al. 2020, eq. 13, https://arxiv.org/abs/2006.11239
+    """
+    half = 1.0 / (values - 1)
+    low = torch.where(x <= -1.0 + half, -math.inf, (x - half - mean) / std)
+    high = torch.where(x >= 1.0 - half, math.inf, (x + half - mean) / std)
+    flip = low + high > 0  # to the lower tail, where log Phi is accurate
+    low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
+    top, bottom = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+    return top + torch.log(-torch.expm1((bottom - top).clamp(max=-1e-300)))
+
+
+def ode_log_likelihood(
+    denoise: Denoise,
+    x: Tensor,
+    grid: Grid,
+    probes: Draws | None = None,
+    n_probes: int = 1,
+    coordinate: Coordinate | None = None,
+    tableau: Tableau = CLASSICAL,
+    **cond: Any,
+) -> Tensor:
+    """log p(x) in nats under the probability-flow ODE, (B,) float64: the change of variables along its solution.
+
+    With y = x / m and dy/du = f, log p(x) = log p_T(y_T) + integral of div f du - D log m, p_T normal with the standard
+    deviation that sampling starts from.
+
+    Source: Song et al. 2021, app. D.2, https://arxiv.org/abs/2011.13456
+
+    Args:
+        denoise: must pass gradients to x.
+        x: the state at the last level of the grid, which is best slightly noisy for a network.
+        grid: from noise to x's level, as for sampling; walked backwards.
+        probes: for the trace by Hutchinson's estimate with named signs ("probe"); None is the exact trace, D backward
+            passes a call.
+        n_probes: signs averaged over.
+        coordinate: in which the ODE is solved.
+        tableau: the Runge-Kutta method.
+    """
+    at, run = coordinate or Flow(), denoise.begin()
+    signs = _signs(x, probes, n_probes)
+    (m, u), gained = at.of(grid[-1]), torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    y = x / m
+    gained -= x[0].numel() * math.log(m)
+    for level in reversed(grid[:-1]):
+        m_next, u_next = at.of(level)
+        h, slopes, traces = u_next - u, [], []
+        for row in ((), *tableau.rows):
+            stage = y + sum((h * w * k for w, k in zip(row, slopes, strict=True)), torch.zeros_like(y))
+            slope, trace = _field_and_trace(run, stage, at.level(u + h * sum(row)), at, signs, cond)
+            slopes.append(slope)
+            traces.append(trace)
+        y = y + sum((h * w * k for w, k in zip(tableau.weights, slopes, strict=True)), torch.zeros_like(y))
+        gained += h * sum((w * k for w, k in zip(tableau.weights, traces, strict=True)), torch.zeros_like(gained))
+        m, u = m_next, u_next
+    std = denoise.schedule.prior_std(grid[0]) / m
+    z = (y.double() / std).flatten(1)
+    return gained - 0.5 * (z**2).sum(1) - z.shape[1] * (0.5 * math.log(2.0 * math.pi) + math.log(std))
+
+
+def _signs(x: Tensor, probes: Draws | None, n: int) -> Tensor | None:
+    """(n, B, ...) of -1 and 1."""
+    if probes is None:
+        return None
+    named = probes.to(x.device)
+    return torch.stack([torch.where(named.normal("probe", x.shape[1:], i) < 0, -1.0, 1.0).to(x) for i in range(n)])
+
+
+def _field_and_trace(
+    run: Denoise, y: Tensor, level: NoiseLevel, at: Coordinate, signs: Tensor | None, cond: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """f(y) and its divergence, (B,) float64."""
+    with torch.enable_grad():
+        y = y.detach().requires_grad_()
+        f = at.field(run(y, level, **cond))
+        if signs is None:
+            flat = f.flatten(1)
+            rows = [torch.autograd.grad(flat[:, i].sum(), y, retain_graph=True)[0] for i in range(flat.shape[1])]
+            trace = sum(
+                (row.flatten(1)[:, i].double() for i, row in enumerate(rows)), torch.zeros(len(y)).to(y).double()
+            )
+        else:
+            grads = [torch.autograd.grad((f * v).sum(), y, retain_graph=True)[0] for v in signs]
+            trace = sum(((g * v).flatten(1).double().sum(1) for g, v in zip(grads, signs, strict=True))) / len(signs)
+    return f.detach(), torch.as_tensor(trace)
+
+
+def bits_per_dim(log_likelihood: Tensor, dimensions: int) -> Tensor:
+    """-log2 of the probability of 8-bit data from a density on [-1, 1], under uniform dequantisation.
+
+    Source: Theis et al. 2016, https://arxiv.org/abs/1511.01844
+    """
+    return BITS * (math.log(128.0) - log_likelihood / dimensions)
+
+
+def dequantise(images: Tensor, draws: Draws) -> Tensor:
+    """uint8 (B, C, H, W) plus uniform noise of one value, in [-1, 1], float64; named "dequantise"."""
+    uniform = torch.special.ndtr(draws.to(images.device).normal("dequantise", images.shape[1:]).double())
+    return (images.double() + uniform) / 128.0 - 1.0
