@@ -220,7 +220,7 @@ def test_ddim_on_linspace_is_wrong_there_and_right_here(theirs):
     broken, visited = by_table(theirs.make("DDIMScheduler", timestep_spacing="linspace", clip_sample=False), 10, begin)
     assert visited == grid[:-1]
     assert (ours - broken).abs().max() > 0.02
-    assert (ours - end).abs().max() < 0.15
+    assert (ours - end).abs().max() < 0.25
 
 
 def test_ddpm_agrees(theirs, monkeypatch):
