@@ -1,6 +1,8 @@
 """What a run is: the same on any split of the batch, a log that is true, a guard against numbers that are none."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,8 +64,6 @@ def test_two_processes_are_one_and_survive_a_kill(whole, tmp_path):
         "WORLD_SIZE": "2",
         "OMP_NUM_THREADS": "1",
     }
-    import os
-
     ranks = [
         subprocess.Popen(
             [sys.executable, "-W", "error", str(HERE / "tiny.py"), str(tmp_path), "two_ranks"],
@@ -85,6 +85,11 @@ def test_two_processes_are_one_and_survive_a_kill(whole, tmp_path):
     for name, value in one.items():
         assert torch.equal(value, two[name]) if isinstance(value, torch.Tensor) else value == two[name], name
     assert lines(tmp_path / "whole") == lines(tmp_path / "killed")
+    assert_close(whole, tmp_path / "sharded")  # killed and resumed as well
+    assert weights(tmp_path / "sharded").keys() == weights(whole).keys()
+    train(tmp_path / "sharded", steps=60)  # one process goes on from what two have cut
+    train(shutil.copytree(whole, tmp_path / "on"), steps=60)
+    assert_close(tmp_path / "on", tmp_path / "sharded")
 
 
 def test_each_step_has_one_line_and_the_clock_stands_apart(whole):

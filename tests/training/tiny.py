@@ -106,6 +106,15 @@ def two_ranks(directory: Path) -> None:
     with contextlib.suppress(Killed):
         train(directory / "killed", devices=2, extra={"kill": Kill(26)})
     train(directory / "killed", devices=2)
+    shards(directory)
+
+
+def shards(directory: Path) -> None:
+    """The network cut over two ranks; killed and resumed."""
+    sharded = Hardware(accelerator="cpu", devices=2, strategy="fsdp")
+    with contextlib.suppress(Killed):
+        train(directory / "sharded", hardware=sharded, extra={"kill": Kill(26)})
+    train(directory / "sharded", hardware=sharded)
 
 
 class Slow(Callback):
@@ -121,4 +130,4 @@ def slowly(directory: Path) -> None:
 if __name__ == "__main__":
     faulthandler.enable()
     torch.set_num_threads(1)
-    {"two_ranks": two_ranks, "slowly": slowly}[sys.argv[2]](Path(sys.argv[1]))
+    {"two_ranks": two_ranks, "shards": shards, "slowly": slowly}[sys.argv[2]](Path(sys.argv[1]))

@@ -26,6 +26,7 @@ class Run:
         step: optimiser steps done; `steps` of them spend the budget.
         values: the newest numbers known on the host (loss, images_per_second, ...); reading them costs no transfer.
         pending: numbers that wait for the next line of the log.
+        copy: makes a copy of the denoiser that is never trained; its weights are yet to be filled in.
         average: gives the averaged denoiser for looking at, in evaluation mode; the live one is never touched.
         save: writes a checkpoint of this moment, on all ranks together.
         forward: the context in which the network runs, with its precision.
@@ -50,6 +51,7 @@ class Run:
     pending: dict[str, Any] = field(default_factory=dict)
     sharded: bool = False
     loggers: list["Logger"] = field(default_factory=list)
+    copy: Callable[[], "Denoiser"] = missing
     average: Callable[[], "Denoiser"] = missing
     save: Callable[[Path], None] = missing
     forward: Callable[[], AbstractContextManager[None]] = missing

@@ -1,12 +1,12 @@
 """Exponential moving averages of the weights, which are what one samples from."""
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.training.callback import Callback, Run
+from mezzotint.training.sharding import cut_like, whole
 
 
 class EMA(Callback):
@@ -40,7 +40,7 @@ class EMA(Callback):
         for halflife in self.halflives:
             name = f"{halflife:g}"
             self.averages[name] = [
-                old.to(p.device, torch.float32) if old is not None else p.to(torch.float32, copy=True)
+                cut_like(old, p) if old is not None else p.to(torch.float32, copy=True)
                 for p, old in zip(self.live, kept.get(name, [None] * len(self.live)), strict=True)
             ]
 
@@ -58,13 +58,13 @@ class EMA(Callback):
     def denoiser(self, run: Run) -> Any:
         """A copy of the denoiser that holds the first average, in evaluation mode; valid until the next call."""
         if self.copy is None:
-            self.copy = copy.deepcopy(run.module.denoiser).eval().requires_grad_(False)
-        torch._foreach_copy_(list(self.copy.parameters()), next(iter(self.averages.values())))
+            self.copy = run.copy()
+        torch._foreach_copy_(list(self.copy.parameters()), [whole(t) for t in next(iter(self.averages.values()))])
         return self.copy
 
     def save(self, run: Run, checkpoint: dict[str, Any]) -> None:
         checkpoint["ema"] = {
-            name: dict(zip(self.names, average, strict=True)) for name, average in self.averages.items()
+            name: dict(zip(self.names, map(whole, average), strict=True)) for name, average in self.averages.items()
         }
 
     def load(self, run: Run, checkpoint: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from mezzotint.diffusion import Draws
 from mezzotint.errors import TrainingError
 from mezzotint.training.callback import Callback, Run
+from mezzotint.training.sharding import whole
 
 
 class FiniteLoss(Callback):
@@ -39,7 +40,7 @@ class FiniteLoss(Callback):
     def save(self, run: Run, checkpoint: dict[str, Any]) -> None:
         self.check(run)
         weights = [p.detach() for p in run.module.parameters()]
-        if not torch.isfinite(torch.stack(torch._foreach_norm(weights))).all():
+        if not whole(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(weights)))).isfinite():
             raise TrainingError(f"The weights are not finite after step {run.step}. {ADVICE}")
 
     def check(self, run: Run) -> None:

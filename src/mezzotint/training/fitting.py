@@ -26,6 +26,7 @@ from mezzotint.training.log import Log, truncate
 from mezzotint.training.loggers import Foreign, Logger
 from mezzotint.training.module import Module
 from mezzotint.training.optimizers import AdamW
+from mezzotint.training.sharding import whole
 
 
 def fit(
@@ -75,7 +76,8 @@ def fit(
         seed=seed,
         budget=budget,
         batch_size=batch_size,
-        fused=hardware.exact_precision != "16-mixed" and hardware.strategy != "fsdp",
+        fused=hardware.exact_precision != "16-mixed",
+        sharded=place.world > 1 and hardware.strategy == "fsdp",
     )
     run = Run(
         directory, module, dataset, seed, budget, batch_size, sampling, config or {}, place.rank, place.world, done
@@ -146,10 +148,21 @@ def build_trainer(
 
 def connect(run: Run, trainer: pl.Trainer, data: DataModule, ema: EMA | None) -> None:
     """Give the run its hands: what callbacks may do without knowing Lightning."""
-    run.average = (lambda: ema.denoiser(run)) if ema else (lambda: copy.deepcopy(run.module.denoiser).eval())
+    template = copy.deepcopy(run.module.denoiser).eval().requires_grad_(False)  # while it is whole
+    run.sharded = run.module.sharded
+    run.copy = lambda: template.to(run.module.device)
+    run.average = (lambda: ema.denoiser(run)) if ema else (lambda: plain(run))
     run.save = trainer.save_checkpoint
     run.forward = trainer.precision_plugin.forward_context
     run.validation = data.val_dataloader
+
+
+def plain(run: Run) -> Denoiser:
+    """A copy of the denoiser with the weights as they are."""
+    copied = run.copy()
+    for ours, live in zip(copied.parameters(), run.module.denoiser.parameters(), strict=True):
+        ours.copy_(whole(live.detach()))
+    return copied
 
 
 def train(
@@ -263,6 +276,7 @@ class WholeFiles(CheckpointIO):
 CHATTER = (
     ".*does not have many workers.*",
     ".*GPU available but not used.*",
+    ".*returned a view tensor.*",  # nothing here writes into what a network returns
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
 )
 

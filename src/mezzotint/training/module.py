@@ -1,6 +1,5 @@
 """The LightningModule: a hinge between Lightning's loop and the mathematics, and nothing more."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from mezzotint.data.range import Range
 from mezzotint.diffusion import Denoiser, Draws
 from mezzotint.training.optimizers import AdamW, clip_
+from mezzotint.training.sharding import shard
 
 Batch = dict[str, Tensor]
 
@@ -26,6 +26,8 @@ class Module(LightningModule):
         optimizer: settings with `rate`, `build` and `clip`, such as AdamW.
         seed, budget, batch_size: of the run; budget in images, batch over all processes and micro-batches.
         fused: whether the optimiser may be fused (not beside a gradient scaler, which must see the gradients first).
+        range: how uint8 becomes numbers.
+        sharded: whether each rank holds a part of the network only.
     """
 
     def __init__(
@@ -39,12 +41,12 @@ class Module(LightningModule):
         batch_size: int,
         fused: bool = True,
         range: Range | None = None,
-        shard: Callable[[nn.Module], None] | None = None,
+        sharded: bool = False,
     ) -> None:
         super().__init__()
         self.denoiser, self.objective = denoiser, objective
         self.settings, self.seed, self.budget, self.batch_size = optimizer, seed, budget, batch_size
-        self.fused, self.range, self.shard = fused, range or Range(), shard
+        self.fused, self.range, self.sharded = fused, range or Range(), sharded
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in denoiser.modules())
         self.losses: list[Tensor] = []
         self.index: list[Tensor] = []
@@ -68,9 +70,8 @@ class Module(LightningModule):
 
     def configure_model(self) -> None:
         """Lightning's place for cutting the network into shards."""
-        if self.shard is not None:
-            self.shard(self.denoiser.network)
-            self.shard = None
+        if self.sharded:
+            shard(self, self.denoiser.network, self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.settings.build(self, self.fused)

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mezzotint.training.sharding import whole
+
 
 @dataclass(frozen=True)
 class AdamW:
@@ -65,4 +67,4 @@ def clip_(gradients: list[Tensor], limit: float | None) -> Tensor:
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if limit is not None:
         torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
-    return norm
+    return whole(norm)

@@ -28,16 +28,17 @@ class Preview(Callback):
         self.draw(run)
 
     def draw(self, run: Run) -> None:
-        if run.sampling is None or (run.rank and not run.sharded):
+        if run.sampling is None:
+            return
+        denoiser = run.average()  # on all ranks, which may have to put it together
+        if run.rank:
             return
         from mezzotint.generation import grid
 
         data = run.dataset
-        generator = run.sampling.generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
+        generator = run.sampling.generator(denoiser, data.shape, seed=run.seed, classes=data.classes)
         with run.forward():
             images, _ = generator.images(0, self.images)
-        if run.rank:
-            return
         file = run.directory / "samples" / f"step-{run.step:08d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         grid(images).save(file)
