@@ -3,71 +3,82 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from mezzotint.app import runs
+from mezzotint.app.evaluate import MANY
 from mezzotint.app.job import Config, check_groups, resolve
+from mezzotint.app.parts import Parts, meet, on_meta
 from mezzotint.app.terminal import shown, table
 from mezzotint.errors import DataError
+from mezzotint.networks.describe import describe
 
 
 def main(config: Any) -> None:
-    from mezzotint.app.parts import rehearse
-
     plain = resolve(config)
     check_groups(plain)
     if "download" in plain["data"]:
         plain["data"]["download"] = False
-    parts = rehearse(plain, data=False)
+    parts = meet(plain)
     table([*cost(plain, parts), *data(plain, parts), *place(plain)])
 
 
-def cost(config: Config, parts: Any) -> list[tuple[str, str]]:
+def cost(config: Config, parts: Parts) -> list[tuple[str, str]]:
     """What training and evaluation would take, in numbers that do not depend on the machine."""
-    from mezzotint.networks.describe import describe
-
     network = describe(parts.denoiser.network, parts.dataset.shape)
     hardware, batch, budget = parts.hardware, config["batch_size"], config["budget"]
     world = hardware.local * hardware.nodes
     accumulation = hardware.accumulation(batch, world)
     kept = 3 + len(getattr(parts.ema, "halflives", ()))  # weights, the optimiser's two moments, averages
-    grid = parts.sampling.grid(parts.denoiser.schedule)
     return [
         ("network", f"{network.parameters:,} parameters, {network.flops / 1e9:.3g} GFLOP an image and forward pass"),
         ("training", f"{budget:,} images in {-(-budget // batch):,} steps of {batch}"),
-        ("", f"{3 * network.flops * budget / 1e12:.3g} TFLOP: a backward pass is two forward ones"),
+        ("compute", f"{3 * network.flops * budget / 1e12:.3g} TFLOP: a backward pass is two forward ones"),
         ("devices", f"{world} x {hardware.device}, {hardware.exact_precision}"),
         ("batch", f"{batch // world // accumulation} images on each device, {accumulation} times a step"),
         ("checkpoint", f"{4 * kept * network.parameters / 1e6:.1f} MB each"),
-        ("sampling", f"{type(parts.sampling.sampler).__name__}, {calls(parts, grid)} network calls an image"),
+        ("sampling", f"{type(parts.sampling.sampler).__name__}, {calls(parts)} network calls an image"),
     ]
 
 
-def data(config: Config, parts: Any) -> list[tuple[str, str]]:
+def data(config: Config, parts: Parts) -> list[tuple[str, str]]:
     """The images there are, and what evaluation would make of them; or what is missing."""
-    from mezzotint.app.evaluate import MANY
-
     shape = " x ".join(map(str, parts.dataset.shape))
     try:
         train, real = (len(parts.dataset.split(split)) for split in ("train", config["reference"]))
     except DataError as error:
         return [("data", f"images of {shape}, not here yet: {error}")]
     n = config["n"] or min(real, MANY)
-    each = calls(parts, parts.sampling.grid(parts.denoiser.schedule))
+    each = calls(parts)
     return [
         ("data", f"{train:,} images of {shape}, seen {config['budget'] / train:.3g} times each"),
         ("evaluation", f"{', '.join(config['metrics']) or 'nothing'} of {n:,} images, {n * each:,} network calls"),
     ]
 
 
-def calls(parts: Any, grid: Any) -> int:
+class Still(nn.Module):
+    """Answers at once, in the shape of another network's answers: its calls can be counted for nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.nothing = nn.Parameter(torch.empty(0, device="meta"))
+        self.channels = channels
+
+    def forward(self, x: Tensor, time: Tensor, **_: Any) -> Tensor:
+        return x.new_empty(len(x), self.channels, *x.shape[2:])
+
+
+def calls(parts: Parts) -> int:
     """Network calls for one image, found by letting the sampler walk its whole grid on tensors without memory."""
-    import torch
-
-    from mezzotint.app.parts import on_meta
-
-    generator = parts.sampling.generator(parts.denoiser, parts.dataset.shape, classes=parts.dataset.classes)
-    with on_meta():
+    shape = parts.dataset.shape
+    with on_meta(), torch.no_grad():
+        answer = parts.denoiser.network(torch.empty(1, *shape, device="meta"), torch.empty(1, device="meta"))
+        denoiser = parts.denoiser.using(Still(answer.shape[1]))
+        generator = parts.sampling.generator(denoiser, shape, classes=parts.dataset.classes)
         generator.draw(torch.arange(1))
-    return round(generator.calls)
+        return round(generator.calls)
+    return 0
 
 
 def place(config: Config) -> list[tuple[str, str]]:

@@ -53,7 +53,7 @@ def attempt(command: str, overrides: list[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing and exiting
     find_own_classes(overrides)
     try:
-        run_hydra(command, [at_home(word) for word in overrides])
+        run(command, overrides)
     except KeyboardInterrupt:
         return refuse("stopped", command, 130)
     except (ConfigError, DataError) as error:
@@ -89,7 +89,20 @@ def at_home(word: str) -> str:
     return f"{key}={Path(value).expanduser()}" if equals and value.startswith("~/") else word
 
 
+def addable(word: str) -> str:
+    """Let network.resample=residual be said though the file leaves it out: the signature decides, not the file."""
+    group, dot, _ = word.partition("=")[0].partition(".")
+    return f"++{word}" if dot and group in groups() else word
+
+
 # ---------------------------------------------------------------------------------------------------------------- Hydra
+
+
+def run(command: str, words: list[str]) -> None:
+    if command == "plot":  # of parts of a config, several choices of a group at once: composed by itself
+        import_module("mezzotint.app.plot").main(words)
+    else:
+        run_hydra(command, [addable(at_home(word)) for word in words])
 
 
 def run_hydra(command: str, overrides: list[str]) -> None:

@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "judge samples of a run: metrics with the protocol that gave them",
     "check": "say what a config would do and what is wrong with it, without doing it",
     "runs": "list the runs with their state and best result",
+    "plot": "draw schedules, grids, times or weights side by side, or the losses of a run",
 }
 
 EXAMPLES = {
@@ -38,6 +39,12 @@ mezzotint check run=runs/latest""",
     "runs": """\
 mezzotint runs
 mezzotint runs paths.runs=/data/runs""",
+    "plot": """\
+mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR by time
+mezzotint plot grid=trailing,karras grid.steps=10      where the steps lie, on schedule=cosine
+mezzotint plot times=uniform,log_normal schedule=edm   where training asks, by log-SNR
+mezzotint plot weight=plain,min_snr,sigmoid            what each noise level counts
+mezzotint plot run=runs/latest out=loss.svg            the losses of a run""",
 }
 
 WORDS = {

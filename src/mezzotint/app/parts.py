@@ -78,26 +78,30 @@ def build_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------ rehearsal
 
 
-def rehearse(config: Config, data: bool = True) -> Parts:
+def rehearse(config: Config) -> Parts:
     """Build everything, open the data and let the parts meet once, on tensors without memory.
-
-    Args:
-        data: False leaves the data closed, so that nothing is downloaded.
 
     Raises:
         ConfigError, DataError: what cannot work, and what to do.
     """
+    parts = meet(config)
+    with placed("data"):
+        parts.dataset.split("train")
+    build_metrics(config, parts.dataset.shape)
+    return parts
+
+
+def meet(config: Config) -> Parts:
+    """Of a rehearsal, what needs neither data nor weights of other networks."""
     parts = assemble(config, device="meta")
-    if data:
-        with placed("data"):
-            parts.dataset.split("train")
     with placed("grid"):
         parts.denoiser.check(parts.sampling.grid(parts.denoiser.schedule))
+    with placed("hardware"):
+        world = parts.hardware.local * parts.hardware.nodes
+    with placed("batch_size"):
+        parts.hardware.accumulation(config["batch_size"], world)
     rehearse_training(parts)
     rehearse_sampling(parts)
-    with placed("batch_size"):
-        parts.hardware.accumulation(config["batch_size"], parts.hardware.local * parts.hardware.nodes)
-    build_metrics(config, parts.dataset.shape)
     return parts
 
 

@@ -47,8 +47,6 @@ def main(config: Any) -> float | None:
             outcome = train(directory, rehearsed.hardware)
             runs.write_status(directory, **{key: outcome[key] for key in ("images", "steps", "seconds")})
             if outcome["state"] == "preempted":
-                runs.write_status(directory, state="preempted")
-                print(f"stopped; `mezzotint train run={shown(directory)}` goes on")
                 raise KeyboardInterrupt
             value = conclude(directory, plain, outcome)
         runs.write_status(directory, state="finished", objective=value)
@@ -151,6 +149,7 @@ def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         end(directory, config, log, "preempted", None)
+        print(f"`mezzotint train run={shown(directory)}` goes on from here", file=sys.stderr)
         raise
     except MezzotintError as error:
         end(directory, config, log, "failed", str(error))

@@ -1,0 +1,60 @@
+"""The command as a user types it, in this process: importing torch and Hydra anew for each line takes seconds."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mezzotint.app import cli
+
+TINY = ("debug=tiny", "hardware=cpu", "callbacks=quiet")
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, with data and cache of its own."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MEZZOTINT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+@pytest.fixture
+def mezzotint(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*words: str) -> Done:
+        capsys.readouterr()
+        code = cli.main(words)
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def process(home: Path) -> Command:
+    """The same as a process of its own."""
+
+    def run(*words: str, **options: Any) -> Done:
+        command = [sys.executable, "-m", "mezzotint", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, **options)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run

@@ -1,0 +1,212 @@
+"""What the command says: help without weight, one line for what a user can mend, nothing left behind."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mezzotint import __version__
+from mezzotint.app import cli, help
+
+from .conftest import TINY, Command
+
+COSINE_TO_ZERO = "schedule=continuous_cosine"  # alpha is exactly 0 at its end
+
+
+def cpu_seconds(*words: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "mezzotint", *words], check=True, capture_output=True, timeout=120)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize(
+    ("words", "most"), [(["--help"], 0.3), (["train", "--help"], 0.3), (["train", "--cfg", "job"], 1.5)]
+)
+def test_questions_are_answered_at_once(words: list[str], most: float) -> None:
+    """A quiet core takes 0.08, 0.08 and 0.4 seconds; importing torch alone would take 1.6."""
+    assert min(cpu_seconds(*words) for _ in range(2)) < most
+
+
+def test_help_names_every_command_group_and_choice() -> None:
+    overview, train = help.overview(), help.of("train")
+    assert all(command in overview for command in help.COMMANDS)
+    for file in help.config_dir().glob("*/*.yaml"):
+        assert file.parent.name in train
+        assert file.stem in train
+
+
+def test_every_example_of_the_help_composes_or_names_a_run(mezzotint: Command) -> None:
+    """An example that the command itself would refuse is worse than none."""
+    for command in help.EXAMPLES.keys() - {"plot"}:
+        for line in help.EXAMPLES[command].splitlines():
+            words = line.split("  ")[0].split()
+            assert words[:2] == ["mezzotint", command]
+            if not any(word.startswith("run=") for word in words):
+                overrides = [word.partition(",")[0] for word in words[2:] if word != "-m"]
+                assert mezzotint(command, *overrides, "--cfg", "job").code == 0, line
+
+
+def test_help_shows_the_choices_of_own_folders(tmp_path: Path) -> None:
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "mine.yaml").write_text("_target_: mine.Network\n")
+    assert "mine" in help.of("train", [str(tmp_path)])
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_no_words_and_help_are_the_same(words: list[str], mezzotint: Command) -> None:
+    done = mezzotint(*words)
+    assert done.code == 0
+    assert "usage: mezzotint COMMAND" in done.out
+
+
+def test_version(mezzotint: Command) -> None:
+    assert mezzotint("--version").out == f"mezzotint {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "no command 'trian'; did you mean 'train'? (train, "),
+        (["train", "schedul=linear"], "no key 'schedul'; did you mean 'schedule'?"),
+        (
+            ["train", "schedule=cosin"],
+            "schedule=cosin: no such choice; did you mean 'cosine'? (cont",
+        ),
+        (["train", "experiment=digits_dpm"], "experiment=digits_dpm: no such choice; did you mean 'digits_ddpm'?"),
+        (["train", "debug=tny"], "debug=tny: no such choice; did you mean 'tiny'?"),
+        (["train", "network.widht=8"], "network.widht: UNet has no such argument; did you mean 'width'?"),
+        (["train", "+network.widht=8"], "network.widht: UNet has no such argument; did you mean 'width'?"),
+        (["train", "netwrok.width=8"], "no key 'netwrok.width'; did you mean 'network.width'?"),
+        (["train", "+optimzer=3"], "optimzer: no such key; did you mean 'optimizer'?"),
+        (["train", "network.width=wide"], "network.width: 'wide' is not int"),
+        (["train", "network.resample=plane"], "network.resample: 'plane' is not one of 'plain', 'residual'"),
+        (["train", "seed=abc"], "seed: 'abc' is not int"),
+        (["train", "budget=0"], "budget=0: give 1 or more"),
+        (["train", "name=a/b"], "name='a/b' must be usable as the name of a folder"),
+        (["train", "images"], "Error parsing override 'images'"),
+        (["train", "experiment=null"], "Config group override must be a string"),
+        (["train", "run=nowhere"], "nowhere is not a run: no config.yaml in it"),
+        (["sample"], "which run? Give run=DIR"),
+        (["train", "data=image_folder"], "data.root: a value is needed; give it as data.root=VALUE"),
+        (["train", "data=image_folder", "data.root=nothing"], "data: "),
+        (["train", "ema.halflife=-1"], "ema: halflife=-1"),
+        (["train", "network.multipliers=[1,2,2,2,2]"], "network: 8 x 8 images do not fit 5 levels"),
+        (["train", COSINE_TO_ZERO, "target=epsilon"], "target=epsilon cannot be decoded at t="),
+        (
+            ["train", "hardware=cpu", "hardware.devices=2", "batch_size=15"],
+            "batch_size: batch_size=15 cannot be shared",
+        ),
+        (["train", "extractor=digits", "data=emoji", "network=unet_small"], "extractor: "),
+        (["train", "network.classes=0"], "network: A network built with classes=0 takes no label"),
+        (["train", "guidance=cfg", "data.classes=0"], "sampler: Classifier-free guidance needs a label"),
+        (["train", "network._target_=no.such.Net"], "network._target_: cannot import 'no.such.Net'"),
+        (["train", "-m", "network.widht=1,2"], "network.widht: UNet has no such argument; did you mean 'width'?"),
+        (["train", "-m", "seed=x,y"], "seed: 'x' is not int"),
+        (["check", "network.width=wide"], "network.width: 'wide' is not int"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_fault_is_one_line_code_2_and_nothing_left_behind(
+    words: list[str], said: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mezzotint.app.train.train", lambda *_: pytest.fail("it was not refused"))
+    done = mezzotint(*words)
+    last = done.err.strip().splitlines()[-1]
+    prefix = f"mezzotint {words[0]}: " if words[0] in help.COMMANDS else "mezzotint: "
+    assert done.code == 2
+    assert last.startswith(prefix + said)
+    assert "Traceback" not in done.err
+    assert list(home.iterdir()) == []
+
+
+def test_all_faults_of_a_config_are_told_at_once(mezzotint: Command) -> None:
+    done = mezzotint("train", "network.width=wide", "sampler.eta=some")
+    assert done.code == 2
+    assert "\n  network.width: 'wide' is not int\n  sampler.eta: 'some' is not float" in done.err
+
+
+def test_images_that_do_not_divide_are_refused_before_anything_is_made(mezzotint: Command, home: Path) -> None:
+    from PIL import Image
+
+    (home / "folder").mkdir()
+    for number in range(4):
+        Image.new("RGB", (30, 30), (number, 0, 0)).save(home / "folder" / f"{number}.png")
+    words = ["data=image_folder", "data.root=folder", "data.shape=[3,30,30]", "network.multipliers=[1,1,1,1]"]
+    done = mezzotint("train", *words)
+    assert done.code == 2
+    assert "30 x 30 images do not fit 4 levels" in done.err
+    assert [path.name for path in home.iterdir()] == ["folder"]
+
+
+def test_a_typo_in_a_file_of_ones_own_is_seen(mezzotint: Command, home: Path) -> None:
+    """Hydra's struct mode sees wrong keys on the command line alone."""
+    (home / "own" / "experiment").mkdir(parents=True)
+    (home / "own" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\nname: mine\nbudget: 64\noptimzer: {lr: 1}\n"
+    )
+    done = mezzotint("train", "--config-dir", "own", "experiment=mine")
+    assert (done.code, done.err) == (2, "mezzotint train: optimzer: no such key; did you mean 'optimizer'?\n")
+
+
+def test_own_classes_beside_the_caller_are_found(mezzotint: Command, home: Path) -> None:
+    (home / "mine_to_train.py").write_text(
+        "import torch\nclass Net(torch.nn.Module):\n"
+        "    def __init__(self, shape):\n        super().__init__()\n        self.c = torch.nn.Conv2d(1, 1, 1)\n"
+        "    def forward(self, x, time, label=None):\n        return self.c(x)\n"
+    )
+    (home / "own" / "network").mkdir(parents=True)
+    (home / "own" / "network" / "mine.yaml").write_text("_target_: mine_to_train.Net\nshape: ${data.shape}\n")
+    done = mezzotint("check", "--config-dir=own", "network=mine")
+    assert (done.code, done.err) == (0, "")
+    assert "2 parameters" in done.out
+
+
+def test_tilde_is_the_home_folder_wherever_it_stands() -> None:
+    assert cli.at_home("paths.runs=~/runs") == f"paths.runs={Path.home()}/runs"
+    assert cli.at_home("name=a~b") == "name=a~b"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("mezzotint tr", {"train"}),
+        ("mezzotint ", set(help.COMMANDS)),
+        ("mezzotint train guidance=cf", {"guidance=cfg"}),
+        ("mezzotint train network.wid", {"network.width="}),
+        ("mezzotint train network._ta", set()),
+    ],
+)
+def test_completion_knows_commands_groups_and_keys(
+    line: str, expected: set[str], mezzotint: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    assert set(mezzotint("-sc", "query=bash").out.split()) == expected
+
+
+def test_check_says_what_a_config_would_do_and_does_nothing(mezzotint: Command, home: Path) -> None:
+    done = mezzotint("check", "experiment=cifar10_ddpm")
+    assert done.code == 0
+    assert "35,746,307 parameters" in done.out
+    assert "800,000 steps of 128" in done.out
+    assert "1000 network calls an image" in done.out
+    assert list(home.iterdir()) == []
+
+
+def test_a_fault_of_ours_keeps_its_traceback(mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(config: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("mezzotint.app.runs.main", broken)
+    done = mezzotint("runs")
+    assert done.code == 1
+    assert "ZeroDivisionError: a bug" in done.err
+
+
+def test_no_word_of_the_environment_stays_changed(mezzotint: Command) -> None:
+    before = {**os.environ, "HYDRA_FULL_ERROR": "1"}
+    mezzotint("check", *TINY)
+    assert dict(os.environ) == before

@@ -1,0 +1,61 @@
+"""What makes two runs the same, and what follows a folder that moves."""
+
+from typing import Any
+
+import pytest
+
+from mezzotint.app.job import differences, digest, relocatable
+
+CONFIG: dict[str, Any] = {
+    "name": "a",
+    "run": None,
+    "seed": 0,
+    "budget": 64,
+    "paths": {"_target_": "mezzotint.app.job.Paths", "runs": "/x/runs", "data": "/x/data", "cache": "/x/cache"},
+    "data": {"_target_": "D", "root": "/x/data/cifar", "other": "/x/database"},
+    "hardware": {"_target_": "H", "devices": 1},
+    "sampler": {"_target_": "S", "eta": 0.0},
+    "logger": {},
+    "images": "none",
+}
+
+
+@pytest.mark.parametrize("noise", [{"name": "b"}, {"run": "/x/runs/a"}, {"logger": {"csv": {}}}, {"images": "png"}])
+def test_names_and_trackers_make_no_other_run(noise: dict[str, Any]) -> None:
+    assert digest(CONFIG | noise) == digest(CONFIG)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"budget": 65},
+        {"hardware": {"_target_": "H", "devices": 2}},
+        {"sampler": {"_target_": "S", "eta": 1.0}},
+    ],
+)
+def test_all_else_makes_another_run(change: dict[str, Any]) -> None:
+    """Also devices and sampler: a sweep over them must not find its second job finished by its first."""
+    assert digest(CONFIG | change) != digest(CONFIG)
+
+
+def test_the_order_of_keys_makes_no_other_run() -> None:
+    assert digest(dict(reversed(CONFIG.items()))) == digest(CONFIG)
+
+
+def test_data_that_moved_with_its_path_is_the_same_and_other_data_is_not() -> None:
+    paths = CONFIG["paths"] | {"data": "/y"}
+    moved = CONFIG | {"paths": paths, "data": CONFIG["data"] | {"root": "/y/cifar"}}
+    assert digest(moved) == digest(CONFIG)
+    assert digest(CONFIG | {"data": CONFIG["data"] | {"root": "/elsewhere"}}) != digest(CONFIG)
+
+
+def test_only_whole_folders_are_taken_for_a_path() -> None:
+    data = relocatable(CONFIG)["data"]
+    assert data == {"_target_": "D", "root": "${paths.data}/cifar", "other": "/x/database"}
+
+
+def test_differences_are_named_as_one_would_write_them() -> None:
+    other = CONFIG | {"seed": 1, "sampler": {"_target_": "S", "eta": 0.5}, "hardware": {"_target_": "G", "devices": 1}}
+    assert differences(CONFIG, other) == ["seed", "hardware", "sampler.eta"]
+    assert differences({"a": 1}, {"b": 1}) == ["a", "b"]

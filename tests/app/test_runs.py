@@ -1,0 +1,113 @@
+"""A run is a directory: found again, held by one process, never mixed with another's."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mezzotint.app import runs
+from mezzotint.errors import ConfigError
+
+
+def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    paths = {"_target_": "mezzotint.app.job.Paths", "runs": str(tmp_path), "data": "/d", "cache": "/c"}
+    return {"name": "a", "run": None, "seed": 0, "batch_size": 16, "logger": {}, "paths": paths, **changes}
+
+
+def test_places_of_new_runs(tmp_path: Path) -> None:
+    given = config(tmp_path)
+    automatic = runs.place(given, named=False, many=False)
+    assert automatic.parent == tmp_path
+    assert automatic.name == f"a-{automatic.name[-8:]}"
+    assert runs.place(given, named=True, many=False) == tmp_path / "a"
+    assert runs.place(given, named=True, many=True) == tmp_path / "a" / automatic.name[-8:]
+    assert runs.place(config(tmp_path, seed=1), named=False, many=False) != automatic
+
+
+def test_a_run_is_held_by_one_process_and_free_when_that_dies(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from mezzotint.app import runs\n"
+        "with runs.claim(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert runs.locked(tmp_path)
+        with pytest.raises(ConfigError, match="another process is training this run"), runs.claim(tmp_path):
+            pass
+        holder.kill()
+        holder.wait()
+    assert not runs.locked(tmp_path)
+    with runs.claim(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["train.log"]
+
+
+def test_a_name_taken_by_another_config_is_refused_with_what_differs(tmp_path: Path) -> None:
+    runs.write_config(tmp_path, config(tmp_path))
+    runs.refuse_other(tmp_path, config(tmp_path, name="b"))
+    with pytest.raises(ConfigError, match="it differs in seed"):
+        runs.refuse_other(tmp_path, config(tmp_path, seed=1))
+
+
+def test_a_name_taken_by_a_sweep_or_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").touch()
+    with pytest.raises(ConfigError, match="holds the runs of a sweep"):
+        runs.refuse_other(tmp_path, config(tmp_path))
+    with pytest.raises(ConfigError, match="is a file"):
+        runs.refuse_other(tmp_path / "multirun.yaml", config(tmp_path))
+
+
+def test_latest_is_a_relative_link_that_is_replaced_whole(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        runs.point_latest(tmp_path / name, tmp_path)
+        assert (tmp_path / "latest").readlink() == Path(name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "latest"]
+
+
+def test_a_folder_of_the_users_own_called_latest_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    runs.point_latest(tmp_path / "a", tmp_path)
+    assert not (tmp_path / "latest").is_symlink()
+
+
+def test_a_run_whose_process_is_gone_is_interrupted_not_running(tmp_path: Path) -> None:
+    with runs.claim(tmp_path):
+        runs.write_status(tmp_path, state="running")
+        code = f"from pathlib import Path; from mezzotint.app import runs; print(runs.state(Path({str(tmp_path)!r})))"
+        assert subprocess.check_output([sys.executable, "-c", code], text=True) == "running\n"
+    assert runs.state(tmp_path) == "interrupted"
+    runs.write_status(tmp_path, state="finished")
+    assert runs.state(tmp_path) == "finished"
+
+
+def test_status_keeps_what_was_known_and_survives_a_cut_file(tmp_path: Path) -> None:
+    runs.write_status(tmp_path, state="running", images=5)
+    runs.write_status(tmp_path, state="finished")
+    assert {key: runs.read_status(tmp_path)[key] for key in ("state", "images")} == {"state": "finished", "images": 5}
+    (tmp_path / "status.json").write_text('{"state": "fin')
+    assert runs.read_status(tmp_path) == {}
+
+
+def test_runs_are_found_in_folders_and_sweeps_but_not_twice_by_a_link(tmp_path: Path) -> None:
+    for name in ("a", "s/b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.yaml").touch()
+    runs.point_latest(tmp_path / "a", tmp_path)
+    assert sorted(runs.find(tmp_path)) == [tmp_path / "a", tmp_path / "s" / "b"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written"):
+        runs.writable(tmp_path / "file" / "a")
+    runs.writable(tmp_path / "new" / "a")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(5, "5 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")])
+def test_ages(seconds: float, said: str) -> None:
+    assert runs.age(seconds) == said
