@@ -1,6 +1,5 @@
 """Guidance: exact at w = 0 and 1, indifferent to the target and the frame, without memory between trajectories."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from mezzotint.diffusion import (
     Denoiser,
     DynamicThreshold,
     Epsilon,
+    ExactMixture,
     Flow,
     Heun,
     Karras,
@@ -107,24 +107,20 @@ def test_x_stays_alpha_x0_plus_sigma_eps(kind):
     torch.testing.assert_close(LEVEL.perturb(pred.x0, pred.eps), data(), rtol=1e-12, atol=1e-12)
 
 
-def golden_pair():
-    golden = json.loads((Path(__file__).parent / "golden.json").read_text())
-    conditional, unconditional = (torch.tensor(golden["cfg/w3"][k]).double() for k in ("cond", "uncond"))
+def test_numbers_of_cfg_and_its_rescale():
+    """u + 3 (c - u), and Lin et al.'s rescale of it with phi = 0.7, worked out apart from this code."""
+    conditional, unconditional = torch.tensor([[1.0, 2.0, 4.0]]).double(), torch.tensor([[0.5, -1.0, 2.0]]).double()
 
     class Given(Labelled):
         def __call__(self, x, level, label=None):
-            x0 = torch.where(label[:, None] < 0, unconditional, conditional)
-            return Prediction(x, level, x0, 1.0, 0.0)
+            return Prediction(x, level, torch.where(label[:, None] < 0, unconditional, conditional), 1.0, 0.0)
 
-    return Given(), golden
-
-
-def test_numbers_of_cfg_and_its_rescale():
-    inner, golden = golden_pair()
-    x, label = torch.zeros(1, 3).double(), torch.tensor([0])
-    for guided, key in ((CFG(inner, 3.0), "cfg/w3"), (RescaledCFG(inner, 3.0, phi=0.7), "cfg/rescale.7")):
-        wanted = torch.tensor([golden[key]["value"]]).double()
-        torch.testing.assert_close(guided(x, LEVEL, label=label).x0, wanted, rtol=1e-6, atol=1e-6)
+    for guided, wanted in (
+        (CFG(Given(), 3.0), [2.0, 8.0, 8.0]),
+        (RescaledCFG(Given(), 3.0, phi=0.7), [1.2173419725817378, 4.869367890326951, 4.869367890326951]),
+    ):
+        got = guided(torch.zeros(1, 3).double(), LEVEL, label=torch.tensor([0])).x0
+        torch.testing.assert_close(got, torch.tensor([wanted], dtype=torch.float64), rtol=1e-12, atol=0)
 
 
 def test_rescale_with_phi_1_has_the_conditional_spread():
@@ -194,7 +190,9 @@ def test_apg_adds_nothing_along_the_conditional_prediction():
     assert update.abs().max() > 0.1
     torch.testing.assert_close((update * c).flatten(1).sum(1), torch.zeros(4).double(), rtol=0, atol=1e-11)
     short = APG(Labelled(), 3.0, eta=1.0, norm=0.2)(x, LEVEL, label=LABEL).x0 - c
-    torch.testing.assert_close(short.flatten(1).norm(dim=1), torch.full((4,), 0.4).double(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        short.flatten(1).norm(dim=1), torch.full((4,), 0.4, dtype=torch.float64), rtol=1e-12, atol=0
+    )
 
 
 def test_apg_remembers_within_a_trajectory_and_forgets_between():
@@ -235,13 +233,13 @@ def test_dynamic_threshold_by_hand():
     torch.testing.assert_close(doubled[0], x0[0] / 2.0, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_thresholding_acts_where_diffusers_default_does_not():
     """Its sample_max_value=1 bounds the percentile s from above at 1 and so makes a plain clamp of it."""
-    x0 = torch.linspace(-3.0, 3.0, 64).reshape(1, 64)
-    with pytest.warns() if False else torch.no_grad():
-        import diffusers
+    x0 = torch.linspace(-3.0, 3.0, 64).reshape(1, 1, 8, 8)
+    import diffusers
 
-        theirs = diffusers.DDIMScheduler(thresholding=True)._threshold_sample(x0)
+    theirs = diffusers.DDIMScheduler(thresholding=True)._threshold_sample(x0)
     assert torch.equal(theirs, x0.clamp(-1.0, 1.0))
 
     class Given(Labelled):
@@ -252,9 +250,9 @@ def test_thresholding_acts_where_diffusers_default_does_not():
 
 
 def test_clip_rebuilds_eps():
-    pred = Clip(Labelled(), -0.3, 0.4)(data(), LEVEL, label=LABEL)
-    assert (pred.x0.min(), pred.x0.max()) == (-0.3, 0.4)
-    torch.testing.assert_close(LEVEL.alpha * pred.x0 + LEVEL.sigma * pred.eps, data(), rtol=1e-12, atol=1e-12)
+    pred = Clip(Labelled(), -0.3, 0.4)(3.0 * data(), LEVEL)
+    assert (float(pred.x0.min()), float(pred.x0.max())) == (-0.3, 0.4)
+    torch.testing.assert_close(LEVEL.alpha * pred.x0 + LEVEL.sigma * pred.eps, 3.0 * data(), rtol=1e-12, atol=1e-12)
 
 
 def test_classifier_guidance_gives_the_conditional_denoiser():
@@ -264,12 +262,8 @@ def test_classifier_guidance_gives_the_conditional_denoiser():
     def one(mean):
         return exact_gaussian(VP(), mean.reshape(1), std)
 
-    mixture = replace(
-        one(means[0]),
-        means=means[:, None],
-        stds=torch.full((2, 1), std).double(),
-        weights=torch.tensor([0.3, 0.7]).double(),
-    )
+    parts = means[:, None], torch.full((2, 1), std, dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64)
+    mixture = ExactMixture(VP(), *parts)
 
     def classifier(x, level):
         variance = (level.alpha * std) ** 2 + level.sigma**2
