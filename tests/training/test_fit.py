@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_resume import entries, lines
-from tiny import BATCH, train, weights
+from tiny import BATCH, Broken, Kill, Killed, entries, lines, train, weights
 
-from mezzotint.diffusion import Objective
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.training import Callback, FiniteLoss, Hardware, Log, Preview, Validation, newest
 
@@ -44,18 +42,18 @@ def test_four_micro_batches_are_one_batch(whole, tmp_path):
 
 
 def test_the_number_of_micro_batches_may_change_on_the_way(whole, tmp_path):
-    from tiny import Kill, Killed
-
     with pytest.raises(Killed):
         train(tmp_path, extra={"kill": Kill(26)})
     train(tmp_path, hardware=Hardware(accelerator="cpu", micro_batch=4))
     assert_close(whole, tmp_path)
 
 
-@pytest.mark.timeout(240)
-def test_two_processes_are_one_and_survive_a_kill(whole, tmp_path):
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory) -> Path:
+    """What two processes leave behind that play the stories of tiny.py together."""
     from torch.distributed import TCPStore
 
+    directory = tmp_path_factory.mktemp("two")
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
         "MASTER_ADDR": "127.0.0.1",
@@ -66,7 +64,7 @@ def test_two_processes_are_one_and_survive_a_kill(whole, tmp_path):
     }
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", str(HERE / "tiny.py"), str(tmp_path), "two_ranks"],
+            [sys.executable, "-W", "error", str(HERE / "tiny.py"), str(directory), "two_ranks"],
             env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,
@@ -78,18 +76,39 @@ def test_two_processes_are_one_and_survive_a_kill(whole, tmp_path):
     finally:
         for process in ranks:
             process.kill()
-    assert [process.returncode for process in ranks] == [0, 0], said
-    assert_close(whole, tmp_path / "whole")
-    one, two = (dict(entries(weights(tmp_path / name))) for name in ("whole", "killed"))
+    assert [process.returncode for process in ranks] == [0, 0], "\n".join(said)
+    return directory
+
+
+@pytest.mark.timeout(240)
+def test_two_processes_are_one(whole, two_ranks):
+    assert_close(whole, two_ranks / "whole")
+
+
+def test_two_processes_survive_a_kill_to_the_bit(two_ranks):
+    one, two = (dict(entries(weights(two_ranks / name))) for name in ("whole", "killed"))
     assert one.keys() == two.keys()
     for name, value in one.items():
         assert torch.equal(value, two[name]) if isinstance(value, torch.Tensor) else value == two[name], name
-    assert lines(tmp_path / "whole") == lines(tmp_path / "killed")
-    assert_close(whole, tmp_path / "sharded")  # killed and resumed as well
-    assert weights(tmp_path / "sharded").keys() == weights(whole).keys()
-    train(tmp_path / "sharded", steps=60)  # one process goes on from what two have cut
-    train(shutil.copytree(whole, tmp_path / "on"), steps=60)
-    assert_close(tmp_path / "on", tmp_path / "sharded")
+    assert lines(two_ranks / "whole") == lines(two_ranks / "killed")
+
+
+def test_a_network_in_shards_is_whole_in_its_checkpoints(whole, two_ranks, tmp_path):
+    """It was killed and resumed; then one process goes on from what two have cut."""
+    assert_close(whole, two_ranks / "sharded")
+    assert weights(two_ranks / "sharded").keys() == weights(whole).keys()
+    train(shutil.copytree(two_ranks / "sharded", tmp_path / "cut"), steps=60)
+    train(shutil.copytree(whole, tmp_path / "whole"), steps=60)
+    assert_close(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_two_ranks_agree_on_what_stops_them(two_ranks):
+    told = [json.loads((two_ranks / f"told-{rank}.json").read_text()) for rank in range(2)]
+    assert [(one["asked"]["state"], one["asked"]["steps"]) for one in told] == [("preempted", 15)] * 2
+    assert newest(two_ranks / "asked" / "checkpoints").name == "step-00000015.ckpt"
+    assert told[0]["broken"] == told[1]["broken"]
+    assert "nan at step 24, image 373" in told[0]["broken"]
+    assert "Rank 1 disagrees with rank 0 about config" in told[0]["differs"] == told[1]["differs"]
 
 
 def test_each_step_has_one_line_and_the_clock_stands_apart(whole):
@@ -123,18 +142,6 @@ def test_a_budget_is_rounded_up_to_whole_batches(tmp_path, capsys):
     outcome = train(tmp_path, budget=5 * BATCH - 3)
     assert (outcome["steps"], outcome["images"]) == (5, 5 * BATCH)
     assert "rounded up" in capsys.readouterr().err
-
-
-class Broken(Objective):
-    """A loss that is no number for one example."""
-
-    def __init__(self, example: int) -> None:
-        super().__init__()
-        self.example = example
-
-    def forward(self, denoiser, x0, draws, **condition):
-        losses = super().forward(denoiser, x0, draws, **condition)
-        return torch.where(draws.index == self.example, torch.nan, losses)
 
 
 @pytest.mark.parametrize("micro_batch", [None, 4])

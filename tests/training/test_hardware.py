@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tiny import train, weights
 
 from mezzotint.errors import ConfigError
 from mezzotint.training import Hardware
@@ -74,8 +75,6 @@ def test_settings_that_cannot_be(wrong):
 
 
 def test_bfloat16_trains_with_float32_weights_and_averages(tmp_path):
-    from tiny import train, weights
-
     outcome = train(tmp_path, steps=10, hardware=Hardware(**CPU, precision="bf16-mixed"))
     saved = weights(tmp_path)
     assert all(value.dtype == torch.float32 for value in saved["state_dict"].values())
@@ -85,8 +84,6 @@ def test_bfloat16_trains_with_float32_weights_and_averages(tmp_path):
 
 
 def test_compiling_keeps_the_keys_of_checkpoints(tmp_path, monkeypatch):
-    from tiny import train, weights
-
     seen = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *a, **k: seen.append(self))
     train(tmp_path / "plain", steps=2)

@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from test_resume import lines
-from tiny import Kill, Killed, train
+from tiny import Kill, Killed, lines, train
 
 from mezzotint.training import CSV, Logger, Preview, TensorBoard, WandB
 from mezzotint.training import loggers as module

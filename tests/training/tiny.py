@@ -2,17 +2,23 @@
 
 import contextlib
 import faulthandler
+import json
+import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mezzotint.data.images import InMemory
-from mezzotint.diffusion import Cosine, Denoiser, Objective, Trailing, Velocity
+from mezzotint.diffusion import Cosine, Denoiser, Draws, Objective, Trailing, Velocity
 from mezzotint.diffusion.samplers import DDIM
+from mezzotint.errors import TrainingError
 from mezzotint.generation import Sampling
 from mezzotint.networks import MLP
 from mezzotint.training import (
@@ -100,6 +106,25 @@ def weights(directory: Path) -> dict[str, Any]:
     return torch.load(file, weights_only=True)
 
 
+def entries(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of a checkpoint, by its path; what the clock says is left out."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key != "seconds":
+                yield from entries(value, f"{name}/{key}")
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            yield from entries(value, f"{name}/{i}")
+    else:
+        yield name, node
+
+
+def lines(directory: Path) -> list[dict]:
+    """The log without its clock."""
+    read = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "time"} for line in read]
+
+
 def two_ranks(directory: Path) -> None:
     """Never interrupted; then killed between a checkpoint and a line of the log, and resumed."""
     train(directory / "whole", devices=2)
@@ -107,6 +132,7 @@ def two_ranks(directory: Path) -> None:
         train(directory / "killed", devices=2, extra={"kill": Kill(26)})
     train(directory / "killed", devices=2)
     shards(directory)
+    stories(directory)
 
 
 def shards(directory: Path) -> None:
@@ -117,6 +143,39 @@ def shards(directory: Path) -> None:
     train(directory / "sharded", hardware=sharded)
 
 
+class Ask(Callback):
+    """Asks one rank to stop."""
+
+    def step(self, run: Run) -> None:
+        if run.rank == 1 and run.step == 12:
+            signal.raise_signal(signal.SIGUSR1)
+
+
+class Broken(Objective):
+    """A loss that is no number for one example."""
+
+    def __init__(self, example: int) -> None:
+        super().__init__()
+        self.example = example
+
+    def forward(self, denoiser: Denoiser, x0: Tensor, draws: Draws, **condition: Any) -> Tensor:
+        losses = super().forward(denoiser, x0, draws, **condition)
+        return torch.where(draws.index == self.example, torch.nan, losses)
+
+
+def stories(directory: Path) -> None:
+    """What each rank says when one is asked to stop, when one meets a NaN, and when they do not agree."""
+    rank = int(os.environ["RANK"])
+    told = {"asked": train(directory / "asked", devices=2, extra={"ask": Ask()})}
+    changes = {"broken": {"objective": Broken(23 * BATCH + 5)}, "differs": {"config": {"lr": rank}}}
+    for name, change in changes.items():
+        try:
+            train(directory / name, devices=2, **change)
+        except TrainingError as error:
+            told[name] = str(error)
+    (directory / f"told-{rank}.json").write_text(json.dumps(told))
+
+
 class Slow(Callback):
     def step(self, run: Run) -> None:
         time.sleep(0.01)
@@ -124,10 +183,10 @@ class Slow(Callback):
 
 def slowly(directory: Path) -> None:
     """Takes long enough to be killed many times."""
-    train(directory, steps=2000, dropout=0.5, extra={"slow": Slow()})
+    train(directory, steps=700, dropout=0.5, extra={"slow": Slow()})
 
 
 if __name__ == "__main__":
     faulthandler.enable()
     torch.set_num_threads(1)
-    {"two_ranks": two_ranks, "shards": shards, "slowly": slowly}[sys.argv[2]](Path(sys.argv[1]))
+    {"two_ranks": two_ranks, "shards": shards, "stories": stories, "slowly": slowly}[sys.argv[2]](Path(sys.argv[1]))
