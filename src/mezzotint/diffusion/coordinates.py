@@ -44,7 +44,7 @@ class Noise(Coordinate):
     """m = alpha, u = sigma / alpha, dy/du = eps: the variance-exploding frame. Pure noise is at infinity."""
 
     def of(self, level: NoiseLevel) -> tuple[float, float]:
-        return level.alpha, level.ratio
+        return float(level.alpha), float(level.ratio)
 
     def level(self, u: float) -> NoiseLevel:
         return NoiseLevel(1.0, u)
@@ -61,7 +61,7 @@ class Data(Coordinate):
     """m = sigma, u = alpha / sigma, dy/du = x0: the frame of constant noise. Clean data are at infinity."""
 
     def of(self, level: NoiseLevel) -> tuple[float, float]:
-        return level.sigma, math.inf if level.clean else level.alpha / level.sigma
+        return float(level.sigma), math.inf if level.clean else float(level.alpha / level.sigma)
 
     def level(self, u: float) -> NoiseLevel:
         return NoiseLevel(u, 1.0)
@@ -78,8 +78,8 @@ class Flow(Coordinate):
     """m = alpha + sigma, u = sigma / m, dy/du = eps - x0: the straight path of flow matching. Regular at both ends."""
 
     def of(self, level: NoiseLevel) -> tuple[float, float]:
-        m = level.alpha + level.sigma
-        return m, level.sigma / m
+        m = float(level.alpha + level.sigma)
+        return m, float(level.sigma) / m
 
     def level(self, u: float) -> NoiseLevel:
         return NoiseLevel(1.0 - u, u)
@@ -97,11 +97,11 @@ class Angle(Coordinate):
     """
 
     def of(self, level: NoiseLevel) -> tuple[float, float]:
-        return level.norm, math.atan2(level.sigma, level.alpha)
+        return float(level.norm), math.atan2(level.sigma, level.alpha)
 
     def level(self, u: float) -> NoiseLevel:
         return NoiseLevel(0.0 if u >= math.pi / 2 else math.cos(u), math.sin(u))
 
     def direction(self, level: NoiseLevel) -> tuple[float, float]:
-        m = level.norm
-        return -level.sigma / m, level.alpha / m
+        m = float(level.norm)
+        return -float(level.sigma) / m, float(level.alpha) / m

@@ -15,7 +15,7 @@ from ..prediction import Prediction
 from .multistep import Multistep
 from .predictor_corrector import PredictorCorrector
 from .runge_kutta import RungeKutta
-from .sampler import Sampler, State
+from .sampler import Sampler, State, rho
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Renoise(Sampler):
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
         fresh, inner = state
-        if next.ratio > now.ratio:
+        if rho(next) > rho(now):
             factor, variance = transition(now, next)
-            return torch.add(x * factor, noise(x, now, next), alpha=variance**0.5), (fresh, fresh)
+            return torch.add(x * factor, noise(x, now, next), alpha=float(variance) ** 0.5), (fresh, fresh)
         x, inner = self.sampler.step(denoise, x, now, next, inner, noise)
         return x, (fresh, inner)
 
@@ -96,9 +96,9 @@ class Churned(Sampler):
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
         gain, inner = state
-        if gain and now.alpha and self.low <= now.ratio <= self.high:
+        if gain and now.alpha and self.low <= rho(now) <= self.high:
             raised = NoiseLevel(now.alpha, now.sigma * (1.0 + gain))
-            std = self.inflate * (raised.sigma**2 - now.sigma**2) ** 0.5
+            std = self.inflate * float(raised.sigma**2 - now.sigma**2) ** 0.5
             x, now = torch.add(x, noise(x, now, raised), alpha=std), raised
         x, inner = self.sampler.step(denoise, x, now, next, inner, noise)
         return x, (gain, inner)
@@ -136,10 +136,11 @@ class Corrected(Sampler):
         x, state = self.sampler.step(denoise, x, now, next, state, noise)
         if next.clean:
             return x, state
-        e = 2.0 * (self.snr * next.sigma) ** 2
+        sigma = float(next.sigma)
+        e = 2.0 * (self.snr * sigma) ** 2
         for _ in range(self.n):
             eps = denoise(x, next).eps
-            x = torch.add(x, eps, alpha=-e / next.sigma)
+            x = torch.add(x, eps, alpha=-e / sigma)
             x = torch.add(x, noise(x, next, next), alpha=(2.0 * e) ** 0.5)
         return x, state
 

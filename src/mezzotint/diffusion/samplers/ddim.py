@@ -13,7 +13,7 @@ from .sampler import Sampler, State
 
 @dataclass(frozen=True)
 class DDIM(Sampler):
-    r"""x_s = alpha_s x0 + sqrt(sigma_s^2 - v) eps + sqrt(v) z, v = eta^2 times the posterior variance, at most sigma_s^2.
+    r"""x_s = alpha_s x0 + sqrt(sigma_s^2 - v) eps + sqrt(v) z, v = eta^2 times the posterior variance but <= sigma_s^2.
 
     eta = 0 is Euler's step on the probability-flow ODE in the noise, data and flow coordinates alike; eta = 1 is DDPM
     with the posterior variance, and in the variance-exploding frame the ancestral Euler sampler.
@@ -40,6 +40,6 @@ class DDIM(Sampler):
         pred = denoise(x, now)
         if not self.eta or next.clean:
             return pred.mix(next.alpha, next.sigma), None
-        variance = min(self.eta**2 * posterior(next, now)[2], next.sigma**2)
+        variance = float(min(self.eta**2 * posterior(next, now)[2], next.sigma**2))
         mean = pred.mix(next.alpha, (next.sigma**2 - variance) ** 0.5)
         return torch.add(mean, noise(x, now, next), alpha=variance**0.5), None

@@ -8,6 +8,7 @@ from ..coordinates import Coordinate, Data
 from ..levels import NoiseLevel
 from .multistep import Levels, Multistep, check_points
 from .polynomials import gauss, match
+from .sampler import rho
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class ERSDE(Multistep):
     """
 
     points: int = 3
-    coordinate: ClassVar[Coordinate] = Data()
-    order: ClassVar[int | None] = None
+    coordinate: ClassVar[Coordinate] = Data()  # type: ignore[misc]
+    order: ClassVar[int | None] = None  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 3)
@@ -36,23 +37,24 @@ class ERSDE(Multistep):
         return min(self.points, 2)
 
     def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
-        r = _growth(next.ratio) / _growth(now.ratio)
-        return 0.0 if next.clean else next.sigma**2 * max(1.0 - r**2, 0.0)
+        r = _growth(rho(next)) / _growth(rho(now))
+        return 0.0 if next.clean else float(next.sigma) ** 2 * max(1.0 - r**2, 0.0)
 
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
-        nodes = [level.ratio - now.ratio for level in others if level.alpha]
+        start, stop = rho(now), rho(next)
+        nodes = [rho(level) - start for level in others if level.alpha]
         if next.clean or not nodes:
             return ()
-        step, width = next.ratio - now.ratio, math.log(now.ratio / next.ratio)
-        inner = [(next.ratio * math.exp(u * width), w * width) for u, w in gauss()]
+        step, width = stop - start, math.log(start / stop)
+        inner = [(stop * math.exp(u * width), w * width) for u, w in gauss()]
         moments = []
         for k in range(1, len(nodes) + 1):
             # phi(rho') times the integral of s^(k-1) / phi over rho from rho' to rho, as one over log rho
-            mean = sum(w * (rho - now.ratio) ** (k - 1) / _growth(rho) for rho, w in inner)
-            moments.append(next.alpha * (step**k + k * next.ratio * _growth(next.ratio) * mean))
+            mean = sum(w * (at - start) ** (k - 1) / _growth(at) for at, w in inner)
+            moments.append(float(next.alpha) * (step**k + k * stop * _growth(stop) * mean))
         return match(nodes, moments)
 
 
-def _growth(rho: float) -> float:
+def _growth(ratio: float) -> float:
     """phi(rho) / rho."""
-    return math.exp(rho**0.3) + 10.0 if rho < 1e9 else math.inf
+    return math.exp(ratio**0.3) + 10.0 if ratio < 1e9 else math.inf

@@ -13,7 +13,7 @@ from ..levels import NoiseLevel
 from ..prediction import Prediction
 from ..schedules import ContinuousCosine, Schedule
 from .polynomials import exponential_moments, match, stieltjes_moments
-from .sampler import Sampler, State
+from .sampler import Sampler, State, lam, rho
 
 Levels = tuple[NoiseLevel, ...]
 History = tuple[tuple[NoiseLevel, Tensor], ...]  # other predictions' fields with their levels, nearest first
@@ -85,15 +85,16 @@ def log_snr_weights(
     Data: mu_k = alpha' rate^{-k} times the exponential moments of rate h. Noise: mu_k = -sigma' (-1)^{k+1} times those
     of -h. Levels at infinity are of no use.
     """
-    h, start = next.half_log_snr - now.half_log_snr, now.half_log_snr
-    nodes = [s for s in (level.half_log_snr - start for level in others) if abs(s) < math.inf]
+    start = lam(now)
+    h = lam(next) - start
+    nodes = [s for s in (lam(level) - start for level in others) if abs(s) < math.inf]
     if not nodes or not abs(h) < math.inf:
         return ()
     n = len(nodes)
     if isinstance(coordinate, Noise):
-        mu = [next.sigma * (-1) ** k * m for k, m in enumerate(exponential_moments(-h, n))]
+        mu = [float(next.sigma) * (-1) ** k * m for k, m in enumerate(exponential_moments(-h, n))]
     else:
-        mu = [next.alpha * rate**-k * m for k, m in enumerate(exponential_moments(rate * h, n))]
+        mu = [float(next.alpha) * rate**-k * m for k, m in enumerate(exponential_moments(rate * h, n))]
     return match(nodes, rule(h, mu))
 
 
@@ -147,11 +148,11 @@ def reverse_variance(now: NoiseLevel, next: NoiseLevel, eta: float) -> float:
     if not eta or next.clean:
         return 0.0
     if now.alpha == 0:
-        return next.sigma**2
-    r = next.ratio / now.ratio
+        return float(next.sigma) ** 2
+    r = rho(next) / rho(now)
     if r > 1.0 + 1e-9:
         raise ValueError(f"{next} is noisier than {now}: a reverse step with eta={eta} cannot go there. Use eta=0.")
-    return next.sigma**2 * max(1.0 - r ** (2.0 * eta), 0.0)
+    return float(next.sigma) ** 2 * max(1.0 - r ** (2.0 * eta), 0.0)
 
 
 def published(h: float, mu: list[float]) -> list[float]:
@@ -184,7 +185,7 @@ class DPMSolverPP(Multistep):
 
     points: int = 2
     eta: float = 0.0
-    coordinate: ClassVar[Coordinate] = Data()
+    coordinate: ClassVar[Coordinate] = Data()  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 3)
@@ -220,7 +221,7 @@ class DPMSolver(Multistep):
     """
 
     points: int = 2
-    coordinate: ClassVar[Coordinate] = Noise()
+    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 3)
@@ -280,7 +281,7 @@ class DEIS(Multistep):
 
     points: int = 3
     schedule: Schedule = ContinuousCosine()
-    coordinate: ClassVar[Coordinate] = Noise()
+    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 4)
@@ -292,7 +293,7 @@ class DEIS(Multistep):
         start, stop = time(now), time(next)
         nodes = [s for s in (time(level) - start for level in others) if s]
         moments = stieltjes_moments(lambda t: float(self.schedule.level(t).ratio), start, stop, len(nodes))
-        return match(nodes, [next.alpha * mu for mu in moments])
+        return match(nodes, [float(next.alpha) * mu for mu in moments])
 
 
 ADAMS_BASHFORTH = ((), (-1 / 2,), (-16 / 12, 5 / 12), (-59 / 24, 37 / 24, -9 / 24))
@@ -313,7 +314,7 @@ class IPNDM(Multistep):
     """
 
     points: int = 4
-    coordinate: ClassVar[Coordinate] = Noise()
+    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 4)
@@ -323,7 +324,7 @@ class IPNDM(Multistep):
         return min(self.points, 2)
 
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
-        on_eps = next.sigma - next.alpha * now.ratio if others else 0.0
+        on_eps = float(next.sigma) - float(next.alpha) * rho(now) if others else 0.0
         return tuple(on_eps * b for b in ADAMS_BASHFORTH[len(others)])
 
 

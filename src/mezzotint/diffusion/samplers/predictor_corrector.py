@@ -11,7 +11,7 @@ from ..coordinates import Coordinate, Data
 from ..levels import NoiseLevel
 from ..prediction import Prediction
 from .multistep import History, Levels, advance, check_points, log_snr_weights, reverse_variance
-from .sampler import Sampler, State
+from .sampler import Sampler, State, rho
 
 
 class PredictorCorrector(Sampler):
@@ -157,7 +157,7 @@ class SASolver(PredictorCorrector):
         return min(self.predictor, 2) if self.eta else None
 
     def _eta(self, now: NoiseLevel) -> float:
-        return self.eta if self.low < now.ratio <= self.high else 0.0
+        return self.eta if self.low < rho(now) <= self.high else 0.0
 
     def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
         return reverse_variance(now, next, self._eta(now))

@@ -11,6 +11,16 @@ from ..levels import NoiseLevel
 State = Any  # whatever a sampler remembers from step to step; None at first unless `init` says otherwise
 
 
+def rho(level: NoiseLevel) -> float:
+    """sigma / alpha of a float level; inf for pure noise."""
+    return float(level.ratio)
+
+
+def lam(level: NoiseLevel) -> float:
+    """lambda = log(alpha / sigma) of a float level; infinite at both ends."""
+    return float(level.half_log_snr)
+
+
 class Sampler(abc.ABC):
     """A frozen object that steps x from the level `now` to the level `next`.
 
