@@ -87,10 +87,9 @@ def fit(
     data = DataModule(
         dataset, batch_size, seed, run.images, place.rank, place.world, hardware.micro_batch, hardware.workers
     )
-    if budget % batch_size and place.rank == 0:
-        print(
-            f"budget={budget} is rounded up to {run.steps} batches: {run.steps * batch_size} images.", file=sys.stderr
-        )
+    if place.rank == 0:
+        for remark in remarks(run, hardware):
+            print(remark, file=sys.stderr)
     ours, theirs = sorted_out(callbacks or {})
     run.loggers = [logger if isinstance(logger, Logger) else Foreign(logger) for logger in (loggers or {}).values()]
     ours = sorted([*ours, *([ema] if ema else [])], key=lambda callback: callback.order)
@@ -103,6 +102,14 @@ def fit(
     if run.stopped == "SIGINT":
         raise KeyboardInterrupt
     return summary(run, [run.values])
+
+
+def remarks(run: Run, hardware: Hardware) -> Iterator[str]:
+    """What a user should know and need not change."""
+    if run.budget % run.batch_size:
+        yield f"budget={run.budget} is rounded up to {run.steps} batches: {run.steps * run.batch_size} images."
+    if hardware.exact_precision == "16-mixed":
+        yield "precision=16-mixed overflows above 65,504, and steps that do are skipped; bf16-mixed does not."
 
 
 def sorted_out(callbacks: Mapping[str, Any]) -> tuple[list[Callback], list[pl.Callback]]:
