@@ -97,12 +97,15 @@ def blame(codes: Sequence[int | None], told: Sequence[dict[str, Any]]) -> None:
 
 def watch(ranks: Sequence[subprocess.Popen]) -> list[int | None]:
     """Exit codes, when all ranks are done or soon after one of them failed; None of those that still run."""
-    while any(process.poll() is None for process in ranks) and not any(process.returncode for process in ranks):
+    codes = [process.poll() for process in ranks]
+    while None in codes and not any(codes):
         time.sleep(0.05)
+        codes = [process.poll() for process in ranks]
     until = time.monotonic() + 0.5  # the others see the failure too; the first to tell of it is the one to believe
-    while any(process.poll() is None for process in ranks) and time.monotonic() < until:
+    while None in codes and time.monotonic() < until:
         time.sleep(0.05)
-    return [process.poll() for process in ranks]
+        codes = [process.poll() for process in ranks]
+    return codes
 
 
 def end(ranks: Sequence[subprocess.Popen]) -> None:
