@@ -17,6 +17,7 @@ from .denoiser import (
     Unit,
     UnitVariance,
 )
+from .detours import RePaint, Restart
 from .draws import (
     Brownian,
     Draws,
@@ -52,6 +53,7 @@ from .guidance import (
     chain,
     unguided,
 )
+from .inverse import DPS, MomentMatching, PiGDM
 from .learned import (
     LearnedSchedule,
 )
@@ -82,6 +84,10 @@ from .objective import (
     Objective,
 )
 from .prediction import Prediction
+from .revisits import (
+    RePaint,
+    Restart,
+)
 from .sample import Frame, Noise, integrate, sample
 from .samplers import (
     BH1,
@@ -93,8 +99,10 @@ from .samplers import (
     IPNDM,
     LMS,
     RK4,
+    BogackiShampine,
     Churned,
     Corrected,
+    DormandPrince,
     DPMSolver,
     DPMSolverPP,
     Euler,
@@ -119,6 +127,11 @@ from .schedules import (
     SubVP,
     TrigFlow,
 )
+from .searched import (
+    adapted,
+    optimised,
+)
+from .steps import adapt, optimise
 from .tables import (
     Cosine,
     Discrete,
@@ -143,6 +156,7 @@ from .times import (
     Times,
     Uniform,
 )
+from .uses import Inpaint, Replaced, edit, invert, slerp
 from .variances import LearnedRange, Posterior, Transition, Variance
 from .weights import (
     P2,
@@ -167,6 +181,7 @@ __all__ = [
     "DDIM",
     "DDPM",
     "DEIS",
+    "DPS",
     "EDM",
     "ERSDE",
     "IPNDM",
@@ -176,6 +191,7 @@ __all__ = [
     "SNR",
     "VP",
     "Beta",
+    "BogackiShampine",
     "Bound",
     "Brownian",
     "CFGZero",
@@ -193,6 +209,7 @@ __all__ = [
     "Denoise",
     "Denoiser",
     "Discrete",
+    "DormandPrince",
     "Drawn",
     "Draws",
     "DynamicThreshold",
@@ -209,6 +226,7 @@ __all__ = [
     "Hybrid",
     "Importance",
     "Index",
+    "Inpaint",
     "Karras",
     "Laplace",
     "LaplaceTimes",
@@ -229,6 +247,7 @@ __all__ = [
     "LowDiscrepancy",
     "Midpoint",
     "MinSNR",
+    "MomentMatching",
     "MultiScale",
     "Native",
     "Noise",
@@ -238,16 +257,20 @@ __all__ = [
     "Offset",
     "OnTable",
     "Paired",
+    "PiGDM",
     "Plain",
     "Posterior",
     "Preconditioned",
     "Prediction",
     "PseudoHuber",
     "Quad",
+    "RePaint",
     "Rectified",
     "Renoise",
+    "Replaced",
     "Rescaled",
     "RescaledCFG",
+    "Restart",
     "SASolver",
     "Sampler",
     "Scale",
@@ -288,17 +311,24 @@ __all__ = [
     "Weight",
     "White",
     "ZeroTerminalSNR",
+    "adapt",
+    "adapted",
     "bits_per_dim",
     "chain",
     "dequantise",
+    "edit",
     "exact_gaussian",
     "exact_points",
     "expand",
     "integrate",
+    "invert",
     "ode_log_likelihood",
+    "optimise",
+    "optimised",
     "permutation",
     "posterior",
     "sample",
+    "slerp",
     "transition",
     "unguided",
     "variational_bound",
