@@ -17,7 +17,6 @@ from .denoiser import (
     Unit,
     UnitVariance,
 )
-from .detours import RePaint, Restart
 from .draws import (
     Brownian,
     Draws,
@@ -126,10 +125,6 @@ from .schedules import (
     Shifted,
     SubVP,
     TrigFlow,
-)
-from .searched import (
-    adapted,
-    optimised,
 )
 from .steps import adapt, optimise
 from .tables import (
@@ -312,7 +307,6 @@ __all__ = [
     "White",
     "ZeroTerminalSNR",
     "adapt",
-    "adapted",
     "bits_per_dim",
     "chain",
     "dequantise",
@@ -324,7 +318,6 @@ __all__ = [
     "invert",
     "ode_log_likelihood",
     "optimise",
-    "optimised",
     "permutation",
     "posterior",
     "sample",

@@ -1,0 +1,67 @@
+"""Grids that go up again."""
+
+import itertools
+
+import pytest
+import torch
+
+from mezzotint.diffusion import (
+    DDIM,
+    DDPM,
+    EDM,
+    VP,
+    Draws,
+    Karras,
+    Linear,
+    Renoise,
+    RePaint,
+    Restart,
+    Trailing,
+    White,
+    exact_gaussian,
+    sample,
+)
+
+MIXTURE = (
+    torch.tensor([[1.5, -0.4], [-1.0, 0.3], [0.2, 2.0]]).double(),
+    torch.tensor([[0.1, 0.2], [0.2, 0.1], [0.1, 0.1]]).double(),
+    torch.tensor([0.2, 0.5, 0.3]).double(),
+)
+
+
+def noise(n, seed=0):
+    return Draws(seed, torch.arange(n)).normal("sample", (2,)).double()
+
+
+@pytest.mark.parametrize("schedule", [Linear(), VP(), EDM()], ids=repr)
+def test_restart_repeats_its_interval(schedule):
+    spacing = Restart(Karras(12), low=0.1, high=0.5, repeats=3, inner=4)
+    grid = spacing(schedule)
+    assert len(grid) == spacing.steps + 1
+    ups = [(a.ratio, b.ratio) for a, b in itertools.pairwise(grid) if b.ratio > a.ratio]
+    assert len(ups) == 3
+    for low, high in ups:
+        assert low <= 0.1
+        assert high == pytest.approx(0.5, rel=1e-6)
+    assert [level for level in Karras(12)(schedule) if level not in grid] == []
+    with pytest.raises(ValueError, match="Raise high"):
+        Restart(Karras(12, sigma_min=0.6), low=0.1, high=0.5)(schedule)
+
+
+def test_repaint_walks_every_stretch_again():
+    spacing = RePaint(Trailing(7), jump=3, walks=2)
+    times = [Linear().time(level) if level.sigma else 0 for level in spacing(Linear())]
+    base = [1000, 857, 714, 571, 429, 286, 143, 0]
+    assert times == [*base[:4], *base[2::-1], *base[1:4], *base[4:7], *base[5:2:-1], *base[4:7], 0]
+    assert len(times) == spacing.steps + 1
+    assert RePaint(Trailing(7), walks=1)(Linear()) == Trailing(7)(Linear())
+
+
+@pytest.mark.parametrize("spacing", [Restart(Karras(80), 0.2, 1.0, 3, 20), RePaint(Trailing(200), 20, 3)], ids=repr)
+def test_walking_up_keeps_the_law(spacing):
+    n, schedule = 10_000, VP()
+    exact = exact_gaussian(schedule, torch.tensor([0.3, -0.2]), 0.5)
+    sampler = Renoise(DDPM() if isinstance(spacing, RePaint) else DDIM())
+    x = sample(exact, sampler, spacing, noise(n), White(Draws(1, torch.arange(n))))
+    torch.testing.assert_close(x.mean(0), torch.tensor([0.3, -0.2]).double(), rtol=0.0, atol=0.02)
+    torch.testing.assert_close(x.std(0), torch.tensor([0.5, 0.5]).double(), rtol=0.06, atol=0.0)
