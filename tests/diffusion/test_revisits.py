@@ -22,13 +22,6 @@ from mezzotint.diffusion import (
     sample,
 )
 
-MIXTURE = (
-    torch.tensor([[1.5, -0.4], [-1.0, 0.3], [0.2, 2.0]]).double(),
-    torch.tensor([[0.1, 0.2], [0.2, 0.1], [0.1, 0.1]]).double(),
-    torch.tensor([0.2, 0.5, 0.3]).double(),
-)
-
-
 def noise(n, seed=0):
     return Draws(seed, torch.arange(n)).normal("sample", (2,)).double()
 
