@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from mezzotint.data import Digits
+from mezzotint.data import Digits, Range
+from mezzotint.diffusion import DDIM, Cosine, Trailing, sample
+from mezzotint.diffusion.exact import ExactMixture
 from mezzotint.metrics import DigitsClassifier, memorised
 
 
@@ -42,3 +44,25 @@ def test_a_model_that_copies_a_third_of_the_time(parts):
     pairs = found.pairs(drawn, training, count=5)
     assert pairs.shape == (10, 1, 8, 8)
     assert torch.equal(pairs[:5], pairs[5:])
+
+
+def test_a_model_that_knows_nothing_but_its_training_images(parts):
+    """What a model over-fitted on 64 digits comes to: the exact denoiser of 64 points draws only these."""
+    training, held_out = parts[0].take(torch.arange(64)), parts[1]
+    points = Range().to_float(training.pixels).double()
+    model = ExactMixture(Cosine(), points, torch.zeros(64, 1, 1, 1).double(), torch.full((64,), 1 / 64).double())
+    eps = torch.randn(200, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    drawn = Range().to_uint8(sample(model, DDIM(), Trailing(20), eps))
+    found = memorised(drawn, training, held_out, DigitsClassifier())
+    assert found.share > 0.95
+    assert found.nearer > 0.95
+    assert len(found.neighbours.unique()) > 40
+
+
+def test_the_same_model_with_as_much_noise_as_the_digits_differ_is_no_copy(parts):
+    """Points blurred by a standard deviation of 0.5 in [-1, 1]: worse images, and none of them a copy."""
+    training, held_out = parts[0].take(torch.arange(64)), parts[1]
+    points = Range().to_float(training.pixels)
+    noise = 0.5 * torch.randn(points.shape, generator=torch.Generator().manual_seed(0))
+    found = memorised(Range().to_uint8(points + noise), training, held_out, DigitsClassifier())
+    assert found.share < 0.2
