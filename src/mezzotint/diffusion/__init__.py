@@ -124,6 +124,7 @@ from .schedules import (
     SubVP,
     TrigFlow,
 )
+from .searched import adapted, optimised
 from .tables import (
     Cosine,
     Discrete,
@@ -301,6 +302,7 @@ __all__ = [
     "Weight",
     "White",
     "ZeroTerminalSNR",
+    "adapted",
     "bits_per_dim",
     "chain",
     "dequantise",
@@ -311,6 +313,7 @@ __all__ = [
     "integrate",
     "invert",
     "ode_log_likelihood",
+    "optimised",
     "permutation",
     "posterior",
     "sample",
