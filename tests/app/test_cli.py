@@ -170,6 +170,11 @@ def test_tilde_is_the_home_folder_wherever_it_stands() -> None:
     assert cli.at_home("name=a~b") == "name=a~b"
 
 
+def test_flags_may_stand_anywhere() -> None:
+    words = ["a=1", "-m", "b=2", "--config-dir", "own", "c=3", "--config-dir=x"]
+    assert cli.flags_first(words) == ["-m", "--config-dir", "own", "--config-dir=x", "a=1", "b=2", "c=3"]
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

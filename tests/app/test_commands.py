@@ -110,7 +110,6 @@ def test_weights_are_told_apart(trained: Path, mezzotint: Command) -> None:
         assert mezzotint("evaluate", "run=runs/a", "n=20", f"weights={weights}").code == 0
     found = [json.loads(path.read_text()) for path in (trained / "evaluation").glob("*-n20-*.json")]
     assert sorted(each["protocol"]["weights"] for each in found) == ["ema", "raw"]
-    assert len({each["values"]["fd_digits_20"] for each in found}) == 2
     assert "keeps raw, 0.05" in mezzotint("sample", "run=runs/a", "weights=0.3").err
 
 
@@ -121,7 +120,7 @@ def test_weights_are_told_apart(trained: Path, mezzotint: Command) -> None:
         (["train", "run=runs/a", "seed=1"], "seed cannot change in a run that goes on"),
         (["train", "-m", "run=runs/a", "budget=80,96"], "-m and run= exclude each other"),
         (["train", "run=runs/a", "experiment=digits_edm"], "experiment= and run= exclude each other"),
-        (["sample", "run=runs/a", "target=clean"], "target._target_ cannot change after training"),
+        (["sample", "run=runs/a", "target=clean"], "target cannot change after training"),
         (["sample", "run=runs/a", "samplr=ddim"], "no key 'samplr'; did you mean 'sampler'?"),
         (["sample", "run=runs/a", "sampler=dddim"], "sampler=dddim: no such choice; did you mean 'ddim'?"),
         (["sample", "run=runs/a", "guidance=cfg", "guidance.scle=2"], "guidance.scle: CFG has no such argument"),

@@ -21,6 +21,7 @@ from mezzotint.build import nearest, read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 
 CONFIG = "mezzotint"
+WITH_VALUE = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--package", "-p", "--info", "-i"}
 SAVED = "_run_"  # the choice, in each group, that a run's own config.yaml makes
 
 
@@ -95,6 +96,15 @@ def addable(word: str) -> str:
     return f"++{word}" if dot and group in groups() else word
 
 
+def flags_first(words: Sequence[str]) -> list[str]:
+    """argparse takes `-m a=1 b=2` but not `a=1 -m b=2`."""
+    flags, overrides, waiting = [], [], False
+    for word in words:
+        (flags if waiting or word.startswith("-") else overrides).append(word)
+        waiting = not waiting and word in WITH_VALUE
+    return flags + overrides
+
+
 # ---------------------------------------------------------------------------------------------------------------- Hydra
 
 
@@ -102,7 +112,7 @@ def run(command: str, words: list[str]) -> None:
     if command == "plot":  # of parts of a config, several choices of a group at once: composed by itself
         import_module("mezzotint.app.plot").main(words)
     else:
-        run_hydra(command, [addable(at_home(word)) for word in words])
+        run_hydra(command, flags_first([addable(at_home(word)) for word in words]))
 
 
 def run_hydra(command: str, overrides: list[str]) -> None:
@@ -111,6 +121,8 @@ def run_hydra(command: str, overrides: list[str]) -> None:
     many = bool({"-m", "--multirun"} & set(overrides))
     directory = next((word[4:] for word in reversed(overrides) if word.startswith("run=")), "")
     if directory and directory != "null":
+        if many and command == "train":
+            raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
         compose_from_run(Path(directory), command)
         overrides, name = [word for word in overrides if not word.startswith("run=")], SAVED
     else:
@@ -156,7 +168,7 @@ def compose_from_run(directory: Path, command: str) -> None:
         store.store(group=key, name=SAVED, node={key: saved.pop(key)}, package="_global_")
         defaults.append({key: SAVED})
     hydra_node = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())["hydra"]
-    hydra_node["sweep"]["dir"] = str(directory / ("samples" if command == "sample" else "evaluation"))
+    hydra_node["sweep"]["dir"] = str(directory / "sweep")
     defaults += ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
     node = {"defaults": defaults, **saved, "run": str(directory), "hydra": hydra_node}
     store.store(name=SAVED, node=node)

@@ -61,8 +61,6 @@ def choose(config: Config, given: list[str], many: bool) -> Path:
         ConfigError: the name is taken, or run= is given another config than may go on there.
     """
     if config["run"]:
-        if many:
-            raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
         directory = Path(config["run"]).resolve()
         changed = differences(fixed(read_config(directory)), fixed(config))
         if changed:

@@ -24,7 +24,7 @@ def die_with(parent: int) -> None:
 
 
 def main(directory: str, parent: str, pipe: str, *places: str) -> int:
-    from mezzotint.training.preemption import listen
+    from mezzotint.training.signals import listen
 
     listen()
     die_with(int(parent))

@@ -1,0 +1,42 @@
+"""One job a GPU on one machine: a worker takes a free GPU before torch is imported, and keeps it while it lives."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TextIO
+
+_held: list[TextIO] = []
+
+
+def visible() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [word.strip() for word in given.split(",") if word.strip()]
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    return [str(number) for number, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))]
+
+
+def take(wait: float = 1.0) -> str | None:
+    """Let this process see one GPU that no other of its kind sees; waits for one. None where there are no GPUs."""
+    names = visible()
+    if _held or not names:
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
+    while True:
+        for name in names:
+            file = open(Path(tempfile.gettempdir()) / f"mezzotint-{os.getuid()}-gpu-{name}.lock", "w")  # noqa: SIM115
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel's: it ends with this process
+            except BlockingIOError:
+                file.close()
+                continue
+            _held.append(file)
+            os.environ["CUDA_VISIBLE_DEVICES"] = name
+            return name
+        time.sleep(wait)

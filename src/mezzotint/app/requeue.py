@@ -1,0 +1,42 @@
+"""A preempted job is started again by exactly one owner: submitit where it started the job, else SLURM at our word.
+
+SIGUSR1 and SIGUSR2 ask for it; after SIGTERM whoever sent it has already decided.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from mezzotint.training.signals import AGAIN
+
+PATIENCE = 60.0  # seconds to be ended in, once SLURM has been told
+
+
+def requeue(rank: int) -> None:
+    """Ask for the job to be started again; the ranks stay until they are ended, for one that left would end the job."""
+    owners = [(number, signal.getsignal(number)) for number in AGAIN]
+    theirs = [(number, owner) for number, owner in owners if module_of(owner).startswith("submitit.")]
+    if rank == 0 and theirs:
+        number, owner = theirs[0]
+        owner(number, None)  # type: ignore[operator,misc]  # does not come back if the job is put into the queue
+        return
+    job = job_id()
+    if rank == 0 and job:
+        told = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+        if told.returncode:
+            print(f"job {job} could not be put back into the queue: {told.stderr.strip()}", file=sys.stderr)
+            return
+    if theirs or job:
+        time.sleep(PATIENCE)
+
+
+def job_id() -> str | None:
+    """What SLURM calls this job; a job of an array has a name of its own."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ.get("SLURM_JOB_ID")
+
+
+def module_of(handler: object) -> str:
+    return type(getattr(handler, "__self__", None)).__module__

@@ -1,0 +1,81 @@
+"""Every file of configs/ composes, is the call that it claims to be, and says what it is; every experiment trains."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mezzotint.app import cli
+from mezzotint.app.help import choices, config_dir, groups
+from mezzotint.app.job import check_groups, resolve
+
+ROOT = config_dir()
+EXPERIMENTS = choices(ROOT / "experiment")
+PARTS = [(group, choice) for group in sorted(groups()) for choice in choices(ROOT / group)]
+NEEDS = {"image_folder": ["data.root=/x"], "npz": ["data.root=/x.npz"], "tabulated": ["schedule.betas=[0.1,0.2]"]}
+
+
+def composed(*overrides: str) -> dict:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(ROOT), version_base="1.3"):
+        return resolve(compose(cli.CONFIG, [cli.addable(word) for word in overrides]))
+
+
+@pytest.mark.parametrize(("group", "choice"), PARTS, ids="=".join)
+def test_every_choice_composes_and_is_a_call(group: str, choice: str) -> None:
+    check_groups(composed(f"{group}={choice}", *NEEDS.get(choice, [])))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("debug", ["null", *choices(ROOT / "debug")])
+def test_every_experiment_composes_with_every_debug(experiment: str, debug: str) -> None:
+    config = composed(f"experiment={experiment}", *([] if debug == "null" else [f"debug={debug}"]))
+    check_groups(config)
+    assert config["name"] == experiment
+    assert config["budget"] % config["batch_size"] == 0
+
+
+def test_without_a_word_the_digits_are_trained() -> None:
+    assert composed() == composed("experiment=digits_ddpm")
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_every_file_says_what_it_is(file: Path) -> None:
+    lines = file.read_text().splitlines()
+    assert any(line.startswith("# ") and not line.startswith("# @") for line in lines[:2])
+    yaml.safe_load(file.read_text())
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_opens_with_its_command_and_hardware(experiment: str) -> None:
+    text = (ROOT / "experiment" / f"{experiment}.yaml").read_text()
+    command = "mezzotint train" if experiment == "digits_ddpm" else f"mezzotint train experiment={experiment}"
+    assert f"# command    {command}" in text
+    assert "# hardware   " in text
+
+
+def random_images(self: object, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """In the place of files that a test cannot count on."""
+    random = np.random.default_rng(len(split))
+    pixels = random.integers(0, 256, (64, *self.shape), dtype=np.uint8)
+    return pixels, np.arange(64) % 10
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_trains_draws_and_judges(
+    experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mezzotint.data import CIFAR10, FashionMNIST
+
+    for dataset in (CIFAR10, FashionMNIST):
+        monkeypatch.setattr(dataset, "read", random_images)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
+    code = cli.main(["train", f"experiment={experiment}", "debug=tiny", "hardware=cpu", "callbacks=quiet", "name=a"])
+    assert code == 0, capsys.readouterr().err
+    assert '"state": "finished"' in (tmp_path / "runs/a/status.json").read_text()
+    assert len(list((tmp_path / "runs/a/samples").iterdir())) == 3
+    judged = list((tmp_path / "runs/a/evaluation").iterdir())
+    assert len(judged) == 1 or "No distances will be computed" in capsys.readouterr().out
