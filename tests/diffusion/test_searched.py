@@ -15,9 +15,11 @@ from mezzotint.diffusion import (
     ExactMixture,
     Heun,
     Linear,
+    Listed,
     Trailing,
     adapted,
     integrate,
+    optimised,
     sample,
 )
 
@@ -37,6 +39,39 @@ def test_optimised_steps_are_better_than_even_ones(schedule, share):
     exact = ExactMixture(schedule, *MIXTURE)
     fine = Trailing(80)(schedule)
     truth = integrate(exact, Heun(), Trailing(1000)(ContinuousCosine()), noise(200, 1))
+
+    def error(spacing):
+        return (sample(exact, DDIM(), spacing, noise(200, 1)) - truth).norm(dim=1).mean().item()
+
+    found = optimised(exact, fine, noise(64), 16)
+    assert isinstance(found, Listed)
+    assert len(found(schedule)) == 17
+    assert found(schedule)[0].sigma == pytest.approx(fine[0].sigma)
+    assert error(found) < share * error(Trailing(16))
+
+
+def test_optimised_by_trying_every_path():
+    schedule = VP()
+    exact, grid = ExactMixture(schedule, *MIXTURE), Trailing(8)(VP())
+    x, predictions = [noise(16)], []
+    for now, next in itertools.pairwise(grid):
+        predictions.append(exact(x[-1], now))
+        x.append(predictions[-1].mix(next.alpha, next.sigma))
+
+    def cost(path):
+        miss = [
+            (predictions[i].mix(grid[j].alpha, grid[j].sigma) - x[j]) / grid[j].norm
+            for i, j in itertools.pairwise(path)
+        ]
+        return sum(m.norm(dim=1).mean().item() for m in miss)
+
+    for steps in (1, 2, 4, 8):
+        paths = [(0, *middle, 8) for middle in itertools.combinations(range(1, 8), steps - 1)]
+        best = min(paths, key=cost)
+        found = optimised(exact, grid, noise(16), steps)(schedule)
+        assert [level.sigma for level in found] == pytest.approx([grid[i].sigma for i in best], rel=1e-9)
+    with pytest.raises(ValueError, match="from 1 to 8"):
+        optimised(exact, grid, noise(16), 9)
 
 
 @pytest.mark.parametrize("schedule", [VP(), ContinuousCosine(), Linear(), EDM()], ids=repr)
