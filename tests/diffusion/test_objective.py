@@ -331,3 +331,12 @@ def test_an_objective_is_a_module_without_parameters_of_its_own():
     assert isinstance(objective, nn.Module)
     assert not list(objective.parameters())
     assert not objective.state_dict()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_losses_are_the_same_without_gradients(mode):
+    objective = Objective(LogNormal(), Likelihood())
+    denoiser = small(VP())
+    wanted = objective(denoiser, X0, draws(64)).detach()
+    with mode():
+        assert torch.equal(objective(denoiser, X0, draws(64)), wanted)

@@ -22,6 +22,7 @@ from mezzotint.diffusion import (
     sample,
 )
 
+
 def noise(n, seed=0):
     return Draws(seed, torch.arange(n)).normal("sample", (2,)).double()
 

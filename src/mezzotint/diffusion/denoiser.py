@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .elementary import Number, log
-from .levels import NoiseLevel, expand
+from .levels import NoiseLevel, beside, expand
 from .prediction import Prediction
 from .schedules import Schedule
 from .targets import Epsilon, Target
@@ -204,7 +204,7 @@ class Denoiser(nn.Module):
     def predict_at(self, x: Tensor, t: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         """`predict` for a caller that knows the level of t already."""
         c_in = expand(self.scale(level), x)
-        time = torch.as_tensor(self.clock(t, level)).to(x.device, _time_dtype(x))
+        time = beside(torch.as_tensor(self.clock(t, level)), x, _time_dtype(x))
         out = self.network(x if isinstance(c_in, float) and c_in == 1.0 else c_in * x, time, **cond)
         fraction = None
         if out.shape[1] != x.shape[1]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .elementary import Number, log, sigmoid
@@ -13,8 +14,14 @@ from .elementary import Number, log, sigmoid
 def expand(c: Number, x: Tensor) -> Number:
     """A coefficient beside x: (B,) float64 becomes (B, 1, ..., 1) of x's dtype and device, cast last; a float stays."""
     if isinstance(c, Tensor):
-        return c.to(x.device, x.dtype).reshape(-1, *(1,) * (x.ndim - 1)) if c.ndim else c.to(x.device, x.dtype)
+        c = beside(c, x)
+        return c.reshape(-1, *(1,) * (x.ndim - 1)) if c.ndim else c
     return c
+
+
+def beside(c: Tensor, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """c in x's dtype, or another, on x's device: cast where it lies (MPS has no float64), copied without waiting."""
+    return c.to(dtype or x.dtype).to(x.device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .levels import beside
 from .likelihood import chain_term
 from .prediction import Prediction
 from .times import Drawn
@@ -145,4 +146,4 @@ class VariationalLoss(Loss):
 def _bound(prediction: Prediction, x0: Tensor, drawn: Drawn, variance: Variance) -> Tensor:
     """An unbiased estimate of the sum over the chain from one t: the term, times steps, over p(t) / p_uniform."""
     term = chain_term(prediction, x0, drawn.t, drawn.schedule, variance)
-    return term * ((drawn.schedule.steps or 1000) * drawn.importance().to(term.device))
+    return term * ((drawn.schedule.steps or 1000) * beside(drawn.importance(), term))

@@ -75,7 +75,7 @@ class Objective(nn.Module):
 
     def _chosen(self, share: str, draws: Draws, like: Tensor) -> Tensor:
         """(B,) true for the named share of the examples."""
-        return (draws.uniform(share) < getattr(self, share)).to(like.device)
+        return (draws.uniform(share) < getattr(self, share)).to(like.device, non_blocking=True)
 
     @torch.no_grad()
     def _estimate(

@@ -31,8 +31,8 @@ class Schedule(abc.ABC):
 
     def rate(self, t: Tensor) -> Tensor:
         """d log_snr / dt, negative."""
-        with torch.enable_grad():
-            u = t.detach().double().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            u = t.detach().double().clone().requires_grad_()
             log_snr = torch.as_tensor(self.level(u).log_snr)
             return torch.autograd.grad(log_snr.sum(), u, create_graph=isinstance(self, nn.Module))[0]
 

@@ -136,8 +136,8 @@ class ByRatio(Times):
             t = torch.searchsorted(bounds[1:-1], u, right=True) + 1
             return t, (bounds[t] - bounds[t - 1]).log()
         share = _share(self, schedule)
-        with torch.enable_grad():
-            v = u.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            v = u.detach().clone().requires_grad_()
             ratio = self.log_ratio(v * share).exp()
             t = torch.as_tensor(schedule.time(NoiseLevel(torch.ones_like(ratio), ratio)))
             (slope,) = torch.autograd.grad(t.sum(), v)
@@ -263,8 +263,8 @@ class SecondMoment(nn.Module, Times):
     """p(t) proportional to the root of the mean squared loss at t, so that the estimate of the whole loss varies least.
 
     Times fall into `bins` equal parts; until each has been seen `history` times, they are uniform. Use it with
-    `weight=Importance(...)`, which divides by p. In a distributed run each rank keeps a history of its own: the
-    estimate is unbiased whatever p.
+    `weight=Importance(...)`, which divides by p. Reading the losses waits for the device at every step. In a distributed
+    run each rank may keep a history of its own: the estimate is unbiased whatever p.
 
     Source: Nichol and Dhariwal 2021, eq. 18, https://arxiv.org/abs/2102.09672
 

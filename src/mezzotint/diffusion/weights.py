@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .elementary import Number, exp, maximum, minimum, sigmoid
-from .levels import NoiseLevel
+from .levels import NoiseLevel, beside
 from .targets import Target
 from .times import Drawn
 
@@ -30,7 +30,7 @@ class Weight(abc.ABC):
     def apply(self, error: Tensor, level: NoiseLevel, target: Target, drawn: Drawn) -> Tensor:
         """The weighted errors (B,)."""
         factor = self(level, target, drawn)
-        return error * (factor.to(error) if isinstance(factor, Tensor) else factor)
+        return error * (beside(factor, error) if isinstance(factor, Tensor) else factor)
 
 
 def snr(level: NoiseLevel) -> Number:
@@ -203,7 +203,7 @@ class LearnedVariance(nn.Module, Weight):
 
     def log_variance(self, level: NoiseLevel) -> Tensor:
         """u, (B,) float32."""
-        told = torch.as_tensor(-0.125 * level.log_snr).to(self.frequencies).clamp(-20.0, 20.0).reshape(-1, 1)
+        told = beside(torch.as_tensor(-0.125 * level.log_snr), self.frequencies).clamp(-20.0, 20.0).reshape(-1, 1)
         return self.linear(2.0**0.5 * (told * self.frequencies + self.phases).cos())[:, 0]
 
     def apply(self, error: Tensor, level: NoiseLevel, target: Target, drawn: Drawn) -> Tensor:  # type: ignore[override]
