@@ -165,7 +165,9 @@ def torchmetrics(given: argparse.Namespace):
             for pixels, is_real in ((real, True), (drawn, False)):
                 for batch in pixels.split(64):
                     metric.update(batch, real=is_real)
-        return float(metric.compute())
+        found = float(metric.compute())
+        metric.reset()
+        return found
 
     return value
 
@@ -182,7 +184,7 @@ def one(given: argparse.Namespace) -> None:
     torch.set_num_threads(given.threads)
     value = {"mezzotint": mezzotint, "torch-fidelity": torch_fidelity, "torchmetrics": torchmetrics}[given.tool](given)
     real, drawn = (images(given.n, seed, given.extractor) for seed in (0, 1))
-    value(real[:64], drawn[:64]) if given.tool != "torchmetrics" else None
+    value(real[:64], drawn[:64])
     before, start, wall = megabytes(), time.process_time(), time.perf_counter()
     found = value(real, drawn)
     seconds, waited = time.process_time() - start, time.perf_counter() - wall

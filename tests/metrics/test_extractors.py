@@ -1,6 +1,10 @@
 """Extractors: what they accept, that batches do not matter, that weights are checked before anything is drawn."""
 
 import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,6 +73,26 @@ def test_only_uint8_images_are_taken(extractor):
         extractor(images(extractor, 2)[0])
     with pytest.raises(ValueError, match="was given"):
         extractor(torch.zeros(2, 2, 8, 8, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "torch.set_float32_matmul_precision('high'); torch.backends.cudnn.allow_tf32 = True",
+        "torch.backends.fp32_precision = 'tf32'; torch.backends.cudnn.benchmark = True",
+    ],
+    ids=["old switches", "new switches"],
+)
+def test_tensor_float_is_off_inside_and_as_before_outside(setting):
+    script = Path(__file__).with_name("arithmetic_switches.py")
+    done = subprocess.run([sys.executable, str(script), setting], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    before, inside, after = json.loads(done.stdout)
+    assert before[:2] == [True, True]
+    assert inside[:2] == [False, False]
+    assert inside[2] is False
+    assert inside[5] is False
+    assert after == before
 
 
 def test_grey_images_are_the_same_as_equal_channels():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -72,7 +73,7 @@ class Extractor(ABC):
             return {view: torch.empty(0, width, device=images.device) for view, width in self.widths.items()}
         on_cpu = images.device.type == "cpu"
         self.network.to(images.device, memory_format=torch.channels_last if on_cpu else torch.contiguous_format)
-        with torch.no_grad(), torch.autocast(images.device.type, enabled=False), _exact_convolutions():
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False), exact_arithmetic():
             size = self.batch if on_cpu else self.batch_on_accelerator
             parts = [self._batch(chunk, size) for chunk in images.split(size)]
         return {view: torch.cat([part[view] for part in parts]) for view in self.widths}
@@ -122,6 +123,29 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _exact_convolutions() -> Any:
-    """No TF32 and no choice of algorithm by timing: the same image gives the same features on the same device."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """No TensorFloat-32 and no algorithm chosen by timing: the same image gives the same features on the same device.
+
+    torch has two sets of switches that must not be mixed; the one in use is the one that can be read.
+    """
+    cudnn, conv, matmul = torch.backends.cudnn, torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    timed = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        old = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    except RuntimeError:
+        old, new = None, (conv.fp32_precision, matmul.fp32_precision)
+        conv.fp32_precision = matmul.fp32_precision = "ieee"
+    else:
+        torch.set_float32_matmul_precision("highest")
+        cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = timed
+        if old is None:
+            conv.fp32_precision, matmul.fp32_precision = new
+        else:
+            torch.set_float32_matmul_precision(old[0])
+            cudnn.allow_tf32 = old[1]
