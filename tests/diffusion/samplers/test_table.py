@@ -22,7 +22,8 @@ def test_the_page_has_a_row_for_every_sampler_and_no_other():
 
 def test_the_page_is_not_stale(sampler, request):
     """All that is cheap to measure; the slopes are measured by test_order and test_stochastic."""
-    written = cells(request.node.callspec.id)
+    name = request.node.callspec.id
+    written = cells(name)
     assert written[1] == f"`{sampler}`", "run scripts/sampler_table.py"
     assert [float(cell) for cell in written[6:]] == pytest.approx(errors_at(sampler), rel=0.06)
     assert written == row(
