@@ -199,5 +199,6 @@ class Started(Sampler):
             return seen[-1]
 
         x, _ = self.start.step(listen, x, now, next, None, noise)
-        older = ((now, self.sampler.coordinate.field(seen[0])), *(older or ()))[: self.sampler.points - 1]
-        return x, (taken + 1, older)
+        levels, fields = older or ((), ())
+        field, kept = self.sampler.coordinate.field(seen[0]), self.sampler.points - 1
+        return x, (taken + 1, ((now, *levels)[:kept], (field, *fields)[:kept]))

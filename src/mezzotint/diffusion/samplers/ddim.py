@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..gaussian import posterior
 from ..levels import NoiseLevel
-from .sampler import Sampler, State
+from .sampler import Sampler, State, plus
 
 
 @dataclass(frozen=True)
@@ -42,4 +41,4 @@ class DDIM(Sampler):
             return pred.mix(next.alpha, next.sigma), None
         variance = float(min(self.eta**2 * posterior(next, now)[2], next.sigma**2))
         mean = pred.mix(next.alpha, (next.sigma**2 - variance) ** 0.5)
-        return torch.add(mean, noise(x, now, next), alpha=variance**0.5), None
+        return plus(mean, noise(x, now, next), variance**0.5), None

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from ..coordinates import Coordinate, Data, Flow, Noise
@@ -13,10 +12,9 @@ from ..levels import NoiseLevel
 from ..prediction import Prediction
 from ..schedules import ContinuousCosine, Schedule
 from .polynomials import exponential_moments, match, stieltjes_moments
-from .sampler import Sampler, State, lam, rho
+from .sampler import Sampler, State, lam, plus, rho
 
 Levels = tuple[NoiseLevel, ...]
-History = tuple[tuple[NoiseLevel, Tensor], ...]  # other predictions' fields with their levels, nearest first
 
 
 class Multistep(Sampler):
@@ -26,7 +24,7 @@ class Multistep(Sampler):
     step combines (`points`), the weights w and the variance v. The first steps have fewer predictions, and the step to
     clean data is first order wherever tau is infinite there.
 
-    A restart forgets: the state is the earlier predictions with their levels, newest first.
+    A restart forgets: the state is the levels of earlier predictions and their fields, newest first.
     """
 
     points: int
@@ -51,20 +49,23 @@ class Multistep(Sampler):
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
-        pred, older = denoise(x, now), state or ()
-        field = self.coordinate.field(pred)
-        x, std = advance(self, pred, now, next, older)
+        pred = denoise(x, now)
+        levels, fields = state or ((), ())
+        field, kept = self.coordinate.field(pred), self.points - 1
+        x, std = advance(self, pred, now, next, levels, fields)
         if std:
-            x = torch.add(x, noise(x, now, next), alpha=std)
-        return x, ((now, field), *older)[: self.points - 1]
+            x = plus(x, noise(x, now, next), std)
+        return x, ((now, *levels)[:kept], (field, *fields)[:kept])
 
 
-def advance(rule: Any, pred: Prediction, now: NoiseLevel, next: NoiseLevel, others: History) -> tuple[Tensor, float]:
-    """x' but for its noise, and the standard deviation of that."""
-    on_x0, on_eps, weights, std = plan(rule, now, next, tuple([level for level, _ in others]))
+def advance(
+    rule: Any, pred: Prediction, now: NoiseLevel, next: NoiseLevel, levels: Levels, fields: tuple[Tensor, ...]
+) -> tuple[Tensor, float]:
+    """x' but for its noise, and the standard deviation of that; with the fields at other levels, nearest first."""
+    on_x0, on_eps, weights, std = plan(rule, now, next, levels)
     x = pred.mix(on_x0, on_eps)
-    for weight, (_, field) in zip(weights, others, strict=False):
-        x = torch.add(x, field, alpha=weight)
+    for weight, field in zip(weights, fields, strict=False):
+        x = plus(x, field, weight)
     return x, std
 
 

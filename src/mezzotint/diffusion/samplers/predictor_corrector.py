@@ -4,14 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from ..coordinates import Coordinate, Data
 from ..levels import NoiseLevel
 from ..prediction import Prediction
-from .multistep import History, Levels, advance, check_points, log_snr_weights, reverse_variance
-from .sampler import Sampler, State, rho
+from .multistep import Levels, advance, check_points, log_snr_weights, reverse_variance
+from .sampler import Sampler, State, plus, rho
 
 
 class PredictorCorrector(Sampler):
@@ -20,7 +19,7 @@ class PredictorCorrector(Sampler):
     The corrected x goes on with the prediction made at the predicted one, so a step has one call. The step to clean
     data is only predicted: no network is asked there. The noise of a step is the same both times.
 
-    The state is (the prediction that the last step began with, earlier fields, the last step's noise).
+    The state is (the prediction that the last step began with, levels and fields before it, the last step's noise).
     """
 
     coordinate: ClassVar[Coordinate] = Data()
@@ -43,23 +42,21 @@ class PredictorCorrector(Sampler):
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
         field = self.coordinate.field(denoise(x, now))
-        older: History = ()
+        levels: Levels = ()
+        fields: tuple[Tensor, ...] = ()
         if state is not None:
-            before, older, drawn = state
+            before, levels, fields, drawn = state
             if self.corrector:
-                x = _with(
-                    *advance(self, before, before.level, now, ((now, field), *older)[: self.corrector - 1]), drawn
-                )
-            older = ((before.level, before.value), *older)
+                k = self.corrector - 1
+                x, std = advance(self, before, before.level, now, (now, *levels)[:k], (field, *fields)[:k])
+                x = x if drawn is None else plus(x, drawn, std)
+            levels, fields = (before.level, *levels), (before.value, *fields)
         pred = Prediction(x, now, field, *self.coordinate.direction(now))
-        predicted, std = advance(self, pred, now, next, older[: self.predictor - 1])
+        x, std = advance(self, pred, now, next, levels[: self.predictor - 1], fields[: self.predictor - 1])
         drawn = noise(x, now, next) if std else None
-        kept = older[: max(self.predictor, self.corrector) - 2]
-        return _with(predicted, std, drawn), (pred, kept, drawn)
-
-
-def _with(x: Tensor, std: float, drawn: Tensor | None) -> Tensor:
-    return x if drawn is None else torch.add(x, drawn, alpha=std)
+        kept = max(self.predictor, self.corrector) - 2
+        x = x if drawn is None else plus(x, drawn, std)
+        return x, (pred, levels[:kept], fields[:kept], drawn)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import abc
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ..grids import Grid
@@ -19,6 +20,11 @@ def rho(level: NoiseLevel) -> float:
 def lam(level: NoiseLevel) -> float:
     """lambda = log(alpha / sigma) of a float level; infinite at both ends."""
     return float(level.half_log_snr)
+
+
+def plus(x: Tensor, value: Tensor, weight: float) -> Tensor:
+    """x + weight value, in place while gradients are off: for an x that has just been made."""
+    return torch.add(x, value, alpha=weight) if torch.is_grad_enabled() else x.add_(value, alpha=weight)
 
 
 class Sampler(abc.ABC):

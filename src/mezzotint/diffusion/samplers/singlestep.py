@@ -58,13 +58,13 @@ class Singlestep(Sampler):
             inner = self._inner(now, next, 1 / 2)
             field = self.coordinate.field(denoise(pred.mix(inner.alpha, inner.sigma), inner))
             rule = DPMSolver(2) if isinstance(self.coordinate, Noise) else DPMSolverPP(2)
-            return advance(rule, pred, now, next, ((inner, field),))[0], None
+            return advance(rule, pred, now, next, (inner,), (field,))[0], None
         rule = Exponential(2, self.coordinate)
         first, second = self._inner(now, next, 1 / 3), self._inner(now, next, 2 / 3)
         field = self.coordinate.field(denoise(pred.mix(first.alpha, first.sigma), first))
-        inside, _ = advance(rule, pred, now, second, ((first, field),))
+        inside, _ = advance(rule, pred, now, second, (first,), (field,))
         field = self.coordinate.field(denoise(inside, second))
-        return advance(rule, pred, now, next, ((second, field),))[0], None
+        return advance(rule, pred, now, next, (second,), (field,))[0], None
 
     def _inner(self, now: NoiseLevel, next: NoiseLevel, r: float) -> NoiseLevel:
         return NoiseLevel.from_log_snr((1.0 - r) * now.log_snr + r * next.log_snr)
