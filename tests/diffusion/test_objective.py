@@ -20,6 +20,7 @@ from mezzotint.diffusion import (
     Epsilon,
     Importance,
     LaplaceTimes,
+    LearnedSchedule,
     Likelihood,
     Linear,
     LogLogistic,
@@ -32,6 +33,7 @@ from mezzotint.diffusion import (
     Preconditioned,
     Rectified,
     SecondMoment,
+    Shifted,
     SoftMinSNR,
     SplitLogNormal,
     Stratified,
@@ -41,7 +43,7 @@ from mezzotint.diffusion import (
     exact_gaussian,
 )
 
-SCHEDULES = [Linear(), ContinuousCosine(), VP(), EDM(), Rectified()]
+SCHEDULES = [Linear(), ContinuousCosine(), VP(), EDM(), Rectified(), Shifted(VP(), -1.0)]
 
 
 def middles(n):
@@ -75,6 +77,14 @@ def test_density_is_that_of_the_times(times, schedule):
         by_difference = 1.0 / (20_000 * t.diff())[inside]
         middle = (0.5 * (log_density[1:] + log_density[:-1]))[inside].exp()
         torch.testing.assert_close(middle, by_difference, rtol=2e-4, atol=0.0)
+
+
+def test_density_on_a_schedule_that_learns():
+    schedule, times = LearnedSchedule(20.0, -20.0, 8), LogNormal(0.0, 1.0)
+    t, log_density = times(middles(400), schedule)
+    log_ratio = -0.5 * schedule.log_snr(t).detach()
+    wanted = torch.distributions.Normal(0.0, 1.0).log_prob(log_ratio) + (-0.5 * schedule.rate(t)).detach().log()
+    torch.testing.assert_close(log_density, wanted, rtol=1e-6, atol=1e-6)
 
 
 NORMAL = torch.distributions.Normal(-1.2, 1.2)

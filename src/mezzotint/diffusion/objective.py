@@ -11,7 +11,7 @@ from .elementary import Number
 from .levels import NoiseLevel, expand
 from .losses import Loss, SquaredError
 from .noises import Normal, TrainingNoise
-from .times import Drawn, Times, Uniform
+from .times import Times, Uniform
 from .weights import Plain, Weight
 
 
@@ -56,7 +56,7 @@ class Objective(nn.Module):
     def forward(self, denoiser: Denoiser, x0: Tensor, draws: Draws, **cond: Any) -> Tensor:
         """(B,) losses of clean x0 (B, C, H, W); conditioning by name, label (B,) int64."""
         schedule, target = denoiser.schedule, denoiser.target
-        drawn = Drawn(*self.times(self.times.uniforms(draws), schedule), schedule)
+        drawn = self.times.drawn(draws, schedule)
         level, eps = schedule.level(drawn.t), self.noise(x0, draws)
         x = level.perturb(x0, self._perturbed(eps, draws))
         if self.label_dropout and cond.get("label") is not None:
@@ -64,9 +64,10 @@ class Objective(nn.Module):
         if self.self_conditioning:
             cond["estimate"] = self._estimate(denoiser, x, drawn.t, level, draws, cond)
         prediction = denoiser.predict_at(x, drawn.t, level, **cond)
-        error = self.loss(prediction.value, combine(*target.coefficients(level), x0, eps))
+        error = self.loss(prediction.value, combine(prediction.a, prediction.b, x0, eps))
+        losses = self.weight.apply(error, level, target, drawn) + self.loss.bound(prediction, x0, drawn)
         self.times.observe(drawn.t, error, schedule)
-        return self.weight.apply(error, level, target, drawn) + self.loss.bound(prediction, x0, drawn)
+        return losses
 
     def _perturbed(self, eps: Tensor, draws: Draws) -> Tensor:
         if not self.input_perturbation:

@@ -6,6 +6,7 @@ table t is int64 in 1..steps and the density is a probability; on a continuous s
 
 import abc
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,19 +18,23 @@ from .levels import NoiseLevel
 from .schedules import Schedule
 
 
-@dataclass(frozen=True, eq=False)
 class Drawn:
     """The times of a batch, and how likely they were.
 
     Args:
         t: (B,), int64 on a table.
-        log_density: (B,) float64, of t.
+        log_density: (B,) float64, of t; or what works it out when a weight asks for it.
         schedule: whose times.
     """
 
-    t: Tensor
-    log_density: Tensor
-    schedule: Schedule
+    def __init__(self, t: Tensor, log_density: Tensor | Callable[[], Tensor], schedule: Schedule):
+        self.t, self.schedule, self._log_density = t, schedule, log_density
+
+    @property
+    def log_density(self) -> Tensor:
+        if not isinstance(self._log_density, Tensor):
+            self._log_density = self._log_density()
+        return self._log_density
 
     def log_snr_density(self) -> Tensor:
         """p(log-SNR) = p(t) / |d log_snr / dt|."""
@@ -50,6 +55,15 @@ class Times(abc.ABC):
     def uniforms(self, draws: Draws) -> Tensor:
         """The uniform numbers behind a batch, (B,) float64."""
         return draws.uniform("time")
+
+    def drawn(self, draws: Draws, schedule: Schedule) -> Drawn:
+        """The times of a named batch."""
+        u = self.uniforms(draws)
+        return Drawn(self.at(u, schedule), lambda: self(u, schedule)[1], schedule)
+
+    def at(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """t alone, where the density costs more."""
+        return self(u, schedule)[0]
 
     def observe(self, t: Tensor, losses: Tensor, schedule: Schedule) -> None:  # noqa: B027
         """Told the unweighted loss of each example after it is known; most distributions do not care."""
@@ -84,6 +98,9 @@ class Stratified(Times):
     def __call__(self, u: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
         return self.times(u, schedule)
 
+    def at(self, u: Tensor, schedule: Schedule) -> Tensor:
+        return self.times.at(u, schedule)
+
     def uniforms(self, draws: Draws) -> Tensor:
         return (draws.index.remainder(self.strata) + draws.uniform("time")).div_(self.strata)
 
@@ -108,6 +125,9 @@ class LowDiscrepancy(Times):
 
     def __call__(self, u: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
         return self.times(u, schedule)
+
+    def at(self, u: Tensor, schedule: Schedule) -> Tensor:
+        return self.times.at(u, schedule)
 
     def uniforms(self, draws: Draws) -> Tensor:
         start = Draws(draws.seed, torch.zeros(1, dtype=torch.int64)).uniform("time").to(draws.index.device)
@@ -135,13 +155,19 @@ class ByRatio(Times):
             bounds = _bounds(self, schedule).to(u.device)
             t = torch.searchsorted(bounds[1:-1], u, right=True) + 1
             return t, (bounds[t] - bounds[t - 1]).log()
-        share = _share(self, schedule)
         with torch.inference_mode(False), torch.enable_grad():
             v = u.detach().clone().requires_grad_()
-            ratio = self.log_ratio(v * share).exp()
-            t = torch.as_tensor(schedule.time(NoiseLevel(torch.ones_like(ratio), ratio)))
+            t = self._time(v, schedule)
             (slope,) = torch.autograd.grad(t.sum(), v)
         return t.detach(), -slope.log()
+
+    def at(self, u: Tensor, schedule: Schedule) -> Tensor:
+        return self(u, schedule)[0] if schedule.steps else self._time(u, schedule)
+
+    def _time(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """On a continuous schedule, differentiable in u."""
+        ratio = self.log_ratio(u * _share(self, schedule)).exp()
+        return torch.as_tensor(schedule.time(NoiseLevel(torch.ones_like(ratio), ratio)))
 
     def share_below(self, log_ratio: Tensor) -> Tensor:
         """The distribution function, by bisection of the quantiles."""
@@ -263,8 +289,8 @@ class SecondMoment(nn.Module, Times):
     """p(t) proportional to the root of the mean squared loss at t, so that the estimate of the whole loss varies least.
 
     Times fall into `bins` equal parts; until each has been seen `history` times, they are uniform. Use it with
-    `weight=Importance(...)`, which divides by p. Reading the losses waits for the device at every step. In a distributed
-    run each rank may keep a history of its own: the estimate is unbiased whatever p.
+    `weight=Importance(...)`, which divides by p. Reading the losses waits for the device at every step. In a
+    distributed run each rank may keep a history of its own: the estimate is unbiased whatever p.
 
     Source: Nichol and Dhariwal 2021, eq. 18, https://arxiv.org/abs/2102.09672
 
