@@ -50,13 +50,14 @@ def trace_of_root(first: Tensor, second: Tensor) -> Tensor:
     """tr sqrt(S1 S2) of two covariances, by symmetric matrices only.
 
     With S1 = L L^T (Cholesky) it is the sum of the roots of the eigenvalues of L^T S2 L. That loses half of the digits
-    where an eigenvalue is zero, so where either covariance has no full rank, both are factored by eigenvectors,
+    where an eigenvalue is zero, so where either covariance has no full rank, that one is factored by eigenvectors,
     S = A A^T, and it is the sum of the singular values of A1^T A2.
     """
-    factor = _cholesky(first)
-    if factor is not None and _cholesky(second) is not None:
-        return torch.linalg.eigvalsh(factor.T @ second @ factor).clamp_min(0).sqrt().sum()
-    return torch.linalg.svdvals(_root(first).T @ _root(second)).sum()
+    factors = _cholesky(first), _cholesky(second)
+    if factors[0] is not None and factors[1] is not None:
+        return torch.linalg.eigvalsh(factors[0].T @ second @ factors[0]).clamp_min(0).sqrt().sum()
+    a, b = (_root(s) if factor is None else factor for s, factor in zip((first, second), factors, strict=True))
+    return torch.linalg.svdvals(a.T @ b).sum()
 
 
 def _cholesky(covariance: Tensor) -> Tensor | None:
