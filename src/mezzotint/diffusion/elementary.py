@@ -34,10 +34,6 @@ def sin(v: Number) -> Number:
     return v.sin() if isinstance(v, Tensor) else math.sin(v)
 
 
-def sinh(v: Number) -> Number:
-    return v.sinh() if isinstance(v, Tensor) else math.sinh(v)
-
-
 def asinh(v: Number) -> Number:
     return v.asinh() if isinstance(v, Tensor) else math.asinh(v)
 
