@@ -19,6 +19,7 @@ from mezzotint.app import help
 from mezzotint.app.help import COMMANDS, config_dir, groups
 from mezzotint.build import nearest, read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError
+from mezzotint.training.signals import AGAIN, forget, listen
 
 CONFIG = "mezzotint"
 WITH_VALUE = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--package", "-p", "--info", "-i"}
@@ -53,6 +54,7 @@ def attempt(command: str, overrides: list[str]) -> int:
     """Run a command and turn what a user can mend into one line; a fault of ours keeps its traceback."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing and exiting
     find_own_classes(overrides)
+    heard = listen(AGAIN) if command == "train" else ()  # before torch is imported, which takes seconds
     try:
         run(command, overrides)
     except KeyboardInterrupt:
@@ -67,6 +69,8 @@ def attempt(command: str, overrides: list[str]) -> int:
             traceback.print_exc()
             return 1
         return refuse(message, command)
+    finally:
+        forget(heard)
     return 0
 
 
@@ -109,8 +113,8 @@ def flags_first(words: Sequence[str]) -> list[str]:
 
 
 def run(command: str, words: list[str]) -> None:
-    if command == "plot":  # of parts of a config, several choices of a group at once: composed by itself
-        import_module("mezzotint.app.plot").main(words)
+    if command in ("plot", "sweep"):  # composed by itself of several choices of a group at once; of no config at all
+        import_module(f"mezzotint.app.{command}").main(words)
     else:
         run_hydra(command, flags_first([addable(at_home(word)) for word in words]))
 
@@ -118,7 +122,7 @@ def run(command: str, words: list[str]) -> None:
 def run_hydra(command: str, overrides: list[str]) -> None:
     import hydra
 
-    many = bool({"-m", "--multirun"} & set(overrides))
+    many = bool({"-m", "--multirun"} & set(overrides)) or any(word.startswith("sweep=") for word in overrides)
     directory = next((word[4:] for word in reversed(overrides) if word.startswith("run=")), "")
     if directory and directory != "null":
         if many and command == "train":
@@ -139,6 +143,7 @@ def run_hydra(command: str, overrides: list[str]) -> None:
             refuse(str(error), command)
             raise
 
+    import_module("mezzotint.app.sweeps").count_gpus()
     before, sys.argv = sys.argv, [f"mezzotint {command}", *overrides]
     try:
         hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
@@ -190,7 +195,9 @@ def explain(error: Exception, overrides: Sequence[str]) -> str | None:
     bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and bad:
         key = bad.group(1).partition("=")[0].lstrip("+~")
-        if key.partition(".")[0] in ("experiment", "debug") and any(word.startswith("run=") for word in overrides):
+        if key.partition(".")[0] in ("experiment", "debug", "sweep") and any(
+            word.startswith("run=") for word in overrides
+        ):
             return f"{key}= and run= exclude each other: a run has its whole config"
         return f"no key {key!r}{nearest(key, known_keys(overrides))}"
     ours = isinstance(error, ValueError) and "Config group override must be" in text
@@ -208,7 +215,7 @@ def known_keys(overrides: Sequence[str]) -> list[str]:
 
     GlobalHydra.instance().clear()
     name = SAVED if any(word.startswith("run=") for word in overrides) else CONFIG
-    known = groups() | {"experiment", "debug"}
+    known = groups() | {"experiment", "debug", "sweep"}
     chosen = [word for word in overrides if word.partition("=")[0] in known and "," not in word]
     own = ",".join(f"file://{folder}" for folder in own_configs(overrides))
     try:

@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "judge samples of a run: metrics with the protocol that gave them",
     "check": "say what a config would do and what is wrong with it, without doing it",
     "runs": "list the runs with their state and best result",
+    "sweep": "the runs of a sweep with what tells them apart, states and results; seeds together",
     "plot": "draw schedules, grids, times or weights side by side, or the losses of a run",
 }
 
@@ -21,6 +22,7 @@ mezzotint train                                        digits, on whatever is th
 mezzotint train experiment=emoji_ddpm budget=500000    another preset, fewer images
 mezzotint train experiment=cifar10_ddpm debug=tiny     the same with a tiny network and few images, to see it run
 mezzotint train -m schedule=linear,cosine seed=0,1     four runs; started again, it skips the finished ones
+mezzotint train sweep=seeds                            a ready sweep; hydra/launcher=gpus: one run a GPU at a time
 mezzotint train run=runs/latest                        go on where a run stopped
 mezzotint train run=runs/latest budget=20000000        train a finished run further""",
     "sample": """\
@@ -39,6 +41,8 @@ mezzotint check run=runs/latest""",
     "runs": """\
 mezzotint runs
 mezzotint runs paths.runs=/data/runs""",
+    "sweep": """\
+mezzotint sweep runs/digits_ddpm                       at any time, while it runs too""",
     "plot": """\
 mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR by time
 mezzotint plot grid=trailing,karras grid.steps=10      where the steps lie, on schedule=cosine
@@ -69,9 +73,9 @@ def config_dir() -> Path:
 
 @cache
 def groups() -> frozenset[str]:
-    """The groups that are parts of a job; experiment and debug are settings of several of them."""
+    """The groups that are parts of a job; experiment, debug and sweep are settings of several of them."""
     names = {folder.name for folder in config_dir().iterdir() if folder.is_dir()}
-    return frozenset(names - {"experiment", "debug", "hydra"})
+    return frozenset(names - {"experiment", "debug", "sweep", "hydra"})
 
 
 def choices(folder: Path) -> list[str]:
@@ -106,7 +110,7 @@ def of(command: str, more: Sequence[str] = ()) -> str:
         for folder in sorted(place.iterdir() if place.is_dir() else ()):
             if folder.is_dir() and choices(folder):
                 folders[folder.name] = sorted({*folders.get(folder.name, []), *choices(folder)})
-    first = {name: folders.pop(name) for name in ("experiment", "debug") if name in folders}
+    first = {name: folders.pop(name) for name in ("experiment", "debug", "sweep") if name in folders}
     return "\n".join(
         [
             f"mezzotint {command}: {COMMANDS[command]}",

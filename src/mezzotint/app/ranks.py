@@ -16,15 +16,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mezzotint.errors import TrainingError
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.training.signals import ASKING, received
 
 
 def joined() -> bool:
     """Whether a cluster started this process as one rank of several."""
-    slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ
-    return slurm or "TORCHELASTIC_RUN_ID" in os.environ
+    return (tasks() > 1 and "SLURM_STEP_ID" in os.environ) or "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def tasks() -> int:
+    """How many processes SLURM counts on; 1 elsewhere."""
+    return int(os.environ.get("SLURM_NTASKS", "1"))
+
+
+def check(hardware: Any) -> None:
+    """Refuse another number of processes than the cluster started, or set aside and would leave idle.
+
+    Raises:
+        ConfigError: with both numbers.
+    """
+    asked = hardware.local * hardware.nodes
+    if joined():
+        hardware.place()
+    elif tasks() not in (1, asked):
+        raise ConfigError(
+            f"SLURM set {tasks()} tasks aside (SLURM_NTASKS) and hardware asks for {asked} process(es): put srun "
+            "before the command, or make hardware.devices x hardware.nodes the number of tasks"
+        )
 
 
 def rank() -> int:
@@ -62,13 +81,16 @@ def start(directory: Path, world: int, places: Sequence[str] = ()) -> dict[str, 
                 reader, writer = os.pipe()
                 pipes.append(reader)
                 environment = {**os.environ, **shared, "RANK": str(number), "LOCAL_RANK": str(number)}
-                # a group of its own: Ctrl-C comes to them through us, once
-                ranks.append(
-                    subprocess.Popen(
-                        [*command, str(writer), *places], env=environment, pass_fds=[writer], process_group=0
+                with held_back():
+                    # a group of its own: Ctrl-C comes to them through us, once
+                    ranks.append(
+                        subprocess.Popen(
+                            [*command, str(writer), *places], env=environment, pass_fds=[writer], process_group=0
+                        )
                     )
-                )
                 os.close(writer)
+            if (asked := received()) is not None:  # before there were ranks
+                os.kill(os.getpid(), signal.Signals[asked])
             codes = watch(ranks)
         told = [tell(reader) for reader in pipes]
     finally:
@@ -117,6 +139,16 @@ def end(ranks: Sequence[subprocess.Popen]) -> None:
 
 
 @contextmanager
+def held_back() -> Iterator[None]:
+    """Signals wait, here and in what is started here, until they are let through: a new rank cannot heed them yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def forwarding(ranks: Sequence[subprocess.Popen]) -> Iterator[None]:
     """Hand on what comes to this process alone, so that the ranks save and leave together; a third Ctrl-C ends them."""
     interrupts = 0
@@ -131,7 +163,7 @@ def forwarding(ranks: Sequence[subprocess.Popen]) -> Iterator[None]:
                 process.send_signal(number)
 
     try:
-        before = {number: signal.signal(number, hand_on) for number in SIGNALS}
+        before = {number: signal.signal(number, hand_on) for number in ASKING}
     except ValueError:  # not the main thread, which alone gets signals
         yield
         return

@@ -5,6 +5,8 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 
+from mezzotint.app.gpus import visible
+
 _folders: set[Path] = set()
 
 
@@ -18,6 +20,13 @@ class Remember(Callback):
     def on_job_start(self, config: Any, **_: Any) -> None:
         if _folders:
             _folders.add(Path(config.hydra.sweep.dir))
+
+
+def count_gpus() -> None:
+    """Let a launcher say ${gpus:} for as many jobs at once as there are GPUs."""
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("gpus", lambda: max(1, len(visible())), replace=True)
 
 
 def tidy() -> None:

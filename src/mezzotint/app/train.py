@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from mezzotint.app import ranks, runs
+from mezzotint.app import gpus, ranks, runs
 from mezzotint.app.job import FREE, Config, check_groups, differences, relocatable, resolve
+from mezzotint.app.requeue import requeue
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import read_config
-from mezzotint.errors import ConfigError, MezzotintError, TrainingError
+from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError
+from mezzotint.training.signals import AGAIN, Stopped, forget, listen, obeyed
 
 MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one to write config.yaml
 
@@ -25,8 +27,31 @@ def main(config: Any) -> float | None:
 
     hydra = HydraConfig.get()
     many = hydra.mode.name == "MULTIRUN"
+    if hydra.runtime.choices.get("hydra/launcher") == "gpus":
+        gpus.take()
+    heard = listen(AGAIN)
+    try:
+        return job(config, [word.partition("=")[0] for word in hydra.overrides.task], many)
+    except Stopped as stop:
+        forget(heard)
+        if stop.again:
+            requeue(ranks.rank())
+        raise
+    except (ConfigError, DataError):
+        raise
+    except Exception:
+        if many and ranks.joined() and (ranks.rank() or "SUBMITIT_EXECUTOR" not in os.environ):
+            traceback.print_exc()  # the other ranks wait for this one; only its end lets them go
+            sys.stderr.flush()
+            os._exit(1)
+        raise
+    finally:
+        forget(heard)
+
+
+def job(config: Any, given: list[str], many: bool) -> float | None:
     plain = resolve(config)
-    directory = choose(plain, [word.partition("=")[0] for word in hydra.overrides.task], many)
+    directory = choose(plain, given, many)
     if finished(directory, plain):
         print(f"{shown(directory)} is finished; nothing to do")
         return runs.read_status(directory).get("objective")
@@ -34,10 +59,9 @@ def main(config: Any) -> float | None:
     from mezzotint.app.parts import rehearse
 
     rehearsed = rehearse(plain)
+    ranks.check(rehearsed.hardware)
     if ranks.rank():
-        wait_for(directory, plain)
-        work(directory)
-        return None
+        return follow(directory, plain)
     runs.writable(directory)
     with runs.claim(directory) as log:
         runs.write_config(directory, plain)
@@ -47,11 +71,24 @@ def main(config: Any) -> float | None:
             outcome = train(directory, rehearsed.hardware)
             runs.write_status(directory, **{key: outcome[key] for key in ("images", "steps", "seconds")})
             if outcome["state"] == "preempted":
-                raise KeyboardInterrupt
-            value = conclude(directory, plain, outcome)
+                raise Stopped(outcome["signal"])
+            with obeyed():  # what was learnt is saved
+                value = conclude(directory, plain, outcome)
         runs.write_status(directory, state="finished", objective=value)
     print(f"run: {shown(directory)}")
     return value
+
+
+def follow(directory: Path, config: Config) -> float | None:
+    """A rank that a cluster started: trains on what the first one wrote, and stays until that one has ended the job."""
+    wait_for(directory, config)
+    outcome = work(directory)
+    if outcome["state"] == "preempted":
+        raise Stopped(outcome["signal"])
+    with obeyed():
+        while runs.read_status(directory).get("state") == "running":
+            time.sleep(0.2)
+    return runs.read_status(directory).get("objective")
 
 
 def choose(config: Config, given: list[str], many: bool) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.errors import MezzotintError
+from mezzotint.training.signals import ASKING, listen
 
 ROOM = 30_000  # characters of a traceback: a pipe holds 64 kB, and nobody reads it before we end
 
@@ -24,9 +25,8 @@ def die_with(parent: int) -> None:
 
 
 def main(directory: str, parent: str, pipe: str, *places: str) -> int:
-    from mezzotint.training.signals import listen
-
     listen()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)  # what came since we were started, comes now
     die_with(int(parent))
     sys.path.extend(place for place in places if place not in sys.path)
     told: dict[str, Any] = {"rank": int(os.environ["RANK"])}

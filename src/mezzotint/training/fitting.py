@@ -57,7 +57,8 @@ def fit(
         config: plain data, for trackers.
 
     Returns:
-        state ("finished" or "preempted"), images, steps, seconds, and the last loss, validation, ... of the log.
+        state ("finished" or "preempted"), the signal that ended it, images, steps, seconds, and the last loss,
+        validation, ... of the log.
 
     Raises:
         ConfigError: settings that cannot work; TrainingError: training that cannot go on; KeyboardInterrupt: after
@@ -197,7 +198,8 @@ def summary(run: Run, lines: list[dict[str, Any]]) -> dict[str, Any]:
         known |= line
     state = "finished" if run.finished else "preempted"
     clock = known.pop("time", {})
-    return known | {"state": state, "images": run.images, "steps": run.step, "seconds": clock.get("seconds", 0.0)}
+    ended = {"state": state, "signal": run.stopped, "images": run.images, "steps": run.step}
+    return known | ended | {"seconds": clock.get("seconds", 0.0)}
 
 
 class Bridge(pl.Callback):
@@ -283,6 +285,7 @@ class WholeFiles(CheckpointIO):
 CHATTER = (
     ".*does not have many workers.*",
     ".*GPU available but not used.*",
+    ".*`srun` command is available on your system but is not used.*",
     ".*returned a view tensor.*",  # nothing here writes into what a network returns
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
 )

@@ -28,7 +28,7 @@ class Place:
         if "RANK" in env and "WORLD_SIZE" in env:
             world = int(env["WORLD_SIZE"])
             return Place(int(env["RANK"]), world, int(env.get("LOCAL_WORLD_SIZE", world)))
-        if int(env.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in env:
+        if int(env.get("SLURM_NTASKS", 1)) > 1 and "SLURM_STEP_ID" in env:  # a task of srun, not the batch script
             world = int(env["SLURM_NTASKS"])
             return Place(int(env["SLURM_PROCID"]), world, world // int(env.get("SLURM_NNODES", 1)))
         return Place()

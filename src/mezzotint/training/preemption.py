@@ -1,45 +1,10 @@
-"""Signals that ask a run to stop: they set a flag, and the run stops at the end of a step with a checkpoint."""
+"""Preemption: a run that is asked to stop does so at the end of a step, with a checkpoint, on all ranks at once."""
 
 import signal
-import threading
-from types import FrameType
 from typing import Any
 
 from mezzotint.training.callback import Callback, Run
-
-ASKING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
-_received: list[str] = []
-_before: dict[int, Any] = {}
-
-
-def listen() -> None:
-    """From now on, signals are remembered instead of obeyed; a second Ctrl-C is obeyed. Needs no torch."""
-    if threading.current_thread() is not threading.main_thread():
-        return  # only the main thread may; a run beside others in one process is stopped by its owner
-    for number in ASKING:
-        if signal.getsignal(number) is not remember:
-            _before[number] = signal.signal(number, remember)
-
-
-def forget() -> None:
-    """Give the signals back to whoever had them."""
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in _before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-    _before.clear()
-    _received.clear()
-
-
-def remember(number: int, _: FrameType | None) -> None:
-    name = signal.Signals(number).name
-    if name == "SIGINT" and name in _received:
-        raise KeyboardInterrupt
-    _received.append(name)
-
-
-def received() -> str | None:
-    """The first signal that came since `listen`."""
-    return _received[0] if _received else None
+from mezzotint.training.signals import forget, listen, received
 
 
 class Preemption(Callback):
@@ -56,9 +21,10 @@ class Preemption(Callback):
             raise ValueError(f"every={every}: give 1 or more steps")
         self.every = every
         self.group: Any = None
+        self.heard: tuple[int, ...] = ()
 
     def start(self, run: Run) -> None:
-        listen()
+        self.heard = listen()
         if run.world > 1:
             import torch.distributed as distributed
 
@@ -81,4 +47,4 @@ class Preemption(Callback):
         return signal.Signals(int(number)).name if int(number) else None
 
     def close(self, run: Run, error: BaseException | None) -> None:
-        forget()
+        forget(self.heard)
