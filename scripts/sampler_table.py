@@ -13,8 +13,7 @@ import yaml
 from torch import Tensor
 
 from mezzotint.build import build
-from mezzotint.diffusion import EDM, Karras, NoiseLevel, Schedule, exact_gaussian, integrate
-from mezzotint.diffusion.exact import ExactMixture
+from mezzotint.diffusion import EDM, Karras, NoiseLevel, Prediction, Schedule, exact_gaussian, integrate
 from mezzotint.diffusion.grids import Grid
 from mezzotint.diffusion.samplers import Sampler, Started
 
@@ -44,10 +43,26 @@ def variants(sampler: Sampler) -> Iterable[Sampler]:
             return
 
 
-def mixture(schedule: Schedule) -> ExactMixture:
-    """A skew mixture of two Gaussians on the line, (B, 1)."""
-    means, stds = (torch.tensor(v, dtype=torch.float64).reshape(2, 1) for v in (MEANS, STDS))
-    return ExactMixture(schedule, means, stds, torch.tensor(WEIGHTS, dtype=torch.float64))
+class Mixture:
+    """The exact denoiser of the mixture, x (B, 1): written again for one dimension, apart from mezzotint's own."""
+
+    means, stds, log_weights = (torch.tensor(v, dtype=torch.float64) for v in (MEANS, STDS, [*map(math.log, WEIGHTS)]))
+
+    def __init__(self, schedule: Schedule):
+        self.schedule = schedule
+
+    def begin(self) -> Mixture:
+        return self
+
+    def __call__(self, x: Tensor, level: NoiseLevel) -> Prediction:
+        """v of the variance-preserving frame, which is regular from clean to pure noise."""
+        alpha, sigma, norm = level.alpha, level.sigma, level.norm
+        variance = (alpha * self.stds) ** 2 + sigma**2
+        d = x - alpha * self.means
+        probability = (self.log_weights - 0.5 * (d * d / variance + variance.log())).softmax(1)
+        slope = alpha * sigma * (1.0 - self.stds**2) / (norm * variance)
+        value = probability * (d * slope - sigma / norm * self.means)
+        return Prediction(x, level, value.sum(1, keepdim=True).to(x), -sigma / norm, alpha / norm)
 
 
 def quantiles(level: NoiseLevel, p: Tensor) -> Tensor:
@@ -74,7 +89,7 @@ def _distribution(level: NoiseLevel, x: Tensor) -> Tensor:
 def error(sampler: Sampler, schedule: Schedule, grid: Grid) -> float:
     """Root mean square error at the end of the grid, in the data's units."""
     p = (torch.arange(16, dtype=torch.float64) + 0.5) / 16
-    x = integrate(mixture(schedule), sampler, grid, quantiles(grid[0], p)[:, None])[:, 0]
+    x = integrate(Mixture(schedule), sampler, grid, quantiles(grid[0], p)[:, None])[:, 0]
     return float((x - quantiles(grid[-1], p)).square().mean().sqrt() / grid[-1].alpha)
 
 

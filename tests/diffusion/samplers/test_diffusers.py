@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from sampler_table import mixture, quantiles
+from sampler_table import Mixture, quantiles
 
 from mezzotint.diffusion import (
     BH1,
@@ -37,7 +37,7 @@ from mezzotint.diffusion.coordinates import Noise
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
 )  # theirs
-EXACT = mixture(EDM())
+EXACT = Mixture(EDM())
 
 
 @pytest.fixture(scope="module")

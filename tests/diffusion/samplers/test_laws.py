@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from sampler_table import mixture
+from sampler_table import Mixture
 
 from mezzotint.diffusion import (
     DDIM,
@@ -124,7 +124,7 @@ def test_calls_a_step_are_as_declared(sampler):
 
 def test_ddim_with_eta_1_is_ddpm_step_for_step():
     for schedule in (Linear(), Cosine(), Rectified(), EDM()):
-        grid, denoise = Trailing(37)(schedule), mixture(schedule)
+        grid, denoise = Trailing(37)(schedule), Mixture(schedule)
         a, b = ([], [])
         for sampler, seen in ((DDIM(1.0), a), (DDPM(), b)):
             x = unit(6, 1) * schedule.prior_std(grid[0])
@@ -160,7 +160,7 @@ class Head(torch.nn.Module):
 
     def __init__(self, schedule, target):
         super().__init__()
-        self.exact, self.target = mixture(schedule), target
+        self.exact, self.target = Mixture(schedule), target
 
     def forward(self, x, time):
         level = self.exact.schedule.level(float(time[0]))
@@ -190,7 +190,7 @@ def test_the_frame_does_not_matter(sampler):
     ends = []
     for scale in scales.values():
         grid = (*(NoiseLevel(scale(r), scale(r) * r) for r in ratios), NoiseLevel(scale(0.0), 0.0))
-        x = integrate(mixture(EDM()), sampler, grid, unit(6, 1) * grid[0].sigma, noise(n=6))
+        x = integrate(Mixture(EDM()), sampler, grid, unit(6, 1) * grid[0].sigma, noise(n=6))
         ends.append(x / grid[-1].alpha)
     for end in ends[1:]:
         torch.testing.assert_close(end, ends[0], rtol=1e-9, atol=1e-9)
@@ -202,7 +202,7 @@ def test_samples_are_independent_of_their_neighbours(sampler):
 
     def draw(index):
         index = torch.tensor(index)
-        return integrate(mixture(schedule), sampler, grid, unit(6, 1)[index], White(Draws(3, index)))
+        return integrate(Mixture(schedule), sampler, grid, unit(6, 1)[index], White(Draws(3, index)))
 
     together = draw([0, 1, 2, 3, 4, 5])
     torch.testing.assert_close(torch.cat([draw([0, 1]), draw([2, 3, 4, 5])]), together, rtol=1e-13, atol=1e-13)
@@ -214,7 +214,7 @@ def test_gradients_reach_x(sampler):
     grid, state, y = Karras(5)(VP()), None, x
     state, draw = sampler.init(grid), noise(n=2)
     for now, next in pairwise(grid):
-        y, state = sampler.step(mixture(VP()), y, now, next, state, draw)
+        y, state = sampler.step(Mixture(VP()), y, now, next, state, draw)
     (gradient,) = torch.autograd.grad(y.sum(), x)
     assert gradient.isfinite().all()
     assert (gradient != 0).all()
@@ -259,8 +259,8 @@ def test_there_and_back_again():
     grid = tuple(schedule.level(0.05 + 0.9 * i / 200) for i in range(201))
     x = unit(6, 1)
     for sampler, tolerance in ((Heun(), 3e-4), (DPMSolverPP(2), 1e-2), (LMS(3), 1e-3), (DDIM(), 2e-1)):
-        there = integrate(mixture(schedule), sampler, grid, x)
-        back = integrate(mixture(schedule), sampler, grid[::-1], there)
+        there = integrate(Mixture(schedule), sampler, grid, x)
+        back = integrate(Mixture(schedule), sampler, grid[::-1], there)
         assert (there - x).abs().max() > 0.3
         torch.testing.assert_close(back, x, rtol=0, atol=tolerance)
 
@@ -277,9 +277,9 @@ def test_there_and_back_again():
         lambda: samplers.Churned(DPMSolverPP(2)),
         lambda: samplers.SASolver(5, 2),
         lambda: Heun(Noise()).init(Trailing(5)(Rectified())),
-        lambda: DDIM(1.0).step(mixture(VP()), unit(3, 1), NoiseLevel(0.9, 0.3), NoiseLevel(0.6, 0.8), None, noise()),
+        lambda: DDIM(1.0).step(Mixture(VP()), unit(3, 1), NoiseLevel(0.9, 0.3), NoiseLevel(0.6, 0.8), None, noise()),
         lambda: DPMSolverPP(2, 1.0).step(
-            mixture(VP()), unit(3, 1), NoiseLevel(0.9, 0.3), NoiseLevel(0.6, 0.8), None, noise()
+            Mixture(VP()), unit(3, 1), NoiseLevel(0.9, 0.3), NoiseLevel(0.6, 0.8), None, noise()
         ),
     ],
 )
@@ -292,7 +292,7 @@ def test_euler_in_three_coordinates_is_ddim_and_in_the_angle_is_not():
     schedule = VP()
     grid = Karras(7)(schedule)
     ddim, noise_, data, angle = (
-        integrate(mixture(schedule), s, grid, unit(6, 1))
+        integrate(Mixture(schedule), s, grid, unit(6, 1))
         for s in (DDIM(), Euler(Noise()), Euler(Data()), Euler(Angle()))
     )
     torch.testing.assert_close(noise_, ddim, rtol=1e-11, atol=1e-11)
