@@ -84,6 +84,7 @@ def test_version(mezzotint: Command) -> None:
         (["train", "+optimzer=3"], "optimzer: no such key; did you mean 'optimizer'?"),
         (["train", "network.width=wide"], "network.width: 'wide' is not int"),
         (["train", "network.resample=plane"], "network.resample: 'plane' is not one of 'plain', 'residual'"),
+        (["train", "callbacks.lgo.every=5"], "callbacks.lgo: the chosen callbacks= has no 'lgo'; did you mean 'log'?"),
         (["train", "seed=abc"], "seed: 'abc' is not int"),
         (["train", "budget=0"], "budget=0: give 1 or more"),
         (["train", "name=a/b"], "name='a/b' must be usable as the name of a folder"),

@@ -136,12 +136,20 @@ def check_groups(config: Config, without: Sequence[str] = ()) -> None:
             continue
         if key in NAMED:
             for name, node in value.items():
-                problems += check(node, f"{key}.{name}", PROVIDED.get(key, ()))
+                if not (isinstance(node, dict) and "_target_" in node):
+                    problems.append(f"{key}.{name}: the chosen {key}= has no {name!r}{nearest(name, whole(value))}")
+                else:
+                    problems += check(node, f"{key}.{name}", PROVIDED.get(key, ()))
         elif isinstance(value, dict) and "_target_" not in value:
             problems.append(f"{key}: it has no _target_; choose a {key}= or write a whole node")
         else:
             problems += check(value, key, PROVIDED.get(key, ()))
     refuse(problems)
+
+
+def whole(nodes: Node) -> list[str]:
+    """The names whose nodes can be built; an edit of one that was not chosen leaves a fragment."""
+    return [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
 
 
 def refuse(problems: Sequence[str]) -> None:
