@@ -221,19 +221,19 @@ def test_sa_solver_is_deterministic_outside_its_band():
     assert moments(SASolver(2, 2, 1.0, low=0.1, high=1.0), grid) != moments(SASolver(2, 2, 1.0), grid)
 
 
-@pytest.mark.parametrize("sampler", [DDIM(1.0), DPMSolverPP(2, eta=1.0), SASolver(3, 3), ERSDE(3)], ids=str)
-def test_on_one_brownian_path_finer_steps_come_nearer_to_its_end(sampler):
+@pytest.mark.parametrize("drawing", [DDIM(1.0), DPMSolverPP(2, eta=1.0), SASolver(3, 3), ERSDE(3)], ids=str)
+def test_on_one_brownian_path_finer_steps_come_nearer_to_its_end(drawing):
     """Not in law but path by path: half the steps, about twice the distance."""
     fine = geometric(800, 40.0, 0.1)
     draws = Draws(0, torch.arange(64))
     start = 40.0 * draws.normal("start", (1,)).double()
 
     def end(every):
-        return integrate(Mixture(EDM()), sampler, fine[::every], start, Brownian(draws, fine))
+        return integrate(Mixture(EDM()), drawing, fine[::every], start, Brownian(draws, fine))
 
     wanted = end(1)
     misses = [float((end(every) - wanted).square().mean().sqrt()) for every in (8, 16, 32)]
     assert misses[0] < 0.05
     assert slope(misses, (100, 50, 25)) > 0.7
-    other = integrate(Mixture(EDM()), sampler, fine[::8], start, Brownian(Draws(1, torch.arange(64)), fine))
+    other = integrate(Mixture(EDM()), drawing, fine[::8], start, Brownian(Draws(1, torch.arange(64)), fine))
     assert (other - wanted).square().mean().sqrt() > 0.3
