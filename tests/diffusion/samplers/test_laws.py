@@ -298,3 +298,8 @@ def test_euler_in_three_coordinates_is_ddim_and_in_the_angle_is_not():
     torch.testing.assert_close(noise_, ddim, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(data, ddim, rtol=1e-11, atol=1e-11)
     assert (angle - ddim).abs().max() > 1e-3
+
+
+def test_ddim_refuses_negative_noise():
+    with pytest.raises(ValueError, match="eta=-1"):
+        DDIM(eta=-1)

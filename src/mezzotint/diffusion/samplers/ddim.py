@@ -21,9 +21,16 @@ class DDIM(Sampler):
 
     Args:
         eta: share of fresh noise; 0 is deterministic.
+
+    Raises:
+        ValueError: eta below 0.
     """
 
     eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.eta < 0:
+            raise ValueError(f"eta={self.eta}: noise cannot be taken away. Give 0 (deterministic) to 1 (as DDPM).")
 
     @property
     def order(self) -> int | None:  # type: ignore[override]
