@@ -287,3 +287,39 @@ def test_no_rank_outlives_its_parent(tmp_path: Path) -> None:
         parent.kill()
         parent.wait()
         assert parent.stdout.read() == ""  # the child holds it open as long as it lives
+
+
+def test_the_likelihood_of_held_out_images_stands_beside_the_distances(trained: Path, mezzotint: Command) -> None:
+    words = ["evaluate", "run=runs/a", "n=12", "metrics.nll.steps=10"]
+    assert mezzotint(*words, "metrics=[frechet,nll]").code == 0
+    both, terms = judged(trained, "-n12-"), ("", "_prior", "_diffusion", "_decoder")
+    assert list(both["values"]) == ["fd_digits_12", *(f"nll_vlb_12{term}" for term in terms)]
+    assert both["errors"].keys() == both["values"].keys() - {"fd_digits_12"}
+    settings = {"metric": "NegativeLogLikelihood", "method": "vlb", "count": 12, "split": "test", "steps": 10}
+    assert both["protocol"]["metrics"]["nll"].items() >= settings.items()
+    assert mezzotint(*words, "metrics=nll", "extractor=inception", "metrics.nll.batch=5", "n=13").code == 0
+    alone = judged(trained, "-n13-")
+    assert next(iter(alone["values"])) == "nll_vlb_13"
+    assert alone["protocol"]["n"] == 0
+    assert "fd_digits" in mezzotint("runs").out
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["experiment=digits_flow", "metrics.nll.steps=3"], "nll_ode_5"),
+        (["network.learned_variance=true", "loss=hybrid", "metrics.nll.steps=3"], "nll_vlb_5"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_training_may_end_with_a_likelihood(words: list[str], name: str, mezzotint: Command, home: Path) -> None:
+    done = mezzotint("train", *words, *TINY, "name=b", "metrics=nll", "n=5")
+    assert done.code == 0, done.err
+    found = judged(home / "runs" / "b", "-n5-")
+    assert status(home / "runs" / "b")["objective"] == found["values"][name]
+    assert f"+- {found['errors'][name]:.2g}" in done.out
+
+
+def judged(directory: Path, part: str) -> dict:
+    (file,) = (directory / "evaluation").glob(f"*{part}*.json")
+    return json.loads(file.read_text())

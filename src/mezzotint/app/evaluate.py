@@ -31,7 +31,7 @@ def main(config: Any) -> float | None:
 
 def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any) -> tuple[Path, dict[str, Any]]:
     """Evaluate, or find the evaluation that was made before; its file and its content."""
-    from mezzotint.metrics import evaluate
+    from mezzotint.metrics import NegativeLogLikelihood, evaluate
 
     reference = dataset.split(config["reference"])
     n = config["n"] or min(len(reference), MANY)
@@ -41,21 +41,43 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     if path.is_file():
         return path, json.loads(path.read_text())
     generator = open_generator(directory, config)
-    with bar("judging", n) as advance:
+    likelihoods = {name: metric for name, metric in metrics.items() if isinstance(metric, NegativeLogLikelihood)}
+    of_features = {name: metric for name, metric in metrics.items() if name not in likelihoods}
+    drawn = n if of_features else 0
+    with bar("judging", drawn) as advance:
         done = evaluate(
-            generator.batches(0, n, advance),
+            generator.batches(0, drawn, advance),
             reference,
-            metrics,
-            n,
+            of_features,
+            drawn,
             device=generator.device,
             cache=config["paths"]["cache"],
             about=protocol(directory, config, step),
         )
     found = done.as_dict()
     found["protocol"]["calls"] = generator.calls
+    for name, metric in likelihoods.items():
+        add_likelihood(found, name, metric, dataset.split(metric.split), generator, config)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, json.dumps(found, indent=1))
     return path, found
+
+
+def add_likelihood(found: dict[str, Any], name: str, metric: Any, images: Any, generator: Any, config: Config) -> None:
+    """Put the likelihood of held-out images beside what was found of drawn ones; before it where it was named first."""
+    count = metric.count(images, config["n"])
+    with bar("likelihood", count) as advance:
+        values, errors = metric.measure(
+            generator.denoise, images, count, config["seed"], generator.device, progress=advance
+        )
+    first = next(iter(config["metrics"])) == name
+    found["values"] = values | found["values"] if first else found["values"] | values
+    found["errors"] |= errors
+    found["protocol"]["metrics"][name] = metric.settings() | {
+        "method": metric.chosen(generator.denoise),
+        "count": count,
+        "sha256": images.digest(),
+    }
 
 
 def protocol(directory: Path, config: Config, step: int) -> dict[str, Any]:
@@ -84,8 +106,15 @@ def report(path: Path, found: dict[str, Any]) -> None:
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """The values and what they are of, for people."""
     made, real = found["protocol"], found["protocol"]["reference"]
+    errors = found["errors"]
+    values = [
+        (name, f"{value:.4g}" + (f" +- {errors[name]:.2g}" if name in errors else ""))
+        for name, value in found["values"].items()
+    ]
+    if not made["n"]:
+        return values
     return [
-        *((name, f"{value:.4g}") for name, value in found["values"].items()),
+        *values,
         ("judged", f"{made['n']:,} images against {real['count']:,} real ones ({real['split']})"),
         ("network calls", f"{made['calls']:g} an image"),
     ]

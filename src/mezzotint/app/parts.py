@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mezzotint.app.job import Config
-from mezzotint.build import build, build_denoiser
+from mezzotint.build import build, build_denoiser, locate
 from mezzotint.diffusion import Denoiser, Draws, Objective
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.generation import Sampling
@@ -65,14 +65,25 @@ def build_sampling(config: Config) -> Sampling:
 
 
 def build_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The metrics over the extractor that fits these images; none where none is asked for or no extractor fits."""
-    if not config["metrics"] or not config["extractor"]:
-        return {}
-    with placed("extractor"):
-        extractor = build(config["extractor"], "extractor").choose(tuple(shape))
-    if extractor is None:
-        return {}
-    return {name: build(node, f"metrics.{name}", extractor=extractor) for name, node in config["metrics"].items()}
+    """The metrics, those of features over the extractor that fits these images; without them where none fits."""
+    nodes = {name: (node, f"metrics.{name}") for name, node in config["metrics"].items()}
+    featured = [name for name, place in nodes.items() if takes_extractor(*place)]
+    extractor = None
+    if featured and config["extractor"]:
+        with placed("extractor"):
+            extractor = build(config["extractor"], "extractor").choose(tuple(shape))
+    return {
+        name: build(*place, **({"extractor": extractor} if name in featured else {}))
+        for name, place in nodes.items()
+        if extractor is not None or name not in featured
+    }
+
+
+def takes_extractor(node: Config, where: str) -> bool:
+    """Every metric judges features, but for the likelihood, which asks the network itself."""
+    from mezzotint.metrics import NegativeLogLikelihood
+
+    return locate(node["_target_"], where) is not NegativeLogLikelihood
 
 
 # ------------------------------------------------------------------------------------------------------------ rehearsal
@@ -101,7 +112,7 @@ def meet(config: Config) -> Parts:
     with placed("batch_size"):
         parts.hardware.accumulation(config["batch_size"], world)
     rehearse_training(parts)
-    rehearse_sampling(parts)
+    rehearse_sampling(parts.sampling, parts.denoiser, parts.dataset)
     return parts
 
 
@@ -114,11 +125,10 @@ def rehearse_training(parts: Parts) -> None:
         parts.objective(parts.denoiser, x0, Draws(0, index), **condition)
 
 
-def rehearse_sampling(parts: Parts) -> None:
+def rehearse_sampling(sampling: Sampling, denoiser: Denoiser, dataset: Any) -> None:
     """The first steps of two samples, as the sampler and the guidance take them."""
-    grid = partial(first_levels, parts.sampling.grid)
-    short = Sampling(parts.sampling.sampler, grid, parts.sampling.guidance)
-    generator = short.generator(parts.denoiser, parts.dataset.shape, classes=parts.dataset.classes)
+    short = Sampling(sampling.sampler, partial(first_levels, sampling.grid), sampling.guidance)
+    generator = short.generator(denoiser, dataset.shape, classes=dataset.classes)
     with placed("sampler"), on_meta():
         generator.draw(torch.arange(2))
 

@@ -160,10 +160,10 @@ def state(directory: Path) -> str:
 
 
 def best(directory: Path) -> tuple[str, float] | None:
-    """The lowest value of the first metric over the run's evaluations, with its name."""
+    """The lowest value of the first metric over the run's evaluations, with its name; likelihoods where no other is."""
     found = [json.loads(file.read_text())["values"] for file in (directory / "evaluation").glob("*.json")]
     firsts = [next(iter(values.items())) for values in found if values]
-    return min(firsts, key=lambda pair: pair[1], default=None)
+    return min(firsts, key=lambda pair: (pair[0].startswith("nll_"), pair[1]), default=None)
 
 
 def main(config: Any) -> None:

@@ -31,6 +31,7 @@ _HOMES = {
     "InceptionScore": "inception_score",
     "PrecisionRecall": "precision_recall",
     "DensityCoverage": "density_coverage",
+    "NegativeLogLikelihood": "likelihood",
     "StatisticsFile": "statistics_file",
     "evaluate": "evaluation",
     "Evaluation": "evaluation",

@@ -30,7 +30,7 @@ class Evaluation:
     """Values by their reported names, what made them, and notes such as why a distance is not called FID.
 
     Args:
-        errors: the standard deviation over seed ranges, where there were several.
+        errors: the standard deviation over seed ranges, where there were several; of a likelihood the standard error.
     """
 
     values: dict[str, float]

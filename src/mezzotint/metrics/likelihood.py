@@ -1,0 +1,149 @@
+"""Negative log-likelihood of held-out images, in bits per dimension: of the denoiser, not of images that it drew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mezzotint.data.images import Images
+from mezzotint.data.range import Range
+from mezzotint.diffusion import (
+    Denoise,
+    Draws,
+    Karras,
+    LearnedRange,
+    Prediction,
+    Trailing,
+    Transition,
+    Variance,
+    bits_per_dim,
+    dequantise,
+    ode_log_likelihood,
+    permutation,
+    variational_bound,
+)
+from mezzotint.diffusion.elementary import Number
+from mezzotint.metrics.statistic import short_count
+
+REPEAT = 1 << 40  # between the numbers that name the draws of two repeats of an image
+STEPS = {"vlb": 1000, "ode": 32}
+
+
+@dataclass(frozen=True)
+class OwnVariance(Variance):
+    """The network's learned variance where it has one, else the transition's, the tighter bound for broad data."""
+
+    def between(self, small: Number, large: Number, pred: Prediction) -> Number:
+        return (Transition() if pred.fraction is None else LearnedRange()).between(small, large, pred)
+
+
+@dataclass(frozen=True)
+class NegativeLogLikelihood:
+    """Bits per dimension of the first images of a fixed shuffle of a split, each with a standard error over images.
+
+    "vlb" is the variational bound of the ancestral chain and its terms: prior (L_T), diffusion (the sum of L_t) and
+    decoder (L_0). "ode" is the density of the probability-flow ODE, by Runge-Kutta steps of four calls on a Karras grid
+    that ends slightly noisy, with Hutchinson's trace and uniform dequantisation. The network is asked without guidance,
+    with each image's label where there are classes. Every draw is named by seed and image: the value does not depend on
+    the batch, and more images keep those that fewer have.
+
+    Source: Ho et al. 2020, eq. 5, https://arxiv.org/abs/2006.11239; Song et al. 2021, app. D.2,
+    https://arxiv.org/abs/2011.13456
+
+    Args:
+        method: "vlb", "ode", or "auto": the bound on tables, the ODE on continuous schedules.
+        images: at most so many.
+        repeats: draws of the noise for each image, which are averaged.
+        steps: of the chain (by default the table's own, 1000 on continuous schedules) or of the ODE (32).
+        probes: signs averaged for the trace of the ODE.
+        variance: of the chain; by default learned where the network has one, else the transition's.
+        split: where the images are from.
+        batch: images at a time.
+    """
+
+    method: Literal["auto", "vlb", "ode"] = "auto"
+    images: int = 256
+    repeats: int = 1
+    steps: int | None = None
+    probes: int = 1
+    variance: Variance | None = None
+    split: Literal["train", "test", "all"] = "test"
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        if self.method not in ("auto", "vlb", "ode"):
+            raise ValueError(f"method={self.method!r} is not known. Choose 'auto', 'vlb' or 'ode'.")
+        for name, least in (("images", 2), ("repeats", 1), ("probes", 1), ("batch", 1), ("steps", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}={value}: give {least} or more.")
+
+    def count(self, images: Images, n: int | None = None) -> int:
+        """How many images are measured, where at most n are wanted."""
+        return min(len(images), self.images, n or self.images)
+
+    def measure(
+        self,
+        denoise: Denoise,
+        images: Images,
+        n: int | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Values and standard errors by name: `nll_vlb_256` and its terms `nll_vlb_256_prior`, ..., or `nll_ode_256`.
+
+        Args:
+            denoise: a denoiser without guidance, in evaluation mode and on the device.
+            images: the held-out ones.
+            n: at most so many of them.
+            progress: told how many images each batch brought.
+
+        Raises:
+            ValueError: fewer than two images.
+        """
+        count = self.count(images, n)
+        if count < 2:
+            raise ValueError(f"{count} images have no standard error: the likelihood needs two or more.")
+        method = self.chosen(denoise)
+        measured = getattr(self, f"_{method}")
+        parts: list[dict[str, Tensor]] = []
+        for index in permutation(0, "held out", len(images))[:count].split(self.batch):
+            pixels, labels = images.batch(index)
+            condition = {} if labels is None else {"label": labels.to(device)}
+            draws = [Draws(seed, index + r * REPEAT) for r in range(self.repeats)]
+            found = [measured(denoise, pixels.to(device), each, condition) for each in draws]
+            parts.append({name: torch.stack([one[name] for one in found]).mean(0).cpu() for name in found[0]})
+            if progress:
+                progress(len(index))
+        whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        label = f"nll_{method}_{short_count(count)}"
+        values = {f"{label}{name}": bits.mean().item() for name, bits in whole.items()}
+        return values, {f"{label}{name}": bits.std().item() / count**0.5 for name, bits in whole.items()}
+
+    def chosen(self, denoise: Denoise) -> str:
+        """The method for this denoiser's schedule."""
+        return self.method if self.method != "auto" else "vlb" if denoise.schedule.steps else "ode"
+
+    def settings(self) -> dict[str, Any]:
+        """The class and its arguments, for the protocol."""
+        variance = None if self.variance is None else repr(self.variance)
+        return {"metric": type(self).__name__, **asdict(self), "variance": variance}
+
+    def _vlb(self, denoise: Denoise, pixels: Tensor, draws: Draws, condition: dict[str, Any]) -> dict[str, Tensor]:
+        schedule = denoise.schedule
+        grid = Trailing(self.steps or schedule.steps or STEPS["vlb"])(schedule)
+        x0 = Range().to_float(pixels)
+        bound = variational_bound(denoise, x0, grid, draws, self.variance or OwnVariance(), **condition)
+        terms = {"_prior": bound.prior, "_diffusion": bound.diffusion.sum(1), "_decoder": bound.decoder}
+        return {"": bound.total, **terms}
+
+    def _ode(self, denoise: Denoise, pixels: Tensor, draws: Draws, condition: dict[str, Any]) -> dict[str, Tensor]:
+        grid = Karras((self.steps or STEPS["ode"]) + 1)(denoise.schedule)[:-1]
+        x = dequantise(pixels, draws).float()
+        nats = ode_log_likelihood(denoise, x, grid, draws, self.probes, **condition)
+        return {"": bits_per_dim(nats, x[0].numel())}

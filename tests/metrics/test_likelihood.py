@@ -1,0 +1,141 @@
+"""Bits per dimension of Gaussian images under their exact denoiser: closed forms, names, no word of batches."""
+
+import itertools
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mezzotint.data.images import InMemory
+from mezzotint.diffusion import (
+    EDM,
+    VP,
+    Cosine,
+    Denoiser,
+    Draws,
+    Epsilon,
+    Linear,
+    Posterior,
+    Rectified,
+    Trailing,
+    Transition,
+    dequantise,
+    exact_gaussian,
+    posterior,
+)
+from mezzotint.metrics import NegativeLogLikelihood
+
+STD, SHAPE = 0.2, (1, 2, 2)
+BITS = 1 / math.log(2)
+
+
+@pytest.fixture(scope="module")
+def images() -> InMemory:
+    """Of N(0, STD^2), as uint8: five standard deviations fit."""
+    x = STD * Draws(5, torch.arange(2000)).normal("data", SHAPE)
+    return InMemory((x * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8))
+
+
+def exact(schedule):
+    return exact_gaussian(schedule, torch.zeros(SHAPE), STD)
+
+
+def entropy() -> float:
+    """Bits of N(0, STD^2) in cells of width 1 / 127.5."""
+    return BITS * 0.5 * math.log(2 * math.pi * math.e * STD**2) + math.log2(127.5)
+
+
+@pytest.mark.parametrize("schedule", [Linear(), Cosine()], ids=repr)
+def test_bound_of_an_exact_denoiser_is_its_closed_form(schedule, images):
+    steps = 50
+    values, errors = NegativeLogLikelihood(images=2000, steps=steps, variance=Posterior()).measure(
+        exact(schedule), images
+    )
+    assert list(values) == [f"nll_vlb_2000{term}" for term in ("", "_prior", "_diffusion", "_decoder")]
+    assert errors.keys() == values.keys()
+    diffusion, grid = 0.0, Trailing(steps)(schedule)
+    for t, s in itertools.pairwise(grid[:-1]):
+        _, clean, variance = posterior(s, t)
+        diffusion += 0.5 * BITS * clean**2 * STD**2 * t.sigma**2 / (t.alpha**2 * STD**2 + t.sigma**2) / variance
+    assert values["nll_vlb_2000_diffusion"] == pytest.approx(diffusion, abs=4 * errors["nll_vlb_2000_diffusion"])
+    prior = 0.5 * BITS * (grid[0].sigma ** 2 - 1 - 2 * math.log(grid[0].sigma) + (grid[0].alpha * STD) ** 2)
+    assert values["nll_vlb_2000_prior"] == pytest.approx(prior, rel=0.05, abs=1e-9)
+    terms = [values[f"nll_vlb_2000{term}"] for term in ("_prior", "_diffusion", "_decoder")]
+    assert values["nll_vlb_2000"] == pytest.approx(sum(terms), rel=1e-9)
+    assert values["nll_vlb_2000"] > entropy()
+
+
+def test_bound_on_the_whole_table_comes_down_to_the_entropy(images):
+    values, errors = NegativeLogLikelihood(images=200, batch=200).measure(exact(Linear()), images)
+    assert values["nll_vlb_200"] == pytest.approx(entropy(), abs=2 * errors["nll_vlb_200"])
+
+
+@pytest.mark.parametrize("schedule", [VP(), EDM(), Rectified()], ids=repr)
+def test_ode_of_an_exact_denoiser_is_the_density(schedule, images):
+    values, errors = NegativeLogLikelihood(images=2000, batch=2000, probes=2).measure(exact(schedule), images)
+    x = dequantise(images.pixels, Draws(0, torch.arange(2000)))
+    nats = torch.distributions.Normal(0.0, STD).log_prob(x).flatten(1).mean(1)
+    wanted = BITS * (math.log(128) - nats)
+    assert values.keys() == errors.keys() == {"nll_ode_2000"}
+    assert values["nll_ode_2000"] == pytest.approx(wanted.mean().item(), abs=2e-3)
+    assert errors["nll_ode_2000"] == pytest.approx(wanted.std().item() / 2000**0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("method", ["vlb", "ode"])
+def test_the_value_does_not_depend_on_the_batch_and_repeats_come_closer(method, images):
+    def value(**changes):
+        settings = {"method": method, "images": 30, "steps": 10, "probes": 1} | changes
+        return NegativeLogLikelihood(**settings).measure(exact(VP()), images, seed=changes.pop("seed", 0))
+
+    first, again = value(batch=7), value(batch=30)
+    assert first[0] == pytest.approx(again[0], rel=1e-5)
+    assert first[1] == pytest.approx(again[1], rel=1e-4)
+    assert value(repeats=2)[0] != pytest.approx(first[0], rel=1e-5)
+
+
+def test_n_and_the_split_bound_the_images(images):
+    metric = NegativeLogLikelihood(images=40, steps=2)
+    assert [metric.count(images), metric.count(images, 10), metric.count(images, 99)] == [40, 10, 40]
+    assert "nll_vlb_10" in metric.measure(exact(Linear()), images, 10)[0]
+    with pytest.raises(ValueError, match="1 images have no standard error"):
+        metric.measure(exact(Linear()), images, 1)
+
+
+class Halved(nn.Module):
+    """Answers eps = 0.5 x and a fraction of the variance's range."""
+
+    def __init__(self, fraction: float | None) -> None:
+        super().__init__()
+        self.fraction = fraction
+
+    def forward(self, x, time, label=None):
+        answer = 0.5 * x if label is None else 0.5 * x + label.reshape(-1, 1, 1, 1)
+        return answer if self.fraction is None else torch.cat([answer, torch.full_like(x, 2 * self.fraction - 1)], 1)
+
+
+def test_a_learned_variance_is_used(images):
+    def value(fraction, variance=None):
+        denoise = Denoiser(Halved(fraction), Linear(), Epsilon()).eval()
+        return NegativeLogLikelihood(images=20, steps=20, variance=variance).measure(denoise, images)[0]
+
+    assert value(0.0) == pytest.approx(value(None, Posterior()))
+    assert value(1.0) == pytest.approx(value(None))
+    assert value(0.5) != pytest.approx(value(None), rel=1e-3)
+    assert value(0.5, Transition()) == pytest.approx(value(None))
+
+
+def test_labels_reach_the_network(images):
+    labelled = InMemory(images.pixels, torch.arange(2000) % 2)
+    denoise = Denoiser(Halved(None), Linear(), Epsilon()).eval()
+    metric = NegativeLogLikelihood(images=20, steps=5)
+    assert metric.measure(denoise, labelled)[0] != pytest.approx(metric.measure(denoise, images)[0], rel=1e-3)
+
+
+def test_settings_are_plain_and_wrong_ones_refused():
+    assert json.loads(json.dumps(NegativeLogLikelihood(variance=Transition()).settings()))["variance"] == "Transition()"
+    with pytest.raises(ValueError, match="method='exact' is not known"):
+        NegativeLogLikelihood(method="exact")
+    with pytest.raises(ValueError, match="images=1: give 2 or more"):
+        NegativeLogLikelihood(images=1)
