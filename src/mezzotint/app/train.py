@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, TextIO
 
 from mezzotint.app import gpus, ranks, runs
@@ -82,6 +83,7 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
 def follow(directory: Path, config: Config) -> float | None:
     """A rank that a cluster started: trains on what the first one wrote, and stays until that one has ended the job."""
     wait_for(directory, config)
+    Thread(target=leave_with_first, args=(directory, time.time()), daemon=True).start()
     outcome = work(directory)
     if outcome["state"] == "preempted":
         raise Stopped(outcome["signal"])
@@ -89,6 +91,18 @@ def follow(directory: Path, config: Config) -> float | None:
         while runs.read_status(directory).get("state") == "running":
             time.sleep(0.2)
     return runs.read_status(directory).get("objective")
+
+
+def leave_with_first(directory: Path, since: float) -> None:
+    """End this rank where the first one has failed: it may be waiting for that one, deep in a library, for minutes."""
+    while True:
+        status = runs.read_status(directory)
+        if status.get("time", 0.0) > since and status.get("state") != "running":
+            break
+        time.sleep(1.0)
+    if status.get("state") == "failed":
+        time.sleep(2.0)  # for what it has to say itself
+        os._exit(1)
 
 
 def choose(config: Config, given: list[str], many: bool) -> Path:
