@@ -43,7 +43,7 @@ def test_a_run_has_everything_that_its_layout_promises(trained: Path, mezzotint:
     assert [json.loads(line)["step"] for line in (trained / "metrics.jsonl").read_text().splitlines()][-1] == 4
     (evaluation,) = (trained / "evaluation").glob("*.json")
     found = json.loads(evaluation.read_text())
-    assert found["values"].keys() >= {"fd_digits_16"}
+    assert list(found["values"]) == ["fd_digits_16", "kd_digits_16", "halves_digits_1797"]
     assert found["protocol"].items() >= {"n": 16, "calls": 4.0, "weights": "ema", "step": 4}.items()
     assert found["protocol"]["reference"]["count"] == 1797
     assert status(trained)["objective"] == found["values"]["fd_digits_16"]

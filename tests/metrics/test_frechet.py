@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mezzotint.metrics import DigitsClassifier, EffNet, Frechet, Inception, halves_baseline
+from mezzotint.metrics import DigitsClassifier, EffNet, Frechet, Halves, Inception
 from mezzotint.metrics.frechet import why_not_fid
 from mezzotint.metrics.moments import Moments, frechet_distance, trace_of_root
 
@@ -206,12 +206,37 @@ def test_the_distance_grows_with_damage(extractor, digit_pixels):
         assert 0 < distances[0] < distances[1] < distances[2]
 
 
+def halves(digits, **settings) -> Halves:
+    metric = Halves(DigitsClassifier(), **settings)
+    metric.update(digits.batch(torch.arange(len(digits)))[0], real=True)
+    return metric
+
+
 def test_halves_of_the_digits_are_close(digits):
-    """0.68: what a model of the digits has to reach; one eighth of them is farther away."""
-    baseline = halves_baseline(digits, DigitsClassifier())
-    assert baseline == pytest.approx(0.68, abs=0.05)
-    assert halves_baseline(digits, DigitsClassifier()) == baseline
-    assert halves_baseline(digits.take(torch.arange(225)), DigitsClassifier()) > 2 * baseline
+    """0.74 over 199 splits: what a model of the digits has to reach; one eighth of them is farther away."""
+    baseline = halves(digits).compute().item()
+    assert baseline == pytest.approx(0.74, abs=0.08)
+    assert halves(digits.take(torch.arange(len(digits)).flip(0))).compute().item() == baseline
+    assert halves(digits.take(torch.arange(225))).compute().item() > 2 * baseline
+
+
+def test_halves_are_frechet_distances_of_real_images_alone(digits):
+    metric = halves(digits, splits=1)
+    rows = metric.real.rows(metric)[torch.randperm(1797, generator=torch.Generator().manual_seed(0))]
+    frechet = Frechet(DigitsClassifier())
+    frechet.update_features(rows[:899], real=True)
+    frechet.update_features(rows[899:], real=False)
+    assert metric.compute().item() == pytest.approx(frechet.compute().item(), rel=1e-9)
+    metric.update(digits.batch(torch.arange(50))[0].flip(-1), real=False)
+    assert metric.compute().item() == pytest.approx(frechet.compute().item(), rel=1e-9)
+    assert halves(digits, splits=2).compute().item() != pytest.approx(metric.compute().item(), rel=1e-9)
+
+
+def test_halves_are_named_by_the_real_images(digits):
+    assert halves(digits).label(50) == halves(digits).label(50, 1797) == "halves_digits_1797"
+    assert Halves(DigitsClassifier(), keep=500).label(50, 1797) == "halves_digits_500"
+    with pytest.raises(ValueError, match="at least four real images, and has 3"):
+        halves(digits.take(torch.arange(3))).compute()
 
 
 def test_the_metric_is_silent(digit_pixels):

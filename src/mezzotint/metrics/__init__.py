@@ -24,6 +24,7 @@ _HOMES = {
     "Auto": "auto",
     "Frechet": "frechet",
     "Kernel": "kernel",
+    "Halves": "halves",
     "FrechetByClass": "frechet_by_class",
     "FrechetError": "frechet_error",
     "FrechetInfinity": "frechet_infinity",
@@ -39,7 +40,6 @@ _HOMES = {
     "load_references": "reference",
     "memorised": "memorisation",
     "Memorisation": "memorisation",
-    "halves_baseline": "halves",
 }
 __all__ = list(_HOMES)
 

@@ -7,19 +7,51 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from mezzotint.data.images import Images
 from mezzotint.metrics.extractor import Extractor
+from mezzotint.metrics.keepers import Rows
 from mezzotint.metrics.moments import Moments, frechet_distance
+from mezzotint.metrics.statistic import FeatureMetric, short_count
 
 
-def halves_baseline(reference: Images, extractor: Extractor, seed: int = 0, repeats: int = 9) -> float:
-    """The median Frechet distance between two random halves of the real images, over so many splits."""
-    indices = torch.arange(len(reference)).split(1024)
-    features = torch.cat([extractor(reference.batch(part)[0]) for part in indices])
-    generator = torch.Generator().manual_seed(seed)
-    return median(_distance(features, torch.randperm(len(features), generator=generator)) for _ in range(repeats))
+class Halves(FeatureMetric):
+    """The median Frechet distance between two random halves of the real images; drawn images have no part in it.
+
+    It stands beside the Frechet distance of drawn images and says what of that is chance. Halves are smaller than the
+    whole, and a distance falls as the number of images grows: a model may come out below it.
+
+    Args:
+        extractor: turns images into features.
+        splits: halvings, whose median is taken.
+        seed: of the halvings.
+        keep: feature rows of real images held in memory.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, extractor: Extractor, splits: int = 9, seed: int = 0, keep: int = 10_000) -> None:
+        if splits < 1:
+            raise ValueError(f"splits={splits}: give 1 or more.")
+        self.real = Rows("real", keep)
+        super().__init__(extractor, (self.real,))
+        self.splits = splits
+        self.seed = seed
+        self.keep = keep
+
+    def compute(self) -> Tensor:
+        """The distance, float64. Raises ValueError below four real images."""
+        rows = self.real.rows(self)
+        if len(rows) < 4:
+            raise ValueError(f"Halves needs at least four real images, and has {len(rows)}.")
+        generator = torch.Generator().manual_seed(self.seed)
+        orders = [torch.randperm(len(rows), generator=generator) for _ in range(self.splits)]
+        return torch.tensor(median(halved(rows[order.to(rows.device)]) for order in orders), dtype=torch.float64)
+
+    def label(self, n: int, reference: int | None = None) -> str:
+        count = len(self.real.rows(self)) if reference is None else min(reference, self.keep)
+        return f"halves_{self.extractor.name}_{short_count(count)}"
 
 
-def _distance(features: Tensor, order: Tensor) -> float:
-    first, second = features[order].tensor_split(2)
+def halved(rows: Tensor) -> float:
+    """The Frechet distance between the first and the second half of the rows."""
+    first, second = rows.tensor_split(2)
     return frechet_distance(Moments.of(first), Moments.of(second))
