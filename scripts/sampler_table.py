@@ -28,7 +28,7 @@ def catalogue() -> dict[str, Sampler]:
         sampler = build(yaml.safe_load(file.read_text()))
         for variant in variants(sampler):
             if variant not in found.values():
-                found[f"{file.stem}-{variant.points}" if hasattr(variant, "points") else file.stem] = variant
+                found[file.stem if variant == sampler else f"{file.stem} points={variant.points}"] = variant
     return found
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.app.job import Config, settle
-from mezzotint.app.parts import build_sampling
+from mezzotint.app.parts import build_sampling, rehearse_sampling
 from mezzotint.app.runs import existing, mark
 from mezzotint.app.terminal import bar, shown
 from mezzotint.build import build, load, targets
@@ -35,13 +35,18 @@ def draw(directory: Path, config: Config) -> list[Path]:
 
 
 def open_generator(directory: Path, config: Config) -> Generator:
-    """The run's weights with the config's sampler, grid, guidance and seed, on the config's hardware."""
+    """The run's weights with the config's sampler, grid, guidance and seed, on the config's hardware.
+
+    Raises:
+        ConfigError: they cannot work together, such as guidance by a label in a run without labels.
+    """
     packages = {str(path).partition(".")[0] for _, path in targets(config)}  # its own classes have been checked
-    denoise = load(directory, config["weights"], allow=sorted(packages))
-    dataset = build(config["data"], "data")
     device = build(config["hardware"], "hardware").device
+    denoise = load(directory, config["weights"], allow=sorted(packages)).to(device)
+    dataset = build(config["data"], "data")
     sampling = build_sampling(config)
-    return sampling.generator(denoise.to(device), dataset.shape, config["seed"], dataset.classes)
+    rehearse_sampling(sampling, denoise, dataset)
+    return sampling.generator(denoise, dataset.shape, config["seed"], dataset.classes)
 
 
 def name(config: Config) -> str:

@@ -103,7 +103,7 @@ def test_weak_order_is_as_declared(stochastic):
         pytest.skip("declares none")
     if isinstance(stochastic, Churned):
         stochastic = Churned(stochastic.sampler, inflate=1.0)
-    counts = (64, 128, 256)
+    counts = (128, 256, 512)
     found = [errors(stochastic, geometric(n, 40.0, 0.1)) for n in counts]
     if max(found[0]) < 1e-9:
         return  # exact
@@ -195,6 +195,10 @@ def test_stochastic_samplers_start_from_pure_noise(stochastic):
     """On rectified flow, where x is pure noise at t = 1."""
     grid = Trailing(400)(Rectified())
     assert grid[0].alpha == 0.0
+    if isinstance(stochastic, Churned):  # EDM's steps in sigma are infinite there, which it says
+        with pytest.raises(ValueError, match="alpha = 0"):
+            moments(stochastic, grid[:-1])
+        return
     mean, variance = moments(stochastic, grid[:-1])
     exact_mean, exact_variance = marginal(grid[-2])
     assert abs(mean - exact_mean) < 0.02
