@@ -323,3 +323,26 @@ def test_training_may_end_with_a_likelihood(words: list[str], name: str, mezzoti
 def judged(directory: Path, part: str) -> dict:
     (file,) = (directory / "evaluation").glob(f"*{part}*.json")
     return json.loads(file.read_text())
+
+
+SELF = ["objective.self_conditioning=0.5", "network.self_conditioning=true", "guidance=self_conditioned"]
+
+
+def test_self_conditioning_from_training_to_judged_samples(mezzotint: Command, home: Path) -> None:
+    done = mezzotint("train", *SELF, *TINY, "name=b", "metrics=[frechet,nll]", "n=5", "metrics.nll.steps=3")
+    assert done.code == 0, done.err
+    found = judged(home / "runs" / "b", "-n5-")
+    assert found["protocol"]["calls"] == 4.0
+    assert {"fd_digits_5", "nll_vlb_5"} <= found["values"].keys()
+    network = package.load(home / "runs" / "b").network
+    assert network.first.in_channels == 2
+    assert mezzotint("sample", "run=runs/b", "n=4", "guidance=cfg_self_conditioned").code == 0
+
+
+@pytest.mark.parametrize("left", range(3))
+def test_self_conditioning_in_part_is_refused(left: int, mezzotint: Command, home: Path) -> None:
+    for words in ([word for i, word in enumerate(SELF) if i != left], [SELF[left]]):
+        done = mezzotint("train", *words, *TINY, "name=b")
+        assert done.code == 2
+        assert "do not fit together" in done.err
+    assert not (home / "runs" / "b").exists()

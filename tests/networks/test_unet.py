@@ -227,3 +227,24 @@ def test_the_compiler_takes_it_whole_and_keeps_its_keys():
     network.compile(backend="eager", fullgraph=True)
     torch.testing.assert_close(network(x, time), expected)
     assert list(network.state_dict()) == keys
+
+
+def test_an_estimate_is_seen_beside_x():
+    network = tiny(self_conditioning=True)
+    x, time, estimate = torch.randn(2, 3, 8, 8), torch.tensor([3.0, 500.0]), torch.randn(2, 3, 8, 8)
+    assert torch.equal(network(x, time), network(x, time, estimate=torch.zeros_like(x)))
+    assert not torch.allclose(network(x, time), network(x, time, estimate=estimate))
+    swapped = tiny(self_conditioning=True)
+    swapped.first.weight.data = torch.cat(swapped.first.weight.data.chunk(2, 1)[::-1], 1)
+    torch.testing.assert_close(swapped(estimate, time, estimate=x), network(x, time, estimate=estimate))
+
+
+def test_an_estimate_costs_the_input_channels_alone():
+    count = [sum(p.numel() for p in tiny(self_conditioning=on).parameters()) for on in (False, True)]
+    assert count[1] - count[0] == 3 * 16 * 3 * 3
+
+
+def test_an_estimate_for_a_network_without_is_an_error():
+    x = torch.randn(1, 3, 8, 8)
+    with pytest.raises(ValueError, match="self_conditioning=false takes no estimate"):
+        tiny()(x, torch.ones(1), estimate=x)

@@ -29,7 +29,8 @@ class Objective(nn.Module):
         input_perturbation: further noise in the network's input that it is not asked for, as a share of eps; Ning et
             al. 2023 use 0.1, https://arxiv.org/abs/2301.11706
         self_conditioning: share of examples that are shown the network's own first estimate of x0 (as `estimate`,
-            zeros for the others); Chen et al. 2022 use 0.5, https://arxiv.org/abs/2208.04202
+            zeros for the others), to be sampled with `SelfConditioned`; Chen et al. 2022 use 0.5,
+            https://arxiv.org/abs/2208.04202
     """
 
     def __init__(

@@ -133,6 +133,8 @@ class UNet(nn.Module):
         resample: "plain" halves and doubles by convolutions, "residual" by residual blocks.
         learned_variance: 2 C output channels; the second C place the variance in its range (LearnedRange).
         checkpointing: recompute stages in the backward pass: less memory, about a third more time.
+        self_conditioning: 2 C input channels; the second C are `estimate`, the network's own last x0, zeros where none
+            is given; Chen et al. 2022, https://arxiv.org/abs/2208.04202.
 
     Raises:
         ValueError: sizes that do not divide, attention at a size that no level has, heads that do not divide.
@@ -154,6 +156,7 @@ class UNet(nn.Module):
         resample: Literal["plain", "residual"] = "plain",
         learned_variance: bool = False,
         checkpointing: bool = False,
+        self_conditioning: bool = False,
     ) -> None:
         super().__init__()
         channels, rows, columns = shape
@@ -170,7 +173,8 @@ class UNet(nn.Module):
         last = len(widths) - 1
 
         self.embedding = Conditioning(classes, width, embedding)
-        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        self.self_conditioning = self_conditioning
+        self.first = nn.Conv2d(channels * (2 if self_conditioning else 1), width, 3, padding=1)
         now, kept = width, [width]
 
         self.down = nn.ModuleDict()
@@ -194,10 +198,10 @@ class UNet(nn.Module):
         # Zero, so that the untrained network answers 0, the mean of what it is asked.
         self.last = zero(nn.Conv2d(width, channels * (2 if learned_variance else 1), 3, padding=1))
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W), time (B,), label (B,) int64 with -1 for none -> (B, C or 2 C, H, W)."""
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, estimate: Tensor | None = None) -> Tensor:
+        """x, estimate (B, C, H, W), time (B,), label (B,) int64 with -1 for none -> (B, C or 2 C, H, W)."""
         embedding = functional.silu(self.embedding(time, label))
-        x = self.first(x)
+        x = self.first(self.beside_estimate(x, estimate))
         skips = [x]
         for descent in self.down.values():
             x = descent(x, embedding, skips)
@@ -206,6 +210,16 @@ class UNet(nn.Module):
         for ascent in self.up.values():
             x = ascent(x, embedding, skips)
         return self.last(functional.silu(self.norm(x)))
+
+    def beside_estimate(self, x: Tensor, estimate: Tensor | None) -> Tensor:
+        if self.self_conditioning:
+            return torch.cat([x, torch.zeros_like(x) if estimate is None else estimate.to(x.dtype)], dim=1)
+        if estimate is not None:
+            raise ValueError(
+                "A network built with self_conditioning=false takes no estimate: build it with self_conditioning=true, "
+                "or train and sample without self-conditioning."
+            )
+        return x
 
 
 def level_sizes(height: int, width: int, levels: int) -> list[int]:
