@@ -346,3 +346,12 @@ def test_self_conditioning_in_part_is_refused(left: int, mezzotint: Command, hom
         assert done.code == 2
         assert "do not fit together" in done.err
     assert not (home / "runs" / "b").exists()
+
+
+def test_augmentation_is_told_to_a_network_that_listens(mezzotint: Command, home: Path) -> None:
+    refused = mezzotint("train", "objective=augmented", *TINY, "name=b")
+    assert refused.code == 2
+    assert "network: A network built with augmentation=0" in refused.err
+    done = mezzotint("train", "objective=augmented", "network.augmentation=9", *TINY, "name=b", "metrics=[]")
+    assert done.code == 0, done.err
+    assert package.load(home / "runs" / "b").network.embedding.augment.in_features == 9

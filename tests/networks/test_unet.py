@@ -248,3 +248,12 @@ def test_an_estimate_for_a_network_without_is_an_error():
     x = torch.randn(1, 3, 8, 8)
     with pytest.raises(ValueError, match="self_conditioning=false takes no estimate"):
         tiny()(x, torch.ones(1), estimate=x)
+
+
+def test_augmentation_is_told_and_zeros_are_none():
+    network = tiny(augmentation=9)
+    x, time, told = torch.randn(2, 3, 8, 8), torch.tensor([3.0, 500.0]), torch.randn(2, 9)
+    assert torch.equal(network(x, time), network(x, time, augment=torch.zeros(2, 9)))
+    assert not torch.allclose(network(x, time), network(x, time, augment=told))
+    with pytest.raises(ValueError, match="build it with augmentation=9"):
+        tiny()(x, time, augment=told)

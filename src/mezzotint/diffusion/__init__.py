@@ -4,6 +4,7 @@ Every formula here needs only pairs (alpha, sigma) with x = alpha x0 + sigma eps
 and inside the Denoiser; samplers and guidance speak in levels. Start with levels.py, prediction.py and sample.py.
 """
 
+from .augment import Geometric
 from .denoiser import (
     Clock,
     Denoise,
@@ -211,6 +212,7 @@ __all__ = [
     "Exponential",
     "Flow",
     "Frame",
+    "Geometric",
     "Grid",
     "Heun",
     "Huber",

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .augment import Geometric
 from .denoiser import Denoiser
 from .draws import Draws
 from .elementary import Number
@@ -31,6 +32,7 @@ class Objective(nn.Module):
         self_conditioning: share of examples that are shown the network's own first estimate of x0 (as `estimate`,
             zeros for the others), to be sampled with `SelfConditioned`; Chen et al. 2022 use 0.5,
             https://arxiv.org/abs/2208.04202
+        augment: changes the images and tells the network how (as `augment`), while the denoiser is in training mode.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Objective(nn.Module):
         label_dropout: float = 0.0,
         input_perturbation: float = 0.0,
         self_conditioning: float = 0.0,
+        augment: Geometric | None = None,
     ):
         super().__init__()
         self.times = Uniform() if times is None else times
@@ -52,11 +55,13 @@ class Objective(nn.Module):
             if not 0.0 <= share <= 1.0:
                 raise ValueError(f"{name}={share} is not a share. Give a number from 0 to 1.")
         self.label_dropout, self.self_conditioning = label_dropout, self_conditioning
-        self.input_perturbation = input_perturbation
+        self.input_perturbation, self.augment = input_perturbation, augment
 
     def forward(self, denoiser: Denoiser, x0: Tensor, draws: Draws, **cond: Any) -> Tensor:
         """(B,) losses of clean x0 (B, C, H, W); conditioning by name, label (B,) int64."""
         schedule, target = denoiser.schedule, denoiser.target
+        if self.augment is not None and denoiser.training:
+            x0, cond["augment"] = self.augment(x0, draws)
         drawn = self.times.drawn(draws, schedule)
         level, eps = schedule.level(drawn.t), self.noise(x0, draws)
         x = level.perturb(x0, self._perturbed(eps, draws))

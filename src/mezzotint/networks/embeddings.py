@@ -58,15 +58,27 @@ class LabelEmbedding(nn.Module):
 
 
 class Conditioning(nn.Module):
-    """All that a network is told, as one vector: time(t) + label(c), or time(t) alone where it knows no classes."""
+    """All that a network is told, as one vector: time(t) + label(c) + augment(a), of which it may know time alone."""
 
-    def __init__(self, classes: int, width: int, outputs: int) -> None:
+    def __init__(self, classes: int, width: int, outputs: int, augmentation: int = 0) -> None:
         super().__init__()
         self.time = TimeEmbedding(width, outputs)
         self.label = LabelEmbedding(classes, outputs) if classes else None
+        self.augment = nn.Linear(augmentation, outputs, bias=False) if augmentation else None
 
-    def forward(self, time: Tensor, label: Tensor | None) -> Tensor:
-        """time (B,), label (B,) int64 or none, which is the null label -> (B, outputs)."""
+    def forward(self, time: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
+        """time (B,), label (B,) int64 or none, the null label, augment (B, A) or none, zeros -> (B, outputs)."""
+        known = self.time_and_label(time, label)
+        if augment is None:
+            return known
+        if self.augment is None:
+            raise ValueError(
+                "A network built with augmentation=0 is not told how images were augmented: build it with "
+                f"augmentation={augment.shape[1]}, or train without augment."
+            )
+        return known + self.augment(augment.to(self.augment.weight.dtype))
+
+    def time_and_label(self, time: Tensor, label: Tensor | None) -> Tensor:
         if self.label is None:
             if label is not None:
                 raise ValueError(

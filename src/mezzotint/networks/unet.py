@@ -135,6 +135,8 @@ class UNet(nn.Module):
         checkpointing: recompute stages in the backward pass: less memory, about a third more time.
         self_conditioning: 2 C input channels; the second C are `estimate`, the network's own last x0, zeros where none
             is given; Chen et al. 2022, https://arxiv.org/abs/2208.04202.
+        augmentation: numbers that say how a training image was augmented (`augment`; 9 of Geometric), zeros where none
+            are given.
 
     Raises:
         ValueError: sizes that do not divide, attention at a size that no level has, heads that do not divide.
@@ -157,6 +159,7 @@ class UNet(nn.Module):
         learned_variance: bool = False,
         checkpointing: bool = False,
         self_conditioning: bool = False,
+        augmentation: int = 0,
     ) -> None:
         super().__init__()
         channels, rows, columns = shape
@@ -172,7 +175,7 @@ class UNet(nn.Module):
         widths = [width * multiplier for multiplier in multipliers]
         last = len(widths) - 1
 
-        self.embedding = Conditioning(classes, width, embedding)
+        self.embedding = Conditioning(classes, width, embedding, augmentation)
         self.self_conditioning = self_conditioning
         self.first = nn.Conv2d(channels * (2 if self_conditioning else 1), width, 3, padding=1)
         now, kept = width, [width]
@@ -198,9 +201,16 @@ class UNet(nn.Module):
         # Zero, so that the untrained network answers 0, the mean of what it is asked.
         self.last = zero(nn.Conv2d(width, channels * (2 if learned_variance else 1), 3, padding=1))
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, estimate: Tensor | None = None) -> Tensor:
-        """x, estimate (B, C, H, W), time (B,), label (B,) int64 with -1 for none -> (B, C or 2 C, H, W)."""
-        embedding = functional.silu(self.embedding(time, label))
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        label: Tensor | None = None,
+        estimate: Tensor | None = None,
+        augment: Tensor | None = None,
+    ) -> Tensor:
+        """x, estimate (B, C, H, W), time (B,), label (B,) int64, -1 for none, augment (B, A) -> (B, C or 2 C, H, W)."""
+        embedding = functional.silu(self.embedding(time, label, augment))
         x = self.first(self.beside_estimate(x, estimate))
         skips = [x]
         for descent in self.down.values():
