@@ -128,7 +128,6 @@ def test_a_batch_that_cannot_be_shared_out_is_refused():
         DataModule(Ramp(), 9, 0, world=2)
 
 
-@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning 2.6 under torch 2.14
 def test_lightning_trains_on_it():
     """Ten steps of two micro-batches over an endless loader, validation after each ten micro-batches."""
     from lightning import LightningModule, Trainer

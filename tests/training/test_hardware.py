@@ -30,7 +30,7 @@ def test_torchrun_says_who_this_is(monkeypatch):
 
 
 def test_slurm_says_who_this_is(monkeypatch):
-    set_all(monkeypatch, SLURM_PROCID=3, SLURM_NTASKS=4, SLURM_NNODES=2)
+    set_all(monkeypatch, SLURM_PROCID=3, SLURM_NTASKS=4, SLURM_NNODES=2, SLURM_STEP_ID=0)
     assert Hardware(**CPU, devices=2, nodes=2).place() == Place(3, 4, 2)
 
 

@@ -17,7 +17,7 @@ def test_the_page_has_a_row_for_every_sampler_and_no_other():
     from sampler_table import catalogue
 
     assert PAGE.startswith(HEAD), "run scripts/sampler_table.py"
-    assert re.findall(r"^\| ([^ ]+) \| `", PAGE, re.MULTILINE) == list(catalogue())
+    assert re.findall(r"^\| ([^|]+) \| `", PAGE, re.MULTILINE) == list(catalogue())
 
 
 def test_the_page_is_not_stale(sampler, request):
