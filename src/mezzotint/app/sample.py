@@ -71,7 +71,8 @@ def write_all(stem: Path, generator: Generator, n: int, images: str) -> list[Pat
             for _ in batches:
                 pass
     picture = stem.with_name(f"{stem.name}.png")
-    grid(torch.cat(first)[:SHOWN]).save(picture)
+    columns = generator.classes if 5 <= generator.classes <= 16 else None  # a class in each column
+    grid(torch.cat(first)[:SHOWN], columns=columns).save(picture)
     return [picture, *write_films(stem, generator, min(n, FILM)), *paths]
 
 
