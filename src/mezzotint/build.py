@@ -234,12 +234,13 @@ def shape(value: Any, hint: Any) -> Any:
 # ----------------------------------------------------------------------------------------------------------------- load
 
 
-def load(directory: str | Path, weights: str = "ema", allow: Sequence[str] = ()) -> "Denoiser":
+def load(directory: str | Path, weights: str = "ema", allow: Sequence[str] = (), step: int | None = None) -> "Denoiser":
     """The denoiser of a run, in evaluation mode on the CPU, from its config.yaml and its newest good checkpoint.
 
     Args:
         weights: "ema" (the first average kept, or the weights where none is), "raw", or the name of one average.
         allow: packages beside mezzotint whose classes config.yaml may name: a `_target_` from a stranger is code.
+        step: an earlier checkpoint that the run still keeps, such as the weak network of autoguidance.
     """
     directory = Path(directory)
     config = read_config(directory)
@@ -247,7 +248,7 @@ def load(directory: str | Path, weights: str = "ema", allow: Sequence[str] = ())
     for where, path in targets(nodes):
         trust(path, where, allow, directory)
     denoiser = build_denoiser(nodes)
-    denoiser.load_state_dict(read_weights(directory, weights))
+    denoiser.load_state_dict(read_weights(directory, weights, step))
     return denoiser.eval()
 
 
@@ -281,9 +282,9 @@ def read_config(directory: Path) -> dict[str, Node]:
     return config
 
 
-def read_weights(directory: Path, weights: str = "ema") -> dict[str, Any]:
-    """State of the denoiser from the newest checkpoint that can be read; a damaged one is named and passed over."""
-    checkpoint = read_checkpoint(directory)
+def read_weights(directory: Path, weights: str = "ema", step: int | None = None) -> dict[str, Any]:
+    """State of the denoiser from a checkpoint: the newest that can be read, or that of a step."""
+    checkpoint = read_checkpoint(directory, step)
     state = dict(checkpoint["state_dict"])
     averages = checkpoint.get("ema", {})
     weights = str(weights)
@@ -296,10 +297,17 @@ def read_weights(directory: Path, weights: str = "ema") -> dict[str, Any]:
     return {key.removeprefix("denoiser."): value for key, value in state.items() if key.startswith("denoiser.")}
 
 
-def read_checkpoint(directory: Path) -> dict[str, Any]:
-    from mezzotint.training.checkpoints import newest, read
+def read_checkpoint(directory: Path, step: int | None = None) -> dict[str, Any]:
+    from mezzotint.training.checkpoints import newest, read, step_of
 
-    file = newest(directory / "checkpoints")
+    folder = directory / "checkpoints"
+    if step is not None:
+        kept = {step_of(file): file for file in sorted(folder.glob("step-*.ckpt"))}
+        if step in kept:
+            return read(kept[step])
+        steps = ", ".join(map(str, kept)) or "none"
+        raise ConfigError(f"step={step}: {directory} keeps the steps {steps}; callbacks.checkpoints.keep= keeps more")
+    file = newest(folder)
     if file:
         return read(file)
     raise ConfigError(f"{directory} has no checkpoint that can be read; `mezzotint train run={directory}` trains it")

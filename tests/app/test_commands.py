@@ -218,6 +218,28 @@ def test_load_knows_average_and_raw_weights_and_passes_over_a_damaged_checkpoint
     assert "step-00000004.ckpt is damaged" in capsys.readouterr().err
 
 
+def test_an_earlier_snapshot_of_the_run_guides_it(trained: Path, mezzotint: Command) -> None:
+    saved = torch.load(trained / "checkpoints" / "step-00000003.ckpt", weights_only=True)
+    loaded = package.load(trained, "raw", step=3).state_dict()
+    for key, value in saved["state_dict"].items():
+        torch.testing.assert_close(loaded[key.removeprefix("denoiser.")], value, rtol=0, atol=0)
+    words = ("sample", "run=runs/a", "guidance=autoguidance", "guidance.weak.directory=runs/a")
+    done = mezzotint(*words, "guidance.weak.step=3", "n=4")
+    assert done.code == 0, done.err
+    refused = mezzotint(*words, "guidance.weak.step=9", "n=4")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "step=9: runs/a keeps the steps 2, 3, 4" in refused.err
+
+
+def test_guidance_by_label_is_refused_where_there_are_no_labels(mezzotint: Command, home: Path) -> None:
+    assert mezzotint("train", *TINY, "name=a", "data.classes=0", "metrics=[]").code == 0
+    before = sorted((home / "runs/a/samples").iterdir())
+    done = mezzotint("sample", "run=runs/a", "guidance=cfg")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "needs a label to guide towards" in done.err
+    assert sorted((home / "runs/a/samples").iterdir()) == before
+
+
 # ---------------------------------------------------------------------------------------------------------------- ranks
 
 

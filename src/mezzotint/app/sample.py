@@ -45,6 +45,9 @@ def open_generator(directory: Path, config: Config) -> Generator:
     denoise = load(directory, config["weights"], allow=sorted(packages)).to(device)
     dataset = build(config["data"], "data")
     sampling = build_sampling(config)
+    for part in getattr(sampling.guidance, "keywords", {}).values():  # such as the weak network of autoguidance
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
     rehearse_sampling(sampling, denoise, dataset)
     return sampling.generator(denoise, dataset.shape, config["seed"], dataset.classes)
 
