@@ -1,28 +1,27 @@
 """Generation: from a denoiser to pictures. The engine that draws numbered samples, and the pictures of them.
 
 Sample i of a seed is one image, whatever else is drawn beside it. Nothing here imports lightning; Pillow and numpy are
-imported where a picture is made.
+imported where a picture is made. Names are imported when they are first used: taking a picture apart needs no torch.
 """
 
 import importlib
 from typing import Any
 
-from mezzotint.generation.generator import Film, Generator, Sampling
-from mezzotint.generation.pictures import film_strip, gif, grid, show
-
-_PLOTS = (
-    "plot_grids",
-    "plot_loss",
-    "plot_loss_by_level",
-    "plot_matrix",
-    "plot_schedules",
-    "plot_times",
-    "plot_weights",
-)
-__all__ = ["Film", "Generator", "Sampling", "film_strip", "gif", "grid", "show", *_PLOTS]
+_HOMES = {
+    **dict.fromkeys(("Film", "Generator", "Sampling"), "generator"),
+    **dict.fromkeys(("film_strip", "gif", "grid", "show"), "pictures"),
+    "plot_grids": "plots",
+    "plot_loss": "plots",
+    "plot_loss_by_level": "plots",
+    "plot_matrix": "plots",
+    "plot_schedules": "plots",
+    "plot_times": "plots",
+    "plot_weights": "plots",
+}
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PLOTS:
-        return getattr(importlib.import_module("mezzotint.generation.plots"), name)
-    raise AttributeError(f"module 'mezzotint.generation' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,17 +1,20 @@
 """Pictures for people: grids, film strips and GIFs of uint8 images, enlarged until they can be seen."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from mezzotint.generation.layout import enlargement
+from mezzotint.generation.layout import gap as gap_of
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PAPER = 255  # the colour between images
-SEEN = 48  # pixels: smaller images are enlarged to at least this
 
 
 def grid(images: Tensor, columns: int | None = None, labels: Sequence[object] | Tensor | None = None) -> "Image":
@@ -20,21 +23,37 @@ def grid(images: Tensor, columns: int | None = None, labels: Sequence[object] | 
     Args:
         columns: images a row; by default as many as make the grid about square.
     """
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"grid: {len(labels)} labels for {len(images)} images; give one label an image, or none")
+    page = tile(images, columns, foot=0 if labels is None else 12)
+    picture = as_pil(page.pixels)
+    if labels is not None:
+        write(picture, [str(int(v) if isinstance(v, Tensor) else v) for v in labels], page.corners, page.size[0])
+    return picture
+
+
+@dataclass(frozen=True)
+class Page:
+    """Images on white paper: uint8 (3, H, W), the corner (top, left) of each image, and the (height, width) of one."""
+
+    pixels: Tensor
+    corners: list[tuple[int, int]]
+    size: tuple[int, int]
+
+
+def tile(images: Tensor, columns: int | None = None, foot: int = 0) -> Page:
+    """Lay out uint8 (B, C, H, W) in reading order, with `foot` pixels below each for what is written there."""
     images = colour(images)
     count, _, height, width = images.shape
-    if labels is not None and len(labels) != count:
-        raise ValueError(f"grid: {len(labels)} labels for {count} images; give one label an image, or none")
     columns = min(columns or -(-count // max(1, int(count**0.5))), count)
     rows = -(-count // columns)
-    gap, foot = max(2, height // 16), 0 if labels is None else 12
-    page = torch.full((3, gap + rows * (height + foot + gap), gap + columns * (width + gap)), PAPER, dtype=torch.uint8)
+    gap = gap_of(height)
+    size = gap + rows * (height + foot + gap), gap + columns * (width + gap)
+    pixels = torch.full((3, *size), PAPER, dtype=torch.uint8)
     corners = [(gap + i // columns * (height + foot + gap), gap + i % columns * (width + gap)) for i in range(count)]
     for image, (top, left) in zip(images, corners, strict=True):
-        page[:, top : top + height, left : left + width] = image
-    picture = as_pil(page)
-    if labels is not None:
-        write(picture, [str(int(v) if isinstance(v, Tensor) else v) for v in labels], corners, height)
-    return picture
+        pixels[:, top : top + height, left : left + width] = image
+    return Page(pixels, corners, (height, width))
 
 
 def film_strip(frames: Tensor, estimates: Tensor | None = None) -> "Image":
@@ -92,7 +111,7 @@ def colour(images: Tensor) -> Tensor:
         images = images.expand(-1, 3, -1, -1)
     elif channels == 2:
         images = torch.cat([images, torch.zeros_like(images[:, :1])], dim=1)
-    factor = max(1, -(-SEEN // min(images.shape[2:])))
+    factor = enlargement(*images.shape[2:])
     return images[:, :3].repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
 
 
