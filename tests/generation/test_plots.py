@@ -29,7 +29,6 @@ from mezzotint.generation import (
     plot_grids,
     plot_loss,
     plot_loss_by_level,
-    plot_matrix,
     plot_schedules,
     plot_times,
     plot_weights,
@@ -122,6 +121,7 @@ def test_the_losses_of_a_run(run):
     assert drawn(axis)["validation"].tolist() == [[128, 0.75], [192, 0.25]]
     (axis,) = plot_loss_by_level(run).axes
     assert [line.get_ydata().tolist() for line in axis.lines] == [[1.0, 0.5], [0.3, 0.2]]
+    assert axis.lines[0].get_xdata().tolist() == [0, 1]
     light, dark = (sum(line.get_color()[:3]) for line in axis.lines)
     assert dark < light
 
@@ -132,16 +132,6 @@ def test_what_is_not_a_run_is_said(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "images": 1, "loss": 1}\n')
     with pytest.raises(ValueError, match="no validation"):
         plot_loss_by_level(tmp_path)
-
-
-def test_a_matrix_puts_images_in_their_rows_and_columns():
-    images = torch.arange(6, dtype=torch.uint8).mul(40).view(2, 3, 1, 1, 1).expand(2, 3, 1, 8, 8)
-    figure = plot_matrix(images, {"guidance": [1, 2]}, {"eta": [0.0, 0.5, 1.0]})
-    shown = [int(axis.images[0].get_array()[0, 0, 0]) for axis in figure.axes]
-    assert shown == [0, 40, 80, 120, 160, 200]
-    assert [axis.get_title() for axis in figure.axes[:3]] == ["0.0", "0.5", "1.0"]
-    with pytest.raises(ValueError, match=r"2 rows \(guidance\) and 2 columns"):
-        plot_matrix(images, {"guidance": [1, 2]}, {"eta": [0, 1]})
 
 
 @pytest.mark.parametrize(

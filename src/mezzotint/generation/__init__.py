@@ -10,13 +10,11 @@ from typing import Any
 _HOMES = {
     **dict.fromkeys(("Film", "Generator", "Sampling"), "generator"),
     **dict.fromkeys(("film_strip", "gif", "grid", "show"), "pictures"),
-    "plot_grids": "plots",
-    "plot_loss": "plots",
-    "plot_loss_by_level": "plots",
-    "plot_matrix": "plots",
-    "plot_schedules": "plots",
-    "plot_times": "plots",
-    "plot_weights": "plots",
+    **dict.fromkeys(("plot_grids", "plot_schedules", "plot_times", "plot_weights"), "plots"),
+    **dict.fromkeys(("plot_loss", "plot_loss_by_level", "read_metrics"), "losses"),
+    **dict.fromkeys(("plot_film", "plot_matrix", "plot_neighbours"), "matrices"),
+    "interpolate": "interpolation",
+    **dict.fromkeys(("Neighbours", "find_neighbours"), "neighbours"),
 }
 __all__ = list(_HOMES)
 

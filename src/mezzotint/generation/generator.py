@@ -1,6 +1,6 @@
 """The sampling engine: numbered samples, in batches, from any denoiser and sampler."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from mezzotint.diffusion import (
     Denoise,
     Draws,
     Frame,
+    Noise,
     NoiseLevel,
     Prediction,
     Schedule,
@@ -48,11 +49,16 @@ class Film:
 
     Both uint8 (F, B, C, H, W); the last frame of both is the result. Frames are scaled to a norm (alpha, sigma) of 1,
     for noise of a large sigma would be black and white.
+
+    Args:
+        labels: the class of each image (B,).
+        noise: the share of noise in each frame at that norm, sigma / sqrt(alpha^2 + sigma^2): 0 at the end.
     """
 
     frames: Tensor
     estimates: Tensor
     labels: Tensor | None = None
+    noise: tuple[float, ...] = ()
 
 
 @dataclass
@@ -132,31 +138,56 @@ class Generator:
         images, labels = zip(*self.batches(start, stop, progress), strict=True)
         return torch.cat(images), None if labels[0] is None else torch.cat(labels)
 
+    def chosen(self, numbers: Sequence[int], progress: Progress | None = None) -> tuple[Tensor, Tensor | None]:
+        """The samples of these numbers: uint8 (N, C, H, W), and their labels (N,) or None."""
+        index = torch.tensor(numbers, dtype=torch.int64)
+        parts = []
+        for part in index.split(self.batch):
+            parts.append(self.range.to_uint8(self.draw(part)).cpu())
+            if progress:
+                progress(len(part))
+        return torch.cat(parts), self.labels(index)
+
     def film(self, start: int, stop: int, frames: int = 10) -> Film:
         """The way of samples start .. stop - 1 from noise to image, at `frames` steps spread evenly."""
-        seen: list[tuple[Tensor, Tensor]] = []
+        return self.film_of(range(start, stop), frames)
+
+    def film_of(self, numbers: Sequence[int], frames: int = 10) -> Film:
+        """The same of the samples of these numbers."""
+        seen: list[tuple[Tensor, Tensor, float]] = []
 
         def watch(frame: Frame) -> None:
             scale = 1 / frame.level.norm
-            seen.append((frame.x.cpu() * scale, frame.prediction.x0.cpu()))
+            seen.append((frame.x.cpu() * scale, frame.prediction.x0.cpu(), float(frame.level.sigma * scale)))
 
-        index = torch.arange(start, stop)
+        index = torch.tensor(numbers, dtype=torch.int64)
         last = self.draw(index, watch).cpu()
         kept = min(frames - 1, len(seen))
         chosen = [seen[i * len(seen) // kept] for i in range(kept)]
-        held = torch.stack([*(x for x, _ in chosen), last])
-        taken = torch.stack([*(x0 for _, x0 in chosen), last])
-        return Film(self.range.to_uint8(held), self.range.to_uint8(taken), self.labels(index))
+        held = torch.stack([*(x for x, _, _ in chosen), last])
+        taken = torch.stack([*(x0 for _, x0, _ in chosen), last])
+        shares = (*(share for _, _, share in chosen), 0.0)
+        return Film(self.range.to_uint8(held), self.range.to_uint8(taken), self.labels(index), shares)
 
-    @torch.no_grad()
     def draw(self, index: Tensor, watch: Callable[[Frame], None] | None = None) -> Tensor:
         """float32 samples of these numbers, on the denoiser's device."""
         draws = Draws(self.seed, index)
-        noise = draws.normal("sample", self.shape).to(self.device)
-        labels = self.labels(index)
+        return self.follow(draws.normal("sample", self.shape), self.labels(index), White(draws), watch)
+
+    @torch.no_grad()
+    def follow(
+        self, noise: Tensor, labels: Tensor | None, steps: Noise, watch: Callable[[Frame], None] | None = None
+    ) -> Tensor:
+        """float32 samples that begin at this unit noise (B, C, H, W), on the denoiser's device.
+
+        Args:
+            labels: the class of each (B,), or None.
+            steps: the noise of stochastic samplers.
+        """
         condition = {} if labels is None else {"label": labels.to(self.device)}
-        self.drawn += len(index)
-        return sample(self.guided, self.sampler, self.grid, noise, noise=White(draws), watch=watch, **condition)
+        self.drawn += len(noise)
+        noise = noise.to(self.device)
+        return sample(self.guided, self.sampler, self.grid, noise, noise=steps, watch=watch, **condition)
 
 
 @dataclass(frozen=True)

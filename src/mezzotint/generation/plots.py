@@ -1,19 +1,16 @@
-"""Plots for people: schedules, grids, weights and losses as matplotlib Figures, colour-blind safe.
+"""Plots for people: schedules, grids, times and weights as matplotlib Figures, colour-blind safe.
 
 Each function takes parts by name and returns a Figure without touching pyplot or its state; `figure.savefig("x.svg")`
 writes PNG, SVG or PDF by the name. In a notebook, `%matplotlib inline` once makes them appear.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.diffusion import Drawn, Epsilon, NoiseLevel, Schedule, Spacing, Target, Times, Uniform, Weight
-from mezzotint.generation.pictures import colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,33 +24,33 @@ SEEN = 20.0  # log-SNR: beyond this in either direction nothing happens
 
 def plot_schedules(schedules: Mapping[str, Schedule], points: int = 400) -> "Figure":
     """alpha, sigma, log-SNR and SNR by time, as a share of each schedule's own range."""
-    figure, axes = _page(2, 2, "time / last time")
+    figure, axes = page(2, 2, "time / last time")
     share = torch.sin(torch.linspace(0.0, torch.pi / 2, points, dtype=torch.float64)) ** 2  # more points at both ends
     top = 0.0
     for i, (name, schedule) in enumerate(schedules.items()):
-        level = _levels(schedule, share * schedule.t_max)
+        level = levels(schedule, share * schedule.t_max)
         log_snr = torch.as_tensor(level.log_snr)
         top = max(top, float(torch.as_tensor(level.sigma).max()))
         for axis, y in zip(axes, (level.alpha, level.sigma, log_snr, log_snr.exp()), strict=True):
-            axis.plot(share, y, label=name, **_style(i))
-    _titles(axes, "alpha: signal", "sigma: noise", "log-SNR", "SNR = alpha² / sigma²")
+            axis.plot(share, y, label=name, **style(i))
+    titles(axes, "alpha: signal", "sigma: noise", "log-SNR", "SNR = alpha² / sigma²")
     if top > 2.0:
         axes[1].set(yscale="symlog", ylim=(0, None))
     axes[2].set_ylim(-SEEN, SEEN)
     axes[3].set(yscale="log", ylim=(1e-5, 1e5))
-    return _legend(figure, axes[0])
+    return legend(figure, axes[0])
 
 
 def plot_grids(spacings: Mapping[str, Spacing], schedule: Schedule) -> "Figure":
     """The levels that each spacing visits, by time and by log-SNR; the final clean level is at time 0."""
-    figure, axes = _page(1, 2, height=1.4 + 0.4 * len(spacings))
+    figure, axes = page(1, 2, height=1.4 + 0.4 * len(spacings))
     for i, spacing in enumerate(spacings.values()):
         grid = spacing(schedule)
         style = {"marker": "|", "markersize": 14, "linestyle": "none", "color": COLOURS[i % len(COLOURS)]}
         axes[0].plot([float(schedule.time(v)) if not v.clean else 0.0 for v in grid], [i] * len(grid), **style)
         seen = [float(v.log_snr) for v in grid if v.alpha and not v.clean]
         axes[1].plot(seen, [i] * len(seen), **style)
-    _titles(axes, "where the steps lie in time", "and in log-SNR")
+    titles(axes, "where the steps lie in time", "and in log-SNR")
     for axis, x in zip(axes, ("time", "log-SNR"), strict=True):
         axis.set(xlabel=x, yticks=range(len(spacings)), yticklabels=list(spacings), ylim=(len(spacings) - 0.4, -0.6))
     axes[0].invert_xaxis()
@@ -63,13 +60,13 @@ def plot_grids(spacings: Mapping[str, Spacing], schedule: Schedule) -> "Figure":
 
 def plot_times(times: Mapping[str, Times], schedule: Schedule, points: int = 2000) -> "Figure":
     """Where training asks: the density of log-SNR under each distribution of times."""
-    figure, (axis,) = _page(1, 1, "log-SNR")
+    figure, (axis,) = page(1, 1, "log-SNR")
     for i, (name, distribution) in enumerate(times.items()):
         log_snr, density, _ = _drawn(distribution, schedule, points)
-        axis.plot(log_snr, density, label=name, **_style(i))
-    _titles([axis], f"density of log-SNR on {type(schedule).__name__}")
+        axis.plot(log_snr, density, label=name, **style(i))
+    titles([axis], f"density of log-SNR on {type(schedule).__name__}")
     axis.set(xlim=(-SEEN, SEEN), ylim=(0, None))
-    return _legend(figure, axis)
+    return legend(figure, axis)
 
 
 def plot_weights(
@@ -84,94 +81,23 @@ def plot_weights(
     v, because it is regular at both ends: the errors of eps and x0 are alpha and sigma times its own. The second is
     what counts in the mean loss, per unit of log-SNR; it is drawn with a largest value of 1.
     """
-    figure, axes = _page(1, 2, "log-SNR")
+    figure, axes = page(1, 2, "log-SNR")
     target, times = target or Epsilon(), times or Uniform()
     log_snr, density, drawn = _drawn(times, schedule, points)
-    level = _levels(schedule, drawn.t)
+    level = levels(schedule, drawn.t)
     on_v = torch.as_tensor(target.determinant(level) / level.norm**2) ** 2
     for i, (name, weight) in enumerate(weights.items()):
         factor = (torch.as_tensor(weight(level, target, drawn)) * on_v).detach()
         counted = factor * density
-        axes[0].plot(log_snr, factor, label=name, **_style(i))
-        axes[1].plot(log_snr, counted / counted[counted.isfinite()].max(), **_style(i))
-    _titles(axes, "weight on the error of v", "times the density, largest 1")
+        axes[0].plot(log_snr, factor, label=name, **style(i))
+        axes[1].plot(log_snr, counted / counted[counted.isfinite()].max(), **style(i))
+    titles(axes, "weight on the error of v", "times the density, largest 1")
     axes[0].set(yscale="log", xlim=(-SEEN, SEEN))
     axes[1].set(xlim=(-SEEN, SEEN), ylim=(0, None))
-    return _legend(figure, axes[0])
+    return legend(figure, axes[0])
 
 
-def plot_loss(run: str | Path) -> "Figure":
-    """The losses of a run by images seen: training, and validation where there is any."""
-    figure, (axis,) = _page(1, 1, "images seen")
-    lines = read_metrics(run)
-    validated = [line for line in lines if "validation" in line]
-    trained = [line for line in lines if "loss" in line]
-    axis.plot([v["images"] for v in trained], [v["loss"] for v in trained], label="training", **_style(0))
-    if validated:
-        losses = [line["validation"]["loss"] for line in validated]
-        axis.plot([v["images"] for v in validated], losses, marker="o", label="validation", **_style(1))
-    _titles([axis], "loss")
-    axis.set_yscale("log")
-    return _legend(figure, axis)
-
-
-def plot_loss_by_level(run: str | Path) -> "Figure":
-    """The validation loss in equal shares of the training times, cleanest first: darker is later in the run."""
-    import matplotlib
-
-    figure, (axis,) = _page(1, 1, "share of the training times, cleanest first")
-    looks = [line for line in read_metrics(run) if "validation" in line]
-    if not looks:
-        raise ValueError(f"{run} holds no validation yet. Train further, or with callbacks=default, which validates.")
-    for i, line in enumerate(looks):
-        shares = [value for name, value in line["validation"].items() if name.startswith("share_")]
-        shade = matplotlib.colormaps["cividis_r"]((i + 1) / len(looks))
-        label = f"{line['images']:,} images" if i in (0, len(looks) - 1) else None
-        axis.plot(range(len(shares)), shares, marker="o", color=shade, label=label)
-    _titles([axis], "validation loss by noise level")
-    axis.set_yscale("log")
-    return _legend(figure, axis)
-
-
-def plot_matrix(
-    images: Tensor, rows: Mapping[str, Sequence[object]], columns: Mapping[str, Sequence[object]]
-) -> "Figure":
-    """A table of images, uint8 (R, C, channels, H, W): for example of guidance scales by eta, or of interpolations.
-
-    Args:
-        rows, columns: what changes from row to row and from column to column, as one pair of name and values.
-    """
-    (down, ys), (across, xs) = *rows.items(), *columns.items()
-    if images.shape[:2] != (len(ys), len(xs)):
-        raise ValueError(
-            f"a matrix of {len(ys)} rows ({down}) and {len(xs)} columns ({across}) needs images "
-            f"({len(ys)}, {len(xs)}, C, H, W); these are {tuple(images.shape)}"
-        )
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(0.9 * len(xs) + 0.8, 0.9 * len(ys) + 0.6), layout="constrained")
-    axes = figure.subplots(len(ys), len(xs), squeeze=False)
-    for image, axis in zip(colour(images.flatten(0, 1)), axes.flat, strict=True):
-        axis.imshow(image.permute(1, 2, 0).numpy())
-        axis.set(xticks=[], yticks=[])
-    for axis, y in zip(axes[:, 0], ys, strict=True):
-        axis.set_ylabel(str(y), rotation=0, ha="right", va="center")
-    for axis, x in zip(axes[0], xs, strict=True):
-        axis.set_title(str(x), fontsize="medium")
-    figure.supxlabel(across)
-    figure.supylabel(down)
-    return figure
-
-
-def read_metrics(run: str | Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl that are whole."""
-    file = Path(run) / "metrics.jsonl"
-    if not file.is_file():
-        raise ValueError(f"{run} has no metrics.jsonl: give the directory of a run that has been trained.")
-    return [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
-
-
-def _levels(schedule: Schedule, t: Tensor) -> NoiseLevel:
+def levels(schedule: Schedule, t: Tensor) -> NoiseLevel:
     """The levels at these times, as tensors without gradients."""
     with torch.no_grad():
         level = schedule.level(t)
@@ -182,10 +108,10 @@ def _drawn(times: Times, schedule: Schedule, points: int) -> tuple[Tensor, Tenso
     """Evenly spread quantiles of a distribution: their log-SNR, the density of log-SNR there, and the draw itself."""
     u = (torch.arange(points, dtype=torch.float64) + 0.5) / points
     drawn = Drawn(*times(u, schedule), schedule)
-    return torch.as_tensor(_levels(schedule, drawn.t).log_snr), drawn.log_snr_density().detach(), drawn
+    return torch.as_tensor(levels(schedule, drawn.t).log_snr), drawn.log_snr_density().detach(), drawn
 
 
-def _page(rows: int, columns: int, x: str = "", height: float | None = None) -> tuple["Figure", "list[Axes]"]:
+def page(rows: int, columns: int, x: str = "", height: float | None = None) -> tuple["Figure", "list[Axes]"]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * columns, height or 3.2 * rows), layout="constrained")
@@ -198,17 +124,17 @@ def _page(rows: int, columns: int, x: str = "", height: float | None = None) -> 
     return figure, axes
 
 
-def _style(i: int) -> dict[str, Any]:
+def style(i: int) -> dict[str, Any]:
     """Colour and dashes of line i: neighbours differ in both, so that the plot survives a grey printer."""
     return {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.8}
 
 
-def _titles(axes: Sequence["Axes"], *titles: str) -> None:
+def titles(axes: Sequence["Axes"], *titles: str) -> None:
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, fontsize="medium")
 
 
-def _legend(figure: "Figure", axis: "Axes") -> "Figure":
+def legend(figure: "Figure", axis: "Axes") -> "Figure":
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
     return figure

@@ -1,0 +1,75 @@
+"""The way from one sample to another: the images whose noises lie between theirs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion import Draws, Noise, NoiseLevel, White, expand
+from mezzotint.generation.generator import Generator, Progress
+
+
+@dataclass(frozen=True)
+class Between:
+    """cos(angle) first + sin(angle) last: normal noise at every angle, since the two are independent.
+
+    Shoemake's slerp does the same with the angle that the two tensors happen to enclose, which in many dimensions is
+    nearly a right one; with the right angle itself the sum is exactly normal.
+
+    Sources: Shoemake 1985, https://doi.org/10.1145/325165.325242; Song et al. 2021, sec. 5.3 and app. D.5,
+    https://arxiv.org/abs/2010.02502
+
+    Args:
+        first, last: noises, each for the whole batch.
+        angle: float64 (B,), 0 for the first and pi / 2 for the last.
+    """
+
+    first: Noise
+    last: Noise
+    angle: Tensor
+
+    def __call__(self, x: Tensor, now: NoiseLevel, next: NoiseLevel) -> Tensor:
+        return mix(self.first(x, now, next), self.last(x, now, next), self.angle)
+
+
+def mix(first: Tensor, last: Tensor, angle: Tensor) -> Tensor:
+    """cos(angle) first + sin(angle) last, with one angle (B,) for each of a batch."""
+    return expand(angle.cos(), first) * first + expand(angle.sin(), last) * last
+
+
+def interpolate(
+    generator: Generator, pairs: Sequence[tuple[int, int]], points: int = 9, progress: Progress | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """From the first sample of each pair to the last in even steps: uint8 (pairs, points, C, H, W), labels (pairs,).
+
+    The noise at the start and that of every step go along together, so both ends are the samples of those numbers with
+    any sampler. A row has one class, that of its first sample: take pairs of one class to end at the second sample.
+
+    Args:
+        points: images a row, both ends included.
+
+    Raises:
+        ValueError: fewer than two points, or no pair.
+    """
+    if points < 2 or not pairs:
+        raise ValueError(f"points={points}, {len(pairs)} pairs: a way has two ends; give a pair and 2 points or more")
+    firsts, lasts = torch.tensor(pairs, dtype=torch.int64).T.repeat_interleave(points, dim=1)
+    shares = torch.arange(points, dtype=torch.float64) / (points - 1)
+    angles = (shares * (math.pi / 2)).repeat(len(pairs))
+    parts = []
+    for first, last, angle in zip(*(each.split(generator.batch) for each in (firsts, lasts, angles)), strict=True):
+        parts.append(generator.range.to_uint8(between(generator, first, last, angle)).cpu())
+        if progress:
+            progress(len(first))
+    images = torch.cat(parts).unflatten(0, (len(pairs), points))
+    return images, generator.labels(firsts[::points])
+
+
+def between(generator: Generator, first: Tensor, last: Tensor, angle: Tensor) -> Tensor:
+    """float32 samples of a batch between the samples of the numbers `first` and `last`."""
+    ends = [Draws(generator.seed, index) for index in (first, last)]
+    start = mix(*(draws.normal("sample", generator.shape) for draws in ends), angle)
+    steps = Between(White(ends[0]), White(ends[1]), angle)
+    return generator.follow(start, generator.labels(first), steps)

@@ -1,0 +1,82 @@
+"""The losses of runs as matplotlib Figures, from what they wrote while they trained."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mezzotint.diffusion import Schedule, Times, Uniform
+from mezzotint.generation.plots import legend, levels, page, style, titles
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_loss(*runs: str | Path) -> "Figure":
+    """The losses of runs by images seen: of one, training and validation; of several, validation where there is any."""
+    figure, (axis,) = page(1, 1, "images seen")
+    known = names(runs)
+    for i, run in enumerate(runs):
+        lines = read_metrics(run)
+        validated = [line for line in lines if "validation" in line]
+        trained = [line for line in lines if "loss" in line]
+        if len(runs) == 1 or not validated:
+            label = "training" if len(runs) == 1 else f"{known[i]}, training"
+            axis.plot([v["images"] for v in trained], [v["loss"] for v in trained], label=label, **style(i))
+        if validated:
+            losses = [line["validation"]["loss"] for line in validated]
+            label, look = ("validation", style(1)) if len(runs) == 1 else (known[i], style(i))
+            axis.plot([v["images"] for v in validated], losses, marker="o", label=label, **look)
+    titles([axis], "loss" if len(runs) == 1 else "validation loss")
+    axis.set_yscale("log")
+    return legend(figure, axis)
+
+
+def plot_loss_by_level(run: str | Path, schedule: Schedule | None = None, times: Times | None = None) -> "Figure":
+    """The validation loss in equal shares of the training times: darker is later in the run.
+
+    Args:
+        schedule: the run's, such as `mezzotint.load(run).schedule`: draws by log-SNR; without, by the share's number.
+        times: the run's distribution of times, by default uniform.
+
+    Raises:
+        ValueError: the run has not been validated.
+    """
+    import matplotlib
+
+    looks = [line for line in read_metrics(run) if "validation" in line]
+    if not looks:
+        raise ValueError(f"{run} holds no validation yet. Train further, or with callbacks=default, which validates.")
+    figure, (axis,) = page(1, 1, "log-SNR" if schedule else "share of the training times, cleanest first")
+    for i, line in enumerate(looks):
+        shares = [value for name, value in line["validation"].items() if name.startswith("share_")]
+        x = middles(len(shares), schedule, times or Uniform()) if schedule else range(len(shares))
+        shade = matplotlib.colormaps["cividis_r"]((i + 1) / len(looks))
+        label = f"{line['images']:,} images" if i in (0, len(looks) - 1) else None
+        axis.plot(x, shares, marker="o", color=shade, label=label)
+    titles([axis], "validation loss by noise level")
+    axis.set_yscale("log")
+    return legend(figure, axis)
+
+
+def middles(shares: int, schedule: Schedule, times: Times) -> list[float]:
+    """log-SNR in the middle of each equal share of the training times, cleanest first."""
+    u = (torch.arange(shares, dtype=torch.float64) + 0.5) / shares
+    return torch.as_tensor(levels(schedule, times.at(u, schedule)).log_snr).tolist()
+
+
+def read_metrics(run: str | Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl that are whole."""
+    file = Path(run) / "metrics.jsonl"
+    if not file.is_file():
+        raise ValueError(f"{run} has no metrics.jsonl: give the directory of a run that has been trained.")
+    return [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+
+
+def names(runs: Sequence[str | Path]) -> list[str]:
+    """What tells the runs apart: the last parts of their paths, as few as are needed."""
+    parts = [Path(run).resolve().parts for run in runs]
+    length = next((n for n in range(1, 9) if len({part[-n:] for part in parts}) == len(parts)), 1)
+    return ["/".join(part[-length:]) for part in parts]
