@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mezzotint.errors import ConfigError, MezzotintError
 
@@ -234,13 +234,16 @@ def shape(value: Any, hint: Any) -> Any:
 # ----------------------------------------------------------------------------------------------------------------- load
 
 
-def load(directory: str | Path, weights: str = "ema", allow: Sequence[str] = (), step: int | None = None) -> "Denoiser":
+def load(
+    directory: str | Path, weights: str = "ema", allow: Sequence[str] = (), step: int | Literal["best"] | None = None
+) -> "Denoiser":
     """The denoiser of a run, in evaluation mode on the CPU, from its config.yaml and its newest good checkpoint.
 
     Args:
         weights: "ema" (the first average kept, or the weights where none is), "raw", or the name of one average.
         allow: packages beside mezzotint whose classes config.yaml may name: a `_target_` from a stranger is code.
-        step: an earlier checkpoint that the run still keeps, such as the weak network of autoguidance.
+        step: an earlier checkpoint that the run still keeps, such as the weak network of autoguidance; or "best", the
+            one that was judged best while the run was trained with callbacks=judge.
     """
     directory = Path(directory)
     config = read_config(directory)
@@ -282,8 +285,8 @@ def read_config(directory: Path) -> dict[str, Node]:
     return config
 
 
-def read_weights(directory: Path, weights: str = "ema", step: int | None = None) -> dict[str, Any]:
-    """State of the denoiser from a checkpoint: the newest that can be read, or that of a step."""
+def read_weights(directory: Path, weights: str = "ema", step: int | str | None = None) -> dict[str, Any]:
+    """State of the denoiser from a checkpoint: the newest that can be read, the best, or that of a step."""
     checkpoint = read_checkpoint(directory, step)
     state = dict(checkpoint["state_dict"])
     averages = checkpoint.get("ema", {})
@@ -297,20 +300,19 @@ def read_weights(directory: Path, weights: str = "ema", step: int | None = None)
     return {key.removeprefix("denoiser."): value for key, value in state.items() if key.startswith("denoiser.")}
 
 
-def read_checkpoint(directory: Path, step: int | None = None) -> dict[str, Any]:
-    from mezzotint.training.checkpoints import newest, read, step_of
+def read_checkpoint(directory: Path, step: int | str | None = None) -> dict[str, Any]:
+    from mezzotint.training.checkpoints import chosen, read, step_of
 
     folder = directory / "checkpoints"
-    if step is not None:
-        kept = {step_of(file): file for file in sorted(folder.glob("step-*.ckpt"))}
-        if step in kept:
-            return read(kept[step])
-        steps = ", ".join(map(str, kept)) or "none"
-        raise ConfigError(f"step={step}: {directory} keeps the steps {steps}; callbacks.checkpoints.keep= keeps more")
-    file = newest(folder)
+    file = chosen(folder, step)
     if file:
         return read(file)
-    raise ConfigError(f"{directory} has no checkpoint that can be read; `mezzotint train run={directory}` trains it")
+    if step is None:
+        raise ConfigError(f"{directory} has no checkpoint that can be read; `mezzotint train run={directory}` trains it")
+    if step == "best":
+        raise ConfigError(f"step=best: {directory} keeps no best checkpoint; it is trained with callbacks=judge")
+    steps = ", ".join(str(step_of(file)) for file in sorted(folder.glob("step-*.ckpt"))) or "none"
+    raise ConfigError(f"step={step}: {directory} keeps the steps {steps}; callbacks.checkpoints.keep= keeps more")
 
 
 def targets(node: Node, where: str = "") -> Iterator[tuple[str, Any]]:

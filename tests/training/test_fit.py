@@ -91,6 +91,8 @@ def test_two_processes_survive_a_kill_to_the_bit(two_ranks):
     for name, value in one.items():
         assert torch.equal(value, two[name]) if isinstance(value, torch.Tensor) else value == two[name], name
     assert lines(two_ranks / "whole") == lines(two_ranks / "killed")
+    named = [(two_ranks / name / "checkpoints/best.json").read_text() for name in ("whole", "killed")]
+    assert named[0] == named[1]
 
 
 def test_a_network_in_shards_is_whole_in_its_checkpoints(whole, two_ranks, tmp_path):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import BATCH, Kill, Killed, entries, lines, train, weights
+from tiny import Kill, Killed, entries, lines, train, weights
 
 from mezzotint.errors import TrainingError
-from mezzotint.training import Callback, Checkpoints, checkpoints, newest
+from mezzotint.training import Callback, checkpoints, newest
 
 STORY = Path(__file__).with_name("tiny.py")
 
@@ -115,15 +115,6 @@ def test_a_full_disk_keeps_the_checkpoints_before(tmp_path, monkeypatch):
         train(tmp_path)
     assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["step-00000007.ckpt"]
     assert newest(tmp_path / "checkpoints") is not None
-
-
-def test_the_newest_few_and_the_best_are_kept(tmp_path):
-    train(tmp_path, extra={"checkpoints": Checkpoints(every=10 * BATCH, keep=2, best=True)})
-    names = sorted(file.name for file in (tmp_path / "checkpoints").iterdir())
-    assert names == ["best.ckpt", "step-00000040.ckpt", "step-00000050.ckpt"]
-    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
-    losses = {line["step"]: line["validation"]["loss"] for line in lines(tmp_path) if "validation" in line}
-    assert losses[best["global_step"]] == min(losses.values())
 
 
 def test_a_checkpoint_is_plain_and_complete(whole):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from mezzotint.diffusion import Cosine, Denoiser, Draws, Objective, Trailing, Ve
 from mezzotint.diffusion.samplers import DDIM
 from mezzotint.errors import TrainingError
 from mezzotint.generation import Sampling
+from mezzotint.metrics import Extractor, Frechet, Halves
 from mezzotint.networks import MLP
 from mezzotint.training import (
     EMA,
@@ -28,6 +29,8 @@ from mezzotint.training import (
     Checkpoints,
     FiniteLoss,
     Hardware,
+    Judge,
+    Judging,
     Log,
     Preemption,
     Run,
@@ -50,6 +53,30 @@ class Noise:
         source = torch.Generator().manual_seed(7)
         pixels = torch.randint(0, 256, (100, *self.shape), generator=source, dtype=torch.uint8)
         return InMemory(pixels, torch.arange(100) % 2)
+
+
+class Pixels(Extractor):
+    """Judges images by their 16 pixels."""
+
+    name = "pixels"
+    widths: ClassVar[dict[str, int]] = {"pooled": 16}
+    preprocessing = "none"
+    digest = "0"
+    network = torch.nn.Identity()
+
+    def expect(self, shape: tuple[int, ...]) -> None:
+        """Takes them all."""
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Has no weights."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"pooled": images.flatten(1).float() / 255}
+
+
+def judging() -> Judging:
+    """Against the images that are trained on; what needs no samples is left out by the callback."""
+    return Judging(lambda: {"halves": Halves(Pixels()), "frechet": Frechet(Pixels())}, lambda: Noise().split("train"))
 
 
 class Killed(BaseException):
@@ -76,13 +103,14 @@ def denoiser(dropout: float = 0.0) -> Denoiser:
 
 
 def train(directory: Path, steps: int = 50, extra: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """Checkpoints every 7 steps, lines of the log every 10: one is no multiple of the other."""
+    """Checkpoints every 7 steps, lines of the log every 10: one is no multiple of the other; no best one."""
     callbacks = {
         "log": Log(10),
         "finite": FiniteLoss(10),
         "validation": Validation(every=20 * BATCH, images=60, bins=3),
+        "judge": Judge(every=20 * BATCH, n=80),
         "preemption": Preemption(5),
-        "checkpoints": Checkpoints(every=7 * BATCH, keep=3),
+        "checkpoints": Checkpoints(every=7 * BATCH, keep=3, best=None),
     }
     settings = {
         "denoiser": denoiser(changes.pop("dropout", 0.0)),
@@ -95,6 +123,7 @@ def train(directory: Path, steps: int = 50, extra: dict[str, Any] | None = None,
         "ema": EMA([0.1, 0.5]),
         "callbacks": callbacks | (extra or {}),
         "sampling": Sampling(DDIM(), Trailing(3)),
+        "judging": judging(),
         "hardware": Hardware(accelerator="cpu", devices=changes.pop("devices", 1)),
     }
     return fit(directory, **(settings | changes))
@@ -126,11 +155,12 @@ def lines(directory: Path) -> list[dict]:
 
 
 def two_ranks(directory: Path) -> None:
-    """Never interrupted; then killed between a checkpoint and a line of the log, and resumed."""
-    train(directory / "whole", devices=2)
+    """Never interrupted; then killed between a checkpoint and a line of the log, and resumed. The best one stays."""
+    best = {"checkpoints": Checkpoints(every=7 * BATCH, keep=3)}
+    train(directory / "whole", devices=2, extra=best)
     with contextlib.suppress(Killed):
-        train(directory / "killed", devices=2, extra={"kill": Kill(26)})
-    train(directory / "killed", devices=2)
+        train(directory / "killed", devices=2, extra=best | {"kill": Kill(26)})
+    train(directory / "killed", devices=2, extra=best)
     shards(directory)
     stories(directory)
 

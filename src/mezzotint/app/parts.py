@@ -13,6 +13,7 @@ from mezzotint.build import build, build_denoiser, locate, targets
 from mezzotint.diffusion import Denoiser, Draws, Objective, SelfConditioned
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.generation import Sampling
+from mezzotint.training import Judge, Judging
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Parts:
     loggers: dict[str, Any]
     hardware: Any
     sampling: Sampling
+    judging: Judging
 
 
 def assemble(config: Config, device: str = "cpu") -> Parts:
@@ -40,8 +42,9 @@ def assemble(config: Config, device: str = "cpu") -> Parts:
         ConfigError: what a constructor refused, with its place in the config.
     """
     torch.manual_seed(config["seed"])
+    dataset = build(config["data"], "data")
     return Parts(
-        dataset=build(config["data"], "data"),
+        dataset=dataset,
         denoiser=build_denoiser(config, device),
         objective=build_objective(config),
         optimizer=build(config["optimizer"], "optimizer"),
@@ -50,6 +53,7 @@ def assemble(config: Config, device: str = "cpu") -> Parts:
         loggers=build(config["logger"], "logger"),
         hardware=build(config["hardware"], "hardware"),
         sampling=build_sampling(config),
+        judging=build_judging(config, dataset),
     )
 
 
@@ -62,6 +66,15 @@ def build_sampling(config: Config) -> Sampling:
     node = config["guidance"]
     guidance = None if node is None else lambda inner: build(node, "guidance", inner=inner)
     return Sampling(build(config["sampler"], "sampler"), build(config["grid"], "grid"), guidance)
+
+
+def build_judging(config: Config, dataset: Any) -> Judging:
+    """Opens nothing yet: only a run that is judged while it trains asks."""
+    return Judging(
+        lambda: build_metrics(config, dataset.shape),
+        lambda: dataset.split(config["reference"]),
+        config["paths"]["cache"],
+    )
 
 
 def build_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -98,7 +111,11 @@ def rehearse(config: Config) -> Parts:
     parts = meet(config)
     with placed("data"):
         parts.dataset.split("train")
-    build_metrics(config, parts.dataset.shape)
+    metrics = build_metrics(config, parts.dataset.shape)
+    for name, callback in parts.callbacks.items():
+        if isinstance(callback, Judge):
+            with placed(f"callbacks.{name}"):
+                callback.choose(metrics)
     return parts
 
 

@@ -1,4 +1,4 @@
-"""The ranks of one job: started here on its frozen config.yaml, or joined where SLURM or torchrun started them.
+"""The ranks of one job: started here on its frozen config, or joined where SLURM or torchrun started them.
 
 The ranks never see the command line, so they cannot compose another config than the one that was checked. They meet by
 torch's own environment contract at a store that this process holds, so no port can be taken from them; they die with
@@ -10,14 +10,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from mezzotint.app.job import Config
 from mezzotint.errors import ConfigError, TrainingError
-from mezzotint.training.signals import ASKING, received
+from mezzotint.training.signals import ASKING, Stopped, received
 
 
 def joined() -> bool:
@@ -50,17 +52,20 @@ def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) if joined() else 0
 
 
-def start(directory: Path, world: int, places: Sequence[str] = ()) -> dict[str, Any]:
-    """Train the run in a directory with `world` processes on this machine; what rank 0's fit returned.
+def start(directory: Path, world: int, config: Config | None = None) -> dict[str, Any]:
+    """Train the run in a directory with `world` processes on this machine, or judge it; what rank 0 made of it.
+
+    They find the user's own classes where this process does.
 
     Args:
-        places: folders that hold the user's own classes.
+        config: by which it is judged; None trains.
 
     Raises:
         TrainingError: with the traceback of the rank that failed first.
     """
     from torch.distributed import TCPStore
 
+    places = [place for place in sys.path if place]
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
         "MASTER_ADDR": "127.0.0.1",
@@ -73,6 +78,8 @@ def start(directory: Path, world: int, places: Sequence[str] = ()) -> dict[str, 
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // world))),
     }
     command = [sys.executable, "-P", "-m", "mezzotint.app.worker", str(directory), str(os.getpid())]
+    asked = told_to(config)
+    given = [asked.fileno()] if asked else []
     ranks: list[subprocess.Popen] = []
     pipes: list[int] = []
     try:
@@ -85,20 +92,35 @@ def start(directory: Path, world: int, places: Sequence[str] = ()) -> dict[str, 
                     # a group of its own: Ctrl-C comes to them through us, once
                     ranks.append(
                         subprocess.Popen(
-                            [*command, str(writer), *places], env=environment, pass_fds=[writer], process_group=0
+                            [*command, str(writer), str(given[0]) if given else "train", *places],
+                            env=environment,
+                            pass_fds=[writer, *given],
+                            process_group=0,
                         )
                     )
                 os.close(writer)
-            if (asked := received()) is not None:  # before there were ranks
-                os.kill(os.getpid(), signal.Signals[asked])
+            if (name := received()) is not None:  # before there were ranks
+                os.kill(os.getpid(), signal.Signals[name])
             codes = watch(ranks)
         told = [tell(reader) for reader in pipes]
     finally:
         end(ranks)
         for reader in pipes:
             os.close(reader)
+        if asked:
+            asked.close()
     blame(codes, told)
     return told[0]["result"]
+
+
+def told_to(config: Config | None) -> IO[str] | None:
+    """A config in a file without a name, which is gone with the last process that holds it open."""
+    if config is None:
+        return None
+    file = tempfile.TemporaryFile("w")  # noqa: SIM115
+    json.dump(config, file)
+    file.flush()
+    return file
 
 
 def blame(codes: Sequence[int | None], told: Sequence[dict[str, Any]]) -> None:
@@ -111,7 +133,8 @@ def blame(codes: Sequence[int | None], told: Sequence[dict[str, Any]]) -> None:
     if failed:
         raise TrainingError(f"rank {failed[0]['rank']} of {len(codes)} failed: {failed[0]['error']}")
     if 130 in codes:
-        raise KeyboardInterrupt
+        names = [entry["stopped"] for entry in told if "stopped" in entry]
+        raise Stopped(names[0]) if names else KeyboardInterrupt
     for number, code in enumerate(codes):
         if code:
             raise TrainingError(f"rank {number} of {len(codes)} ended with code {code} and without a word")

@@ -154,7 +154,7 @@ def train(directory: Path, hardware: Any) -> dict[str, Any]:
         return work(directory)
     if hardware.nodes > 1:
         raise ConfigError("hardware.nodes > 1: several nodes are started by srun or torchrun, this command on each")
-    return ranks.start(directory, hardware.local, [place for place in sys.path if place])
+    return ranks.start(directory, hardware.local)
 
 
 def work(directory: Path) -> dict[str, Any]:
@@ -175,6 +175,7 @@ def work(directory: Path) -> dict[str, Any]:
         loggers=parts.loggers,
         hardware=parts.hardware,
         sampling=parts.sampling,
+        judging=parts.judging,
         seed=config["seed"],
         budget=config["budget"],
         batch_size=config["batch_size"],

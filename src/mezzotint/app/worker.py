@@ -1,4 +1,7 @@
-"""One rank of one job: `python -m mezzotint.app.worker RUN PARENT PIPE [FOLDER ...]`. Knows config.yaml, not Hydra."""
+"""One rank of one job: `python -m mezzotint.app.worker RUN PARENT PIPE TASK [FOLDER ...]`. Knows no Hydra.
+
+TASK is `train`, by the run's config.yaml, or the number of an open file with the config to judge it by.
+"""
 
 import ctypes
 import json
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.errors import MezzotintError
-from mezzotint.training.signals import ASKING, listen
+from mezzotint.training.signals import ASKING, Stopped, listen
 
 ROOM = 30_000  # characters of a traceback: a pipe holds 64 kB, and nobody reads it before we end
 
@@ -24,7 +27,18 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def main(directory: str, parent: str, pipe: str, *places: str) -> int:
+def work(directory: Path, task: str) -> dict[str, Any]:
+    if task == "train":
+        from mezzotint.app import train
+
+        return train.work(directory)
+    from mezzotint.app import evaluate
+
+    size = os.fstat(int(task)).st_size
+    return evaluate.work(directory, json.loads(os.pread(int(task), size, 0)))
+
+
+def main(directory: str, parent: str, pipe: str, task: str, *places: str) -> int:
     listen()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)  # what came since we were started, comes now
     die_with(int(parent))
@@ -32,9 +46,10 @@ def main(directory: str, parent: str, pipe: str, *places: str) -> int:
     told: dict[str, Any] = {"rank": int(os.environ["RANK"])}
     code = 0
     try:
-        from mezzotint.app.train import work
-
-        told["result"] = work(Path(directory))
+        told["result"] = work(Path(directory), task)
+    except Stopped as stop:
+        code = 130
+        told["stopped"] = stop.name
     except KeyboardInterrupt:
         code = 130
     except MezzotintError as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from .coordinates import Flow
@@ -45,6 +45,16 @@ class Guidance(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction: ...
+
+
+def place(denoise: Denoise, device: torch.device | str) -> None:
+    """Move the networks that guidance holds beside the guided one to a device, however it is chained."""
+    if isinstance(denoise, Guidance):
+        for part in vars(denoise).values():
+            if isinstance(part, nn.Module):
+                part.to(device)
+            else:
+                place(part, device)
 
 
 def unguided(inner: Denoise) -> Denoise:

@@ -20,6 +20,7 @@ from mezzotint.diffusion import (
     White,
     sample,
 )
+from mezzotint.diffusion.guidance import place
 from mezzotint.diffusion.samplers import Sampler
 
 Progress = Callable[[int], None]
@@ -98,6 +99,8 @@ class Generator:
         self.tally = [0]
         counted = Counted(self.denoise, self.tally)
         self.guided = self.guidance(counted) if self.guidance else counted
+        if self.device.type != "meta":
+            place(self.guided, self.device)
 
     @property
     def calls(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from mezzotint.data.images import Images
@@ -97,11 +98,13 @@ class NegativeLogLikelihood:
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Values and standard errors by name: `nll_vlb_256` and its terms `nll_vlb_256_prior`, ..., or `nll_ode_256`.
 
+        Several processes all call it: each measures its share of the batches, and all get the values of the whole.
+
         Args:
             denoise: a denoiser without guidance, in evaluation mode and on the device.
             images: the held-out ones.
             n: at most so many of them.
-            progress: told how many images each batch brought.
+            progress: told how many images each batch of this process brought.
 
         Raises:
             ValueError: fewer than two images.
@@ -112,7 +115,9 @@ class NegativeLogLikelihood:
         method = self.chosen(denoise)
         measured = getattr(self, f"_{method}")
         parts: list[dict[str, Tensor]] = []
-        for index in permutation(0, "held out", len(images))[:count].split(self.batch):
+        batches = permutation(0, "held out", len(images))[:count].split(self.batch)
+        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        for index in batches[rank::world]:
             pixels, labels = images.batch(index)
             condition = {} if labels is None else {"label": labels.to(device)}
             draws = [Draws(seed, index + r * REPEAT) for r in range(self.repeats)]
@@ -120,6 +125,10 @@ class NegativeLogLikelihood:
             parts.append({name: torch.stack([one[name] for one in found]).mean(0).cpu() for name in found[0]})
             if progress:
                 progress(len(index))
+        if world > 1:
+            shares: list[Any] = [None] * world
+            dist.all_gather_object(shares, parts)
+            parts = [shares[i % world][i // world] for i in range(len(batches))]
         whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         label = f"nll_{method}_{short_count(count)}"
         values = {f"{label}{name}": bits.mean().item() for name, bits in whole.items()}

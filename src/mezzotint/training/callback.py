@@ -1,5 +1,6 @@
 """What watches a training run, and what it sees of it."""
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,6 +19,25 @@ def missing(*_: Any) -> Any:
     raise RuntimeError("A run can do this only while it trains")
 
 
+@dataclass(frozen=True)
+class Score:
+    """A number by which moments of a run are compared, and the moment."""
+
+    step: int
+    images: int
+    name: str
+    value: float
+    higher_is_better: bool = False
+
+    def beats(self, other: "Score | None") -> bool:
+        """Whether this is the better moment; a score of another name, such as of more samples, begins anew."""
+        if math.isnan(self.value):
+            return False
+        if other is None or other.name != self.name:
+            return True
+        return self.value > other.value if self.higher_is_better else self.value < other.value
+
+
 @dataclass
 class Run:
     """One training run as its callbacks see it. Images are the only clock: `images` seen of a `budget`.
@@ -26,6 +46,8 @@ class Run:
         step: optimiser steps done; `steps` of them spend the budget.
         values: the newest numbers known on the host (loss, images_per_second, ...); reading them costs no transfer.
         pending: numbers that wait for the next line of the log.
+        scores: the newest score, by the name of the callback that found it.
+        sampling, judging: how samples are drawn and judged; None where nobody said.
         copy: makes a copy of the denoiser that is never trained; its weights are yet to be filled in.
         average: gives the averaged denoiser for looking at, in evaluation mode; the live one is never touched.
         save: writes a checkpoint of this moment, on all ranks together.
@@ -42,6 +64,7 @@ class Run:
     budget: int
     batch_size: int
     sampling: Any = None
+    judging: Any = None
     config: dict[str, Any] = field(default_factory=dict)
     rank: int = 0
     world: int = 1
@@ -49,6 +72,7 @@ class Run:
     stopped: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     pending: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
     sharded: bool = False
     loggers: list["Logger"] = field(default_factory=list)
     copy: Callable[[], "Denoiser"] = missing

@@ -1,15 +1,17 @@
 """Checkpoints: plain Python and tensors, written whole or not at all, named by step."""
 
+import json
 import os
 import sys
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from mezzotint.errors import TrainingError
-from mezzotint.training.callback import Callback, Run
+from mezzotint.training.callback import Callback, Run, Score
 
 FORMAT = 1
 
@@ -17,58 +19,81 @@ FORMAT = 1
 class Checkpoints(Callback):
     """Saves every so many images and at the end, after everything else of the step has been done.
 
+    Beside the newest few stays the best one by a score, which is saved in the step that found it. best.json names it;
+    each checkpoint knows the best until then, so that a run that was killed finds the same one.
+
     Args:
         every: images between two checkpoints, or below 1 the share of the budget.
         keep: how many of the newest stay.
-        best: also keeps the one with the lowest validation loss, as best.ckpt.
+        best: whose score decides: "judge", of runs that are judged while they train; "validation", the loss on held-out
+            images; None keeps no best one.
     """
 
     order = 100
 
-    def __init__(self, every: float = 0.1, keep: int = 3, best: bool = False) -> None:
+    def __init__(
+        self, every: float = 0.1, keep: int = 3, best: Literal["judge", "validation"] | None = "judge"
+    ) -> None:
         if every <= 0 or keep < 1:
             raise ValueError(f"every={every}, keep={keep}: both must be above 0")
+        if best not in ("judge", "validation", None):
+            raise ValueError(f"best={best!r}: choose 'judge', 'validation' or null")
         self.every, self.keep, self.best = every, keep, best
-        self.lowest = float("inf")
+        self.record: Score | None = None
 
     def start(self, run: Run) -> None:
-        if run.rank == 0:  # what was being written when the run died
-            for part in (run.directory / "checkpoints").glob(".*.part"):
+        if run.rank == 0:
+            folder = run.directory / "checkpoints"
+            for part in folder.glob(".*.part"):  # what was being written when the run died
                 part.unlink()
+            write_best(folder, self.record)
 
     def step(self, run: Run) -> None:
-        if (run.due(self.every) or run.stopped) and not run.finished:
+        if (run.due(self.every) or run.stopped or self.better(run)) and not run.finished:
             self.write(run)
 
     def finish(self, run: Run) -> None:
         self.write(run)
 
+    def better(self, run: Run) -> Score | None:
+        """The score of the step just done, if it beats all before."""
+        score = run.scores.get(self.best or "")
+        return score if score and score.step == run.step and score.beats(self.record) else None
+
     def write(self, run: Run) -> None:
+        self.record = self.better(run) or self.record
         folder = run.directory / "checkpoints"
-        file = folder / f"step-{run.step:08d}.ckpt"
-        loss = run.values.get("validation", {}).get("loss", float("inf"))
-        better = self.best and loss < self.lowest
-        self.lowest = min(loss, self.lowest)
-        run.save(file)
+        run.save(named(folder, run.step))
         if run.rank == 0:
-            if better:
-                replace_link(file, folder / "best.ckpt")
+            write_best(folder, self.record)
             for old in sorted(folder.glob("step-*.ckpt"))[: -self.keep]:
-                old.unlink()
+                if not (self.record and step_of(old) == self.record.step):
+                    old.unlink()
 
     def save(self, run: Run, checkpoint: dict[str, Any]) -> None:
-        checkpoint["lowest"] = self.lowest
+        checkpoint["best"] = asdict(self.record) if self.record else None
 
     def load(self, run: Run, checkpoint: dict[str, Any]) -> None:
-        self.lowest = checkpoint.get("lowest", self.lowest)
+        kept = checkpoint.get("best")
+        self.record = Score(**kept) if kept else None
 
 
-def replace_link(file: Path, link: Path) -> None:
-    """A second name for a file, put in place of whatever had that name in one move."""
-    part = link.with_name(f".{link.name}.part")
-    part.unlink(missing_ok=True)
-    os.link(file, part)
-    os.replace(part, link)
+def write_best(folder: Path, score: Score | None) -> None:
+    """Name the best checkpoint in best.json, or nobody where that one is not there."""
+    file = folder / "best.json"
+    if score is None or not named(folder, score.step).is_file():
+        file.unlink(missing_ok=True)
+        return
+    part = folder / ".best.json.part"
+    part.write_text(json.dumps(asdict(score), indent=1))
+    os.replace(part, file)
+
+
+def best(folder: Path) -> Score | None:
+    """The score and the step of the best checkpoint that a run keeps."""
+    file = folder / "best.json"
+    score = Score(**json.loads(file.read_text())) if file.is_file() else None
+    return score if score and named(folder, score.step).is_file() else None
 
 
 def write(checkpoint: dict[str, Any], file: Path) -> None:
@@ -113,8 +138,23 @@ def read(file: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def named(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:08d}.ckpt"
+
+
 def step_of(file: Path) -> int:
     return int(file.stem.removeprefix("step-"))
+
+
+def chosen(folder: Path, step: int | str | None) -> Path | None:
+    """The checkpoint of a step, the "best" one, or with None the newest that is whole; None where it is not kept."""
+    if step is None:
+        return newest(folder)
+    if step == "best":
+        score = best(folder)
+        return named(folder, score.step) if score else None
+    file = named(folder, int(step))
+    return file if file.is_file() else None
 
 
 def newest(folder: Path, quiet: bool = False) -> Path | None:

@@ -44,6 +44,7 @@ def fit(
     loggers: Mapping[str, Any] | None = None,
     hardware: Hardware | None = None,
     sampling: Any = None,
+    judging: Any = None,
     config: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a denoiser in `directory`, from its newest whole checkpoint if there is one.
@@ -54,6 +55,7 @@ def fit(
         batch_size: images a step, over all processes and micro-batches.
         callbacks, loggers: by name; ours and Lightning's.
         sampling: how previews are drawn (mezzotint.generation.Sampling); None draws none.
+        judging: how Judge judges samples (mezzotint.training.Judging).
         config: plain data, for trackers.
 
     Returns:
@@ -81,7 +83,18 @@ def fit(
         sharded=place.world > 1 and hardware.strategy == "fsdp",
     )
     run = Run(
-        directory, module, dataset, seed, budget, batch_size, sampling, config or {}, place.rank, place.world, done
+        directory,
+        module,
+        dataset,
+        seed,
+        budget,
+        batch_size,
+        sampling,
+        judging,
+        config or {},
+        place.rank,
+        place.world,
+        done,
     )
     if run.finished:
         return summary(run, truncate(directory / "metrics.jsonl", done) if place.rank == 0 else [])

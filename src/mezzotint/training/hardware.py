@@ -122,7 +122,13 @@ class Hardware:
         return micro_batches(batch_size, world, self.micro_batch)[1]
 
     def prepare(self, network: nn.Module) -> None:
-        """Threads, matrix precision, memory format; compiles in place, so that the keys of checkpoints stay."""
+        """For training: as `arrange`, and compiled in place, so that the keys of checkpoints stay."""
+        self.arrange(network)
+        if self.compile:
+            network.compile()
+
+    def arrange(self, network: nn.Module) -> None:
+        """Threads, matrix precision, memory format: so that a network answers alike in training and in sampling."""
         from mezzotint.networks import preferred_memory_format
 
         if self.threads:
@@ -134,8 +140,6 @@ class Hardware:
         if self.channels_last != "auto":
             layout = torch.channels_last if self.channels_last else torch.contiguous_format
         network.to(memory_format=layout)
-        if self.compile:
-            network.compile()
 
     def trainer_arguments(self, place: Place) -> dict[str, Any]:
         """What Lightning's Trainer has to know about all this."""

@@ -10,7 +10,7 @@ from mezzotint.training.callback import Callback, Run
 
 
 class Progress(Callback):
-    """Images seen, images a second, loss, time left and memory, on rank 0's standard error.
+    """Images seen, images a second, loss, the newest metric, time left and memory, on rank 0's standard error.
 
     On a terminal one line, renewed at most ten times a second; elsewhere a line every `quiet` seconds. It reads only
     numbers that the log has already brought from the device.
@@ -56,11 +56,13 @@ class Progress(Callback):
 def line(run: Run, rate: float) -> str:
     left = (run.budget - run.images) / rate if rate > 0 else float("inf")
     loss = run.values.get("loss")
+    judged = list(run.values.get("judge", {}).items())[:1]
     parts = [
         f"{run.images / run.steps / run.batch_size:4.0%}",
         f"{run.images:,} of {run.budget:,} images",
         f"{rate:,.0f}/s",
         *([f"loss {loss:.4f}"] if loss is not None else []),
+        *(f"{name} {value:.4g}" for name, value in judged),
         f"{clock(max(0.0, left))} left",
         f"{memory() / 2**30:.1f} GB",
     ]

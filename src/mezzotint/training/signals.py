@@ -62,20 +62,25 @@ class Stopped(KeyboardInterrupt):
         return self.name in {signal.Signals(number).name for number in AGAIN}
 
 
+def asked_by(name: str) -> KeyboardInterrupt:
+    return KeyboardInterrupt() if name == "SIGINT" else Stopped(name)
+
+
 @contextmanager
 def obeyed() -> Iterator[None]:
-    """Raise Stopped at a signal, or for one that was remembered."""
+    """Raise Stopped at a signal, or for one that was remembered; KeyboardInterrupt for a Ctrl-C."""
 
     def obey(number: int, _: FrameType | None) -> None:
-        raise Stopped(signal.Signals(number).name)
+        raise asked_by(signal.Signals(number).name)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     name = received()
-    if name and name != "SIGINT":
-        raise Stopped(name)
-    before = {number: signal.signal(number, obey) for number in ASKING if number != signal.SIGINT}
+    heeded = [n for n in ASKING if n != signal.SIGINT or signal.getsignal(n) is remember]  # Python obeys Ctrl-C itself
+    if name and signal.Signals[name] in heeded:
+        raise asked_by(name)
+    before = {number: signal.signal(number, obey) for number in heeded}
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.diffusion import Draws
-from mezzotint.training.callback import Callback, Run
+from mezzotint.training.callback import Callback, Run, Score
 
 APART = 1 << 40  # validation examples are numbered far from those of training, so no noise is shared
 GOLDEN = 0.6180339887498949  # multiples of the golden section fill [0, 1) evenly, however many there are
@@ -55,9 +55,9 @@ class Validation(Callback):
             torch.distributed.all_reduce(sums)
         totals, counts = sums.cpu()
         means = (totals / counts.clamp(min=1)).tolist()
-        run.pending["validation"] = {"loss": float(totals.sum() / counts.sum())} | {
-            f"share_{i}": mean for i, mean in enumerate(means)
-        }
+        loss = float(totals.sum() / counts.sum())
+        run.scores["validation"] = Score(run.step, run.images, "validation loss", loss)
+        run.pending["validation"] = {"loss": loss} | {f"share_{i}": mean for i, mean in enumerate(means)}
 
     @torch.no_grad()
     def sums(self, run: Run, denoiser: Any) -> Tensor:

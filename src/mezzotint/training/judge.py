@@ -1,0 +1,104 @@
+"""How good the samples are while a run trains, by the metrics that judge it at the end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint.errors import ConfigError
+from mezzotint.training.callback import Callback, Run, Score
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How a run is judged, without anything built yet.
+
+    Args:
+        metrics: builds the metrics, by their names in the config.
+        reference: gives the real images.
+        cache: folder for the statistics of the real images; None computes them anew each time.
+    """
+
+    metrics: Callable[[], Mapping[str, Any]]
+    reference: Callable[[], Any]
+    cache: str | Path | None = None
+
+
+class Judge(Callback):
+    """Judges samples of the averaged weights every so many images, always from the same noise and labels.
+
+    Every rank draws and judges its share, in float32 whatever the training's precision. The values are those of
+    `mezzotint evaluate` with this n on the checkpoint of that step, and the first one is the score by which Checkpoints
+    keeps the best.
+
+    Args:
+        every: images between two looks, or below 1 the share of the budget; the end is always looked at.
+        n: samples; each costs as much as `mezzotint sample` takes for it.
+        metrics: those of the config to compute, by name; None takes all that judge samples by their features.
+    """
+
+    order = 15
+
+    def __init__(self, every: float = 0.1, n: int = 500, metrics: list[str] | None = None) -> None:
+        if every <= 0 or n < 2:
+            raise ValueError(f"every={every}, n={n}: every must be above 0, and n 2 or more")
+        self.every, self.n, self.names = every, n, metrics
+
+    def choose(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """The metrics that it computes.
+
+        Raises:
+            ConfigError: there are none, or a name is not among them.
+        """
+        from mezzotint.metrics.statistic import FeatureMetric
+
+        fit = {
+            name: metric
+            for name, metric in metrics.items()
+            if isinstance(metric, FeatureMetric) and any(keeper.side == "drawn" for keeper in metric.keepers)
+        }
+        if not fit:
+            raise ConfigError(
+                "there is nothing to judge samples by while the run trains: choose metrics=[frechet] and an extractor= "
+                "that fits these images, or callbacks=default"
+            )
+        if unknown := [name for name in self.names or () if name not in fit]:
+            raise ConfigError(f"metrics={unknown} are not among those that can judge samples here: {', '.join(fit)}")
+        return {name: fit[name] for name in self.names or fit}
+
+    def start(self, run: Run) -> None:
+        if run.judging is None or run.sampling is None:
+            raise ConfigError("Judge needs to know how samples are drawn and judged: fit(..., sampling=, judging=)")
+        self.metrics = self.choose(run.judging.metrics())
+        self.reference = run.judging.reference()
+
+    def step(self, run: Run) -> None:
+        if run.due(self.every) and not run.finished:
+            self.look(run)
+
+    def finish(self, run: Run) -> None:
+        self.look(run)
+
+    def look(self, run: Run) -> None:
+        values = self.values(run)
+        name, value = next(iter(values.items()))
+        higher = bool(next(iter(self.metrics.values())).higher_is_better)
+        run.scores["judge"] = Score(run.step, run.images, name, value, higher)
+        run.pending["judge"] = values
+
+    def values(self, run: Run) -> dict[str, float]:
+        """By name; the same on every rank, to the last bit."""
+        from mezzotint.generation.share import share
+        from mezzotint.metrics import evaluate
+
+        data = run.dataset
+        generator = run.sampling.generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
+        drawn = share(generator, self.n)
+        cache = run.judging.cache
+        done = evaluate(drawn, self.reference, self.metrics, self.n, device=generator.device, cache=cache)
+        told = [done.values]
+        if run.world > 1:
+            torch.distributed.broadcast_object_list(told)  # what decides about a checkpoint must not differ
+        return told[0]
