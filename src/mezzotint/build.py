@@ -308,7 +308,7 @@ def read_checkpoint(directory: Path, step: int | str | None = None) -> dict[str,
     if file:
         return read(file)
     if step is None:
-        raise ConfigError(f"{directory} has no checkpoint that can be read; `mezzotint train run={directory}` trains it")
+        raise ConfigError(f"{directory} has no checkpoint that can be read: mezzotint train run={directory}")
     if step == "best":
         raise ConfigError(f"step=best: {directory} keeps no best checkpoint; it is trained with callbacks=judge")
     steps = ", ".join(str(step_of(file)) for file in sorted(folder.glob("step-*.ckpt"))) or "none"
