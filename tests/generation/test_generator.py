@@ -87,6 +87,26 @@ def test_a_film_ends_with_the_images(denoiser, frames):
     assert torch.equal(film.labels, labels)
 
 
+def test_a_film_knows_its_noise_and_may_be_thinned(denoiser):
+    """On Cosine the norm is 1, so the share of noise is sigma itself."""
+    film = generator(denoiser).film_of([2, 4], 50)
+    levels = [Cosine().level(t).sigma for t in (1000, 833, 667, 500, 333, 167)]
+    assert film.noise == pytest.approx([*levels, 0.0], abs=2e-3)
+    few = film.thinned(3)
+    assert torch.equal(few.frames, film.frames[[0, 3, 6]])
+    assert torch.equal(few.estimates, film.estimates[[0, 3, 6]])
+    assert few.noise == (film.noise[0], film.noise[3], 0.0)
+    assert film.thinned(99).frames.shape == film.frames.shape
+
+
+def test_samples_may_be_chosen_by_number(denoiser):
+    told = []
+    images, labels = generator(denoiser, batch=2).chosen([7, 0, 3], told.append)
+    others, names = generator(denoiser).images(0, 8)
+    assert (images.int() - others[[7, 0, 3]].int()).abs().max() <= 1
+    assert (labels.tolist(), told) == (names[[7, 0, 3]].tolist(), [2, 1])
+
+
 def test_a_film_begins_with_the_noise(denoiser):
     from mezzotint.data.range import Range
     from mezzotint.diffusion import Draws

@@ -60,7 +60,7 @@ def test_a_film_has_the_estimate_under_each_sample():
     (axis,) = plot_film(Film(frames, estimates, None, (1.0, 0.512, 0.0)), [4, 7]).axes
     names, shares, shown = read(axis)
     assert names == ["sample 4", "estimate", "sample 7", "estimate"]
-    assert shares == ["1", "0.51", "0"]
+    assert shares == ["1.00", "0.51", "0.00"]
     assert shown == [[0, 2, 4], [100, 102, 104], [1, 3, 5], [101, 103, 105]]
 
 

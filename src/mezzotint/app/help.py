@@ -9,11 +9,13 @@ from pathlib import Path
 COMMANDS = {
     "train": "train a model, then draw samples and judge them; with no words: handwritten digits, a few minutes",
     "sample": "draw from a run: grid, film strip, GIF, image files",
-    "evaluate": "judge samples of a run: metrics with the protocol that gave them",
+    "evaluate": "judge samples of a run, or a folder of images: metrics with the protocol that gave them",
+    "compare": "rank evaluations of one protocol, with their errors; refuse others and say in what they differ",
+    "stats": "statistics of a dataset for evaluate, computed once; also as a file for other programs",
     "check": "say what a config would do and what is wrong with it, without doing it",
-    "runs": "list the runs with their state and best result",
+    "runs": "list the runs with their state, age and best result",
     "sweep": "the runs of a sweep with what tells them apart, states and results; seeds together",
-    "plot": "draw schedules, grids, times or weights side by side, or the losses of a run",
+    "plot": "draw schedules, grids, times or weights side by side; or of a run its losses, sweeps of samples, film",
 }
 
 EXAMPLES = {
@@ -33,14 +35,24 @@ mezzotint sample run=runs/latest n=1000 images=png     beside the grid, one file
 mezzotint sample run=runs/latest weights=raw           the weights themselves, not their average""",
     "evaluate": """\
 mezzotint evaluate run=runs/latest n=1000
-mezzotint evaluate run=runs/latest sampler=heun grid=karras grid.steps=18
-mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=10,20,50""",
+mezzotint evaluate run=runs/latest seeds=3             three times n images: mean +- deviation
+mezzotint evaluate run=runs/latest metrics=[frechet,error,precision_recall] sampler=heun grid=karras grid.steps=18
+mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=5,10,20,50      a table and a plot of all points
+mezzotint evaluate run=runs/latest reference=stats.npz metrics=[frechet]    mu and sigma, as ADM and EDM publish them
+mezzotint evaluate images=drawn reference=real         folders of images (or npz files) from any program
+mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
+    "compare": """mezzotint compare runs/a runs/b                        all their evaluations that may be compared
+mezzotint compare a.json b.json c.json                 evaluations one by one""",
+    "stats": """mezzotint stats data=cifar10 extractor=inception       once; evaluate and train find them again
+mezzotint stats data=cifar10 extractor=inception out=cifar10.npz      mu and sigma for other programs
+mezzotint stats reference=photos extractor=effnet      of a folder of images""",
     "check": """\
 mezzotint check experiment=cifar10_ddpm batch_size=100 hardware.devices=8
 mezzotint check run=runs/latest""",
     "runs": """\
-mezzotint runs
-mezzotint runs paths.runs=/data/runs""",
+mezzotint runs                                         every run, the newest last
+mezzotint runs digits finished                         those that are finished and have digits in their name
+mezzotint runs paths.runs=/data/runs --json            one JSON object a line""",
     "sweep": """\
 mezzotint sweep runs/digits_ddpm                       at any time, while it runs too""",
     "plot": """\
@@ -48,7 +60,13 @@ mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and
 mezzotint plot grid=trailing,karras grid.steps=10      where the steps lie, on schedule=cosine
 mezzotint plot times=uniform,log_normal schedule=edm   where training asks, by log-SNR
 mezzotint plot weight=plain,min_snr,sigmoid            what each noise level counts
-mezzotint plot run=runs/latest out=loss.svg            the losses of a run""",
+mezzotint plot run=runs/latest                         its losses; run=runs/a,runs/b beside each other
+mezzotint plot run=runs/latest kind=levels             its validation loss by log-SNR
+mezzotint plot run=runs/latest guidance.scale=1,2,4    the same samples in each row, one row a value
+mezzotint plot run=runs/latest grid.steps=5,10,50 sampler=ddim sampler.eta=0,0.5,1      rows and blocks
+mezzotint plot run=runs/latest kind=interpolation      from sample to sample, nine images each
+mezzotint plot run=runs/latest kind=neighbours n=8     the training images nearest to eight samples
+mezzotint plot run=runs/latest kind=film samples=3,7 out=film.svg,film.gif""",
 }
 
 WORDS = {
@@ -56,11 +74,56 @@ WORDS = {
     "name=NAME": "the run is runs/NAME; by default runs/<experiment>-<digest of the config>",
     "run=DIR": "an existing run; a group beside it replaces that part of its config, key=value edits it",
     "budget= batch_size= seed=": "images to train on, images a step over all devices, seed of all that is random",
-    "n=": "images that sample draws, or that evaluate judges",
+    "n= seeds=": "images that sample draws, or that evaluate judges; of how many seeds each",
+    "reference=train|test|all|PATH": "what evaluate compares with: a split, a folder of images, an npz file",
     "weights=ema|raw": "which weights sample and evaluate use",
     "images=none|png|npz": "what sample writes beside the pictures",
     "group=NAME, group.key=VALUE": "choose a part, set one of its values",
 }
+
+
+KINDS = {
+    "loss": "training and validation loss; run=DIR,DIR compares runs",
+    "levels": "validation loss by log-SNR, darker later in the run",
+    "samples": "the same samples in each row; up to two keys with commas make rows, and blocks beside each other",
+    "interpolation": "from one sample to another of its class",
+    "neighbours": "samples above the training images that are nearest to them",
+    "film": "from noise to image, with the estimates below",
+}
+
+OWN_WORDS = {  # of the commands that are no jobs of a config
+    "runs": {
+        "WORD": "only runs whose name or state holds it; several words: all of them",
+        "paths.runs=DIR": "where they lie; by default runs/, or MEZZOTINT_RUNS",
+        "--json": "one JSON object a line, for machines",
+    },
+    "sweep": {"DIR": "the folder of the sweep's runs, runs/NAME"},
+    "plot": {
+        "GROUP=A,B": "schedule, grid, times or weight: its choices side by side; GROUP.key=VALUE changes each",
+        "run=DIR": "a run; with a group or key of its config and one value, drawn with that; with commas, with each",
+        "kind=KIND": "of a run's picture, by default loss, and samples where anything is changed:",
+        **{f"  {kind}": text for kind, text in KINDS.items()},
+        "n= samples=0,5,7": "how many samples are drawn, or which: sample i is the same image everywhere",
+        "points= frames=": "images from one sample to the other; images of a film",
+        "features=NAME": "what neighbours are near in: pixels, or an extractor= such as digits",
+        "out=FILE,FILE": "by default a PNG in plots/ of the run; .png, .svg, .pdf, and .gif for a film",
+    },
+}
+
+USAGE = {
+    "runs": "[WORD ...] [paths.runs=DIR] [--json]",
+    "sweep": "DIR",
+    "plot": "GROUP=A,B [GROUP.key=VALUE ...] [out=FILE]\n"
+    "       mezzotint plot run=DIR [kind=KIND] [key=VALUE[,VALUE ...] ...] [--config-dir DIR]",
+}
+
+GROUPS = {"plot": ("schedule", "grid", "times", "weight", "target", "sampler", "guidance", "extractor", "hardware")}
+
+MORE = (
+    "mezzotint {} --cfg job   the whole config, every value of which is a key; nothing else is done",
+    "-m   a job for each combination of values with commas: seed=0,1,2 or 'budget=range(1000,5000,1000)'",
+    "--config-dir DIR   own groups and experiments, laid out as here",
+)
 
 
 @cache
@@ -111,30 +174,29 @@ def of(command: str, more: Sequence[str] = ()) -> str:
             if folder.is_dir() and choices(folder):
                 folders[folder.name] = sorted({*folders.get(folder.name, []), *choices(folder)})
     first = {name: folders.pop(name) for name in ("experiment", "debug", "sweep") if name in folders}
+    chosen = {**first, **folders}
+    if command in OWN_WORDS:
+        chosen = {name: names for name, names in folders.items() if name in GROUPS.get(command, ())}
     return "\n".join(
         [
             f"mezzotint {command}: {COMMANDS[command]}",
             "",
-            f"usage: mezzotint {command} [key=value ...] [-m] [--cfg job] [--config-dir DIR]",
+            f"usage: mezzotint {command} {USAGE.get(command, '[key=value ...] [-m] [--cfg job] [--config-dir DIR]')}",
             "",
             *(f"  {line}" for line in EXAMPLES[command].splitlines()),
             "",
             "words",
-            *table(WORDS.items()),
-            "",
-            "groups and their choices",
-            *table((name, ", ".join(names)) for name, names in {**first, **folders}.items()),
-            "",
-            f"mezzotint {command} --cfg job   the whole config, every value of which is a key; nothing else is done",
-            "-m   a job for each combination of values with commas: seed=0,1,2 or 'budget=range(1000,5000,1000)'",
-            "--config-dir DIR   own groups and experiments, laid out as here",
+            *table(OWN_WORDS.get(command, WORDS).items()),
+            *(["", "groups and their choices"] if chosen else []),
+            *table((name, ", ".join(names)) for name, names in chosen.items()),
+            *([] if command in OWN_WORDS else ["", *(line.format(command) for line in MORE)]),
         ]
     )
 
 
 def table(rows: Iterable[tuple[str, str]]) -> list[str]:
     rows = list(rows)
-    width = max(len(key) for key, _ in rows) + 2
+    width = max((len(key) for key, _ in rows), default=0) + 2
     room = max(shutil.get_terminal_size().columns - width - 2, 40)
     lines = []
     for key, text in rows:

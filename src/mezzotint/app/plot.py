@@ -1,9 +1,11 @@
-"""`mezzotint plot GROUP=a,b,...`: the choices of a group side by side, as a picture. Here a comma means beside.
+"""`mezzotint plot GROUP=a,b,...` and `mezzotint plot run=DIR ...`: pictures of parts side by side, and of a run.
 
-Hydra, for which a comma means one after the other, has no part in it: a choice is a YAML file that is a call.
+Here a comma means beside. A group's choice is a YAML file that is a call, for which Hydra is not needed; what a run is
+drawn with is composed by Hydra, see plot_run.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,37 +21,56 @@ if TYPE_CHECKING:
 
 DRAWN = ("weight", "times", "grid", "schedule")  # the first of these with several choices is what is drawn
 BESIDE = {"schedule": "cosine", "target": "velocity", "times": "uniform"}  # what else has a part in the picture
-OUT = "out"  # the file; its ending says whether PNG, SVG or PDF
+OUT = "out"  # the files; their endings say whether PNG, SVG or PDF
+FORMATS = (".png", ".svg", ".pdf")
 
 
 def main(words: Sequence[str]) -> None:
-    """Draw what GROUP=a,b,... or run=DIR names, GROUP.KEY=VALUE changing each choice, and print the path."""
+    """Draw what GROUP=a,b,... or run=DIR names, GROUP.KEY=VALUE changing each choice, and print the paths."""
+    if any(word.startswith("run=") for word in words):
+        from mezzotint.app import plot_run
+
+        plot_run.main(words)
+        return
     given = read(words)
-    figure, name = of_run(given) if "run" in given else of_groups(given)
-    path = Path(given.get(OUT) or f"runs/plots/{name}.png")
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise ConfigError(f"out={path}: give a file name that ends in .png, .svg or .pdf")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160)
-    print(shown(path))
+    files = paths(given.get(OUT))
+    figure, name = of_groups(given)
+    write(files or [Path(os.environ.get("MEZZOTINT_RUNS", "runs")) / "plots" / f"{name}.png"], saved(figure))
+
+
+def paths(out: str | None, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """The files of out=a.png,b.svg."""
+    files = [Path(name).expanduser() for name in (out or "").split(",") if name]
+    for file in files:
+        if file.suffix not in formats:
+            raise ConfigError(f"out={file}: give a file name that ends in {', '.join(formats[:-1])} or {formats[-1]}")
+    return files
+
+
+def saved(figure: "Figure") -> Callable[[Path, str], object]:
+    """What writes a figure to a file of a format."""
+    return lambda file, kind: figure.savefig(file, format=kind, dpi=160, bbox_inches="tight", pad_inches=0.1)
+
+
+def write(files: Sequence[Path], make: Callable[[Path, str], object]) -> None:
+    """Write each file whole or not at all, and say where it is."""
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{os.getpid()}.{file.name}")
+        make(part, file.suffix[1:])
+        os.replace(part, file)
+        print(shown(file))
 
 
 def read(words: Sequence[str]) -> dict[str, str]:
     given = dict(word.lstrip("+").partition("=")[::2] for word in words)
     known = ("run", OUT, *DRAWN, "target")
+    if "kind" in given:
+        raise ConfigError("kind= is of a run: give run=DIR too, such as run=runs/latest")
     for key in given:
         if key.partition(".")[0] not in known:
             raise ConfigError(f"{key}: there is nothing to plot{nearest(key, known)} ({', '.join(known)})")
     return given
-
-
-def of_run(given: dict[str, str]) -> tuple["Figure", str]:
-    from mezzotint.generation import plot_loss
-
-    try:
-        return plot_loss(given["run"]), f"{Path(given['run']).resolve().name}-loss"
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def of_groups(given: dict[str, str]) -> tuple["Figure", str]:

@@ -14,6 +14,7 @@ from mezzotint.app.parts import build_sampling, rehearse_sampling
 from mezzotint.app.runs import existing, mark
 from mezzotint.app.terminal import bar, shown
 from mezzotint.build import build, load, targets
+from mezzotint.diffusion import Denoiser
 from mezzotint.generation import Generator, film_strip, gif, grid
 
 LOOK = 64  # images, where n is not given
@@ -34,15 +35,18 @@ def draw(directory: Path, config: Config) -> list[Path]:
     return write_all(directory / "samples" / name(config), generator, config["n"] or LOOK, config["images"])
 
 
-def open_generator(directory: Path, config: Config) -> Generator:
+def open_generator(directory: Path, config: Config, denoise: Denoiser | None = None) -> Generator:
     """The run's weights with the config's sampler, grid, guidance and seed, on the config's hardware.
+
+    Args:
+        denoise: the weights, where they have been read before.
 
     Raises:
         ConfigError: they cannot work together, such as guidance by a label in a run without labels.
     """
     packages = {str(path).partition(".")[0] for _, path in targets(config)}  # its own classes have been checked
     device = build(config["hardware"], "hardware").device
-    denoise = load(directory, config["weights"], allow=sorted(packages)).to(device)
+    denoise = denoise or load(directory, config["weights"], allow=sorted(packages)).to(device)
     dataset = build(config["data"], "data")
     sampling = build_sampling(config)
     for part in getattr(sampling.guidance, "keywords", {}).values():  # such as the weak network of autoguidance
@@ -90,8 +94,8 @@ def keep(batches: Iterator[Any], first: list[Tensor]) -> Iterator[Any]:
 def write_films(stem: Path, generator: Generator, count: int) -> list[Path]:
     film = generator.film(0, count, frames=24)
     strip, moving = stem.with_name(f"{stem.name}-film.png"), stem.with_name(f"{stem.name}.gif")
-    chosen = torch.linspace(0, len(film.frames) - 1, min(10, len(film.frames))).round().long()
-    film_strip(film.frames[chosen], film.estimates[chosen]).save(strip)
+    few = film.thinned(10)
+    film_strip(few.frames, few.estimates).save(strip)
     gif(film.frames, moving)
     return [strip, moving]
 

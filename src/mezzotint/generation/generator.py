@@ -61,6 +61,13 @@ class Film:
     labels: Tensor | None = None
     noise: tuple[float, ...] = ()
 
+    def thinned(self, frames: int) -> "Film":
+        """The same in at most so many frames, spread evenly from the first to the last."""
+        count = len(self.frames)
+        chosen = torch.linspace(0, count - 1, min(frames, count)).round().long()
+        noise = tuple(self.noise[i] for i in chosen.tolist()) if self.noise else ()
+        return Film(self.frames[chosen], self.estimates[chosen], self.labels, noise)
+
 
 @dataclass
 class Generator:

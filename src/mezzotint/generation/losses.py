@@ -11,6 +11,7 @@ from mezzotint.diffusion import Schedule, Times, Uniform
 from mezzotint.generation.plots import legend, levels, page, style, titles
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -28,9 +29,10 @@ def plot_loss(*runs: str | Path) -> "Figure":
         if validated:
             losses = [line["validation"]["loss"] for line in validated]
             label, look = ("validation", style(1)) if len(runs) == 1 else (known[i], style(i))
-            axis.plot([v["images"] for v in validated], losses, marker="o", label=label, **look)
+            axis.plot([v["images"] for v in validated], losses, marker="o", markersize=4, label=label, **look)
+    axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     titles([axis], "loss" if len(runs) == 1 else "validation loss")
-    axis.set_yscale("log")
+    logarithmic(axis)
     return legend(figure, axis)
 
 
@@ -55,9 +57,9 @@ def plot_loss_by_level(run: str | Path, schedule: Schedule | None = None, times:
         x = middles(len(shares), schedule, times or Uniform()) if schedule else range(len(shares))
         shade = matplotlib.colormaps["cividis_r"]((i + 1) / len(looks))
         label = f"{line['images']:,} images" if i in (0, len(looks) - 1) else None
-        axis.plot(x, shares, marker="o", color=shade, label=label)
+        axis.plot(x, shares, marker="o", markersize=4, color=shade, label=label)
     titles([axis], "validation loss by noise level")
-    axis.set_yscale("log")
+    logarithmic(axis)
     return legend(figure, axis)
 
 
@@ -73,6 +75,17 @@ def read_metrics(run: str | Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise ValueError(f"{run} has no metrics.jsonl: give the directory of a run that has been trained.")
     return [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+
+
+def logarithmic(axis: "Axes") -> None:
+    """A logarithmic scale with plain numbers, for values that often stay within one power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0), numticks=12))
+    axis.yaxis.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=12))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axis.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: ""))
 
 
 def names(runs: Sequence[str | Path]) -> list[str]:

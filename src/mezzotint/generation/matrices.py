@@ -66,7 +66,7 @@ def plot_film(film: Film, numbers: Sequence[int] | None = None) -> "Figure":
     frames = torch.stack([film.frames, film.estimates], dim=2).permute(1, 2, 0, 3, 4, 5)  # sample, row, frame
     numbers = range(frames.shape[0]) if numbers is None else numbers
     names = [name for number in numbers for name in (f"sample {number}", "estimate")]
-    return plot_matrix(frames.flatten(0, 1), {"": names}, {"share of noise": [f"{each:.2g}" for each in film.noise]})
+    return plot_matrix(frames.flatten(0, 1), {"": names}, {"share of noise": [f"{each:.2f}" for each in film.noise]})
 
 
 def plot_neighbours(drawn: Tensor, near: Tensor, found: Neighbours) -> "Figure":
