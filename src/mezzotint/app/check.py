@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mezzotint.app import runs
 from mezzotint.app.evaluate import MANY
 from mezzotint.app.job import Config, check_groups, resolve
-from mezzotint.app.parts import Parts, meet, on_meta
+from mezzotint.app.parts import Parts, meet, on_meta, plan_metrics
 from mezzotint.app.terminal import shown, table
 from mezzotint.errors import DataError
 from mezzotint.networks.describe import describe
@@ -21,7 +21,7 @@ def main(config: Any) -> None:
     if "download" in plain["data"]:
         plain["data"]["download"] = False
     parts = meet(plain)
-    table([*cost(plain, parts), *data(plain, parts), *place(plain)])
+    table([*cost(plain, parts), *data(plain, parts), *missing(plain, parts), *place(plain)])
 
 
 def cost(config: Config, parts: Parts) -> list[tuple[str, str]]:
@@ -55,6 +55,15 @@ def data(config: Config, parts: Parts) -> list[tuple[str, str]]:
         ("data", f"{train:,} images of {shape}, seen {config['budget'] / train:.3g} times each"),
         ("evaluation", f"{', '.join(config['metrics']) or 'nothing'} of {n:,} images, {n * each:,} network calls"),
     ]
+
+
+def missing(config: Config, parts: Parts) -> list[tuple[str, str]]:
+    """The extractor's weights where they are not to be had; a metric that they do not suit is refused."""
+    try:
+        plan_metrics(config, parts.dataset.shape)
+    except DataError as error:
+        return [("weights", f"not here yet: {error}")]
+    return []
 
 
 class Still(nn.Module):

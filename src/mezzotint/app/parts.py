@@ -78,7 +78,23 @@ def build_judging(config: Config, dataset: Any) -> Judging:
 
 
 def build_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The metrics, those of features over the extractor that fits these images; without them where none fits."""
+    """`plan_metrics` with the extractor's weights at hand, so that nothing is drawn before they are."""
+    metrics = plan_metrics(config, shape)
+    for name, metric in metrics.items():
+        if takes_extractor(config["metrics"][name], f"metrics.{name}"):
+            with placed("extractor"):
+                metric.extractor.check(tuple(shape))
+    return metrics
+
+
+def plan_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The metrics, those of features over the extractor that fits these images; without them where none fits.
+
+    Weights are not fetched, only looked for.
+
+    Raises:
+        ConfigError: a metric that needs what the extractor does not give. DataError: weights that are not to be had.
+    """
     nodes = {name: (node, f"metrics.{name}") for name, node in config["metrics"].items()}
     featured = [name for name, place in nodes.items() if takes_extractor(*place)]
     extractor = None

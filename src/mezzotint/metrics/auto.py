@@ -18,7 +18,7 @@ class Auto:
     """
 
     def choose(self, shape: tuple[int, int, int]) -> Extractor | None:
-        """The extractor for images of this (C, H, W), checked, or None."""
+        """The extractor for images of this (C, H, W), as its `expect` wants it, or None."""
         if tuple(shape) == (1, 8, 8):
             return DigitsClassifier().choose(shape)
         if shape[0] not in (1, 3):

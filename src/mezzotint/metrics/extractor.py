@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from mezzotint.errors import ConfigError
 
 
 class Extractor(ABC):
@@ -41,8 +43,12 @@ class Extractor(ABC):
         """The loaded network, on the device where it ran last."""
 
     @abstractmethod
-    def check(self, shape: tuple[int, int, int]) -> None:
-        """Raises ConfigError where images of this (C, H, W) cannot be judged or the weights are missing. Loads them."""
+    def expect(self, shape: tuple[int, int, int]) -> None:
+        """Says before anything is drawn what cannot work; weights are looked for, and neither fetched nor loaded.
+
+        Raises:
+            ConfigError: images of this (C, H, W) cannot be judged. DataError: the weights are not to be had.
+        """
 
     @abstractmethod
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -53,9 +59,14 @@ class Extractor(ABC):
         """Width of the pooled view."""
         return self.widths["pooled"]
 
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """As `expect`, and then has the weights ready: fetched, read and in the network."""
+        self.expect(shape)
+        _ = self.network, self.digest
+
     def choose(self, shape: tuple[int, int, int]) -> Extractor | None:
-        """The extractor for images of this shape: itself, checked."""
-        self.check(shape)
+        """The extractor for images of this shape: itself, where it is as `expect` wants it."""
+        self.expect(shape)
         return self
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -115,6 +126,21 @@ def to_rgb(images: Tensor, what: str) -> Tensor:
             f"{what} judges grey or RGB images (1 or 3 channels), and was given {images.shape[1]} channels."
         )
     return images.expand(-1, 3, -1, -1)
+
+
+def standardised(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
+    """(x - mean) / deviation of RGB pixels (B, 3, H, W) in [0, 1], channel by channel."""
+    m, s = (pixels.new_tensor(values)[:, None, None] for values in (mean, deviation))
+    return (pixels - m) / s
+
+
+def check_colours(shape: tuple[int, int, int], name: str) -> None:
+    """Raises ConfigError for images (C, H, W) that are neither grey nor RGB."""
+    if shape[0] not in (1, 3):
+        raise ConfigError(
+            f"extractor={name} judges grey or RGB images, and the data has {shape[0]} channels. "
+            "Use another extractor, or metrics=[]."
+        )
 
 
 def sha256(path: str | Path) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
-import urllib.error
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mezzotint.errors import ConfigError
-from mezzotint.metrics.extractor import Extractor, sha256, to_rgb
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.metrics.extractor import Extractor, check_colours, sha256, to_rgb
 from mezzotint.metrics.folding import fold
+from mezzotint.metrics.weights import reach, read_state
 
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 PUBLISHED = "6726825d"  # the first digits of the file's sha256
@@ -58,20 +57,26 @@ class Inception(Extractor):
 
     @cached_property
     def network(self) -> nn.Module:
-        return _build(_read(self._file()), self._file())
+        return _build(read_state(self._file(), f"the state dict from {URL}"), self._file())
 
     @property
     def published(self) -> bool:
         """Whether these are the weights that published FIDs were computed with."""
         return self.digest.startswith(PUBLISHED)
 
-    def check(self, shape: tuple[int, int, int]) -> None:
-        if shape[0] not in (1, 3):
-            raise ConfigError(
-                f"extractor=inception judges grey or RGB images, and the data has {shape[0]} channels. "
-                "Use another extractor, or metrics=[]."
+    def expect(self, shape: tuple[int, int, int]) -> None:
+        check_colours(shape, self.name)
+        if self.path.is_file():
+            return
+        if self.weights is not None:
+            raise DataError(
+                f"there are no Inception weights at {self.path}. Give an existing file, extractor.weights=PATH, or "
+                f"leave extractor.weights out to have it fetched. By hand: curl -L -o {self.path} {URL}"
             )
-        _ = self.network, self.digest
+        try:
+            reach(URL)
+        except OSError as error:
+            raise self._offline(error) from error
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         early: list[Tensor] = []
@@ -85,11 +90,7 @@ class Inception(Extractor):
 
     def _file(self) -> Path:
         if not self.path.is_file():
-            if self.weights is not None:
-                raise ConfigError(
-                    f"there are no Inception weights at {self.path}. Give an existing file, extractor.weights=PATH, or "
-                    f"leave extractor.weights out to have it fetched. By hand: curl -L -o {self.path} {URL}"
-                )
+            self.expect((3, 299, 299))
             self._download()
         return self.path
 
@@ -99,25 +100,15 @@ class Inception(Extractor):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(URL, str(self.path), hash_prefix=PUBLISHED, progress=False)
-        except (urllib.error.URLError, OSError, RuntimeError) as error:
-            raise ConfigError(
-                f"extractor=inception needs weights that are not at {self.path} and could not be fetched ({error}). "
-                f"Where there is a network: curl -L -o weights.pth {URL} - and here: extractor.weights=weights.pth. "
-                "Without them: extractor=effnet."
-            ) from error
+        except (OSError, RuntimeError) as error:
+            raise self._offline(error) from error
 
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"{path} is no file of Inception weights that can be read safely ({str(error).splitlines()[0]}). "
-            f"It should be the state dict from {URL}"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ConfigError(f"{path} holds {type(state).__name__}, not a state dict of Inception-v3. It should be {URL}")
-    return state
+    def _offline(self, error: Exception) -> DataError:
+        return DataError(
+            f"extractor=inception needs weights that are not at {self.path} and could not be fetched ({error}). "
+            f"Where there is a network: curl -L -o weights.pth {URL} - and here: extractor.weights=weights.pth. "
+            "Without them: extractor=effnet."
+        )
 
 
 def _build(state: dict[str, Tensor], path: Path) -> nn.Module:

@@ -36,8 +36,8 @@ class FeatureMetric(Metric, ABC):
         super().__init__()
         if view not in extractor.widths:
             raise ValueError(
-                f"{type(self).__name__} needs view={view}, and extractor={extractor.name} "
-                f"has {', '.join(extractor.widths)}."
+                f"{type(self).__name__} needs view={view}, and extractor={extractor.name} has "
+                f"{', '.join(extractor.widths)}. Leave this metric out, or choose another extractor: inception has all."
             )
         self.extractor = extractor
         self.keepers = tuple(keepers)

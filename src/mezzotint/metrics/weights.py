@@ -1,0 +1,75 @@
+"""Weights that a user brings as a file, or that lie somewhere on the network: looked for, and read as arrays only."""
+
+from __future__ import annotations
+
+import pickle
+import urllib.request
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mezzotint.errors import ConfigError, DataError
+
+PATIENCE = 5.0  # seconds that a server has to answer
+
+
+def read_state(path: Path, source: str) -> dict[str, Tensor]:
+    """A state dict from a .safetensors file, or from one of torch.save of which nothing is executed.
+
+    Args:
+        source: what the file should be, for the message.
+
+    Raises:
+        ConfigError: not to be read safely, or no state dict.
+    """
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"{path} is no file of weights that can be read safely ({str(error).splitlines()[0]}). "
+            f"It should be {source}"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ConfigError(f"{path} holds {type(state).__name__} and not tensors by name. It should be {source}")
+    return state
+
+
+def fill(network: nn.Module, state: dict[str, Tensor], path: Path, source: str) -> nn.Module:
+    """The network with these weights in float32, in eval mode and without gradients.
+
+    Raises:
+        ConfigError: the weights are another network's.
+    """
+    try:
+        network.load_state_dict({name: value.float() for name, value in state.items()})
+    except RuntimeError as error:
+        wrong = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{path} does not fit {type(network).__name__}: {wrong} It should be {source}") from error
+    return network.eval().requires_grad_(False)
+
+
+def require(path: str | None, extractor: str, url: str) -> Path:
+    """The file that the user has to bring.
+
+    Raises:
+        DataError: none given, or none there; with the commands that mend it.
+    """
+    name = url.rsplit("/", 1)[1]
+    if path is None:
+        raise DataError(
+            f"extractor={extractor} needs its weights. Where there is a network: curl -L -o {name} {url} - and here: "
+            f"extractor={extractor} extractor.weights={name}"
+        )
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise DataError(f"there are no weights of {extractor} at {file}. Fetch them: curl -L -o {file} {url}")
+    return file
+
+
+def reach(url: str) -> None:
+    """Asks whether a file can be fetched. Raises OSError where its server does not answer, or not with the file."""
+    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PATIENCE):
+        return
