@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A private SLURM of two virtual nodes on this machine, for tests: slurm.sh start|stop DIR; eval "$(slurm.sh env DIR)"
-# Loopback only; no systemd, no cgroups. Outside DIR it touches two marked lines of /etc/hosts, and start installs
-# Debian's packages where they are missing. Needs root.
+# `slurm.sh install` gets Debian's packages. Loopback only; no systemd, no cgroups. Outside DIR it touches two marked
+# lines of /etc/hosts. What is started here runs on the processors that this script may use. Needs root.
 set -euo pipefail
-D=$(realpath -m "${2:?a folder}") PORT=${SLURM_TEST_PORT:-17817} TAG="# slurm-test"
+D=$(realpath -m "${2:-.}") PORT=${SLURM_TEST_PORT:-17817} TAG="# slurm-test"
 export SLURM_CONF=$D/slurm.conf
 alive() { [[ -s $1 ]] && kill -0 "$(<"$1")" 2>/dev/null; }
 
@@ -13,7 +13,7 @@ install() {
   [[ -e $policy ]] || { printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy; made=1; }
   export DEBIAN_FRONTEND=noninteractive
   local get="apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge"
-  $get >"$D/apt.log" 2>&1 || { apt-get update -qq; $get; } >>"$D/apt.log" 2>&1
+  $get || { apt-get update -qq; $get; }
   [[ $made = 0 ]] || rm -f $policy
 }
 
@@ -57,7 +57,8 @@ PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
 NodeName=sn1 NodeHostname=localhost NodeAddr=127.0.0.1 Port=$((PORT + 1)) CPUS=8 RealMemory=8000
 NodeName=sn2 NodeHostname=localhost NodeAddr=127.0.0.1 Port=$((PORT + 2)) CPUS=8 RealMemory=8000
-PartitionName=main Nodes=sn[1-2] Default=YES DefaultTime=60 PriorityTier=10 GraceTime=60 DefMemPerCPU=500
+PartitionName=main Nodes=sn[1-2] Default=YES DefaultTime=60 PriorityTier=10 PreemptMode=OFF DefMemPerCPU=500
+PartitionName=low Nodes=sn[1-2] DefaultTime=60 PriorityTier=1 GraceTime=60 DefMemPerCPU=500
 PartitionName=urgent Nodes=sn[1-2] DefaultTime=60 PriorityTier=100 PreemptMode=OFF DefMemPerCPU=500
 CONF
   # submitit asks sacct, which needs a database; finished jobs stay in the queue, so that squeue can answer
@@ -71,7 +72,7 @@ SACCT
 }
 
 start() {
-  mkdir -p "$D"; install; configure
+  configure
   munged --force --key-file="$D/munge/key" --socket="$D/munge/socket" --pid-file="$D/run/munged.pid" \
     --log-file="$D/log/munged.log" --seed-file="$D/munge/seed"
   slurmctld
@@ -85,17 +86,19 @@ start() {
 
 stop() {
   scancel --me 2>/dev/null || true
+  local name pids=()
   for name in sn1 sn2 slurmctld munged; do
-    local file=$D/run/$name.pid
-    alive "$file" || continue
-    local pid; pid=$(<"$file"); kill "$pid"
-    for _ in {1..75}; do kill -0 "$pid" 2>/dev/null || break; sleep 0.2; done
+    if alive "$D/run/$name.pid"; then pids+=("$(<"$D/run/$name.pid")"); fi
   done
+  [[ ${#pids[@]} = 0 ]] || kill "${pids[@]}"
+  for _ in {1..75}; do kill -0 "${pids[@]}" 2>/dev/null || break; sleep 0.2; done
   local rest; rest=$(grep -vF "$TAG" /etc/hosts || true); echo "$rest" >/etc/hosts  # the same file: it may be mounted
 }
 
-case $1 in
+case ${1:-} in
+  install) install ;;
   start) start ;;
   stop) stop ;;
   env) echo "export SLURM_CONF=$SLURM_CONF PATH=$D/bin:\$PATH" ;;
+  *) sed -n '2,4p' "$0"; exit 2 ;;
 esac

@@ -29,6 +29,7 @@ def requeue(rank: int) -> None:
             print(f"job {job} could not be put back into the queue: {told.stderr.strip()}", file=sys.stderr)
             return
     if theirs or job:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # submitit ignores it, and SLURM would wait to kill
         time.sleep(PATIENCE)
 
 

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from mezzotint.app import gpus, ranks, runs
 from mezzotint.app.job import FREE, Config, check_groups, differences, relocatable, resolve
+from mezzotint.app.meeting import met
 from mezzotint.app.requeue import requeue
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import read_config
@@ -84,7 +85,8 @@ def follow(directory: Path, config: Config) -> float | None:
     """A rank that a cluster started: trains on what the first one wrote, and stays until that one has ended the job."""
     wait_for(directory, config)
     Thread(target=leave_with_first, args=(directory, time.time()), daemon=True).start()
-    outcome = work(directory)
+    with met(directory):
+        outcome = work(directory)
     if outcome["state"] == "preempted":
         raise Stopped(outcome["signal"])
     with obeyed():
@@ -151,7 +153,8 @@ def wait_for(directory: Path, config: Config) -> None:
 def train(directory: Path, hardware: Any) -> dict[str, Any]:
     """Train in this process, or in as many as the hardware asks for."""
     if ranks.joined() or hardware.local * hardware.nodes == 1:
-        return work(directory)
+        with met(directory):
+            return work(directory)
     if hardware.nodes > 1:
         raise ConfigError("hardware.nodes > 1: several nodes are started by srun or torchrun, this command on each")
     return ranks.start(directory, hardware.local)

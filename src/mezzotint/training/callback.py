@@ -54,6 +54,7 @@ class Run:
         forward: the context in which the network runs, with its precision.
         validation: gives this rank's share of the held-out batches.
         sharded: no rank holds the whole network, so all must run it together.
+        timeout: seconds until a silent rank is given up.
         stopped: why the run ends before its budget, such as "SIGTERM".
     """
 
@@ -69,6 +70,7 @@ class Run:
     rank: int = 0
     world: int = 1
     step: int = 0
+    timeout: float = 600.0
     stopped: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     pending: dict[str, Any] = field(default_factory=dict)

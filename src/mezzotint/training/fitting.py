@@ -96,6 +96,7 @@ def fit(
         place.world,
         done,
     )
+    run.timeout = hardware.timeout
     if run.finished:
         return summary(run, truncate(directory / "metrics.jsonl", done) if place.rank == 0 else [])
     data = DataModule(

@@ -1,6 +1,7 @@
 """Preemption: a run that is asked to stop does so at the end of a step, with a checkpoint, on all ranks at once."""
 
 import signal
+from datetime import timedelta
 from typing import Any
 
 from mezzotint.training.callback import Callback, Run
@@ -28,9 +29,10 @@ class Preemption(Callback):
         if run.world > 1:
             import torch.distributed as distributed
 
-            backend = distributed.get_backend()
             # a vote over host memory, so that the device is not waited for
-            self.group = distributed.group.WORLD if backend == "gloo" else distributed.new_group(backend="gloo")
+            self.group = distributed.group.WORLD
+            if distributed.get_backend() != "gloo":
+                self.group = distributed.new_group(backend="gloo", timeout=timedelta(seconds=run.timeout))
 
     def step(self, run: Run) -> None:
         asked = received()
