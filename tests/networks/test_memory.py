@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -32,3 +35,26 @@ def test_bfloat16_is_fast_where_the_processor_says_so():
         flags = set(file.read().split())
     assert bfloat16_is_fast("cpu") == bool(flags & {"avx512_bf16", "amx_tile"})
     assert not bfloat16_is_fast("meta")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is asked")
+def test_freed_memory_is_not_asked_of_the_system_again():
+    """In a process of its own, whose settings it changes for good."""
+    code = """
+import resource, torch
+from mezzotint.networks import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(16, 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+usual = faults()
+assert keep_freed_memory()
+faults()
+print(usual, faults())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    usual, kept = map(int, done.stdout.split())
+    assert kept < usual / 100

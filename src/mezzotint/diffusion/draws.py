@@ -32,7 +32,18 @@ _M2 = _signed(0x94D049BB133111EB)
 
 
 def _mix(z: Tensor) -> Tensor:
-    """The finaliser of splitmix64, in place; the mask makes the arithmetic shift a logical one."""
+    """The finaliser of splitmix64, in place; the mask makes the arithmetic shift a logical one.
+
+    On a CPU numpy does it on the same memory, unsigned and so without masks, in a third of the time for small batches.
+    """
+    if z.device.type == "cpu":
+        bits = z.numpy().view("uint64")
+        bits ^= bits >> 30
+        bits *= _M1 % (1 << 64)
+        bits ^= bits >> 27
+        bits *= _M2 % (1 << 64)
+        bits ^= bits >> 31
+        return z
     t = z >> 30
     t &= (1 << 34) - 1
     z ^= t
@@ -56,6 +67,12 @@ def _key(seed: int, purpose: str, counters: tuple[int, ...]) -> int:
 def _streams(index: Tensor, key: int) -> Tensor:
     """One random starting point for each index."""
     return _mix((index * _GAMMA).add_(key))
+
+
+@lru_cache(maxsize=16)
+def _strides(count: int, device: torch.device) -> Tensor:
+    """What leads from a stream's start to its numbers 1 .. count; int64 (count,)."""
+    return torch.arange(1, count + 1, device=device) * _GAMMA
 
 
 def _unit(bits: Tensor) -> Tensor:
@@ -85,8 +102,8 @@ class Draws:
         """(B, *shape) float32, standard normal."""
         n = math.prod(shape)
         half = -(-n // 2)
-        steps = torch.arange(1, half + 1, device=self.index.device) * _GAMMA
-        bits = _mix(_streams(self.index, _key(self.seed, purpose, counters))[:, None] + steps)
+        starts = _streams(self.index, _key(self.seed, purpose, counters))
+        bits = _mix(starts[:, None] + _strides(half, self.index.device))
         u = (bits & _LOW).float().add_(0.5).mul_(2.0**-32).clamp_(max=1.0 - 2.0**-24)
         angle = bits.bitwise_right_shift_(32).float().mul_(2.0 * math.pi * 2.0**-32)  # in [-pi, pi)
         radius = u.log_().mul_(-2.0).sqrt_()

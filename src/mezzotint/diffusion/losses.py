@@ -22,9 +22,9 @@ class Loss(abc.ABC):
     @abc.abstractmethod
     def __call__(self, value: Tensor, wanted: Tensor) -> Tensor: ...
 
-    def bound(self, prediction: Prediction, x0: Tensor, drawn: Drawn) -> Tensor | float:
+    def bound(self, prediction: Prediction, x0: Tensor, drawn: Drawn) -> Tensor | None:
         """A further term, (B,), that no weight touches; most losses have none."""
-        return 0.0
+        return None
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Hybrid(Loss):
     def __call__(self, value: Tensor, wanted: Tensor) -> Tensor:
         return self.loss(value, wanted)
 
-    def bound(self, prediction: Prediction, x0: Tensor, drawn: Drawn) -> Tensor | float:
+    def bound(self, prediction: Prediction, x0: Tensor, drawn: Drawn) -> Tensor:
         return self.coefficient * _bound(prediction.detach(), x0, drawn, self.variance)
 
 
@@ -139,7 +139,7 @@ class VariationalLoss(Loss):
     def __call__(self, value: Tensor, wanted: Tensor) -> Tensor:
         return value.new_zeros(len(value))
 
-    def bound(self, prediction: Prediction, x0: Tensor, drawn: Drawn) -> Tensor | float:
+    def bound(self, prediction: Prediction, x0: Tensor, drawn: Drawn) -> Tensor:
         return _bound(prediction, x0, drawn, self.variance)
 
 

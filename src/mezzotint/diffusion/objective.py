@@ -71,7 +71,9 @@ class Objective(nn.Module):
             cond["estimate"] = self._estimate(denoiser, x, drawn.t, level, draws, cond)
         prediction = denoiser.predict_at(x, drawn.t, level, **cond)
         error = self.loss(prediction.value, combine(prediction.a, prediction.b, x0, eps))
-        losses = self.weight.apply(error, level, target, drawn) + self.loss.bound(prediction, x0, drawn)
+        losses, bound = self.weight.apply(error, level, target, drawn), self.loss.bound(prediction, x0, drawn)
+        if bound is not None:
+            losses = losses + bound
         self.times.observe(drawn.t, error, schedule)
         return losses
 

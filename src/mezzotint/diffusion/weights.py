@@ -30,6 +30,8 @@ class Weight(abc.ABC):
     def apply(self, error: Tensor, level: NoiseLevel, target: Target, drawn: Drawn) -> Tensor:
         """The weighted errors (B,)."""
         factor = self(level, target, drawn)
+        if isinstance(factor, float) and factor == 1.0:
+            return error
         return error * (beside(factor, error) if isinstance(factor, Tensor) else factor)
 
 

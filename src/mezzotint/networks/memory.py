@@ -1,6 +1,11 @@
-"""Which memory format and which precision are the fast ones, by device."""
+"""Which memory format and which precision are the fast ones, by device; and memory that is kept between steps."""
+
+import ctypes
+import sys
 
 import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def preferred_memory_format(device: torch.device | str, dtype: torch.dtype) -> torch.memory_format:
@@ -28,3 +33,15 @@ def bfloat16_is_fast(device: torch.device | str) -> bool:
     if kind == "cpu":
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return False
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that its tensors free, for the next ones; whether that could be arranged.
+
+    A training step on a CPU asks the system for every large tensor anew, and the system fills each page with zeros
+    before it is used. A small U-Net on 64 images of 32 x 32 spends a tenth of its time so. Linux with glibc only.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +53,12 @@ class AdamW:
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
         """torch's optimiser over all parameters that train. Fused is 3 to 5 times faster, on the CPU too."""
         parameters = [p for p in module.parameters() if p.requires_grad]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
+        if not self.weight_decay:
+            groups = [{"params": parameters, "weight_decay": 0.0}]  # one group costs a step less than two
         return torch.optim.AdamW(
             [group for group in groups if group["params"]], self.lr, self.betas, self.eps, fused=fused or None
         )
