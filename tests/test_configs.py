@@ -40,6 +40,12 @@ def test_every_experiment_composes_with_every_debug(experiment: str, debug: str)
     assert config["name"] == experiment
 
 
+@pytest.mark.parametrize("callbacks", choices(ROOT / "callbacks"))
+def test_callbacks_can_be_chosen_with_every_experiment(callbacks: str) -> None:
+    for experiment in EXPERIMENTS:
+        check_groups(composed(f"experiment={experiment}", f"callbacks={callbacks}"))
+
+
 def test_without_a_word_the_digits_are_trained() -> None:
     assert composed() == composed("experiment=digits_ddpm")
 
