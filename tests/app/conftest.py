@@ -58,3 +58,11 @@ def process(home: Path) -> Command:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def trained(mezzotint: Command, home: Path) -> Path:
+    """A run of four steps, as the command leaves it."""
+    done = mezzotint("train", *TINY, "name=a")
+    assert (done.code, done.out.splitlines()[0], done.out.splitlines()[-1]) == (0, "run: runs/a", "run: runs/a")
+    return home / "runs" / "a"

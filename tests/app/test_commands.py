@@ -27,14 +27,6 @@ def pixels(file: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-@pytest.fixture
-def trained(mezzotint: Command, home: Path) -> Path:
-    """A run of four steps, as the command leaves it."""
-    done = mezzotint("train", *TINY, "name=a")
-    assert (done.code, done.out.splitlines()[0], done.out.splitlines()[-1]) == (0, "run: runs/a", "run: runs/a")
-    return home / "runs" / "a"
-
-
 def test_a_run_has_everything_that_its_layout_promises(trained: Path, mezzotint: Command) -> None:
     config = yaml.safe_load((trained / "config.yaml").read_text())
     assert config["network"]["shape"] == [1, 8, 8]

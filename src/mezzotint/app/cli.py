@@ -21,7 +21,9 @@ from mezzotint.build import nearest, read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.training.signals import AGAIN, forget, listen
 
-CONFIG = "mezzotint"
+CONFIG, STANDALONE = "mezzotint", "standalone"
+OWN_WORDS = ("plot", "runs", "report", "sweep", "compare")  # commands that are no job of one config
+MODULES = {"runs": "listing"}  # where a command's name is another thing's
 WITH_VALUE = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--package", "-p", "--info", "-i"}
 SAVED = "_run_"  # the choice, in each group, that a run's own config.yaml makes
 
@@ -64,7 +66,7 @@ def attempt(command: str, overrides: list[str]) -> int:
     except MezzotintError as error:
         return refuse(str(error), command, 1)
     except Exception as error:
-        message = explain(error, overrides)
+        message = explain(error, command, overrides)
         if message is None:
             traceback.print_exc()
             return 1
@@ -113,8 +115,8 @@ def flags_first(words: Sequence[str]) -> list[str]:
 
 
 def run(command: str, words: list[str]) -> None:
-    if command in ("plot", "sweep"):  # composed by itself of several choices of a group at once; of no config at all
-        import_module(f"mezzotint.app.{command}").main(words)
+    if command in OWN_WORDS:
+        import_module(f"mezzotint.app.{MODULES.get(command, command)}").main(words)
     else:
         run_hydra(command, flags_first([addable(at_home(word)) for word in words]))
 
@@ -123,8 +125,13 @@ def run_hydra(command: str, overrides: list[str]) -> None:
     import hydra
 
     many = bool({"-m", "--multirun"} & set(overrides)) or any(word.startswith("sweep=") for word in overrides)
-    directory = next((word[4:] for word in reversed(overrides) if word.startswith("run=")), "")
-    if directory and directory != "null":
+    directory = value("run", overrides)
+    module = f"mezzotint.app.{command}"
+    if standalone(command, overrides):
+        if many:
+            raise ConfigError("-m is for runs: give run=DIR, or one command after the other")
+        name, module = STANDALONE, module if command == "stats" else "mezzotint.app.folders"
+    elif directory:
         if many and command == "train":
             raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
         compose_from_run(Path(directory), command)
@@ -135,7 +142,7 @@ def run_hydra(command: str, overrides: list[str]) -> None:
 
     def task(config: Any) -> Any:
         try:
-            return import_module(f"mezzotint.app.{command}").main(config)
+            return import_module(module).main(config)
         except MezzotintError as error:
             if not many:  # raised in a job, Hydra would add lines of its own
                 refused.append(error)
@@ -150,9 +157,36 @@ def run_hydra(command: str, overrides: list[str]) -> None:
     finally:
         sys.argv = before
         if many:
-            import_module("mezzotint.app.sweeps").tidy()
+            finish_sweep()
     if refused:
         raise refused[0]
+
+
+def finish_sweep() -> None:
+    """Sum up the evaluations there are, of a sweep that was stopped too, and remove what Hydra left."""
+    sweeps = import_module("mezzotint.app.sweeps")
+    points = sweeps.points()
+    sweeps.tidy()
+    if points:
+        import_module("mezzotint.app.points").summarise(points)
+
+
+def value(key: str, overrides: Iterable[str]) -> str:
+    """What the words say of a key, the last of them; nothing where that is null."""
+    said = [word.partition("=")[2] for word in overrides if word.startswith(f"{key}=")]
+    return said[-1] if said and said[-1] != "null" else ""
+
+
+def standalone(command: str, overrides: Sequence[str]) -> bool:
+    """Whether images are judged, or looked at, that no run has drawn: `evaluate images=DIR`, `stats`."""
+    if command != "evaluate":
+        return command == "stats"
+    images = value("images", overrides)
+    if value("run", overrides) and images not in ("", "none", "png", "npz"):
+        raise ConfigError(
+            "run= and images= exclude each other: evaluate judges what a run draws, or images of a folder"
+        )
+    return bool(images) and not value("run", overrides)
 
 
 def compose_from_run(directory: Path, command: str) -> None:
@@ -163,9 +197,10 @@ def compose_from_run(directory: Path, command: str) -> None:
     import yaml
     from hydra.core.config_store import ConfigStore
 
+    from mezzotint.app.job import defaults as usual
     from mezzotint.app.job import relocatable
 
-    saved = relocatable(read_config(directory))
+    saved = usual() | relocatable(read_config(directory))  # a word that the run had never heard of
     if command == "sample":
         saved["n"] = None  # it said how many to judge
     store, defaults = ConfigStore.instance(), []
@@ -182,7 +217,7 @@ def compose_from_run(directory: Path, command: str) -> None:
 # --------------------------------------------------------------------------------------------------------------- errors
 
 
-def explain(error: Exception, overrides: Sequence[str]) -> str | None:
+def explain(error: Exception, command: str, overrides: Sequence[str]) -> str | None:
     """One line for what a user can mend; None for everything else."""
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
@@ -199,7 +234,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> str | None:
             word.startswith("run=") for word in overrides
         ):
             return f"{key}= and run= exclude each other: a run has its whole config"
-        return f"no key {key!r}{nearest(key, known_keys(overrides))}"
+        return f"no key {key!r}{nearest(key, known_keys(command, overrides))}"
     ours = isinstance(error, ValueError) and "Config group override must be" in text
     if ours or isinstance(error, (HydraException, OmegaConfBaseException)):
         cause = f" ({error.__cause__})" if error.__cause__ else ""
@@ -207,14 +242,14 @@ def explain(error: Exception, overrides: Sequence[str]) -> str | None:
     return None
 
 
-def known_keys(overrides: Sequence[str]) -> list[str]:
+def known_keys(command: str, overrides: Sequence[str]) -> list[str]:
     """Every key of the config that the chosen groups compose to, for the nearest-name hint."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
     GlobalHydra.instance().clear()
-    name = SAVED if any(word.startswith("run=") for word in overrides) else CONFIG
+    name = STANDALONE if standalone(command, overrides) else SAVED if value("run", overrides) else CONFIG
     known = groups() | {"experiment", "debug", "sweep"}
     chosen = [word for word in overrides if word.partition("=")[0] in known and "," not in word]
     own = ",".join(f"file://{folder}" for folder in own_configs(overrides))

@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "say what a config would do and what is wrong with it, without doing it",
     "runs": "list the runs with their state, age and best result",
     "sweep": "the runs of a sweep with what tells them apart, states and results; seeds together",
+    "report": "one HTML page of a run, a sweep or several runs: curves, samples, film, evaluations, comparison",
     "plot": "draw schedules, grids, times or weights side by side; or of a run its losses, sweeps of samples, film",
 }
 
@@ -24,6 +25,7 @@ mezzotint train                                        digits, on whatever is th
 mezzotint train experiment=emoji_ddpm budget=500000    another preset, fewer images
 mezzotint train experiment=cifar10_ddpm debug=tiny     the same with a tiny network and few images, to see it run
 mezzotint train -m schedule=linear,cosine seed=0,1     four runs; started again, it skips the finished ones
+mezzotint train callbacks=judge                        judge samples on the way, keep the best checkpoint too
 mezzotint train sweep=seeds                            a ready sweep; hydra/launcher=gpus: one run a GPU at a time
 mezzotint train run=runs/latest                        go on where a run stopped
 mezzotint train run=runs/latest budget=20000000        train a finished run further""",
@@ -35,6 +37,7 @@ mezzotint sample run=runs/latest n=1000 images=png     beside the grid, one file
 mezzotint sample run=runs/latest weights=raw           the weights themselves, not their average""",
     "evaluate": """\
 mezzotint evaluate run=runs/latest n=1000
+mezzotint evaluate run=runs/latest step=best           the checkpoint that callbacks=judge found best
 mezzotint evaluate run=runs/latest seeds=3             three times n images: mean +- deviation
 mezzotint evaluate run=runs/latest metrics=[frechet,error,precision_recall] sampler=heun grid=karras grid.steps=18
 mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=5,10,20,50      a table and a plot of all points
@@ -55,6 +58,10 @@ mezzotint runs digits finished                         those that are finished a
 mezzotint runs paths.runs=/data/runs --json            one JSON object a line""",
     "sweep": """\
 mezzotint sweep runs/digits_ddpm                       at any time, while it runs too""",
+    "report": """\
+mezzotint report runs/latest                           report.html in the run: opens anywhere, needs no network
+mezzotint report runs/digits_ddpm                      of a sweep: all its runs, seeds together
+mezzotint report runs/a runs/b out=ours.html           runs side by side, in a file of this name""",
     "plot": """\
 mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR by time
 mezzotint plot grid=trailing,karras grid.steps=10      where the steps lie, on schedule=cosine
@@ -77,6 +84,7 @@ WORDS = {
     "n= seeds=": "images that sample draws, or that evaluate judges; of how many seeds each",
     "reference=train|test|all|PATH": "what evaluate compares with: a split, a folder of images, an npz file",
     "weights=ema|raw": "which weights sample and evaluate use",
+    "step=best|NUMBER": "of which checkpoint: the one that callbacks=judge kept as the best, or a step; else the newest",
     "images=none|png|npz": "what sample writes beside the pictures",
     "group=NAME, group.key=VALUE": "choose a part, set one of its values",
 }

@@ -11,11 +11,12 @@ from typing import Any, Literal
 from mezzotint.build import check, fits, nearest, say, spell
 from mezzotint.errors import ConfigError
 
+SPLITS = ("train", "test", "all")
 Node = dict[str, Any]
 Config = dict[str, Any]
 
 NOISE = ("name", "run", "paths", "logger", "images")  # what does not make another run
-SAMPLING = ("sampler", "grid", "guidance", "n", "weights", "metrics", "extractor", "reference")
+SAMPLING = ("sampler", "grid", "guidance", "n", "seeds", "weights", "step", "metrics", "extractor", "reference")
 FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # what may differ when a run goes on
 NAMED = ("metrics", "callbacks", "logger")  # dicts of nodes by name
 PROVIDED = {"objective": ("times", "weight", "loss"), "guidance": ("inner",), "metrics": ("extractor",)}
@@ -44,8 +45,10 @@ class Job:
         budget: images to train on.
         batch_size: images a step, over all devices.
         n: images that `sample` draws or `evaluate` judges; null is the command's own number.
+        seeds: `evaluate` judges n images of each of so many seeds, from `seed` on, and gives mean and deviation.
         weights: which weights are sampled: "ema", the average; "raw", the network's own; or an average by half-life.
-        reference: the real images that `evaluate` compares with.
+        reference: what `evaluate` compares with: a split of the data, a folder of images, or an npz file.
+        step: of the checkpoint that is sampled; null is the newest, "best" the one that callbacks=judge kept.
         images: what `sample` writes beside its pictures.
     """
 
@@ -68,7 +71,9 @@ class Job:
     run: str | None = None
     n: int | None = None
     weights: str | float = "ema"
-    reference: Literal["train", "test", "all"] = "train"
+    step: int | Literal["best"] | None = None
+    seeds: int = 1
+    reference: str = "train"
     images: Literal["none", "png", "npz"] = "none"
     clock: Node | None = None
     scale: Node | None = None
@@ -81,7 +86,7 @@ class Job:
     logger: dict[str, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key in ("budget", "batch_size", "n"):
+        for key in ("budget", "batch_size", "n", "seeds"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value}: give 1 or more")
@@ -89,21 +94,22 @@ class Job:
             raise ConfigError(f"name={self.name!r} must be usable as the name of a folder: letters, digits, . _ + -")
 
 
-def settle(config: Any, without: Sequence[str] = ()) -> Config:
+def settle(config: Any, without: Sequence[str] = (), kind: type = Job) -> Config:
     """Hydra's config as plain values that were compared with the calls they stand for.
 
     Args:
         without: groups that the command does not use; what they name is not imported.
+        kind: the call that the top level stands for.
 
     Raises:
         ConfigError: with all that is wrong.
     """
-    plain = resolve(config)
+    plain = resolve(config, kind)
     check_groups(plain, without)
     return plain
 
 
-def resolve(config: Any) -> Config:
+def resolve(config: Any, kind: type = Job) -> Config:
     """Hydra's config as plain values: paths absolute, nothing left to resolve, the top level checked."""
     from omegaconf import OmegaConf
 
@@ -111,8 +117,8 @@ def resolve(config: Any) -> Config:
         if isinstance(value, str) and key != "_target_":
             config.paths[key] = str(Path(value).expanduser().absolute())
     plain: Config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    known = {item.name: item for item in fields(Job)}
-    plain = {key: default(item) for key, item in known.items() if has_default(item) and key not in plain} | plain
+    known = {item.name: item for item in fields(kind)}
+    plain = defaults(kind) | plain
     refuse(
         [f"{key}: no such key{nearest(key, known)}" for key in plain if key not in known]
         + [f"{key}: a value is needed; give {key}=VALUE" for key in known if plain.get(key, "???") == "???"]
@@ -122,9 +128,11 @@ def resolve(config: Any) -> Config:
             if key in known and value != "???" and not (isinstance(value, dict) or fits(value, known[key].type))
         ]
     )
-    Job(**plain)
-    if plain["weights"] == "ema" and plain["ema"] is None:
+    kind(**plain)
+    if plain.get("weights") == "ema" and plain["ema"] is None:
         plain["weights"] = "raw"
+    if plain["reference"] not in (None, *SPLITS):
+        plain["reference"] = str(Path(plain["reference"]).expanduser().absolute())
     return plain
 
 
@@ -157,12 +165,10 @@ def refuse(problems: Sequence[str]) -> None:
         raise ConfigError(problems[0] if len(problems) == 1 else "\n  ".join(["", *problems]))
 
 
-def has_default(item: Any) -> bool:
-    return item.default is not MISSING or item.default_factory is not MISSING
-
-
-def default(item: Any) -> Any:
-    return item.default if item.default is not MISSING else item.default_factory()
+def defaults(kind: type = Job) -> Config:
+    """What the top level says where it says nothing."""
+    given = {item.name: item.default for item in fields(kind) if item.default is not MISSING}
+    return given | {item.name: item.default_factory() for item in fields(kind) if item.default_factory is not MISSING}
 
 
 def relocatable(config: Config) -> Config:
@@ -183,8 +189,13 @@ def relocatable(config: Config) -> Config:
 
 
 def identity(config: Config) -> Config:
-    """What of a config makes the run what it is; where its data lies does not."""
-    return {key: value for key, value in relocatable(config).items() if key not in NOISE}
+    """What of a config makes the run what it is; where its data lies does not, nor a word that says what was so anyway.
+
+    So a word that a later version knows does not make another run of one that never heard of it.
+    """
+    usual = defaults()
+    kept = {key: value for key, value in relocatable(config).items() if key not in NOISE}
+    return {key: value for key, value in kept.items() if key not in usual or value != usual[key]}
 
 
 def digest(config: Config) -> str:

@@ -7,6 +7,8 @@ from hydra.experimental.callback import Callback
 
 from mezzotint.app.gpus import visible
 
+POINTS = "points.txt"  # in the folder of a sweep: the evaluations that its jobs made or found
+
 _folders: set[Path] = set()
 
 
@@ -14,12 +16,37 @@ class Remember(Callback):
     """Hydra tells here which folders it makes."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
+        name_plainly(config)
         _folders.clear()
         _folders.add(Path(config.hydra.sweep.dir))
+        (Path(config.hydra.sweep.dir) / POINTS).unlink(missing_ok=True)
 
     def on_job_start(self, config: Any, **_: Any) -> None:
         if _folders:
             _folders.add(Path(config.hydra.sweep.dir))
+
+
+def name_plainly(config: Any) -> None:
+    """Let Optuna call its parameters as they are typed: optimizer.lr, not ++optimizer.lr.
+
+    Our own ++ before a word lets it be said though no file has the key; where one has, it is not needed. A value that is
+    fixed on the command line takes the place of the sweep's own interval only under the same name.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf, open_dict, read_write
+
+    if "optuna" not in str(config.hydra.sweeper.get("_target_")):
+        return
+    words = list(config.hydra.overrides.task)
+    swept = [override.is_sweep_override() for override in OverridesParser.create().parse_overrides(words)]
+    searched = set(config.hydra.sweeper.get("params") or ())
+    for i, word in enumerate(words):
+        plain = word.removeprefix("++")
+        key = plain.partition("=")[0]
+        if key in searched or (swept[i] and OmegaConf.select(config, key) is not None):
+            words[i] = plain
+    with read_write(config), open_dict(config):
+        config.hydra.overrides.task = words
 
 
 def count_gpus() -> None:
@@ -27,6 +54,25 @@ def count_gpus() -> None:
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("gpus", lambda: max(1, len(visible())), replace=True)
+
+
+def remember(evaluation: Path) -> None:
+    """In a job of a sweep, write down its evaluation for the table: the job may be a process of its own."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if HydraConfig.initialized() and HydraConfig.get().mode.name == "MULTIRUN":
+        with open(Path(HydraConfig.get().sweep.dir) / POINTS, "a") as file:
+            file.write(f"{evaluation.resolve()}\n")
+
+
+def points() -> list[Path]:
+    """The evaluations that the last sweep remembered, each once; it forgets them."""
+    found: list[str] = []
+    for file in (folder / POINTS for folder in _folders):
+        if file.is_file():
+            found += file.read_text().splitlines()
+            file.unlink()
+    return [Path(line) for line in dict.fromkeys(found)]
 
 
 def tidy() -> None:

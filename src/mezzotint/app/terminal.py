@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+Advance = Callable[[int], None]  # told how much more is done
+
+STATES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "preempted": "yellow", "failed": "red"}
+ENDLESS = 10_000  # columns of a file: no line is broken there
+
 
 def shown(path: str | Path) -> str:
     """A path as short as it can be typed: relative where it lies below the present folder."""
@@ -14,7 +19,7 @@ def shown(path: str | Path) -> str:
 
 
 @contextmanager
-def bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+def bar(title: str, total: int) -> Iterator[Advance]:
     """A bar on a terminal, with the time left; called with how much more is done."""
     if not sys.stderr.isatty():
         yield lambda count: None
@@ -28,10 +33,15 @@ def bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = "") -> None:
+    """Rows of words in columns: in a box as wide as a terminal; elsewhere a line each, for grep and awk."""
+    from rich.box import HEAVY_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(*head, show_header=bool(head), title=title or None, title_justify="left")
+    boxed = sys.stdout.isatty()
+    drawn = Table(*head, show_header=bool(head), title=title or None, title_justify="left", pad_edge=boxed)
+    drawn.box = HEAVY_HEAD if boxed else None
     for row in rows:
-        drawn.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(drawn)
+        drawn.add_row(*(Text(cell, style=STATES.get(cell, "")) for cell in row))
+    Console(width=None if boxed else ENDLESS).print(drawn)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,11 @@ class Entry:
     group: str
 
 
-def listed(root: Path) -> list[Entry]:
+def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images.") -> list[Entry]:
     """All image files below a folder, in the order of their paths; hidden ones are passed over.
 
     Raises:
-        DataError: where there are none.
+        DataError: where there are none, with the cure.
     """
     entries, others = [], []
     for folder, folders, names in os.walk(root, followlinks=True):
@@ -112,7 +113,7 @@ def listed(root: Path) -> list[Entry]:
                 others.append(file)
     if not entries:
         seen = f"; it holds {len(others)} other file(s), such as {others[0]}" if others else "; it is empty"
-        raise DataError(f"{root} holds no PNG, JPEG or WebP images{seen}. Give data.root=DIR with a folder of images.")
+        raise DataError(f"{root} holds no PNG, JPEG or WebP images{seen}. {cure}")
     return sorted(entries, key=lambda entry: entry.file.parts)
 
 
@@ -133,6 +134,10 @@ class FolderImages(Images):
 
     def digest(self) -> str:
         """Of the files as they are: reading is much faster than decoding. Not the digest of the same set in memory."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         parts = itertools.chain([RECIPE], (file.read_bytes() for file in self.files))
         return digest((len(self), *self.shape), parts, self.labels)
 

@@ -59,14 +59,14 @@ class Npz(ArrayDataset):
         return pixels.transpose(0, 3, 1, 2) if pixels.shape[-1] == self.shape[0] else pixels
 
 
-def load_arrays(file: Path) -> dict[str, np.ndarray]:
+def load_arrays(file: Path, cure: str = "give data.root=FILE with an .npz file.") -> dict[str, np.ndarray]:
     """All arrays of an archive; none of them may be a pickle.
 
     Raises:
-        DataError: where the file is missing, damaged or no archive.
+        DataError: where the file is missing, with the cure, damaged or no archive.
     """
     if not file.is_file():
-        raise DataError(f"{file} does not exist: give data.root=FILE with an .npz file.")
+        raise DataError(f"{file} does not exist: {cure}")
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

@@ -22,7 +22,23 @@ from mezzotint.metrics.reference import add_batch, load_references
 from mezzotint.metrics.statistic import FeatureMetric
 from mezzotint.metrics.statistics_file import StatisticsFile
 
+SPREAD = "_std"  # behind the name of a value: its error, found by a metric of its own
 PACKAGES = ("mezzotint", "torch", "torchmetrics", "torch-fidelity")
+
+
+@dataclass(frozen=True)
+class Error:
+    """How far a value may be off.
+
+    Args:
+        size: one standard deviation, as it is written behind the value.
+        source: what it was found from: "3 seeds", "bootstrap", "standard error".
+        of_value: standard error of the value itself, which as a mean of k seeds is known better by sqrt(k).
+    """
+
+    size: float
+    source: str
+    of_value: float
 
 
 @dataclass(frozen=True)
@@ -44,16 +60,43 @@ class Evaluation:
 
     def lines(self) -> list[str]:
         """For people: one line a value, then the notes. Two digits of the error, and the value as far as these go."""
-        width = max(map(len, self.values), default=0)
-        return [f"{name:<{width}}  {self.shown(name)}" for name in self.values] + list(self.notes)
+        width = max(map(len, self.results), default=0)
+        return [f"{name:<{width}}  {self.shown(name)}" for name in self.results] + list(self.notes)
 
     def shown(self, name: str) -> str:
         """`12.3`, or `12.34 +- 0.21 (3 seeds)`."""
-        value, error = self.values[name], self.errors.get(name)
-        if not error:
+        value, error = self.values[name], self.error(name)
+        if error is None:
             return f"{value:.4g}"
-        digits = max(0, 1 - math.floor(math.log10(error)))
-        return f"{value:.{digits}f} +- {error:.{digits}f} ({len(self.protocol['each'])} seeds)"
+        digits = max(0, 1 - math.floor(math.log10(error.size)))
+        return f"{value:.{digits}f} +- {error.size:.{digits}f} ({error.source})"
+
+    def error(self, name: str) -> Error | None:
+        """What is known of a value's error: its spread over seeds, its standard error, or the bootstrap's beside it."""
+        seeds = len(self.protocol.get("each", ()))
+        size = self.errors.get(name)
+        if size and math.isfinite(size):
+            return (
+                Error(size, f"{seeds} seeds", size / math.sqrt(seeds)) if seeds else Error(size, "standard error", size)
+            )
+        size = self.values.get(f"{name}{SPREAD}")
+        return Error(size, "bootstrap", size / math.sqrt(seeds or 1)) if size and math.isfinite(size) else None
+
+    @property
+    def results(self) -> list[str]:
+        """The names of the values that are not the error of another one."""
+        return [
+            name for name in self.values if name.removesuffix(SPREAD) == name or name[: -len(SPREAD)] not in self.values
+        ]
+
+    @classmethod
+    def of_dict(cls, found: Mapping[str, Any]) -> Evaluation:
+        """What `as_dict` gave. Raises ValueError: this is nothing of the kind."""
+        try:
+            values, errors = dict(found["values"]), dict(found.get("errors", {}))
+            return cls(values, dict(found["protocol"]), tuple(found.get("notes", ())), errors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError("it has no values with their protocol") from error
 
 
 def evaluate(
@@ -85,9 +128,7 @@ def evaluate(
     """
     start = time.perf_counter()
     device = torch.device(device)
-    for metric in metrics.values():
-        metric.reset()
-        metric.to("cpu" if device.type == "mps" else device)  # Apple's GPUs have no float64
+    empty(metrics, device)
     load_references(metrics, reference, device, cache)
     seen = 0
     for batch in images:
@@ -97,12 +138,20 @@ def evaluate(
     total = _over_processes(seen, device)
     if total != n:
         raise ValueError(f"the evaluation is of n={n} images, and {total} were drawn: values would carry a wrong n.")
-    values: dict[str, float] = {}
-    for metric in metrics.values():
-        values |= metric.values(n, len(reference))
+    each = {name: metric.values(n, len(reference)) for name, metric in metrics.items()}
+    values = {label: value for found in each.values() for label, value in found.items()}
     notes = dict.fromkeys(note for metric in metrics.values() for note in metric.notes(n, len(reference)))
     protocol = _protocol(metrics, reference, n, time.perf_counter() - start)
+    for name, found in each.items():
+        protocol["metrics"][name] |= {"values": list(found), "higher_is_better": metrics[name].higher_is_better}
     return Evaluation(values, _joined(protocol, about or {}), tuple(notes))
+
+
+def empty(metrics: Mapping[str, FeatureMetric], device: torch.device | str) -> None:
+    """Makes metrics as good as new, on the device where sums are kept."""
+    for metric in metrics.values():
+        metric.reset()
+        metric.to("cpu" if torch.device(device).type == "mps" else device)  # Apple's GPUs have no float64
 
 
 def over_seeds(evaluations: Sequence[Evaluation]) -> Evaluation:

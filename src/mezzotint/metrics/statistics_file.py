@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,19 +26,20 @@ NAMES = {"pooled": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
 class StatisticsFile:
     """A reference for Frechet distances alone, as ADM's, EDM's and pytorch-fid's npz files hold it.
 
-    Arrays only: nothing in the file is executed, and a pickle inside is refused. The files say neither how many images
-    nor which extractor made them; mu and sigma are Inception's by their width, mu_s and sigma_s those of sFID.
+    Arrays only: nothing in the file is executed, and a pickle inside is refused. Most files say neither how many images
+    nor which extractor made them; mu and sigma are Inception's by their width, mu_s and sigma_s those of sFID. Those of
+    `mezzotint stats out=FILE` say both, in arrays `count`, `extractor` and `extractor_sha256`.
 
     Args:
         path: the npz file.
-        count: images behind the statistics, which the file does not tell.
+        count: images behind the statistics; None takes the file's word, and 50,000 where it is silent.
     """
 
     path: str
-    count: int = 50_000
+    count: int | None = None
 
     def __len__(self) -> int:
-        return self.count
+        return self._told["count"]
 
     def digest(self) -> str:
         """sha256 of the file."""
@@ -50,6 +55,12 @@ class StatisticsFile:
         Raises:
             ConfigError: the metric needs more of the real images than mean and covariance.
         """
+        made = metric.extractor
+        if self._told["extractor_sha256"] not in (None, made.digest):
+            raise ConfigError(
+                f"{self.path} holds statistics of extractor={self._told['extractor']} with other weights "
+                f"({self._told['extractor_sha256'][:12]}) than {made.name}'s ({made.digest[:12]}): choose that one."
+            )
         for keeper in metric.real_keepers:
             if not isinstance(keeper, Sums):
                 raise ConfigError(
@@ -66,15 +77,29 @@ class StatisticsFile:
                 f"{self.path} holds statistics of shape {tuple(mean.shape)} and {tuple(covariance.shape)}; "
                 f"{width} features are needed: they were made with another extractor."
             )
-        outer = covariance * (self.count - 1) + self.count * torch.outer(mean, mean)
-        return {"real_count": torch.tensor(self.count), "real_total": mean * self.count, "real_outer": outer}
+        count = len(self)
+        outer = covariance * (count - 1) + count * torch.outer(mean, mean)
+        return {"real_count": torch.tensor(count), "real_total": mean * count, "real_outer": outer}
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        """What the file says of itself."""
+        with self._opened() as file:
+            words = {name: str(file[name]) if name in file else None for name in ("extractor", "extractor_sha256")}
+            return words | {"count": self.count or (int(file["count"]) if "count" in file else 50_000)}
 
     def _array(self, name: str, view: str) -> Tensor:
+        with self._opened() as file:
+            if name not in file:
+                raise DataError(f"{self.path} has no array {name!r}, which view={view} needs.")
+            return torch.from_numpy(np.asarray(file[name], dtype=np.float64))
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """The file's arrays; what cannot be read of them is a DataError."""
         try:
             with np.load(self._file(), allow_pickle=False) as file:
-                return torch.from_numpy(np.asarray(file[name], dtype=np.float64))
-        except KeyError as error:
-            raise DataError(f"{self.path} has no array {name!r}, which view={view} needs.") from error
+                yield file
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{self.path} cannot be read as arrays ({error}). Pickled statistics are not loaded, for a pickle is "

@@ -1,0 +1,101 @@
+"""What images are judged against: a split of a dataset, a folder of images, or statistics that others published."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mezzotint.app.job import SPLITS
+from mezzotint.app.terminal import Advance, bar, shown
+from mezzotint.build import nearest
+from mezzotint.data.images import Images
+from mezzotint.data.loose import open_loose
+from mezzotint.data.npz import load_arrays
+from mezzotint.errors import DataError
+
+if TYPE_CHECKING:
+    from mezzotint.metrics import StatisticsFile
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real images or their statistics, and what the protocol says of them.
+
+    Args:
+        shape: (C, H, W); None of statistics, which do not tell.
+    """
+
+    images: "Images | StatisticsFile"
+    shape: tuple[int, ...] | None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def open_reference(named: str, dataset: Any = None) -> Reference:
+    """What `reference=` names: a split of this dataset, or else a path.
+
+    Raises:
+        DataError: it is neither, or its images are of another size than the dataset's.
+    """
+    if dataset is not None and named in SPLITS:
+        return Reference(dataset.split(named), dataset.shape, {"split": named})
+    path = Path(named).expanduser()
+    if not path.exists():
+        choices = f"a split ({', '.join(SPLITS)}), " if dataset is not None else ""
+        close = nearest(path.name, SPLITS) if dataset is not None else ""
+        raise DataError(
+            f"reference={shown(path)}: there is no such folder or file{close}. Give {choices}a folder of images, or an "
+            "npz file with images or with statistics (mu, sigma)"
+        )
+    found = open_path(path)
+    if dataset is not None and found.shape is not None and tuple(found.shape[1:]) != tuple(dataset.shape[1:]):
+        raise DataError(
+            f"reference={shown(path)}: its images are {found.shape[1]} x {found.shape[2]}, and those to be judged "
+            f"{dataset.shape[1]} x {dataset.shape[2]}. Resize them first, or read them as a dataset, which does it: "
+            f"data=image_folder data.root={shown(path)}"
+        )
+    return found
+
+
+def open_path(path: Path) -> Reference:
+    """The statistics of an npz file that has some, else the images of a folder or an npz file."""
+    if path.suffix == ".npz" and "mu" in load_arrays(path):
+        from mezzotint.metrics import StatisticsFile
+
+        return Reference(StatisticsFile(str(path)), None, {"file": str(path)})
+    loose = open_loose(path)
+    return Reference(
+        loose.images, loose.shape, {"folder" if path.is_dir() else "file": str(path), "format": loose.format}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Followed(Images):
+    """The same images, telling how many have been asked for."""
+
+    images: Images
+    advance: Advance
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        found = self.images.batch(indices)
+        self.advance(len(indices))
+        return found
+
+    def digest(self) -> str:
+        return self.images.digest()
+
+
+def remember(metrics: Mapping[str, Any], reference: Reference, device: Any, cache: str) -> list[Path]:
+    """Put the statistics of the real images where every later evaluation finds them; the files."""
+    from mezzotint.metrics import StatisticsFile, load_references
+    from mezzotint.metrics.evaluation import empty
+
+    if isinstance(reference.images, StatisticsFile):
+        return []
+    empty(metrics, device)
+    with bar("reference", len(reference.images)) as advance:
+        return load_references(metrics, Followed(reference.images, advance), device, cache)

@@ -1,0 +1,46 @@
+"""What is asked of images without a run: the top level of configs/standalone.yaml as one call."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mezzotint.app.job import SPLITS, Config, Node, settle
+from mezzotint.app.references import Reference, open_reference
+from mezzotint.build import build
+from mezzotint.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Standalone:
+    """Images, what they are compared with, and by what.
+
+    Args:
+        images: a folder or an npz file of images to judge.
+        reference: a folder or an npz file of real ones, or a split of `data`.
+        n: how many of the images are judged; null is all.
+        out: the file to write; null is a name of the command's own.
+    """
+
+    hardware: Node
+    paths: Node
+    data: Node | None = None
+    extractor: Node | None = None
+    metrics: dict[str, Node] = field(default_factory=dict)
+    images: str | None = None
+    reference: str | None = None
+    n: int | None = None
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.n is not None and self.n < 2:
+            raise ConfigError(f"n={self.n}: give 2 or more")
+        if self.reference in SPLITS and self.data is None:
+            raise ConfigError(f"reference={self.reference} is a split of a dataset: say of which, data=NAME")
+        if self.reference is None and self.data is None:
+            raise ConfigError("against what? Give data=NAME, or reference= with a folder or an npz file of real images")
+
+
+def settle_standalone(config: Any) -> tuple[Config, Reference]:
+    """The checked config, and the real images that it names."""
+    plain = settle(config, kind=Standalone)
+    dataset = None if plain["data"] is None else build(plain["data"], "data")
+    return plain, open_reference(plain["reference"] or "train", dataset)

@@ -1,0 +1,98 @@
+"""Images that belong to no dataset: a folder of files or an npz archive of any program, in their own size."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mezzotint.data.folder import FolderImages, listed, threaded
+from mezzotint.data.images import Images, InMemory
+from mezzotint.data.npz import IMAGES, load_arrays
+from mezzotint.data.picture import damaged
+from mezzotint.errors import DataError
+
+GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")  # Pillow's modes of images without colour
+TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+ORIENTATION = 0x0112
+MEMORY = 1 << 30  # bytes; images that take no more are decoded once and kept
+
+
+@dataclass(frozen=True)
+class Loose:
+    """Images of one shape, and how they were stored."""
+
+    images: Images
+    shape: tuple[int, int, int]
+    format: str
+
+
+def open_loose(path: Path) -> Loose:
+    """All images below a folder, in the order of their paths, or those of an npz archive; without labels.
+
+    A folder is grey where all its files are, and RGB otherwise.
+
+    Raises:
+        DataError: there is nothing there, a file is damaged, or the images are not all of one size.
+    """
+    if path.is_dir():
+        return open_folder(path)
+    if path.suffix == ".npz":
+        return open_archive(path)
+    raise DataError(
+        f"{path} is neither a folder of images nor an .npz archive of arrays. A pickle is a program and is not read"
+        if path.exists()
+        else f"there is no {path}: give a folder of images, or an .npz archive"
+    )
+
+
+def open_folder(root: Path) -> Loose:
+    files = tuple(entry.file for entry in listed(root, "Give a folder of images."))
+    headers: dict[Path, tuple[int, int, int]] = {}
+
+    def look(file: Path) -> None:
+        headers[file] = header(file)
+
+    threaded(look, files)
+    _, *size = headers[files[0]]
+    other = next((file for file in files if headers[file][1:] != tuple(size)), None)
+    if other is not None:
+        raise DataError(
+            f"the images in {root} are not of one size: {files[0].name} is {size[0]} x {size[1]}, {other.name} "
+            f"{headers[other][1]} x {headers[other][2]} (height x width). Resize them first: how is part of the result"
+        )
+    shape = (max(found[0] for found in headers.values()), size[0], size[1])
+    endings = ", ".join(sorted({file.suffix.lower().removeprefix(".") for file in files}))
+    folder = FolderImages(files, shape)
+    small = len(files) * shape[0] * shape[1] * shape[2] <= MEMORY
+    return Loose(folder.loaded() if small else folder, shape, endings)
+
+
+def header(file: Path) -> tuple[int, int, int]:
+    """(channels, height, width) of an image file as it is decoded, from its first bytes."""
+    try:
+        with Image.open(file) as image:
+            channels = 1 if image.mode in GREY else 3
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION) in TURNED
+    except Exception as error:  # decoders of damaged files fail in every way there is
+        raise damaged(file, error) from error
+    return (channels, width, height) if turned else (channels, height, width)
+
+
+def open_archive(path: Path) -> Loose:
+    arrays = load_arrays(path, "give an .npz archive.")
+    stored = next((arrays[name] for name in IMAGES if name in arrays), None)
+    if stored is None or stored.dtype != np.uint8 or stored.ndim not in (3, 4) or not len(stored):
+        found = ", ".join(f"{name} ({array.dtype} {list(array.shape)})" for name, array in arrays.items()) or "nothing"
+        raise DataError(f"{path} holds {found}; an array `images` or `arr_0` of uint8 (N, H, W, C) is needed")
+    pixels = stored[:, None] if stored.ndim == 3 else stored
+    if pixels.shape[-1] in (1, 3):
+        pixels = pixels.transpose(0, 3, 1, 2)
+    if pixels.shape[1] not in (1, 3):
+        raise DataError(
+            f"the images of {path} have shape {list(stored.shape)}: store (N, H, W, C) with 1 or 3 channels"
+        )
+    tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+    return Loose(InMemory(tensor), tuple(tensor.shape[1:]), "npz")  # type: ignore[arg-type]

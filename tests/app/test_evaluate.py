@@ -1,0 +1,184 @@
+"""evaluate, stats: seeds, sweeps, references and folders of any program, with a run of four steps."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezzotint.data import Digits
+
+from .conftest import Command
+
+
+def evaluations(run: Path) -> dict[str, dict]:
+    return {file.name: json.loads(file.read_text()) for file in sorted((run / "evaluation").glob("*.json"))}
+
+
+def last_line(done: object) -> str:
+    return done.out.splitlines()[-1]
+
+
+@pytest.fixture
+def folders(home: Path) -> tuple[Path, Path]:
+    """Forty digits as PNG files and two hundred others as an archive, as another program would leave them."""
+    import torch
+
+    pixels = Digits(shape=(1, 8, 8)).split("all").batch(torch.arange(240))[0][:, 0].numpy()
+    (home / "drawn").mkdir()
+    for i, image in enumerate(pixels[:40]):
+        Image.fromarray(image).save(home / "drawn" / f"{i}.png")
+    np.savez(home / "real.npz", arr_0=pixels[40:, :, :, None])
+    return home / "drawn", home / "real.npz"
+
+
+# ----------------------------------------------------------------------------------------------------------------- runs
+
+
+def test_seeds_give_mean_and_deviation_and_each_is_kept(trained: Path, mezzotint: Command) -> None:
+    words = ("evaluate", "run=runs/a", "n=20", "metrics=[frechet]")
+    done = mezzotint(*words, "seeds=2")
+    assert done.code == 0, done.err
+    together = json.loads(Path(last_line(done)).read_text())
+    each = [found for found in evaluations(trained).values() if found["protocol"]["n"] == 20]
+    ones = [found["values"]["fd_digits_20"] for found in each if "each" not in found["protocol"]]
+    assert len(ones) == 2
+    assert together["values"]["fd_digits_20"] == pytest.approx(np.mean(ones))
+    assert together["errors"]["fd_digits_20"] == pytest.approx(np.std(ones, ddof=1))
+    assert together["protocol"]["seeds"] == [0, 1]
+    assert "(2 seeds)" in done.out
+    stamps = {
+        file: file.stat().st_mtime_ns for file in (trained / "evaluation").glob("*n20*") if "seeds" not in file.name
+    }
+    assert mezzotint(*words, "seed=1").code == 0  # one of them
+    assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
+    assert len(evaluations(trained)) == 4
+    assert "seeds=0: give 1 or more" in mezzotint(*words, "seeds=0").err
+
+
+def test_a_sweep_ends_with_its_table_and_plot_and_a_wider_one_holds_all(trained: Path, mezzotint: Command) -> None:
+    words = ("evaluate", "-m", "run=runs/a", "n=20", "metrics=[frechet,error]")
+    done = mezzotint(*words, "grid.steps=2,3")
+    assert done.code == 0, done.err
+    table, plot = done.out.splitlines()[-2:]
+    assert (table[:7], plot[:6]) == ("table: ", "plot: ")
+    files = [Path(word) for line in (table, plot) for word in line.partition(": ")[2].split(", ")]
+    assert [file.suffix for file in files] == [".md", ".csv", ".png", ".svg"]
+    assert all(file.is_file() for file in files)
+    wider = mezzotint(*words, "sampler=ddim,heun", "grid.steps=2,2000")  # more steps than the schedule has
+    assert wider.code == 2
+    assert wider.out.splitlines()[-2:] == [table, plot]
+    with open(files[1]) as opened:
+        rows = list(csv.DictReader(opened))
+    assert [(row["sampler"], row["calls"]) for row in rows] == [("ddim", "2.0"), ("ddim", "3.0"), ("heun", "3.0")]
+    assert all(float(row["fd_digits_20_error"]) > 0 for row in rows)
+    assert "(bootstrap)" in files[0].read_text()
+    assert not (trained / "sweep").exists()
+
+
+def test_an_evaluation_is_found_by_what_the_reference_holds(
+    trained: Path, folders: tuple[Path, Path], mezzotint: Command
+) -> None:
+    words = ("evaluate", "run=runs/a", "n=20", "metrics=[frechet]", "reference=drawn")
+    first = mezzotint(*words)
+    assert "20 images against 40 real ones (drawn)" in first.out
+    assert last_line(mezzotint(*words)) == last_line(first)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folders[0] / "more.png")
+    second = mezzotint(*words)
+    assert "20 images against 41 real ones" in second.out
+    assert last_line(second) != last_line(first)
+
+
+def test_a_bad_reference_is_one_line_and_nothing_is_drawn(trained: Path, mezzotint: Command, home: Path) -> None:
+    (home / "large").mkdir()
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(home / "large" / "a.png")
+    (home / "file.pkl").write_bytes(b"")
+    before = sorted(trained.rglob("*"))
+    for word, said in (
+        ("reference=tst", "there is no such folder or file; did you mean 'test'?"),
+        ("reference=large", "its images are 9 x 8, and those to be judged 8 x 8"),
+        ("reference=file.pkl", "A pickle is a program and is not read"),
+        ("images=large", "run= and images= exclude each other"),
+    ):
+        done = mezzotint("evaluate", "run=runs/a", "n=20", word)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert said in done.err
+        assert sorted(trained.rglob("*")) == before
+
+
+# ---------------------------------------------------------------------------------------------------------- without one
+
+
+def test_statistics_are_computed_once_and_serve_as_a_reference(trained: Path, mezzotint: Command, home: Path) -> None:
+    words = ("stats", "data=digits", "reference=test", "metrics=[frechet]")
+    first = mezzotint(*words, "out=digits.npz")
+    assert first.code == 0, first.err
+    assert first.out.splitlines()[1].startswith("written: ")
+    assert last_line(first) == "digits.npz"
+    assert last_line(mezzotint(*words)).startswith("found: ")
+    assert last_line(mezzotint("stats", "data=digits", "reference=train", "metrics=[frechet]")).startswith("written: ")
+    with np.load(home / "digits.npz", allow_pickle=False) as file:
+        assert (file["mu"].shape, file["sigma"].shape, int(file["count"])) == ((64,), (64, 64), 297)
+    values = []
+    for reference in ("test", "digits.npz"):
+        done = mezzotint("evaluate", "run=runs/a", "n=20", "metrics=[frechet]", f"reference={reference}")
+        assert "against 297 real ones" in done.out
+        values.append(json.loads(Path(last_line(done)).read_text())["values"]["fd_digits_20"])
+    assert values[0] == pytest.approx(values[1], rel=1e-9)
+    refused = mezzotint("evaluate", "run=runs/a", "n=20", "metrics=[kernel]", "reference=digits.npz")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "Kernel needs the real images" in refused.err
+
+
+def test_folders_of_any_program_are_judged(folders: tuple[Path, Path], mezzotint: Command, home: Path) -> None:
+    done = mezzotint("evaluate", "images=drawn", "reference=real.npz")
+    assert done.code == 0, done.err
+    path = Path(last_line(done))
+    assert path.name.startswith("drawn-against-real-")
+    found = json.loads(path.read_text())
+    assert list(found["values"]) == ["fd_digits_40", "kd_digits_40"]
+    assert found["protocol"]["judged"].items() >= {"count": 40, "format": "png"}.items()
+    assert found["protocol"]["reference"].items() >= {"count": 200, "format": "npz"}.items()
+    fewer = mezzotint("evaluate", "images=drawn", "reference=real.npz", "n=30", "out=mine.json")
+    assert last_line(fewer) == "mine.json"
+    assert "fd_digits_30" in json.loads((home / "mine.json").read_text())["values"]
+    same = mezzotint("evaluate", "images=real.npz", "reference=real.npz", "metrics=[frechet]")
+    assert next(iter(json.loads(Path(last_line(same)).read_text())["values"].values())) == pytest.approx(0, abs=1e-6)
+    refused = mezzotint("compare", str(path), "mine.json")
+    assert refused.code == 2
+    assert "n: 40" in refused.err
+
+
+def test_images_are_judged_against_a_dataset(folders: tuple[Path, Path], mezzotint: Command) -> None:
+    done = mezzotint("evaluate", "images=drawn", "data=digits", "reference=test", "metrics=[frechet]")
+    assert "40 images against 297 real ones (test)" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["images=nothing", "reference=real.npz"], "images=nothing: there is no such folder or file"),
+        (["images=drawn"], "against what? Give data=NAME, or reference="),
+        (["images=drawn", "reference=train"], "reference=train is a split of a dataset: say of which, data=NAME"),
+        (["images=drawn", "reference=large"], "are 8 x 8 and those they are judged against 9 x 8"),
+        (["images=drawn", "reference=real.npz", "n=41"], "n=41: drawn holds 40 images"),
+        (["images=drawn", "reference=real.npz", "out=a.txt"], "give a file name that ends in .json"),
+        (["images=drawn", "reference=real.npz", "out=no/a.json"], "is no folder that can be written"),
+        (["images=drawn", "reference=real.npz", "sampler=ddim"], "no key 'sampler'"),
+        (["images=drawn", "reference=real.npz", "metrics=nll"], "metrics.nll asks the network that drew the images"),
+        (["images=drawn", "reference=real.npz", "-m", "n=3,4"], "-m is for runs"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_judged_is_one_line(
+    words: list[str], said: str, folders: tuple[Path, Path], mezzotint: Command, home: Path
+) -> None:
+    (home / "large").mkdir()
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(home / "large" / "a.png")
+    before = sorted(home.rglob("*"))
+    done = mezzotint("evaluate", *words)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert said in done.err
+    assert sorted(home.rglob("*")) == before

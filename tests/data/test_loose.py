@@ -1,0 +1,88 @@
+"""Images of any program: folders and archives in their own size, or one line that says what is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mezzotint.data.loose import open_loose
+from mezzotint.errors import DataError
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (5, 6, 4, 3), dtype=np.uint8)
+
+
+def save(folder: Path, pixels: np.ndarray, ending: str = "png", **options: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{i:03d}.{ending}", **options)
+    return folder
+
+
+def everything(loose) -> np.ndarray:
+    import torch
+
+    images, labels = loose.images.batch(torch.arange(len(loose.images)))
+    assert labels is None
+    return images.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize(("ending", "options"), [("png", {}), ("webp", {"lossless": True})])
+def test_a_folder_is_read_in_the_order_of_names_and_in_its_own_size(
+    ending: str, options: dict, tmp_path: Path, pixels: np.ndarray
+) -> None:
+    loose = open_loose(save(tmp_path / "a", pixels, ending, **options))
+    assert (loose.shape, loose.format) == ((3, 6, 4), ending)
+    assert np.array_equal(everything(loose), pixels)
+
+
+def test_grey_files_are_grey_and_one_in_colour_makes_the_folder_rgb(tmp_path: Path, pixels: np.ndarray) -> None:
+    folder = save(tmp_path / "a", pixels[..., 0])
+    assert open_loose(folder).shape == (1, 6, 4)
+    Image.fromarray(pixels[0]).save(folder / "z.jpg")
+    assert open_loose(folder).shape == (3, 6, 4)
+    assert open_loose(folder).format == "jpg, png"
+
+
+@pytest.mark.parametrize("name", ["arr_0", "images"])
+def test_an_archive_holds_the_same_images(name: str, tmp_path: Path, pixels: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", **{name: pixels})
+    loose = open_loose(tmp_path / "a.npz")
+    assert loose.shape == (3, 6, 4)
+    assert np.array_equal(everything(loose), pixels)
+    np.savez(tmp_path / "b.npz", **{name: pixels.transpose(0, 3, 1, 2)})
+    assert np.array_equal(everything(open_loose(tmp_path / "b.npz")), pixels)
+    np.savez(tmp_path / "c.npz", **{name: pixels[..., 0]})
+    assert open_loose(tmp_path / "c.npz").shape == (1, 6, 4)
+    assert loose.images.digest() == open_loose(save(tmp_path / "a", pixels)).images.digest()
+
+
+def test_a_picture_that_lies_on_its_side_counts_as_it_is_shown(tmp_path: Path, pixels: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    folder = save(tmp_path / "a", pixels, "jpg", exif=exif)
+    assert open_loose(folder).shape == (3, 4, 6)
+
+
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, pixels: np.ndarray) -> None:
+    folder = save(tmp_path / "a", pixels)
+    Image.fromarray(pixels[0, :3]).save(folder / "odd.png")
+    with pytest.raises(DataError, match=r"not of one size: 000.png is 6 x 4, odd.png 3 x 4"):
+        open_loose(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"it is empty. Give a folder of images"):
+        open_loose(tmp_path / "empty")
+    (folder / "odd.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"odd.png cannot be decoded"):
+        open_loose(folder)
+    np.savez(tmp_path / "f.npz", arr_0=pixels.astype(np.float32))
+    with pytest.raises(DataError, match=r"arr_0 \(float32 \[5, 6, 4, 3\]\); an array `images` or `arr_0` of uint8"):
+        open_loose(tmp_path / "f.npz")
+    with pytest.raises(DataError, match=r"there is no .*nothing: give a folder"):
+        open_loose(tmp_path / "nothing")
+    (tmp_path / "a.pkl").write_bytes(b"")
+    with pytest.raises(DataError, match="A pickle is a program and is not read"):
+        open_loose(tmp_path / "a.pkl")
