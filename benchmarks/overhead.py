@@ -2,23 +2,26 @@
 
     python benchmarks/overhead.py [--rounds 7] [--steps 400] [--busy]
 
-Three ways to train one small perceptron on 64 images of 8 x 8, by turns in one process:
+Four ways to train one small perceptron on 64 images of 8 x 8, by turns in one process:
 
-    bare    noise, forward, squared error, backward, fused AdamW: what any loop must do
-    step    the parts a run is made of, without Lightning: named random numbers, objective, clipping, EMA
-    fit     a run as `mezzotint train` makes it: Lightning's Trainer, data module, EMA, log, progress, finite loss
+    bare         noise, forward, squared error, backward, fused AdamW: what any loop must do
+    lightning    the same step under Lightning's Trainer with everything off that can be
+    step         the parts a run is made of, without Lightning: named random numbers, objective, clipping, EMA
+    fit          a run as `mezzotint train` makes it: Lightning's Trainer, data module, EMA, log, progress, finite loss
 
-The figures are medians over the rounds. `--busy` measures one thread in CPU seconds, for a machine with other jobs.
+The figures are medians over the rounds. How fast the processor is cancels out of the ratio of fit to lightning.
+`--busy` measures one thread in CPU seconds, for a machine with other jobs.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import lightning.pytorch as pl
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +32,7 @@ from mezzotint.data.images import InMemory
 from mezzotint.diffusion import Denoiser, Linear, Objective
 from mezzotint.networks import MLP
 from mezzotint.training import EMA, AdamW, Callback, FiniteLoss, Hardware, Log, Progress, Run, fit
+from mezzotint.training.fitting import quiet
 
 
 @dataclass(frozen=True)
@@ -70,20 +74,70 @@ class Stopwatch(Callback):
             self.seconds = self.now() - self.begun
 
 
+class Bare(pl.LightningModule):
+    """DDPM's loss as one would write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network, self.signal = CASE.ours(), torch.linspace(1, 0, 1000)
+
+    def training_step(self, images: torch.Tensor, number: int = 0) -> torch.Tensor:
+        times, noise = torch.randint(0, 1000, (CASE.batch,)), torch.randn_like(images)
+        alpha = self.signal[times][:, None, None, None]
+        noisy = alpha.sqrt() * images + (1 - alpha).sqrt() * noise
+        return functional.mse_loss(self.network(noisy, times), noise)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.network.parameters(), fused=True)
+
+
+def some_images() -> torch.Tensor:
+    return torch.rand(CASE.batch, *CASE.shape) * 2 - 1
+
+
 def bare_step() -> Callable[[], None]:
-    network = CASE.ours()
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    images, signal = torch.rand(CASE.batch, *CASE.shape) * 2 - 1, torch.linspace(1, 0, 1000)
+    module, images = Bare(), some_images()
+    optimizer = module.configure_optimizers()
 
     def step() -> None:
-        times, noise = torch.randint(0, 1000, (CASE.batch,)), torch.randn_like(images)
-        alpha = signal[times][:, None, None, None]
-        loss = functional.mse_loss(network(alpha.sqrt() * images + (1 - alpha).sqrt() * noise, times), noise)
-        loss.backward()
+        module.training_step(images).backward()
         optimizer.step()
         optimizer.zero_grad()
 
     return step
+
+
+@dataclass
+class Endless:
+    """A loader that hands out one batch for ever."""
+
+    batch: torch.Tensor
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        while True:
+            yield self.batch
+
+
+class Watch(pl.Callback):
+    """The stopwatch, as Lightning calls it."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.global_step == WARMUP:
+            self.begun = self.now()
+        self.ended = self.now()
+
+
+def lightning_seconds(steps: int, busy: bool) -> float:
+    """Seconds of the bare steps under a Trainer that does nothing else."""
+    watch = Watch(time.process_time if busy else time.perf_counter)
+    off = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    with quiet():
+        trainer = pl.Trainer(max_steps=WARMUP + steps, accelerator="cpu", callbacks=[watch], limit_val_batches=0, **off)
+        trainer.fit(Bare(), Endless(some_images()))
+    return watch.ended - watch.begun
 
 
 def run_seconds(steps: int, busy: bool) -> float:
@@ -114,10 +168,11 @@ def main() -> None:
     if options.busy:
         torch.set_num_threads(1)
     bare, (_, step) = bare_step(), our_step(CASE, "32", "cpu")
-    turns: dict[str, list[float]] = {"bare": [], "step": [], "fit": []}
+    turns: dict[str, list[float]] = {"bare": [], "lightning": [], "step": [], "fit": []}
     for turn in range(options.rounds + 1):
         spent = {
             "bare": clock(bare, options.steps, "cpu", options.busy),
+            "lightning": lightning_seconds(options.steps, options.busy),
             "step": clock(step, options.steps, "cpu", options.busy),
             "fit": run_seconds(options.steps, options.busy),
         }

@@ -3,7 +3,8 @@
     python benchmarks/train.py [--case digits small cifar] [--precision 32 bf16] [--rounds 7] [--steps N] [--busy]
 
 Both networks have one layout and one number of parameters, both loops do the same work (noise, epsilon, squared error,
-clipping, AdamW, EMA at every step) on images of the same size. They take turns in one process, `--steps` steps a turn,
+clipping, AdamW, EMA at every step) on images of the same size. Each lives in a process of its own, since accelerate's
+precision and our setting of malloc are of a process; they take turns, `--steps` steps each, while the other one waits,
 and the figure is the median over the rounds of the ratio within a round, which other jobs disturb least. On a busy
 machine `--busy` measures one thread in the CPU seconds of the process instead of wall time.
 
@@ -16,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,7 +28,7 @@ from rich.table import Table
 from torch.nn import functional
 
 from mezzotint.diffusion import Denoiser, Linear, Objective
-from mezzotint.networks import UNet, bfloat16_is_fast, preferred_memory_format
+from mezzotint.networks import UNet, bfloat16_is_fast
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,10 @@ CASES = {
 
 def our_step(case: Case, precision: str, device: str) -> tuple[int, Callable[[], None]]:
     """Parameters, and a function that trains one step with the parts that a run is made of."""
-    from mezzotint.training import EMA, AdamW, Module, Run
+    from mezzotint.training import EMA, AdamW, Hardware, Module, Run
 
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    network = case.ours().to(device, memory_format=preferred_memory_format(device, dtype))
+    network = case.ours().to(device)
+    Hardware(precision="bf16-mixed" if precision == "bf16" else "32").arrange(network)
     module = Module(Denoiser(network, Linear()), Objective(), AdamW(), budget=10**9, batch_size=case.batch).train()
     optimizer, average = module.configure_optimizers(), EMA()
     run = Run(Path(), module, None, seed=0, budget=10**9, batch_size=case.batch)
@@ -147,23 +149,40 @@ def count(network: torch.nn.Module) -> int:
 
 def measure(name: str, precision: str, rounds: int, steps: int | None, busy: bool) -> tuple[int, float, float, float]:
     """Parameters, images a second of diffusers and of ours (medians), and the median ratio of the rounds."""
+    case, context = CASES[name], get_context("spawn")
+    steps = steps or case.steps
+    seconds: dict[str, list[float]] = {"theirs": [], "ours": []}
+    with ExitStack() as stack:
+        sides = {side: stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for side in seconds}
+        sizes = {side: pool.submit(begin, side, name, precision, busy).result() for side, pool in sides.items()}
+        if sizes["theirs"] != sizes["ours"]:
+            raise AssertionError(f"{name}: {sizes} parameters: not the same network")
+        for turn in range(rounds + 1):
+            for side, pool in sides.items():
+                spent = pool.submit(take_turn, steps if turn else 1, busy).result()
+                if turn:  # the first warms up
+                    seconds[side].append(spent)
+    ratio = statistics.median(a / b for a, b in zip(seconds["theirs"], seconds["ours"], strict=True))
+    speeds = (case.batch * steps / statistics.median(spent) for spent in seconds.values())
+    return sizes["ours"], *speeds, ratio
+
+
+def begin(side: str, name: str, precision: str, busy: bool) -> int:
+    """In the process of one side: make its step; the number of parameters."""
+    global step_of_this_process
     if busy:
         torch.set_num_threads(1)
-    case, device = CASES[name], "cuda" if torch.cuda.is_available() else "cpu"
-    steps = steps or case.steps
-    theirs, their = their_step(case, precision, device)
-    ours, our = our_step(case, precision, device)
-    if theirs != ours:
-        raise AssertionError(f"{name}: diffusers has {theirs} parameters, ours {ours}: not the same network")
-    their_seconds, our_seconds = [], []
-    for turn in range(rounds + 1):
-        for step, seconds in ((their, their_seconds), (our, our_seconds)):
-            spent = clock(step, steps if turn else 1, device, busy)
-            if turn:  # the first warms up
-                seconds.append(spent)
-    ratio = statistics.median(a / b for a, b in zip(their_seconds, our_seconds, strict=True))
-    speeds = (case.batch * steps / statistics.median(seconds) for seconds in (their_seconds, our_seconds))
-    return ours, *speeds, ratio
+    make = our_step if side == "ours" else their_step
+    parameters, step_of_this_process = make(CASES[name], precision, device())
+    return parameters
+
+
+def take_turn(steps: int, busy: bool) -> float:
+    return clock(step_of_this_process, steps, device(), busy)
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def clock(step: Callable[[], None], steps: int, device: str, busy: bool) -> float:
@@ -191,16 +210,13 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true", help="one thread, CPU seconds: for a machine with other jobs")
     options = parser.parse_args()
     console = Console()
-    if "bf16" in options.precision and not bfloat16_is_fast("cuda" if torch.cuda.is_available() else "cpu"):
+    if "bf16" in options.precision and not bfloat16_is_fast(device()):
         console.print("This processor has no bfloat16 arithmetic and would take many times longer: bf16 is left out.")
         options.precision.remove("bf16")
     table = Table("network", "parameters", "precision", "batch", "diffusers img/s", "mezzotint img/s", "ratio")
     for name in options.case:
         for precision in options.precision:
-            # a fresh process for each row: accelerate's precision is global, and memory should not remember
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                settings = (name, precision, options.rounds, options.steps, options.busy)
-                parameters, theirs, ours, ratio = pool.submit(measure, *settings).result()
+            parameters, theirs, ours, ratio = measure(name, precision, options.rounds, options.steps, options.busy)
             row = (name, f"{parameters:,}", precision, str(CASES[name].batch), f"{theirs:.1f}", f"{ours:.1f}")
             table.add_row(*row, f"{ratio:.2f}")
             console.print(f"{' '.join(row)}: ratio {ratio:.3f}")
