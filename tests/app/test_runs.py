@@ -106,8 +106,3 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_made(tmp_p
         runs.writable(tmp_path / "file" / "a")
     runs.writable(tmp_path / "new" / "a")
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(5, "5 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")])
-def test_ages(seconds: float, said: str) -> None:
-    assert runs.age(seconds) == said

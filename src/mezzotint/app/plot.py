@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mezzotint.app import runs
 from mezzotint.app.help import choices, config_dir
 from mezzotint.app.terminal import shown
 from mezzotint.build import build, check, nearest
@@ -35,7 +36,7 @@ def main(words: Sequence[str]) -> None:
     given = read(words)
     files = paths(given.get(OUT))
     figure, name = of_groups(given)
-    write(files or [Path(os.environ.get("MEZZOTINT_RUNS", "runs")) / "plots" / f"{name}.png"], saved(figure))
+    write(files or [runs.folder() / "plots" / f"{name}.png"], saved(figure))
 
 
 def paths(out: str | None, formats: Sequence[str] = FORMATS) -> list[Path]:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from mezzotint.app.job import FREE, Config, differences, digest, identity, relocatable, resolve
-from mezzotint.app.terminal import shown, table
+from mezzotint.app.help import config_dir
+from mezzotint.app.job import FREE, Config, differences, digest, identity, relocatable
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError
 
@@ -159,37 +159,8 @@ def state(directory: Path) -> str:
     return "interrupted" if said == "running" and not locked(directory) else said
 
 
-def best(directory: Path) -> tuple[str, float] | None:
-    """The lowest value of the first metric over the run's evaluations, with its name; likelihoods where no other is."""
-    found = [json.loads(file.read_text())["values"] for file in (directory / "evaluation").glob("*.json")]
-    firsts = [next(iter(values.items())) for values in found if values]
-    return min(firsts, key=lambda pair: (pair[0].startswith("nll_"), pair[1]), default=None)
+def folder() -> Path:
+    """Where runs lie unless a command is told otherwise: the runs of paths=default."""
+    from omegaconf import OmegaConf
 
-
-def main(config: Any) -> None:
-    """`mezzotint runs`: the runs below paths.runs, newest last."""
-    root = Path(resolve(config)["paths"]["runs"])
-    directories = find(root)
-    if not directories:
-        print(f"no runs in {shown(root)}")
-        return
-    table([row(directory, root) for directory in directories], ["run", "state", "images", "age", "best"])
-
-
-def row(directory: Path, root: Path) -> list[str]:
-    said, lowest = read_status(directory), best(directory)
-    seconds = time.time() - said.get("time", (directory / "config.yaml").stat().st_mtime)
-    return [
-        str(directory.relative_to(root)),
-        state(directory),
-        f"{said.get('images', 0):,} of {said.get('budget', 0):,}",
-        age(seconds),
-        f"{lowest[0]} {lowest[1]:.4g}" if lowest else "",
-    ]
-
-
-def age(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return Path(OmegaConf.load(config_dir() / "paths" / "default.yaml").runs).expanduser().absolute()
