@@ -98,7 +98,7 @@ def fits(value: Node, hint: Any) -> bool:
     if hint in (None, type(None)):
         return value is None
     if hint in (int, float):
-        return isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool)
+        return isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool) and value == value
     kind = origin or hint
     if not isinstance(kind, type):
         return True
@@ -151,6 +151,8 @@ def say(value: Node) -> str:
         return str(value["_target_"]).rpartition(".")[2]
     if isinstance(value, str) and is_number(value):
         return f"the text {value!r} (YAML reads a number such as 1e-4 only as 1.0e-4)"
+    if isinstance(value, float) and value.is_integer():
+        return f"{value!r} (a whole number is written {value:.0f})"
     return repr(value)
 
 
@@ -214,7 +216,7 @@ def build(node: Node, where: str = "", **extra: Any) -> Any:
         return target(**given, **extra)
     except MezzotintError as error:
         raise type(error)(f"{where}: {error}") from error
-    except (TypeError, ValueError, ImportError) as error:
+    except (TypeError, ValueError, ImportError, RuntimeError, ArithmeticError) as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
@@ -301,12 +303,22 @@ def read_weights(directory: Path, weights: str = "ema", step: int | str | None =
 
 
 def read_checkpoint(directory: Path, step: int | str | None = None) -> dict[str, Any]:
-    from mezzotint.training.checkpoints import chosen, read, step_of
+    from mezzotint.training.checkpoints import read
+
+    return read(find_checkpoint(directory, step))
+
+
+def find_checkpoint(directory: Path, step: int | str | None = None) -> Path:
+    """The file of a step's checkpoint, of the "best" one, or of the newest that can be read.
+
+    Raises:
+        ConfigError: the run keeps none such.
+    """
+    from mezzotint.training.checkpoints import chosen, step_of
 
     folder = directory / "checkpoints"
-    file = chosen(folder, step)
-    if file:
-        return read(file)
+    if file := chosen(folder, step):
+        return file
     if step is None:
         raise ConfigError(f"{directory} has no checkpoint that can be read: mezzotint train run={directory}")
     if step == "best":

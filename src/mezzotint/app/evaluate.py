@@ -1,20 +1,28 @@
-"""`mezzotint evaluate run=DIR`: judge samples of a run; the values and the protocol that gave them in one JSON."""
+"""`mezzotint evaluate`: judge samples of a run, or any images; values and the protocol that gave them in one JSON."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from mezzotint.app import ranks, sweeps
+from mezzotint.app.commit import commit
 from mezzotint.app.job import Config, settle
+from mezzotint.app.meeting import met
 from mezzotint.app.parts import build_metrics
-from mezzotint.app.runs import existing, mark, newest_step, write
+from mezzotint.app.references import Reference, open_reference, remember
+from mezzotint.app.runs import existing, mark, newest_step, other_step, write
 from mezzotint.app.sample import name as sampling_name
 from mezzotint.app.sample import open_generator
-from mezzotint.app.terminal import bar, shown, table
+from mezzotint.app.terminal import shown, table
+from mezzotint.app.together import agreed, common_bar, spread, together
 from mezzotint.build import build
 from mezzotint.errors import ConfigError
+from mezzotint.generation.share import position, share
+from mezzotint.training.signals import obeyed
 
 MANY = 10_000  # images, where n is not given and the reference has more
-SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "reference", "data")
+SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data")
+NOTHING = "there is nothing to compute: choose metrics=[frechet,kernel] and an extractor= that fits"
 
 
 def main(config: Any) -> float | None:
@@ -23,75 +31,147 @@ def main(config: Any) -> float | None:
     dataset = build(plain["data"], "data")
     metrics = build_metrics(plain, dataset.shape)
     if not metrics:
-        raise ConfigError("there is nothing to compute: choose metrics=[frechet,kernel] and an extractor= that fits")
-    path, found = judge(directory, plain, metrics, dataset)
-    report(path, found)
+        raise ConfigError(NOTHING)
+    with met(directory), together(build(plain["hardware"], "hardware")):
+        path, found = judge(directory, plain, metrics, dataset)
+    if ranks.rank() == 0:
+        sweeps.remember(path)
+        report(path, found)
     return objective(found)
 
 
+def work(directory: Path, config: Config) -> dict[str, Any]:
+    """One rank's part of what another process has been asked; the first one writes it down."""
+    dataset = build(config["data"], "data")
+    metrics = build_metrics(config, dataset.shape)
+    with obeyed(), together(build(config["hardware"], "hardware")):
+        judge(directory, config, metrics, dataset)
+    return {}
+
+
 def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any) -> tuple[Path, dict[str, Any]]:
-    """Evaluate, or find the evaluation that was made before; its file and its content."""
+    """Evaluate each seed, or find what was evaluated before; the file and its content, of several seeds as one."""
+    from mezzotint.metrics import Evaluation, over_seeds
+
+    reference = open_reference(config["reference"], dataset)
+    config = config | {"step": other_step(directory, config["step"])}
+    seeds = range(config["seed"], config["seed"] + config["seeds"])
+    asked = [config | {"seed": seed} for seed in seeds]
+    if not all(place(directory, one, metrics, reference).is_file() for one in asked):
+        spread(directory, config)
+    each = [judge_seed(directory, one, metrics, dataset, reference) for one in asked]
+    path, found = each[0]
+    if len(each) == 1:
+        return path, found
+    summary = over_seeds([Evaluation.of_dict(one) for _, one in each]).as_dict()
+    summary["protocol"]["seeds"] = list(seeds)
+    path = path.with_name(f"{path.stem}-seeds{len(seeds)}.json")
+    if position()[0] == 0:
+        write(path, json.dumps(summary, indent=1))
+    return path, summary
+
+
+def judge_seed(
+    directory: Path, config: Config, metrics: dict[str, Any], dataset: Any, reference: Reference
+) -> tuple[Path, dict[str, Any]]:
+    """Evaluate the samples of one seed, or find the evaluation that was made before; its file and its content."""
     from mezzotint.metrics import NegativeLogLikelihood, evaluate
 
-    reference = dataset.split(config["reference"])
-    n = config["n"] or min(len(reference), MANY)
-    step = newest_step(directory)
-    unique = mark(config | {"step": step, "n": n}, (*SAME, "step", "n"))
-    path = directory / "evaluation" / f"{sampling_name(config)}-n{n}-{unique}.json"
-    if path.is_file():
+    path = place(directory, config, metrics, reference)
+    if agreed(path.is_file()):
         return path, json.loads(path.read_text())
     generator = open_generator(directory, config)
     likelihoods = {name: metric for name, metric in metrics.items() if isinstance(metric, NegativeLogLikelihood)}
     of_features = {name: metric for name, metric in metrics.items() if name not in likelihoods}
-    drawn = n if of_features else 0
-    with bar("judging", drawn) as advance:
+    remember(of_features, reference, generator.device, config["paths"]["cache"])
+    drawn = count(config, reference) if of_features else 0
+    with common_bar("judging", drawn) as advance:
         done = evaluate(
-            generator.batches(0, drawn, advance),
-            reference,
+            share(generator, drawn, advance),
+            reference.images,
             of_features,
             drawn,
             device=generator.device,
             cache=config["paths"]["cache"],
-            about=protocol(directory, config, step),
+            about=protocol(directory, config, generator, reference),
         )
     found = done.as_dict()
     found["protocol"]["calls"] = generator.calls
     for name, metric in likelihoods.items():
         add_likelihood(found, name, metric, dataset.split(metric.split), generator, config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, json.dumps(found, indent=1))
+    if position()[0] == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, json.dumps(found, indent=1))
     return path, found
+
+
+def count(config: Config, reference: Reference) -> int:
+    """The images that are judged."""
+    return config["n"] or min(len(reference.images), MANY)
+
+
+def step_of(directory: Path, config: Config) -> int:
+    """The step of the checkpoint that is judged."""
+    return config["step"] or newest_step(directory)
+
+
+def place(directory: Path, config: Config, metrics: dict[str, Any], reference: Reference) -> Path:
+    """The file of an evaluation; of two that must have the same values it is the same."""
+    n, step = count(config, reference), step_of(directory, config)
+    return (
+        directory / "evaluation" / f"{sampling_name(config)}-n{n}-{question(config, metrics, reference, step, n)}.json"
+    )
+
+
+def question(config: Config, metrics: dict[str, Any], reference: Reference, step: int, n: int) -> str:
+    """Six digits that two evaluations share which must have the same values: of words, and of what files hold."""
+    extractors = {
+        metric.extractor.name: metric.extractor.digest for metric in metrics.values() if hasattr(metric, "extractor")
+    }
+    content = {"reference": reference.images.digest(), "extractors": extractors}
+    return mark(config | {"step": step, "n": n, "content": content}, (*SAME, "step", "n", "content"))
 
 
 def add_likelihood(found: dict[str, Any], name: str, metric: Any, images: Any, generator: Any, config: Config) -> None:
     """Put the likelihood of held-out images beside what was found of drawn ones; before it where it was named first."""
-    count = metric.count(images, config["n"])
-    with bar("likelihood", count) as advance:
+    measured = metric.count(images, config["n"])
+    with common_bar("likelihood", measured) as advance:
         values, errors = metric.measure(
-            generator.denoise, images, count, config["seed"], generator.device, progress=advance
+            generator.denoise, images, measured, config["seed"], generator.device, progress=advance
         )
     first = next(iter(config["metrics"])) == name
     found["values"] = values | found["values"] if first else found["values"] | values
     found["errors"] |= errors
     found["protocol"]["metrics"][name] = metric.settings() | {
         "method": metric.chosen(generator.denoise),
-        "count": count,
+        "count": measured,
         "sha256": images.digest(),
+        "values": list(values),
+        "higher_is_better": False,
     }
 
 
-def protocol(directory: Path, config: Config, step: int) -> dict[str, Any]:
+def protocol(directory: Path, config: Config, generator: Any, reference: Reference) -> dict[str, Any]:
     """What the app knows of how the images were made."""
+    step, (_, world) = step_of(directory, config), position()
     return {
         "run": directory.resolve().name,
         "step": step,
         "images": step * config["batch_size"],
         "weights": config["weights"],
-        "seeds": f"{config['seed']}, samples 0 to n - 1",
+        "average": None if config["weights"] == "raw" else config["ema"],
+        "seeds": [config["seed"]],
+        "samples": "0 to n - 1 of each seed",
         "labels": "i modulo the number of classes" if config["data"].get("classes") else "none",
         "precision": "float32",
+        "tf32": generator.device.type == "cuda" and config["hardware"].get("tf32", True),
+        "device": generator.device.type,
+        "processes": world,
+        "batch": generator.batch,
+        "format": "uint8, rounded, uncompressed",
         "data": config["data"],
-        "reference": {"split": config["reference"]},
+        "reference": reference.about,
+        "versions": {"commit": commit()},
         **{key: config[key] for key in ("sampler", "grid", "guidance")},
     }
 
@@ -105,19 +185,16 @@ def report(path: Path, found: dict[str, Any]) -> None:
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """The values and what they are of, for people."""
+    from mezzotint.metrics import Evaluation
+
+    evaluation = Evaluation.of_dict(found)
     made, real = found["protocol"], found["protocol"]["reference"]
-    errors = found["errors"]
-    values = [
-        (name, f"{value:.4g}" + (f" +- {errors[name]:.2g}" if name in errors else ""))
-        for name, value in found["values"].items()
-    ]
+    values = [(name, evaluation.shown(name)) for name in evaluation.results]
     if not made["n"]:
         return values
-    return [
-        *values,
-        ("judged", f"{made['n']:,} images against {real['count']:,} real ones ({real['split']})"),
-        ("network calls", f"{made['calls']:g} an image"),
-    ]
+    place = real.get("split") or shown(real.get("folder") or real["file"])
+    calls = [("network calls", f"{made['calls']:g} an image")] if "calls" in made else []
+    return [*values, ("judged", f"{made['n']:,} images against {real['count']:,} real ones ({place})"), *calls]
 
 
 def objective(found: dict[str, Any]) -> float | None:

@@ -84,7 +84,7 @@ WORDS = {
     "n= seeds=": "images that sample draws, or that evaluate judges; of how many seeds each",
     "reference=train|test|all|PATH": "what evaluate compares with: a split, a folder of images, an npz file",
     "weights=ema|raw": "which weights sample and evaluate use",
-    "step=best|NUMBER": "of which checkpoint: the one that callbacks=judge kept as the best, or a step; else the newest",
+    "step=best|NUMBER": "of which checkpoint: the best that callbacks=judge kept, or that of a step; else the newest",
     "images=none|png|npz": "what sample writes beside the pictures",
     "group=NAME, group.key=VALUE": "choose a part, set one of its values",
 }

@@ -238,7 +238,7 @@ def generators(asked: Asked) -> Iterator[tuple[Config, "Generator"]]:
     (run,) = asked.runs
     read: dict[str, Any] = {}
     for config in list(configs(asked, run)):
-        weights = str(config["weights"])
+        weights = str((config["weights"], config["step"]))
         generator = sample.open_generator(run, config, read.get(weights))
         read[weights] = generator.denoise
         yield config, generator

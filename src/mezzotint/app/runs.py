@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from mezzotint.app.help import config_dir
 from mezzotint.app.job import FREE, Config, differences, digest, identity, relocatable
-from mezzotint.build import read_config
+from mezzotint.build import find_checkpoint, read_config
 from mezzotint.errors import ConfigError
 
 Status = dict[str, Any]
@@ -117,6 +117,18 @@ def newest_step(directory: Path) -> int:
     """The step of the newest checkpoint; 0 without one."""
     files = (directory / "checkpoints").glob("step-*.ckpt")
     return max((int(file.stem.removeprefix("step-")) for file in files), default=0)
+
+
+def other_step(directory: Path, step: int | str | None) -> int | None:
+    """The step of the checkpoint that `step=` names; None where that is the newest, which needs no name.
+
+    Raises:
+        ConfigError: the run does not keep it.
+    """
+    if step is None:
+        return None
+    number = int(find_checkpoint(directory, step).stem.removeprefix("step-"))
+    return None if number == newest_step(directory) else number
 
 
 def existing(config: Config) -> Path:

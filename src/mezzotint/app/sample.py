@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.app.job import Config, settle
-from mezzotint.app.parts import build_sampling, rehearse_sampling
-from mezzotint.app.runs import existing, mark
+from mezzotint.app.pairs import check_guidance
+from mezzotint.app.parts import build_objective, build_sampling, rehearse_sampling
+from mezzotint.app.runs import existing, mark, other_step
 from mezzotint.app.terminal import bar, shown
 from mezzotint.build import build, load, targets
 from mezzotint.diffusion import Denoiser
@@ -31,6 +32,7 @@ def main(config: Any) -> None:
 
 def draw(directory: Path, config: Config) -> list[Path]:
     """Draw from a run and write what was drawn below its samples/; the paths."""
+    config = config | {"step": other_step(directory, config["step"])}
     generator = open_generator(directory, config)
     return write_all(directory / "samples" / name(config), generator, config["n"] or LOOK, config["images"])
 
@@ -45,13 +47,13 @@ def open_generator(directory: Path, config: Config, denoise: Denoiser | None = N
         ConfigError: they cannot work together, such as guidance by a label in a run without labels.
     """
     packages = {str(path).partition(".")[0] for _, path in targets(config)}  # its own classes have been checked
-    device = build(config["hardware"], "hardware").device
-    denoise = denoise or load(directory, config["weights"], allow=sorted(packages)).to(device)
+    hardware = build(config["hardware"], "hardware")
+    denoise = denoise or load(directory, config["weights"], allow=sorted(packages), step=config["step"])
     dataset = build(config["data"], "data")
+    check_guidance(config, denoise.network, build_objective(config))
     sampling = build_sampling(config)
-    for part in getattr(sampling.guidance, "keywords", {}).values():  # such as the weak network of autoguidance
-        if isinstance(part, torch.nn.Module):
-            part.to(device)
+    denoise.to(hardware.device)
+    hardware.arrange(denoise.network)
     rehearse_sampling(sampling, denoise, dataset)
     return sampling.generator(denoise, dataset.shape, config["seed"], dataset.classes)
 
@@ -60,8 +62,9 @@ def name(config: Config) -> str:
     """A file name that tells sampler, grid and steps; the digits behind it tell apart what else differs."""
     parts = [config[key]["_target_"].rpartition(".")[2].lower() for key in ("sampler", "grid")]
     steps = config["grid"].get("steps")
-    text = "-".join([*parts, *([str(steps)] if steps else []), f"seed{config['seed']}"])
-    return f"{text}-{mark(config, ('sampler', 'grid', 'guidance', 'seed', 'weights'))}"
+    parts += [str(steps)] if steps else []
+    parts += [f"seed{config['seed']}", *([f"step{config['step']}"] if config["step"] else [])]
+    return f"{'-'.join(parts)}-{mark(config, ('sampler', 'grid', 'guidance', 'seed', 'weights'))}"
 
 
 def write_all(stem: Path, generator: Generator, n: int, images: str) -> list[Path]:

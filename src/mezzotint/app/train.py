@@ -53,6 +53,10 @@ def main(config: Any) -> float | None:
 
 def job(config: Any, given: list[str], many: bool) -> float | None:
     plain = resolve(config)
+    if plain["step"] is not None:
+        raise ConfigError(
+            f"step={plain['step']} is for sample and evaluate: training goes on from the newest checkpoint"
+        )
     directory = choose(plain, given, many)
     if finished(directory, plain):
         print(f"{shown(directory)} is finished; nothing to do")
@@ -164,10 +168,11 @@ def work(directory: Path) -> dict[str, Any]:
     """One rank's whole training, from the run's config.yaml alone."""
     from mezzotint.app.parts import assemble
     from mezzotint.training import fit
+    from mezzotint.training.hardware import Place
 
     config = read_config(directory)
     parts = assemble(config)
-    return fit(
+    outcome = fit(
         directory,
         denoiser=parts.denoiser,
         objective=parts.objective,
@@ -184,6 +189,13 @@ def work(directory: Path) -> dict[str, Any]:
         batch_size=config["batch_size"],
         config=config,
     )
+    if outcome["state"] == "finished" and Place.here().world > 1:
+        from mezzotint.app.moments import judge_moments
+        from mezzotint.app.together import together
+
+        with obeyed(), together(parts.hardware):  # while there are several of us
+            judge_moments(directory, config | {"step": None})
+    return outcome
 
 
 @contextmanager
@@ -225,12 +237,12 @@ def end(directory: Path, config: Config, log: TextIO, state: str, error: str | N
 def conclude(directory: Path, config: Config, outcome: dict[str, Any]) -> float | None:
     """Draw, judge and sum up; the number that a sweep minimises."""
     from mezzotint.app import evaluate, sample
-    from mezzotint.app.parts import build_metrics
-    from mezzotint.build import build
+    from mezzotint.app.moments import judge_moments, record
+    from mezzotint.app.moments import rows as told
 
     pictures = sample.draw(directory, config | {"n": None, "images": "none"})
-    dataset = build(config["data"], "data")
-    metrics = build_metrics(config, dataset.shape)
+    moments = judge_moments(directory, config)
+    record(directory, moments)
     seconds = max(outcome["seconds"], 1e-9)
     rows = [
         ("images", f"{outcome['images']:,} in {outcome['steps']:,} steps"),
@@ -240,11 +252,9 @@ def conclude(directory: Path, config: Config, outcome: dict[str, Any]) -> float 
     if loss is not None:
         rows.append(("loss", f"{loss:.4f}"))
     value = loss
-    if metrics:
-        path, found = evaluate.judge(directory, config, metrics, dataset)
-        rows += evaluate.rows(found)
-        rows.append(("evaluation", shown(path)))
-        value = evaluate.objective(found)
+    if moments:
+        rows += told(moments)
+        value = evaluate.objective(moments[0].found)
     rows += [("samples", shown(path)) for path in pictures]
     table(rows)
     return value

@@ -1,0 +1,62 @@
+"""Processes that judge one thing together: the ranks of a run after training, a cluster's, or some that are started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from mezzotint.app import ranks
+from mezzotint.app.job import Config
+from mezzotint.app.terminal import Advance, bar
+from mezzotint.build import build
+from mezzotint.generation.share import position
+from mezzotint.training.hardware import Place
+
+
+@contextmanager
+def together(hardware: Any) -> Iterator[None]:
+    """Make this process one of the group that its environment tells of; afterwards it is alone."""
+    if Place.here().world > 1 and not dist.is_initialized():
+        if hardware.device == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        backend = "nccl" if hardware.device == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=hardware.timeout))
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def spread(directory: Path, config: Config) -> None:
+    """Let as many processes of this machine as the hardware asks for do what this one alone was going to do."""
+    world = wanted(build(config["hardware"], "hardware"))
+    if world > 1 and not (dist.is_initialized() or ranks.joined()):
+        ranks.start(directory, world, config)
+
+
+def wanted(hardware: Any) -> int:
+    """The processes of one node, and at most the GPUs of this one, which need not be where the run was trained."""
+    there = torch.cuda.device_count() if hardware.device == "cuda" else None
+    if hardware.devices == "auto":
+        return there or 1
+    return min(hardware.devices, there or hardware.devices)
+
+
+def agreed(here: bool) -> bool:
+    """What the first process sees, for all of them."""
+    seen = [here]
+    if dist.is_initialized():
+        dist.broadcast_object_list(seen)
+    return seen[0]
+
+
+@contextmanager
+def common_bar(title: str, total: int) -> Iterator[Advance]:
+    """The bar of all processes, which takes the others to be as far as the first one."""
+    _, world = position()
+    with bar(title, total) as advance:
+        yield lambda count: advance(count * world)
