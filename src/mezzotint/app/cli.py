@@ -17,19 +17,24 @@ from typing import Any
 
 from mezzotint.app import help
 from mezzotint.app.help import COMMANDS, config_dir, groups
+from mezzotint.app.terminal import unbroken
+from mezzotint.app.words import WITH_VALUE, check_words
 from mezzotint.build import nearest, read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.training.signals import AGAIN, forget, listen
 
 CONFIG, STANDALONE = "mezzotint", "standalone"
-OWN_WORDS = ("plot", "runs", "report", "sweep", "compare")  # commands that are no job of one config
+OWN_WORDS = ("plot", "runs", "report", "sweep", "compare", "sync")  # commands that are no job of one config
 MODULES = {"runs": "listing"}  # where a command's name is another thing's
-WITH_VALUE = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--package", "-p", "--info", "-i"}
 SAVED = "_run_"  # the choice, in each group, that a run's own config.yaml makes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    words = list(sys.argv[1:] if argv is None else argv)
+    with unbroken():
+        return dispatch(list(sys.argv[1:] if argv is None else argv))
+
+
+def dispatch(words: list[str]) -> int:
     if words[:1] in (["-sc"], ["--shell-completion"]):
         return complete(words)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -96,6 +101,11 @@ def at_home(word: str) -> str:
     return f"{key}={Path(value).expanduser()}" if equals and value.startswith("~/") else word
 
 
+def bare(word: str) -> str:
+    """Let what plans a sweep write --optimizer.lr=0.1; the flags of Hydra stay flags."""
+    return word[2:] if re.match(r"--\w[\w.]*=", word) and word.partition("=")[0] not in WITH_VALUE else word
+
+
 def addable(word: str) -> str:
     """Let network.resample=residual be said though the file leaves it out: the signature decides, not the file."""
     group, dot, _ = word.partition("=")[0].partition(".")
@@ -118,13 +128,14 @@ def run(command: str, words: list[str]) -> None:
     if command in OWN_WORDS:
         import_module(f"mezzotint.app.{MODULES.get(command, command)}").main(words)
     else:
-        run_hydra(command, flags_first([addable(at_home(word)) for word in words]))
+        run_hydra(command, flags_first([addable(at_home(bare(word))) for word in words]))
 
 
 def run_hydra(command: str, overrides: list[str]) -> None:
     import hydra
 
     many = bool({"-m", "--multirun"} & set(overrides)) or any(word.startswith("sweep=") for word in overrides)
+    check_words(overrides, many, own_configs(overrides))
     directory = value("run", overrides)
     module = f"mezzotint.app.{command}"
     if standalone(command, overrides):
@@ -226,6 +237,8 @@ def explain(error: Exception, command: str, overrides: Sequence[str]) -> str | N
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         choices = sorted(option for option in error.options if option != SAVED)
         return f"{group}={choice}: no such choice{nearest(choice, choices)} ({', '.join(choices)})"
+    if isinstance(error, PermissionError) and error.filename:
+        return f"{error.filename}: permission denied; choose another place by paths.runs=, paths.cache= or data.root="
     text = str(error)
     bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and bad:

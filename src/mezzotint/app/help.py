@@ -16,6 +16,7 @@ COMMANDS = {
     "runs": "list the runs with their state, age and best result",
     "sweep": "the runs of a sweep with what tells them apart, states and results; seeds together",
     "report": "one HTML page of a run, a sweep or several runs: curves, samples, film, evaluations, comparison",
+    "sync": "upload runs to Weights & Biases, or what of them is not there yet: each as one curve",
     "plot": "draw schedules, grids, times or weights side by side; or of a run its losses, sweeps of samples, film",
 }
 
@@ -50,7 +51,8 @@ mezzotint compare a.json b.json c.json                 evaluations one by one"""
 mezzotint stats data=cifar10 extractor=inception out=cifar10.npz      mu and sigma for other programs
 mezzotint stats reference=photos extractor=effnet      of a folder of images""",
     "check": """\
-mezzotint check experiment=cifar10_ddpm batch_size=100 hardware.devices=8
+mezzotint check experiment=cifar10_ddpm hardware=gpus hardware.devices=8    on any machine
+mezzotint check experiment=cifar10_ddpm hardware.micro_batch=find    the largest that fits here, by trying
 mezzotint check run=runs/latest""",
     "runs": """\
 mezzotint runs                                         every run, the newest last
@@ -62,6 +64,10 @@ mezzotint sweep runs/digits_ddpm                       at any time, while it run
 mezzotint report runs/latest                           report.html in the run: opens anywhere, needs no network
 mezzotint report runs/digits_ddpm                      of a sweep: all its runs, seeds together
 mezzotint report runs/a runs/b out=ours.html           runs side by side, in a file of this name""",
+    "sync": """\
+mezzotint sync runs/latest                             a run, however often it was interrupted; may be repeated
+mezzotint sync runs/digits_ddpm                        of a sweep: all its runs
+mezzotint sync runs project=paper entity=team          all runs that were trained with logger=wandb""",
     "plot": """\
 mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR by time
 mezzotint plot grid=trailing,karras grid.steps=10      where the steps lie, on schedule=cosine
@@ -106,6 +112,10 @@ OWN_WORDS = {  # of the commands that are no jobs of a config
         "--json": "one JSON object a line, for machines",
     },
     "sweep": {"DIR": "the folder of the sweep's runs, runs/NAME"},
+    "sync": {
+        "DIR ...": "a run, the folder of a sweep, or all of runs/: then those that were trained with logger=wandb",
+        "project= entity=": "where to, instead of what the runs' configs say",
+    },
     "plot": {
         "GROUP=A,B": "schedule, grid, times or weight: its choices side by side; GROUP.key=VALUE changes each",
         "run=DIR": "a run; with a group or key of its config and one value, drawn with that; with commas, with each",
@@ -121,6 +131,7 @@ OWN_WORDS = {  # of the commands that are no jobs of a config
 USAGE = {
     "runs": "[WORD ...] [paths.runs=DIR] [--json]",
     "sweep": "DIR",
+    "sync": "DIR ... [project=NAME] [entity=NAME]",
     "plot": "GROUP=A,B [GROUP.key=VALUE ...] [out=FILE]\n"
     "       mezzotint plot run=DIR [kind=KIND] [key=VALUE[,VALUE ...] ...] [--config-dir DIR]",
 }

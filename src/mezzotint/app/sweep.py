@@ -21,7 +21,7 @@ def main(words: Sequence[str]) -> None:
     if not directories:
         raise ConfigError(f"{folder} holds no runs of a sweep")
     configs = [compared(read_config(directory)) for directory in directories]
-    keys = list(dict.fromkeys(key for config in configs for key in differences(configs[0], config)))
+    keys = differing(configs)
     results = [runs.read_status(directory).get("objective") for directory in directories]
     states = [runs.state(directory) for directory in directories]
     rows = [
@@ -38,6 +38,11 @@ def main(words: Sequence[str]) -> None:
 
 def compared(config: Config) -> Config:
     return {key: value for key, value in relocatable(config).items() if key not in NOISE}
+
+
+def differing(configs: Sequence[Config]) -> list[str]:
+    """The keys that tell some of these configs apart."""
+    return list(dict.fromkeys(key for config in configs for key in differences(configs[0], config)))
 
 
 def rank(result: float | None) -> float:

@@ -1,0 +1,108 @@
+"""`mezzotint report DIR...`: one HTML page of a run, of a sweep, or of several of them side by side."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mezzotint.app import runs
+from mezzotint.app.help import version
+from mezzotint.app.job import Config
+from mezzotint.app.sweep import at, compared, differing, short
+from mezzotint.app.terminal import bar, shown
+from mezzotint.build import read_config
+from mezzotint.errors import ConfigError
+from mezzotint.report import Entry, Report, write
+
+OUT = "out="
+FILE = "report.html"
+
+
+def main(words: Sequence[str]) -> None:
+    """Write the page and print what it leaves out and, last, where it is."""
+    places, path = read(words)
+    directories = list(dict.fromkeys(run for place in places for run in below(place)))
+    path = path or common(places) / FILE
+    runs.writable(path.parent)
+    report = gather(directories, places)
+    with bar("reading", len(report.entries)) as advance:
+        page, left_out = write(report, advance)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs.write(path, page)
+    for what in left_out:
+        print(f"left out: {what}")
+    print(shown(path))
+
+
+def read(words: Sequence[str]) -> tuple[list[Path], Path | None]:
+    """The folders, and the file if it is named. `run=DIR`, as other commands say it, is a folder too."""
+    outs = [word.removeprefix(OUT) for word in words if word.startswith(OUT)]
+    places = [Path(word.removeprefix("run=")).expanduser() for word in words if not word.startswith(OUT)]
+    strange = [word for word in words if word.startswith("-") or ("=" in word and not word.startswith((OUT, "run=")))]
+    if strange:
+        raise ConfigError(f"{strange[0]}: give folders of runs, and out=FILE if the page shall lie elsewhere")
+    if not places:
+        raise ConfigError("of which runs? Give one run, several, or a folder of runs: mezzotint report runs/latest")
+    out = Path(outs[-1]).expanduser() if outs else None
+    if out and (out.suffix not in (".html", ".htm") or out.is_dir()):
+        raise ConfigError(f"out={out}: give a file name that ends in .html")
+    return places, out
+
+
+def below(place: Path) -> list[Path]:
+    """The runs of a folder: itself, or all that it holds."""
+    if (place / "config.yaml").is_file():
+        return [place.resolve()]
+    if not place.is_dir():
+        raise ConfigError(f"{place} is no folder; `mezzotint runs` lists the runs that exist")
+    found = [directory.resolve() for directory in runs.find(place)]
+    if not found:
+        raise ConfigError(f"{place} holds no runs: there is no config.yaml in it, nor one or two folders below")
+    return found
+
+
+def common(places: Sequence[Path]) -> Path:
+    """Where the page of these folders lies by itself: in the only one, or in the folder that holds all of them."""
+    if len(places) == 1:
+        return places[0]
+    return Path(os.path.commonpath([place.resolve().parent for place in places]))
+
+
+def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
+    configs = {directory: readable(directory, len(directories) == 1) for directory in directories}
+    known = [directory for directory in directories if configs[directory]]
+    if not known:
+        raise ConfigError(f"none of the {len(directories)} runs has a config.yaml that can be read")
+    same = [compared(configs[directory]) for directory in known]
+    keys = differing(same)
+    root = Path(os.path.commonpath([directory.parent for directory in known]))
+    groups: dict[str, int] = {}
+    entries = [
+        Entry(
+            directory,
+            str(directory.relative_to(root)),
+            runs.state(directory),
+            runs.read_status(directory),
+            configs[directory],
+            [short(at(config, key)) for key in keys],
+            groups.setdefault(but_for_seed(config), len(groups)),
+        )
+        for directory, config in zip(known, same, strict=True)
+    ]
+    title = known[0].name if len(known) == 1 else f"{len(known)} runs of {places[0].resolve().name}"
+    unread = len(directories) - len(known)
+    return Report(title, entries, keys, version(), [f"{unread} runs without a readable config.yaml"] if unread else [])
+
+
+def readable(directory: Path, alone: bool) -> Config:
+    """A run's config; of one among many that cannot be read, nothing."""
+    try:
+        return {"paths": {}} | read_config(directory)
+    except ConfigError:
+        if alone:
+            raise
+        return {}
+
+
+def but_for_seed(config: Config) -> str:
+    return json.dumps({key: value for key, value in config.items() if key != "seed"}, sort_keys=True, default=str)

@@ -1,0 +1,67 @@
+"""The evaluations of a run: values, error bars, and the protocol that gave them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mezzotint.report.history import number
+from mezzotint.report.record import Node, flat, say
+
+APART = ("run", "seeds", "date", "seconds", "versions", "each")  # what two evaluations of one thing may differ in
+HIGHER = ("is_", "score_", "precision_", "recall_", "density_", "coverage_")
+BAR = "_std"  # fd_digits_1000_std is the error bar of fd_digits_1000
+
+
+def read_evaluations(directory: Path, group: int) -> tuple[list[Node], list[dict[str, str]], int]:
+    """The evaluations, oldest first, with their protocols beside them, and how many files could not be read."""
+    found, broken = [], 0
+    for file in (directory / "evaluation").glob("*.json"):
+        try:
+            content = json.loads(file.read_text())
+            found.append(evaluation(content, file.stem, group))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            broken += 1
+    found.sort(key=lambda pair: (pair[0]["date"], pair[0]["name"]))
+    return [one for one, _ in found], [protocol for _, protocol in found], broken
+
+
+def evaluation(content: Node, name: str, group: int) -> tuple[Node, dict[str, str]]:
+    values, protocol = content["values"], content["protocol"]
+    bars = {key.removesuffix(BAR): value for key, value in values.items() if key.endswith(BAR)}
+    errors = bars | (content.get("errors") or {})
+    same = {key: value for key, value in protocol.items() if key not in APART}
+    grid = protocol.get("grid") or {}
+    row = {
+        "name": name,
+        "values": {key: number(value) for key, value in values.items()},
+        "errors": {key: number(value) for key, value in errors.items() if key in values},
+        "notes": [str(note) for note in content.get("notes") or ()],
+        "sampler": say(protocol.get("sampler")),
+        "grid": say(grid, without=("steps",)),
+        "steps": number(grid.get("steps")),
+        "guidance": say(protocol.get("guidance")).replace("unguided", "none"),
+        "weights": str(protocol.get("weights", "")),
+        "n": number(protocol.get("n")),
+        "many": len(protocol.get("each") or [0]),
+        "calls": number(protocol.get("calls")),
+        "images": number(protocol.get("images")),
+        "date": str(protocol.get("date", "")),
+        "key": hashlib.sha256(json.dumps([group, same], sort_keys=True).encode()).hexdigest()[:12],
+    }
+    return row, flat(protocol)
+
+
+def higher_is_better(name: str) -> bool:
+    """Which way a reported value is better, by its name."""
+    return name.startswith(HIGHER)
+
+
+def metric_names(evaluations: list[Node]) -> list[dict[str, Any]]:
+    """Every reported name once, in order, with which way is better; error bars stand with their values."""
+    names = dict.fromkeys(name for one in evaluations for name in one["values"])
+    return [
+        {"name": name, "higher": higher_is_better(name)}
+        for name in names
+        if not (name.endswith(BAR) and name.removesuffix(BAR) in names)
+    ]
