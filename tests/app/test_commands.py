@@ -235,20 +235,6 @@ def test_guidance_by_label_is_refused_where_there_are_no_labels(mezzotint: Comma
 # ---------------------------------------------------------------------------------------------------------------- ranks
 
 
-def test_two_processes_train_the_same_run_as_one(mezzotint: Command, process: Command, home: Path) -> None:
-    """Through the command, in processes that are gone afterwards; the losses agree up to the order of additions."""
-    one = mezzotint("train", *TINY, "name=one", "metrics=[]")
-    two = process("train", *TINY, "name=two", "metrics=[]", "hardware.devices=2")
-    assert (one.code, two.code) == (0, 0), two.err
-    logs = [(home / f"runs/{name}/metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
-    losses = [[json.loads(line)["loss"] for line in log] for log in logs]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    weights = [package.load(home / "runs" / name, "raw").state_dict() for name in ("one", "two")]
-    for key, value in weights[0].items():
-        torch.testing.assert_close(value, weights[1][key], rtol=1e-4, atol=1e-5)
-    assert sorted(path.name for path in home.iterdir()) == ["runs"]
-
-
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     """Put another program in the place of the worker."""
     script = tmp_path / "worker.py"

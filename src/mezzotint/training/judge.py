@@ -69,10 +69,17 @@ class Judge(Callback):
         return {name: fit[name] for name in self.names or fit}
 
     def start(self, run: Run) -> None:
+        """Computes what the metrics need of the real images, or finds it: what cannot work is said now."""
+        from mezzotint.metrics import load_references
+        from mezzotint.metrics.evaluation import empty
+
         if run.judging is None or run.sampling is None:
             raise ConfigError("Judge needs to know how samples are drawn and judged: fit(..., sampling=, judging=)")
         self.metrics = self.choose(run.judging.metrics())
         self.reference = run.judging.reference()
+        device = run.module.device
+        empty(self.metrics, device)
+        load_references(self.metrics, self.reference, device, run.judging.cache)
 
     def step(self, run: Run) -> None:
         if run.due(self.every) and not run.finished:
