@@ -8,10 +8,10 @@ READY := $(VENV)/.ready-py$(VERSION)
 OVERRIDES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow lint type bench notebooks lock clean
+.PHONY: help train test test-slow test-cluster lint type bench notebooks lock clean
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: say make PYTHON=python3.11 ..." % sys.version_info[:2])'
@@ -27,6 +27,9 @@ test: $(READY)  ## run the tests (minutes)
 
 test-slow: $(READY)  ## run all tests, the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-cluster: $(READY)  ## prove SLURM, two hosts and a full disk (minutes; Linux and root, else skipped)
+	$(BIN)/python -m pytest -rs -m "" tests/cluster/test_slurm.py tests/cluster/test_hosts.py tests/cluster/test_disk.py
 
 lint: $(READY)  ## check style and layers
 	$(BIN)/ruff check .

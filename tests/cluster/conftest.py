@@ -19,6 +19,7 @@ import mezzotint
 TINY = ("debug=tiny", "hardware=cpu", "callbacks=quiet", "metrics=[]")
 CONSOLE = (str(Path(sys.executable).with_name("mezzotint")),)
 MODULE = (sys.executable, "-m", "mezzotint")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mezzotint")
 
 
 @dataclass

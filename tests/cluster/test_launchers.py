@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import TINY, Place, config, status
+from .conftest import CONSOLE, TINY, TORCHRUN, Place, config, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="the launchers are Linux's")]
 SHORT = ("name=s", "budget=32")
@@ -28,16 +28,18 @@ def test_two_jobs_at_once(place: Place, launcher: str) -> None:
     assert place.names() == {"runs", "runs/s", "runs/latest"}
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-def test_optuna_tries_one_rate_on_all_ranks_and_again_the_same(place: Place, devices: int) -> None:
+@pytest.mark.parametrize(("devices", "by"), [(1, CONSOLE), (2, CONSOLE), (2, TORCHRUN)])
+def test_optuna_tries_one_rate_on_all_ranks_and_again_the_same(place: Place, devices: int, by: tuple[str, ...]) -> None:
+    """Under torchrun each rank asks a sweeper of its own, and all hear the same answers."""
     words = ("train", *TINY, *SHORT, "sweep=optuna_lr", "hydra.sweeper.n_trials=3", f"hardware.devices={devices}")
-    place.run(*words)
+    place.run(*words, by=by)
     rates = [config(run)["optimizer"]["lr"] for run in place.runs()]
     assert len(set(rates)) == 3
     assert all(1e-4 <= rate <= 1e-2 for rate in rates)
     found = place.folder.joinpath("runs/s/optimization_results.yaml").read_text()
     best = min(place.runs(), key=lambda run: status(run)["objective"])
     assert f"optimizer.lr: {config(best)['optimizer']['lr']}" in found
+    assert [status(run)["state"] for run in place.runs()] == ["finished"] * 3
     if devices == 1:  # finished trials hand the sweeper the same numbers, so that it asks the same questions
         assert place.run(*words).count("is finished; nothing to do") == 3
 

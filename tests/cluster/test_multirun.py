@@ -9,7 +9,7 @@ import pytest
 
 from mezzotint.build import read_config
 
-from .conftest import CONSOLE, MODULE, TINY, Place, config, same_weights, status, steps, wait_until, workers
+from .conftest import CONSOLE, MODULE, TINY, TORCHRUN, Place, config, same_weights, status, steps, wait_until, workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 LONG = ("budget=10000000", "callbacks.checkpoints.every=320")
@@ -38,17 +38,18 @@ def test_a_sweep_over_the_number_of_processes(place: Place) -> None:
 
 
 def test_a_sweep_whose_ranks_torchrun_started(place: Place) -> None:
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mezzotint")
-    place.run("train", "-m", *TINY, "name=s", "hardware.devices=2", "seed=0,1", by=torchrun)
+    place.run("train", "-m", *TINY, "name=s", "hardware.devices=2", "seed=0,1", by=TORCHRUN)
     assert {config(run)["seed"]: status(run)["state"] for run in place.runs()} == {0: "finished", 1: "finished"}
     place.run("train", *TINY, "name=own", "hardware.devices=2")
     joined = next(run for run in place.runs() if config(run)["seed"] == 0)
     same_weights(joined, place.folder / "runs/own")
+    one = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1", "-m", "mezzotint")
+    place.run("train", *TINY, "name=one", by=one)
+    same_weights(joined, place.folder / "runs/one", exact=False)
 
 
 def test_another_number_of_processes_than_torchrun_started_is_refused(place: Place) -> None:
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mezzotint")
-    said = place.run("train", *TINY, "name=s", by=torchrun, code=1)
+    said = place.run("train", *TINY, "name=s", by=TORCHRUN, code=1)
     assert "1 process(es) in all, but 2 run" in said
     assert not (place.folder / "runs").exists()
 

@@ -29,8 +29,8 @@ class Remember(Callback):
 def name_plainly(config: Any) -> None:
     """Let Optuna call its parameters as they are typed: optimizer.lr, not ++optimizer.lr.
 
-    Our own ++ before a word lets it be said though no file has the key; where one has, it is not needed. A value that is
-    fixed on the command line takes the place of the sweep's own interval only under the same name.
+    Our own ++ before a word lets it be said though no file has the key; where one has, it is not needed. And a value
+    on the command line takes the place of the sweep's own interval only under the same name.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf, open_dict, read_write
