@@ -2,13 +2,16 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TextIO
 
 Advance = Callable[[int], None]  # told how much more is done
 
 STATES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "preempted": "yellow", "failed": "red"}
+QUIET = 30.0  # seconds between two lines where nothing moves
 ENDLESS = 10_000  # columns of a file: no line is broken there
 
 
@@ -18,18 +21,79 @@ def shown(path: str | Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
 
 
+class Unbroken:
+    """A stream whose reader may go: what is still written then is dropped, and the command goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        with self.kept():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self.kept():
+            self.stream.flush()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Let `mezzotint train | head -1` train to its end, and `mezzotint runs | head -1` end without a word."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
 @contextmanager
 def bar(title: str, total: int) -> Iterator[Advance]:
-    """A bar on a terminal, with the time left; called with how much more is done."""
+    """How far something is that takes long; called with how much more is done.
+
+    On a terminal a bar with rate and time left, which disappears; elsewhere a line every QUIET seconds.
+    """
     if not sys.stderr.isatty():
-        yield lambda count: None
+        yield Lines(title, total)
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total)
         yield lambda count: progress.advance(task, count)
+
+
+class Lines:
+    """Says how far something is, a line every QUIET seconds; nothing where it takes less."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, total, 0
+        self.began = self.said = time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.said >= QUIET and self.done < self.total:
+            self.said, rate = now, self.done / (now - self.began)
+            left = round((self.total - self.done) / rate) if rate else "?"
+            print(f"{self.title}: {self.done:,} of {self.total:,}, {rate:.3g}/s, {left} s left", file=sys.stderr)
 
 
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = "") -> None:

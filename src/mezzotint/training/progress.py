@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from typing import Any, TextIO
 
 import torch
 
@@ -22,6 +23,8 @@ class Progress(Callback):
     order = 30
 
     def __init__(self, quiet: float = 30.0) -> None:
+        if quiet <= 0:
+            raise ValueError(f"quiet={quiet}: give the seconds between two lines, above 0")
         self.quiet = quiet
         self.shown = 0.0
 
@@ -37,12 +40,12 @@ class Progress(Callback):
             self.show(run, now)
 
     def show(self, run: Run, now: float) -> None:
-        text = line(run, (run.images - self.first) / max(now - self.began, 1e-9))
+        text = line(run, now - self.began, run.images - self.first)
         if self.terminal:
-            text = text[: shutil.get_terminal_size().columns - 1]
-        print(
-            f"\r\x1b[K{text}" if self.terminal else text, end="" if self.terminal else "\n", file=sys.stderr, flush=True
-        )
+            text = fitted(text, run.step / run.steps, shutil.get_terminal_size().columns - 1, drawable(sys.stderr))
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def finish(self, run: Run) -> None:
         if run.rank == 0:
@@ -53,20 +56,47 @@ class Progress(Callback):
             print(file=sys.stderr, flush=True)
 
 
-def line(run: Run, rate: float) -> str:
+def line(run: Run, seconds: float, images: int) -> str:
+    """How far a run is, of which this start has seen so many images in so many seconds."""
+    rate = images / max(seconds, 1e-9)
     left = (run.budget - run.images) / rate if rate > 0 else float("inf")
     loss = run.values.get("loss")
-    judged = list(run.values.get("judge", {}).items())[:1]
     parts = [
-        f"{run.images / run.steps / run.batch_size:4.0%}",
+        f"{run.step / run.steps:4.0%}",
         f"{run.images:,} of {run.budget:,} images",
         f"{rate:,.0f}/s",
         *([f"loss {loss:.4f}"] if loss is not None else []),
-        *(f"{name} {value:.4g}" for name, value in judged),
-        f"{clock(max(0.0, left))} left",
+        *newest(run.values),
+        f"in {clock(seconds)}" if run.finished else f"{clock(max(0.0, left))} left",
         f"{memory() / 2**30:.1f} GB",
     ]
     return "  ".join(parts)
+
+
+def newest(values: dict[str, Any]) -> list[str]:
+    """The newest first metric of drawn samples; the validation loss where samples are not judged."""
+    judged = list(values.get("judge", {}).items())[:1]
+    held = values.get("validation", {}).get("loss")
+    return [f"{name} {value:.4g}" for name, value in judged or ([("validation", held)] if held is not None else [])]
+
+
+def fitted(text: str, share: float, room: int, drawn: bool = True) -> str:
+    """The text in one line of a terminal: behind a gauge where there is room for one, else cut."""
+    width = min(24, room - len(text) - 1)
+    if width < 8:
+        return text[:room]
+    full = round(share * width)
+    done, rest = ("━", "┄") if drawn else ("#", ".")
+    return f"{done * full}{rest * (width - full)} {text}"
+
+
+def drawable(stream: TextIO) -> bool:
+    """Whether a stream's encoding has lines to draw with."""
+    try:
+        "━┄".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def clock(seconds: float) -> str:
