@@ -2,9 +2,11 @@ import pytest
 import torch
 from tiny import train, weights
 
-from mezzotint.errors import ConfigError
+from mezzotint.diffusion import Cosine, Denoiser, Velocity
+from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.networks import UNet
 from mezzotint.training import Hardware
-from mezzotint.training.hardware import Place
+from mezzotint.training.hardware import Place, switches
 
 CPU = {"accelerator": "cpu"}
 
@@ -90,3 +92,34 @@ def test_compiling_keeps_the_keys_of_checkpoints(tmp_path, monkeypatch):
     train(tmp_path / "compiled", steps=2, hardware=Hardware(**CPU, compile=True))
     assert len(seen) == 1
     assert weights(tmp_path / "plain")["state_dict"].keys() == weights(tmp_path / "compiled")["state_dict"].keys()
+
+
+def test_stages_are_recomputed_where_that_is_asked_for_and_switched_off_by_nobody():
+    network = UNet((1, 8, 8), width=8, multipliers=(1, 2), attention=())
+    stages = switches(network)
+    stages[0].checkpointing = True
+    Hardware(**CPU).recompute(network)
+    assert [stage.checkpointing for stage in stages] == [True] + [False] * (len(stages) - 1)
+    Hardware(**CPU, checkpointing=True).recompute(network)
+    assert all(stage.checkpointing for stage in stages)
+    with pytest.raises(ConfigError, match="Linear has no stages"):
+        Hardware(**CPU, checkpointing=True).recompute(torch.nn.Linear(1, 1))
+
+
+def test_recomputing_changes_no_number(tmp_path):
+    def trained(name, **hardware):
+        torch.manual_seed(0)
+        network = UNet((1, 4, 4), classes=2, width=8, multipliers=(1, 2), attention=(2,), dropout=0.2)
+        train(tmp_path / name, steps=4, denoiser=Denoiser(network, Cosine(), Velocity()), hardware=Hardware(**hardware))
+        return weights(tmp_path / name)["state_dict"]
+
+    torch.testing.assert_close(trained("a", **CPU), trained("b", **CPU, checkpointing=True), rtol=1e-5, atol=1e-6)
+
+
+def test_a_device_that_is_full_ends_training_with_what_to_lower(tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("mezzotint.training.module.Module.training_step", full)
+    with pytest.raises(TrainingError, match=r"no memory left for 16 images at once.*hardware.micro_batch=8 "):
+        train(tmp_path, steps=4)

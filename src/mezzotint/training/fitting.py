@@ -21,7 +21,7 @@ from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.training import checkpoints
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.ema import EMA
-from mezzotint.training.hardware import Hardware, Place
+from mezzotint.training.hardware import Hardware, Place, is_full, out_of_memory
 from mezzotint.training.log import Log, truncate
 from mezzotint.training.loggers import Foreign, Logger
 from mezzotint.training.module import Module
@@ -113,7 +113,12 @@ def fit(
     with quiet():
         trainer = build_trainer(hardware, place, run, data, [*theirs, Bridge(run, ours)])
         connect(run, trainer, data, ema)
-        train(trainer, module, data, saved, run, ours)
+        try:
+            train(trainer, module, data, saved, run, ours)
+        except RuntimeError as error:
+            if not is_full(error):
+                raise
+            raise out_of_memory(hardware, data.micro_batch) from error
     if run.stopped == "SIGINT":
         raise KeyboardInterrupt
     return summary(run, [run.values])
