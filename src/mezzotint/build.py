@@ -6,26 +6,19 @@
 
 import difflib
 import inspect
-import types
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mezzotint.errors import ConfigError, MezzotintError
+from mezzotint.hints import fits, hints_of, say, shape, spell
+from mezzotint.names import join, locate, nearest
 
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
 
 Node = Any  # a dict with `_target_`, a dict or list of nodes, or a plain value
 DENOISER = ("network", "schedule", "target", "clock", "scale")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'width'?`, or nothing where no known word is close."""
-    close = difflib.get_close_matches(word, list(known), 1, 0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 # ---------------------------------------------------------------------------------------------------------------- check
@@ -75,125 +68,11 @@ def check_call(target: Callable, given: Mapping[str, Node], where: str = "", pro
     return problems + [f"{join(where, name)}: {target.__name__} needs it, and it is not given" for name in missing]
 
 
-def hints_of(target: Callable) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except (NameError, AttributeError, TypeError):  # a hint that exists for type checkers alone
-        return {}
-
-
-def fits(value: Node, hint: Any) -> bool:
-    """Whether a plain value, or what a node would build, may be passed where `hint` stands."""
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(value, part) for part in parts)
-    if origin is typing.Annotated:
-        return fits(value, parts[0])
-    if isinstance(value, dict) and "_target_" in value:
-        return builds(value, origin or hint)
-    if origin is typing.Literal:
-        return any(value == part and type(value) is type(part) for part in parts)
-    if hint is Any or isinstance(hint, typing.TypeVar):
-        return True
-    if hint in (None, type(None)):
-        return value is None
-    if hint in (int, float):
-        return isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool) and value == value
-    kind = origin or hint
-    if not isinstance(kind, type):
-        return True
-    if getattr(kind, "_is_protocol", False):
-        return False
-    if isinstance(value, (list, tuple)):
-        return (kind is tuple or issubclass(list, kind)) and items_fit(value, kind, parts)
-    if isinstance(value, dict):
-        return issubclass(dict, kind) and (len(parts) < 2 or all(fits(item, parts[1]) for item in value.values()))
-    return isinstance(value, str if issubclass(kind, Path) else kind)
-
-
-def builds(node: dict, kind: Any) -> bool:
-    """Whether the node's target is of this kind; a function's result, and a protocol, are given the benefit."""
-    if kind in (int, float, str, bool, list, tuple, dict, type(None), typing.Literal):
-        return False
-    try:
-        target = locate(node["_target_"])
-    except ConfigError:
-        return True  # said elsewhere
-    classes = inspect.isclass(target) and inspect.isclass(kind) and not getattr(kind, "_is_protocol", False)
-    return not classes or issubclass(target, kind)
-
-
-def items_fit(values: Sequence, kind: type, parts: tuple) -> bool:
-    if not parts:
-        return True
-    if kind is tuple and parts[-1] is not Ellipsis:
-        return len(values) == len(parts) and all(map(fits, values, parts))
-    return all(fits(value, parts[0]) for value in values)
-
-
-def spell(hint: Any) -> str:
-    """A type hint in the words of its reader: `int`, `float or None`, `one of 'a', 'b'`."""
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(spell(part) for part in parts))
-    if origin is typing.Literal:
-        return f"one of {', '.join(map(repr, parts))}"
-    if hint is type(None):
-        return "null"
-    if origin is not None:
-        inner = ", ".join("..." if part is Ellipsis else spell(part) for part in parts)
-        return f"{getattr(origin, '__name__', origin)}[{inner}]"
-    return getattr(hint, "__name__", str(hint))
-
-
-def say(value: Node) -> str:
-    if isinstance(value, dict) and "_target_" in value:
-        return str(value["_target_"]).rpartition(".")[2]
-    if isinstance(value, str) and is_number(value):
-        return f"the text {value!r} (YAML reads a number such as 1e-4 only as 1.0e-4)"
-    if isinstance(value, float) and value.is_integer():
-        return f"{value!r} (a whole number is written {value:.0f})"
-    return repr(value)
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else str(key)
-
-
 def arguments(node: Mapping[str, Node]) -> dict[str, Node]:
     return {key: value for key, value in node.items() if key != "_target_"}
 
 
 # ---------------------------------------------------------------------------------------------------------------- build
-
-
-def locate(path: Any, where: str = "") -> Callable:
-    """The class or function that a `_target_` names."""
-    place = join(where, "_target_")
-    module, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
-    if not module:
-        raise ConfigError(
-            f"{place}: {path!r} is not the dotted path of a class or function, such as package.module.Name"
-        )
-    try:
-        found = getattr(import_module(module), name)
-    except ImportError as error:
-        raise ConfigError(f"{place}: cannot import {path!r} ({error})") from error
-    except AttributeError as error:
-        room = import_module(module)
-        known = getattr(room, "__all__", dir(room))
-        raise ConfigError(f"{place}: {module} has no {name!r}{nearest(name, known)}") from error
-    if not callable(found):
-        raise ConfigError(f"{place}: {path!r} is not a class or function")
-    return found
 
 
 def build(node: Node, where: str = "", **extra: Any) -> Any:
@@ -218,19 +97,6 @@ def build(node: Node, where: str = "", **extra: Any) -> Any:
         raise type(error)(f"{where}: {error}") from error
     except (TypeError, ValueError, ImportError, RuntimeError, ArithmeticError) as error:
         raise ConfigError(f"{where}: {error}") from error
-
-
-def shape(value: Any, hint: Any) -> Any:
-    """YAML knows lists alone and writes 1 for 1.0: give a tuple or a float where that is what the hint says."""
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return shape(value, next((part for part in parts if fits(value, part)), Any))
-    if isinstance(value, list) and (origin or hint) is tuple:
-        inner = parts if parts and parts[-1] is not Ellipsis else parts[:1] * len(value)
-        return tuple(map(shape, value, inner)) if inner else tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value
 
 
 # ----------------------------------------------------------------------------------------------------------------- load

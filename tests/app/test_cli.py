@@ -88,7 +88,7 @@ def test_version(mezzotint: Command) -> None:
         (["train", "seed=abc"], "seed: 'abc' is not int"),
         (["train", "budget=0"], "budget=0: give 1 or more"),
         (["train", "name=a/b"], "name='a/b' must be usable as the name of a folder"),
-        (["train", "images"], "Error parsing override 'images'"),
+        (["train", "images"], "'images' is not key=value"),
         (["train", "experiment=null"], "Config group override must be a string"),
         (["train", "run=nowhere"], "nowhere is not a run: no config.yaml in it"),
         (["sample"], "which run? Give run=DIR"),

@@ -3,95 +3,118 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from mezzotint.app import runs
 from mezzotint.app.evaluate import MANY
-from mezzotint.app.job import Config, check_groups, resolve
-from mezzotint.app.parts import Parts, meet, on_meta, plan_metrics
+from mezzotint.app.job import SPLITS, Config, check_groups, refuse, resolve
+from mezzotint.app.parts import Parts, assemble, meet, placed, plan_metrics
+from mezzotint.app.plan import Row, calls, cost, shares
+from mezzotint.app.preflight import obstacles
+from mezzotint.app.references import open_reference
 from mezzotint.app.terminal import shown, table
-from mezzotint.errors import DataError
-from mezzotint.networks.describe import describe
+from mezzotint.build import build
+from mezzotint.errors import ConfigError, DataError, MezzotintError
+from mezzotint.training.footprint import size
 
 
 def main(config: Any) -> None:
+    """Print the plan as far as it can be known, then refuse what training would refuse."""
+    from hydra.core.hydra_config import HydraConfig
+
+    given = [word.partition("=")[0] for word in HydraConfig.get().overrides.task]
     plain = resolve(config)
     check_groups(plain)
-    if "download" in plain["data"]:
-        plain["data"]["download"] = False
+    problems: list[str] = []
+    plain["hardware"] = planned(plain["hardware"], problems)
     parts = meet(plain)
-    table([*cost(plain, parts), *data(plain, parts), *missing(plain, parts), *place(plain)])
+    directory = Path(plain["run"]) if plain["run"] else runs.place(plain, named="name" in given, many=False)
+    rows = [*cost(plain, parts), *data(plain, parts, problems), *metrics(plain, parts, problems), place(directory)]
+    problems += obstacles(plain, parts, directory)
+    if problems:
+        rows.append(("problems", f"{len(problems)}, told below"))
+    table(rows)
+    refuse(problems)
+    if parts.hardware.micro_batch == "find":
+        look_for_micro_batch(plain)
 
 
-def cost(config: Config, parts: Parts) -> list[tuple[str, str]]:
-    """What training and evaluation would take, in numbers that do not depend on the machine."""
-    network = describe(parts.denoiser.network, parts.dataset.shape)
-    hardware, batch, budget = parts.hardware, config["batch_size"], config["budget"]
-    world = hardware.local * hardware.nodes
-    accumulation = hardware.accumulation(batch, world)
-    kept = 3 + len(getattr(parts.ema, "halflives", ()))  # weights, the optimiser's two moments, averages
-    return [
-        ("network", f"{network.parameters:,} parameters, {network.flops / 1e9:.3g} GFLOP an image and forward pass"),
-        ("training", f"{budget:,} images in {-(-budget // batch):,} steps of {batch}"),
-        ("compute", f"{3 * network.flops * budget / 1e12:.3g} TFLOP: a backward pass is two forward ones"),
-        ("devices", f"{world} x {hardware.device}, {hardware.exact_precision}"),
-        ("batch", f"{batch // world // accumulation} images on each device, {accumulation} times a step"),
-        ("checkpoint", f"{4 * kept * network.parameters / 1e6:.1f} MB each"),
-        ("sampling", f"{type(parts.sampling.sampler).__name__}, {calls(parts)} network calls an image"),
-    ]
+def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The hardware; where this machine has not got it, one process for each of its devices, on the CPU.
 
-
-def data(config: Config, parts: Parts) -> list[tuple[str, str]]:
-    """The images there are, and what evaluation would make of them; or what is missing."""
-    shape = " x ".join(map(str, parts.dataset.shape))
+    So a job for a cluster can be checked where one logs in.
+    """
+    hardware = build(node, "hardware")
     try:
-        train, real = (len(parts.dataset.split(split)) for split in ("train", config["reference"]))
+        _ = hardware.local
+    except ConfigError as error:
+        devices = hardware.devices if isinstance(hardware.devices, int) else 1
+        problems.append(f"{error} The plan above is as for {devices} CPU process(es) a node.")
+        return node | {"accelerator": "cpu", "devices": devices}
+    return node
+
+
+def data(config: Config, parts: Parts, problems: list[str]) -> list[Row]:
+    """The images there are, and what evaluation would make of them; or what is missing and how to get it."""
+    shape, download = " x ".join(map(str, parts.dataset.shape)), config["data"].get("download", False)
+    own = config["reference"] in SPLITS
+    there = build(config["data"] | ({"download": False} if download else {}), "data")  # a look fetches nothing
+    try:
+        train, real = (len(there.split(split)) for split in ("train", config["reference"] if own else "train"))
     except DataError as error:
-        return [("data", f"images of {shape}, not here yet: {error}")]
-    n = config["n"] or min(real, MANY)
-    each = calls(parts)
+        if download and not config["data"].get("root"):
+            return [("data", f"images of {shape}, not here: training downloads them to {config['data']['cache']}")]
+        problems.append(f"data: {error}")
+        return [("data", f"images of {shape}, not here")]
+    n = config["n"] or (min(real, MANY) if own else MANY)
+    named = ", ".join(config["metrics"]) or "nothing"
     return [
         ("data", f"{train:,} images of {shape}, seen {config['budget'] / train:.3g} times each"),
-        ("evaluation", f"{', '.join(config['metrics']) or 'nothing'} of {n:,} images, {n * each:,} network calls"),
+        ("evaluation", f"{named} of {n:,} images, {n * calls(parts):,} network calls"),
     ]
 
 
-def missing(config: Config, parts: Parts) -> list[tuple[str, str]]:
-    """The extractor's weights where they are not to be had; a metric that they do not suit is refused."""
+def metrics(config: Config, parts: Parts, problems: list[str]) -> list[Row]:
+    """Weights of the extractor that are not to be had, metrics that do not suit it, a reference that is not there."""
+    try:
+        if config["reference"] not in SPLITS:
+            open_reference(config["reference"], parts.dataset)
+    except MezzotintError as error:
+        problems.append(str(error))
     try:
         plan_metrics(config, parts.dataset.shape)
     except DataError as error:
-        return [("weights", f"not here yet: {error}")]
+        return [("weights", f"not here: {error}")]
+    except MezzotintError as error:
+        problems.append(str(error))
     return []
 
 
-class Still(nn.Module):
-    """Answers zeros, of as many outputs a channel as another network gives: its calls can be counted for nothing."""
-
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        self.outputs = outputs
-
-    def forward(self, x: Tensor, time: Tensor, **_: Any) -> Tensor:
-        return x.new_zeros(len(x), self.outputs * x.shape[1], *x.shape[2:])
-
-
-def calls(parts: Parts) -> int:
-    """Network calls for one image, found by letting the sampler walk its whole grid with one pixel."""
-    shape = parts.dataset.shape
-    outputs = 1
-    with on_meta(), torch.no_grad():
-        answer = parts.denoiser.network(torch.empty(1, *shape, device="meta"), torch.empty(1, device="meta"))
-        outputs = answer.shape[1] // shape[0]
-    still = parts.denoiser.using(Still(outputs))
-    generator = parts.sampling.generator(still, (1, 1, 1), classes=parts.dataset.classes)
-    generator.draw(torch.arange(1))
-    return round(generator.calls)
-
-
-def place(config: Config) -> list[tuple[str, str]]:
+def place(directory: Path) -> Row:
     """Where the run lies or would lie, and its state."""
-    directory = Path(config["run"]) if config["run"] else runs.place(config, named=False, many=False)
     state = runs.state(directory) if (directory / "config.yaml").is_file() else "new"
-    return [("run", f"{shown(directory)} ({state})")]
+    return "run", f"{shown(directory)} ({state})"
+
+
+def look_for_micro_batch(config: Config) -> None:
+    """Look for the largest micro-batch that this machine holds, and say what to write."""
+    from mezzotint.training.finder import Rig, find
+
+    parts = assemble(config)
+    shape, classes = parts.dataset.shape, parts.dataset.classes
+    world, share, _ = shares(config, parts.hardware)
+    rig = Rig(parts.denoiser, parts.objective, parts.optimizer, parts.hardware, shape, parts.ema)
+    with placed("hardware"):
+        trials = find(rig, share, classes)
+    table(
+        [
+            (
+                f"{trial.micro_batch}",
+                f"{share // trial.micro_batch}",
+                size(trial.memory),
+                f"{world * trial.images_per_second:,.0f}" if trial.images_per_second else "not tried: too slow",
+            )
+            for trial in trials
+        ],
+        ["micro-batch", "times a step", "memory", "images/s"],
+    )
+    best = trials[0]
+    print(f"hardware.micro_batch={best.micro_batch} is the largest that fits; the batch stays {config['batch_size']}")

@@ -8,8 +8,10 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from mezzotint.build import check, fits, nearest, say, spell
+from mezzotint.build import check
 from mezzotint.errors import ConfigError
+from mezzotint.hints import fits, say, spell
+from mezzotint.names import nearest
 
 SPLITS = ("train", "test", "all")
 Node = dict[str, Any]
@@ -90,6 +92,10 @@ class Job:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value}: give 1 or more")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ConfigError(f"seed={self.seed}: give a number of at most 63 bits")
+        if self.name == "latest":
+            raise ConfigError("name=latest is what the link to the newest run is called; choose another name")
         if not re.fullmatch(r"\w[\w.+-]*", self.name):
             raise ConfigError(f"name={self.name!r} must be usable as the name of a folder: letters, digits, . _ + -")
 
@@ -114,11 +120,16 @@ def resolve(config: Any, kind: type = Job) -> Config:
     from omegaconf import OmegaConf
 
     for key, value in (config.get("paths") or {}).items():
-        if isinstance(value, str) and key != "_target_":
+        if key != "_target_":
+            if not (isinstance(value, str) and value):
+                raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
             config.paths[key] = str(Path(value).expanduser().absolute())
     plain: Config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     known = {item.name: item for item in fields(kind)}
     plain = defaults(kind) | plain
+    for key in NAMED:  # callbacks.progress=null leaves it out
+        if isinstance(plain.get(key), dict):
+            plain[key] = {name: node for name, node in plain[key].items() if node is not None}
     refuse(
         [f"{key}: no such key{nearest(key, known)}" for key in plain if key not in known]
         + [f"{key}: a value is needed; give {key}=VALUE" for key in known if plain.get(key, "???") == "???"]

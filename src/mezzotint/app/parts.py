@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from mezzotint.app.job import Config
-from mezzotint.build import build, build_denoiser, locate, targets
-from mezzotint.diffusion import Denoiser, Draws, Objective, SelfConditioned
+from mezzotint.app.pairs import check_pairs
+from mezzotint.build import build, build_denoiser
+from mezzotint.diffusion import Denoiser, Draws, Objective
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.generation import Sampling
+from mezzotint.names import locate
 from mezzotint.training import Judge, Judging
 
 
@@ -144,27 +146,12 @@ def meet(config: Config) -> Parts:
         world = parts.hardware.local * parts.hardware.nodes
     with placed("batch_size"):
         parts.hardware.accumulation(config["batch_size"], world)
-    check_self_conditioning(parts, config)
+    with placed("hardware"):
+        parts.hardware.recompute(parts.denoiser.network)
+    check_pairs(config, parts.denoiser, parts.objective, parts.hardware)
     rehearse_training(parts)
     rehearse_sampling(parts.sampling, parts.denoiser, parts.dataset)
     return parts
-
-
-def check_self_conditioning(parts: Parts, config: Config) -> None:
-    """Training, network and sampling must all show the network its own estimate, or none of them.
-
-    A network of the user's own that does not say whether it takes one is left to the rehearsal.
-    """
-    share = getattr(parts.objective, "self_conditioning", 0.0)
-    takes = getattr(parts.denoiser.network, "self_conditioning", share > 0)
-    shown = any(locate(path) is SelfConditioned for _, path in targets(config["guidance"]))
-    if not (share > 0) == takes == shown:
-        raise ConfigError(
-            f"objective.self_conditioning={share:g}, network.self_conditioning={str(takes).lower()} and guidance "
-            f"{'with' if shown else 'without'} SelfConditioned do not fit together. With self-conditioning: "
-            "objective.self_conditioning=0.5 network.self_conditioning=true guidance=self_conditioned "
-            "(or cfg_self_conditioned); without: none of the three"
-        )
 
 
 def rehearse_training(parts: Parts) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from mezzotint.app.job import Config, settle
 from mezzotint.app.pairs import check_guidance
-from mezzotint.app.parts import build_objective, build_sampling, rehearse_sampling
+from mezzotint.app.parts import build_sampling, rehearse_sampling
 from mezzotint.app.runs import existing, mark, other_step
 from mezzotint.app.terminal import bar, shown
 from mezzotint.build import build, load, targets
@@ -50,7 +51,7 @@ def open_generator(directory: Path, config: Config, denoise: Denoiser | None = N
     hardware = build(config["hardware"], "hardware")
     denoise = denoise or load(directory, config["weights"], allow=sorted(packages), step=config["step"])
     dataset = build(config["data"], "data")
-    check_guidance(config, denoise.network, build_objective(config))
+    check_guidance(config, denoise.network, SimpleNamespace(**config["objective"]))  # as it was trained; not imported
     sampling = build_sampling(config)
     denoise.to(hardware.device)
     hardware.arrange(denoise.network)

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any, TextIO
 
 from mezzotint.app import gpus, ranks, runs
-from mezzotint.app.job import FREE, Config, check_groups, differences, relocatable, resolve
+from mezzotint.app.job import FREE, Config, check_groups, differences, refuse, relocatable, resolve
 from mezzotint.app.meeting import met
 from mezzotint.app.requeue import requeue
 from mezzotint.app.terminal import shown, table
@@ -62,17 +62,24 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
         print(f"{shown(directory)} is finished; nothing to do")
         return runs.read_status(directory).get("objective")
     check_groups(plain)
+    if plain["hardware"].get("micro_batch") == "find":
+        raise ConfigError(
+            "hardware.micro_batch=find is a question to `mezzotint check`, with the other words of this command; train "
+            "with the number that it answers"
+        )
     from mezzotint.app.parts import rehearse
+    from mezzotint.app.plan import line
+    from mezzotint.app.preflight import obstacles
 
     rehearsed = rehearse(plain)
     ranks.check(rehearsed.hardware)
     if ranks.rank():
         return follow(directory, plain)
-    runs.writable(directory)
+    refuse(obstacles(plain, rehearsed, directory))
     with runs.claim(directory) as log:
         runs.write_config(directory, plain)
         runs.point_latest(directory, Path(plain["paths"]["runs"]))
-        print(f"run: {shown(directory)}", flush=True)
+        print(f"run: {shown(directory)}\n{line(plain, rehearsed)}", flush=True)
         with recorded(directory, plain, log):
             outcome = train(directory, rehearsed.hardware)
             runs.write_status(directory, **{key: outcome[key] for key in ("images", "steps", "seconds")})

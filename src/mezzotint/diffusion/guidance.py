@@ -91,6 +91,10 @@ class Contrast(Guidance):
     low: float = 0.0
     high: float = math.inf
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.low < self.high:
+            raise ValueError(f"low={self.low:g}, high={self.high:g}: guidance acts between them; give 0 <= low < high.")
+
     @abc.abstractmethod
     def combine(self, weak: Prediction, strong: Prediction) -> Prediction: ...
 

@@ -23,6 +23,10 @@ class Discrete(Schedule):
 
     steps: int  # type: ignore[override]
 
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"{self} has steps={self.steps}: a schedule needs at least one step.")
+
     @abc.abstractmethod
     def betas(self) -> Tensor:
         """(steps,) float64; entry i leads from t = i to t = i + 1."""
@@ -34,8 +38,6 @@ class Discrete(Schedule):
     @cached_property
     def _log_alpha_bar(self) -> Tensor:
         """(steps + 1,) float64, from 0 downwards; only the last may be -inf."""
-        if self.steps < 1:
-            raise ValueError(f"{self} has steps={self.steps}: a schedule needs at least one step.")
         betas = self.betas()
         last = float(betas[-1])
         if not bool(((betas[:-1] > 0) & (betas[:-1] < 1)).all()) or not 0 < last <= 1:
@@ -244,6 +246,7 @@ class Tabulated(Discrete):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas_given", tuple(float(b) for b in self.betas_given))
+        super().__post_init__()
 
     @property
     def steps(self) -> int:  # type: ignore[override]

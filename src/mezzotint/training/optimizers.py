@@ -34,8 +34,12 @@ class AdamW:
     clip: float | None = 1.0
 
     def __post_init__(self) -> None:
-        for name, value in (("lr", self.lr), ("clip", 1.0 if self.clip is None else self.clip)):
-            if value <= 0:
+        if not 0 < self.lr <= 1:
+            raise ValueError(f"lr={self.lr}: a weight moves by about so much in a step; give more than 0 and at most 1")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={list(self.betas)}: both must be 0 or more and below 1")
+        for name, value in (("eps", self.eps), ("clip", 1.0 if self.clip is None else self.clip)):
+            if not value > 0:
                 raise ValueError(f"{name}={value} must be above 0")
         if self.warmup < 0 or self.weight_decay < 0:
             raise ValueError(f"warmup={self.warmup} and weight_decay={self.weight_decay} must be 0 or more")

@@ -1,0 +1,121 @@
+"""What a config would do, in numbers: network, steps, devices, memory, checkpoints, network calls."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.app.job import Config
+from mezzotint.app.parts import Parts, on_meta
+from mezzotint.app.preflight import checkpoints
+from mezzotint.networks.describe import describe
+from mezzotint.training.footprint import checkpoint_size, footprint, free_memory, size
+from mezzotint.training.hardware import Hardware, switches
+
+Row = tuple[str, str]
+
+
+def line(config: Config, parts: Parts) -> str:
+    """The plan in one line, for the start of a run."""
+    network, hardware, batch = parts.denoiser.network, parts.hardware, config["batch_size"]
+    world, micro_batch, times = shares(config, hardware)
+    held = "" if times == 1 else f", {micro_batch} at once"
+    return (
+        f"{parameters(network):,} parameters on {world} x {hardware.device} ({hardware.exact_precision}), "
+        f"{-(-config['budget'] // batch):,} steps of {batch} images{held}, "
+        f"checkpoints of {size(checkpoint_size(network, parts.ema))}"
+    )
+
+
+def cost(config: Config, parts: Parts) -> list[Row]:
+    """What training and evaluation would take, in numbers that do not depend on the machine."""
+    network, hardware = parts.denoiser.network, parts.hardware
+    batch, budget = config["batch_size"], config["budget"]
+    world, micro_batch, times = shares(config, hardware)
+    kept, each = checkpoints(config, parts.callbacks), checkpoint_size(network, parts.ema)
+    return [
+        ("network", f"{parameters(network):,} parameters"),
+        ("training", f"{budget:,} images in {-(-budget // batch):,} steps of {batch}"),
+        *compute(parts, batch, budget),
+        ("devices", f"{world} x {hardware.device}, {hardware.exact_precision}"),
+        ("batch", f"{micro_batch} images on each device, {times} times a step"),
+        *memory(parts, micro_batch),
+        ("checkpoints", f"{size(each)} each, at most {kept} on the disk at once: {size(kept * each)}"),
+        ("sampling", f"{type(parts.sampling.sampler).__name__}, {calls(parts)} network calls an image"),
+    ]
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def compute(parts: Parts, batch: int, budget: int) -> list[Row]:
+    """Arithmetic of training: a backward pass is two forward ones. Nothing for a network that cannot be rehearsed."""
+    with on_meta():
+        once = describe(parts.denoiser.network, parts.dataset.shape).flops
+        amounts = (once, 3 * once * batch, 3 * once * budget)
+        return [("compute", "{} an image forward, {} a step, {} in all".format(*map(flops, amounts)))]
+    return []
+
+
+def shares(config: Config, hardware: Hardware) -> tuple[int, int, int]:
+    """Processes, images that each holds at once, and micro-batches a step."""
+    world = hardware.local * hardware.nodes
+    times = hardware.accumulation(config["batch_size"], world)
+    return world, config["batch_size"] // world // times, times
+
+
+def memory(parts: Parts, micro_batch: int) -> list[Row]:
+    """Counted memory of a training step, and what recomputing would make of it; what there is of it here."""
+    network, hardware = parts.denoiser.network, parts.hardware
+    stages = [stage for stage in switches(network) if not stage.checkpointing]
+
+    def count() -> Any:
+        return footprint(network, parts.dataset.shape, parts.dataset.classes, micro_batch, hardware, parts.ema)
+
+    try:
+        counted = count()
+    except Exception as error:  # a network of the user's own may do what tensors without memory cannot
+        return [("memory", f"not to be counted for this network ({type(error).__name__})")]
+    text = str(counted)
+    if stages:
+        for stage in stages:
+            stage.checkpointing = True
+        text += f"; {size(count().total)} with hardware.checkpointing=true"
+        for stage in stages:
+            stage.checkpointing = False
+    free = free_memory(hardware.device)
+    if counted.total > free:
+        text += f". Only {size(free)} are free here: hardware.micro_batch=find looks for what fits"
+    return [("memory", text)]
+
+
+def flops(count: float) -> str:
+    for unit, scale in (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count / 1e6:.3g} MFLOP"
+
+
+class Still(nn.Module):
+    """Answers zeros, of as many outputs a channel as another network gives: its calls can be counted for nothing."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, x: Tensor, time: Tensor, **_: Any) -> Tensor:
+        return x.new_zeros(len(x), self.outputs * x.shape[1], *x.shape[2:])
+
+
+def calls(parts: Parts) -> int:
+    """Network calls for one image, found by letting the sampler walk its whole grid with one pixel."""
+    shape = parts.dataset.shape
+    outputs = 1
+    with on_meta(), torch.no_grad():
+        answer = parts.denoiser.network(torch.empty(1, *shape, device="meta"), torch.empty(1, device="meta"))
+        outputs = answer.shape[1] // shape[0]
+    still = parts.denoiser.using(Still(outputs))
+    generator = parts.sampling.generator(still, (1, 1, 1), classes=parts.dataset.classes)
+    generator.draw(torch.arange(1))
+    return round(generator.calls)

@@ -1,0 +1,225 @@
+"""What is refused before anything is made, by `train`, and told after the plan, by `check`."""
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from mezzotint.app import preflight
+from mezzotint.app.pairs import check_shards
+from mezzotint.app.words import check_words
+from mezzotint.errors import ConfigError
+
+from .conftest import TINY, Command
+
+NEVER = "runs/never"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["optimizer.lr=nan"], "optimizer.lr: nan is not float"),
+        (["optimizer.lr=20"], "optimizer: lr=20.0: a weight moves by about so much in a step"),
+        (["optimizer.betas=[0.9,1.5]"], "optimizer: betas=[0.9, 1.5]: both must be 0 or more and below 1"),
+        (["optimizer.eps=-1"], "optimizer: eps=-1.0 must be above 0"),
+        (["callbacks.progress.quiet=-1"], "callbacks.progress: quiet=-1.0: give the seconds"),
+        (["hardware.workers=-1"], "hardware: workers=-1: give 0 or more processes"),
+        (["network.multipliers=[1,-2]"], "network: multipliers=[1, -2], groups=32: all must be 1 or more"),
+        (["network.groups=0"], "network: multipliers=[1, 2], groups=0: all must be 1 or more"),
+        (["network.shape=[3,8,8]"], "network.shape=[3, 8, 8] and data.shape=[1, 8, 8] differ"),
+        (["network.classes=5"], "network.classes=5 and data.classes=10: the network would not know every label"),
+        (["schedule.steps=0"], "schedule: Cosine(steps=0, offset=0.008, cap=0.999) has steps=0"),
+        (["schedule.steps=-5"], "schedule: Cosine(steps=-5"),
+        (["guidance=cfg_interval", "guidance.low=5"], "guidance: low=5, high=2.9: guidance acts between them"),
+        (["guidance=cfg", "objective.label_dropout=0"], "guidance compares with what the network says without a label"),
+        (["budget=1e6"], "budget: 1000000.0 (a whole number is written 1000000) is not int"),
+        (["seed=99999999999999999999999"], "seed=99999999999999999999999: give a number of at most 63 bits"),
+        (["name=latest"], "name=latest is what the link to the newest run is called"),
+        (["paths.runs=null"], "paths.runs=: give a folder"),
+        (["paths.runs="], "paths.runs=: give a folder"),
+        (["weights=emma"], "weights=emma: this run keeps raw, ema, 0.05"),
+        (["ema=none", "weights=ema", "weights=0.05"], "weights=0.05: this run keeps raw"),
+        (["hardware.micro_batch=find"], "hardware.micro_batch=find is a question to `mezzotint check`"),
+        (["hardware.checkpointing=true", "network=mlp"], "hardware: checkpointing=true, and MLP has no stages"),
+        (["paths.runs=/proc/x"], "/proc cannot be written"),
+        (["paths.cache=/proc/x"], "/proc cannot be written"),
+        (["sampler=[ddim,heun]"], "sampler=[ddim,heun]: one sampler at a time; lists are for metrics"),
+        (["sampler=ddim,heun"], "sampler=ddim,heun: one sampler at a time, or -m for a job each"),
+        (["metrics=[frechet,kernl]"], "metrics=kernl: no such choice; did you mean 'kernel'?"),
+        (["ema=null"], "ema=null: give the name of a choice: ema=none chooses nothing"),
+        (["budget"], "'budget' is not key=value"),
+        (["-x"], "no option -x"),
+        (["--multirn"], "no option --multirn; did you mean '--multirun'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_refused_before_anything_is_made(
+    words: list[str], said: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mezzotint.app.train.train", lambda *_: pytest.fail("it was not refused"))
+    done = mezzotint("train", *words)
+    assert done.code == 2
+    assert done.err.startswith(f"mezzotint train: {said}")
+    assert done.err.count("\n") == 1
+    assert list(home.iterdir()) == []
+
+
+def test_a_callback_that_is_null_is_left_out(mezzotint: Command) -> None:
+    done = mezzotint("train", *TINY, "callbacks.finite=null", "metrics=[]", "name=a")
+    assert done.code == 0, done.err
+    assert "finite" not in Path("runs/a/config.yaml").read_text()
+    assert "4 steps of 16 images, " in done.out.splitlines()[1]
+
+
+def test_options_of_hydra_and_edits_pass() -> None:
+    check_words(["-m", "--cfg", "job", "--config-dir=x", "~callbacks.log", "+a.b=1", "sampler=ddim,heun"], many=True)
+    check_words(["metrics=[frechet,kernel]", "logger=csv", "experiment=digits_edm", "data.shape=[1,8,8]"], many=False)
+
+
+# ------------------------------------------------------------------------------------------------------------- the disk
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def test_a_disk_too_small_for_the_checkpoints_is_told_in_numbers(
+    mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Digits: 10.4 MB each, three that stay and one that is written."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 0, 40 * 10**6))
+    done = mezzotint("train")
+    assert done.code == 2
+    assert "has 40 MB free, and 4 checkpoints of 10.4 MB need 41.8 MB" in done.err
+    assert list(home.iterdir()) == []
+    assert mezzotint("check", "network=mlp", "network.width=1024", "hardware=cpu").code == 2
+    assert mezzotint("check", "network=mlp", "callbacks.checkpoints.keep=1").code == 0
+
+
+@pytest.mark.parametrize(("every", "keep", "expected"), [(0.1, 3, 4), (0.5, 3, 3), (1000, 1, 2), (50, 30, 21)])
+def test_how_many_checkpoints_lie_on_the_disk(every: float, keep: int, expected: int) -> None:
+    from mezzotint.training import Checkpoints
+
+    callbacks = {"checkpoints": Checkpoints(every=every, keep=keep)}
+    assert preflight.checkpoints({"budget": 1000}, callbacks) == expected
+    assert preflight.checkpoints({"budget": 1000}, callbacks | {"judge": object()}) == expected + 1
+    assert preflight.checkpoints({"budget": 1000}, {}) == 0
+
+
+def test_nothing_is_left_where_writing_was_tried(tmp_path: Path) -> None:
+    assert preflight.reason(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+    file = tmp_path / "file"
+    file.touch()
+    assert preflight.reason(file) == "it is a file"
+    assert preflight.existing(tmp_path / "a" / "b") == tmp_path
+
+
+# ---------------------------------------------------------------------------------------------------------------- check
+
+
+def test_the_plan_says_what_a_run_would_take(mezzotint: Command) -> None:
+    out = mezzotint("check", "name=a", "hardware.micro_batch=16").out
+    for said in (
+        " a step, 8.81 TFLOP in all",
+        "16 images on each device, 4 times a step",
+        "weights 2.61 MB, optimizer 5.22 MB, averages 5.22 MB",
+        "with hardware.checkpointing=true",
+        "10.4 MB each, at most 4 on the disk at once: 41.8 MB",
+        "runs/a (new)",
+    ):
+        assert said in out
+
+
+def test_data_that_is_missing_is_told_after_the_plan(mezzotint: Command) -> None:
+    done = mezzotint("check", "data=image_folder", "data.root=/nowhere", "network=mlp", "reference=/nothing")
+    assert "images of 3 x 64 x 64, not here" in done.out
+    assert "\n  data: /nowhere is no folder: give data.root=DIR with a folder of images.\n" in done.err
+    assert "\n  reference=/nothing: there is no such folder or file" in done.err
+    assert done.code == 2
+
+
+def test_data_that_training_would_fetch_is_no_fault(mezzotint: Command, home: Path) -> None:
+    done = mezzotint("check", "data=cifar10", "network=mlp", "extractor=effnet", f"data.cache={home}/data")
+    assert done.code == 0, done.err
+    assert "training downloads them to" in done.out
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.skipif("__import__('torch').cuda.is_available()")
+def test_a_job_for_a_cluster_is_planned_where_there_is_no_gpu(mezzotint: Command) -> None:
+    done = mezzotint("check", "hardware=gpus", "hardware.devices=8", "network=mlp")
+    assert "8 images on each device, 1 times a step" in done.out
+    assert "torch sees no GPU here" in done.err
+    assert done.code == 2
+    assert mezzotint("check", "hardware=gpus", "hardware.devices=7", "network=mlp").err.startswith(
+        "mezzotint check: batch_size: "
+    )
+
+
+def test_a_network_that_cannot_be_counted_is_checked_all_the_same(mezzotint: Command, home: Path) -> None:
+    (home / "mine_that_looks.py").write_text(
+        "import torch\nclass Net(torch.nn.Module):\n"
+        "    def __init__(self, shape):\n        super().__init__()\n        self.c = torch.nn.Conv2d(1, 1, 1)\n"
+        "    def forward(self, x, time, label=None):\n"
+        "        return self.c(x) if x.is_meta or x.sum().item() > 0 else self.c(x)\n"
+    )
+    (home / "own" / "network").mkdir(parents=True)
+    (home / "own" / "network" / "mine.yaml").write_text("_target_: mine_that_looks.Net\nshape: ${data.shape}\n")
+    done = mezzotint("check", "--config-dir=own", "network=mine")
+    assert (done.code, done.err) == (0, "")
+    assert "not to be counted for this network" in done.out
+
+
+def test_the_largest_micro_batch_is_looked_for(mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mezzotint.training import finder
+
+    monkeypatch.setattr(finder, "free_memory", lambda device: 20e6)
+    done = mezzotint("check", "hardware.micro_batch=find", "batch_size=16", "hardware=cpu", "network=mlp")
+    assert done.code == 0, done.err
+    assert "images/s" in done.out
+    assert done.out.splitlines()[-1].endswith("is the largest that fits; the batch stays 16")
+
+
+# ---------------------------------------------------------------------------------------------------------------- pairs
+
+
+def test_a_run_is_sampled_with_the_guidance_that_it_was_trained_for(mezzotint: Command) -> None:
+    """guidance= of the command replaces the run's, and with it SelfConditioned."""
+    words = ["objective.self_conditioning=0.5", "network.self_conditioning=true", "guidance=self_conditioned"]
+    done = mezzotint("train", *TINY, *words, "objective.label_dropout=0", "metrics=[]", "name=a")
+    assert done.code == 0, done.err
+    refused = mezzotint("sample", "run=runs/a", "guidance=none")
+    assert refused.code == 2
+    assert "guidance without SelfConditioned do not fit together" in refused.err
+    refused = mezzotint("sample", "run=runs/a", "guidance=cfg_self_conditioned")
+    assert refused.code == 2
+    assert "objective.label_dropout=0" in refused.err
+
+
+def test_shards_are_of_the_network_alone() -> None:
+    from torch import nn
+
+    class Pieces:
+        strategy, local, nodes = "fsdp", 2, 1
+        network = nn.Linear(2, 2)
+        named_parameters: Any = network.named_parameters
+
+    check_shards(Pieces, nn.Identity(), Pieces)
+    with pytest.raises(ConfigError, match="weight outside of it is trained too"):
+        check_shards(Pieces, nn.Linear(1, 1), Pieces)
+
+
+def test_a_folder_that_may_not_be_opened_is_told(mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/root/runs/a/config.yaml")
+
+    monkeypatch.setattr("mezzotint.app.runs.place", forbidden)
+    done = mezzotint("train", "paths.runs=/root/runs")
+    assert done.code == 2
+    assert done.err.splitlines()[-1].startswith(
+        "mezzotint train: /root/runs/a/config.yaml: permission denied; choose another place by paths.runs="
+    )

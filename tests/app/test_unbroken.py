@@ -1,0 +1,51 @@
+"""A reader that leaves, as in `mezzotint runs | head -1`, ends nothing and is no error."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mezzotint.app.terminal import Unbroken, unbroken
+
+
+def without_reader() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["no-such-command"]])
+def test_help_into_a_closed_pipe_ends_without_a_word(words: list[str]) -> None:
+    writer = without_reader()
+    command = [sys.executable, "-m", "mezzotint", *words]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert "BrokenPipe" not in done.stderr
+    assert done.returncode == (2 if words == ["no-such-command"] else 0)
+
+
+def test_writing_goes_on_into_nothing() -> None:
+    stream = Unbroken(os.fdopen(without_reader(), "w"))
+    for _ in range(3):
+        assert stream.write("word\n" * 5000) == 25_000
+        stream.flush()
+    stream.close()
+
+
+def test_what_is_read_is_whole_and_the_streams_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    with unbroken():
+        print("here")
+        assert not sys.stdout.isatty()
+    assert sys.stdout is out
+    assert out.getvalue() == "here\n"
+
+
+def test_other_faults_of_a_stream_are_told() -> None:
+    stream = Unbroken(io.StringIO())
+    stream.close()
+    with pytest.raises(ValueError, match="closed file"):
+        stream.write("word")
