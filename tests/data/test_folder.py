@@ -140,6 +140,12 @@ def test_decoding_late_gives_the_same_images(classes):
         assert torch.equal(a, b)
 
 
+def test_a_digest_does_not_change_with_the_memory_that_there_is(classes):
+    lazy, kept = (folder(classes, memory_limit=limit).split("all") for limit in (0, 1 << 30))
+    assert type(lazy) is not type(kept)
+    assert lazy.digest() == kept.digest()
+
+
 def test_a_digest_changes_with_the_content_and_not_with_the_place(classes, tmp_path_factory):
     before = folder(classes, **LAZY).split("all").digest()
     moved = tmp_path_factory.mktemp("elsewhere") / "moved"

@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ class FolderImages(Images):
         return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
 
     def digest(self) -> str:
-        """Of the files as they are: reading is much faster than decoding. Not the digest of the same set in memory."""
+        """Of the files as they are, kept in memory or not: reading is much faster than decoding."""
         return self._digest
 
     @cached_property
@@ -145,7 +145,7 @@ class FolderImages(Images):
         """Reads every header, so that what is no image is found before training and not in the middle of it."""
         threaded(check_header, self.files)
 
-    def loaded(self) -> InMemory:
+    def loaded(self) -> "Decoded":
         """The same images in memory."""
         pixels = np.empty((len(self), *self.shape), np.uint8)
 
@@ -153,7 +153,17 @@ class FolderImages(Images):
             pixels[i] = decode(self.files[i], self.shape)
 
         threaded(fill, range(len(self)))
-        return InMemory(torch.from_numpy(pixels), self.labels)
+        return Decoded(torch.from_numpy(pixels), self.labels, source=self)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded(InMemory):
+    """Image files that were decoded once; the same set as the files themselves, so it has their digest."""
+
+    source: FolderImages = field(kw_only=True)
+
+    def digest(self) -> str:
+        return self.source.digest()
 
 
 def threaded(work: Callable[[Any], None], items: Sequence[Any]) -> None:
