@@ -44,5 +44,6 @@ def test_nothing_to_draw_is_said() -> None:
         plot_quality([Panel("fd", {"ddim": []})])
 
 
-def test_numbers_on_the_axis_stand_apart() -> None:
+def test_numbers_on_the_axis_stand_apart_and_the_frequent_ones_are_written() -> None:
     assert spread([5, 6, 9, 10, 19, 20, 50, 51]) == [5, 9, 19, 50]
+    assert spread([9, 10, 10, 19, 20, 20, 99]) == [10, 20, 99]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mezzotint.data import Digits
 from mezzotint.errors import DataError
-from mezzotint.metrics import DigitsClassifier, Frechet, Kernel, evaluate
+from mezzotint.metrics import DigitsClassifier, Evaluation, Frechet, Kernel, evaluate, over_seeds
 from mezzotint.metrics.moments import Moments, frechet_distance
 
 
@@ -55,6 +55,23 @@ def test_values_and_protocol(digits, digit_pixels, tmp_path):
     assert protocol["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert json.loads(json.dumps(result.as_dict()))["values"] == result.values
     assert result.lines()[0].startswith("fd_digits_600  ")
+
+
+def test_the_error_of_another_value_stands_behind_it_and_not_on_its_own():
+    found = {
+        "values": {"fd_9": 2.0, "fd_9_std": 0.125, "is_9": 3.0, "lone_std": 1.0},
+        "protocol": {"n": 9, "seconds": 1.0},
+    }
+    alone = Evaluation.of_dict(found)
+    assert alone.results == ["fd_9", "is_9", "lone_std"]
+    assert [alone.shown(name) for name in alone.results] == ["2.00 +- 0.12 (bootstrap)", "3", "1"]
+    other = Evaluation.of_dict({**found, "values": {**found["values"], "fd_9": 4.0}})
+    together = over_seeds([alone, other])
+    assert together.shown("fd_9") == "3.0 +- 1.4 (2 seeds)"
+    assert together.error("fd_9").of_value == pytest.approx(1.0)
+    assert together.error("is_9") is None
+    with pytest.raises(ValueError, match="no values with their protocol"):
+        Evaluation.of_dict({"values": 3})
 
 
 def test_batches_may_carry_labels(digits, digit_pixels):

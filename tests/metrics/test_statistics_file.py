@@ -36,6 +36,21 @@ def test_what_it_cannot_serve_is_refused(statistics, digit_pixels, projection):
         statistics.batch(torch.arange(2))
 
 
+def test_a_file_may_tell_its_count_and_its_extractor(statistics, digit_pixels, tmp_path):
+    with np.load(statistics.path) as file:
+        arrays = dict(file) | {"count": 1797, "extractor": "digits"}
+    np.savez(tmp_path / "told.npz", **arrays, extractor_sha256=DigitsClassifier().digest)
+    told = StatisticsFile(str(tmp_path / "told.npz"))
+    assert len(told) == 1797
+    assert len(StatisticsFile(str(tmp_path / "told.npz"), count=5)) == 5
+    metrics = {"frechet": Frechet(DigitsClassifier())}
+    values = [evaluate([digit_pixels[:99]], reference, metrics, n=99).values for reference in (statistics, told)]
+    assert values[0] == pytest.approx(values[1], rel=1e-12)
+    np.savez(tmp_path / "other.npz", **arrays, extractor_sha256="0" * 64)
+    with pytest.raises(ConfigError, match="holds statistics of extractor=digits with other weights"):
+        evaluate([digit_pixels[:99]], StatisticsFile(str(tmp_path / "other.npz")), metrics, n=99)
+
+
 def test_a_pickle_is_not_opened(tmp_path, digit_pixels):
     class Trap:
         def __reduce__(self):

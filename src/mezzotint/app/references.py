@@ -58,6 +58,23 @@ def open_reference(named: str, dataset: Any = None) -> Reference:
     return found
 
 
+def check_reference(named: str, dataset: Any, metrics: Mapping[str, Any]) -> None:
+    """Look, before anything is paid for, whether a reference that is no split is there and serves these metrics.
+
+    Raises:
+        ConfigError, DataError: a file of statistics does not hold what a metric needs; or as of `open_reference`.
+    """
+    if named in SPLITS or not metrics:
+        return
+    from mezzotint.metrics.statistic import FeatureMetric
+
+    reference = open_reference(named, dataset)
+    for metric in metrics.values() if reference.shape is None else ():
+        if isinstance(metric, FeatureMetric):
+            reference.images.fill(metric)  # type: ignore[union-attr]
+            metric.reset()
+
+
 def open_path(path: Path) -> Reference:
     """The statistics of an npz file that has some, else the images of a folder or an npz file."""
     if path.suffix == ".npz" and "mu" in load_arrays(path):

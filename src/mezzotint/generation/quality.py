@@ -1,5 +1,6 @@
 """Quality against cost: what papers print of samplers, with error bars and the Pareto front."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,9 +59,9 @@ def plot_quality(panels: Sequence[Panel]) -> "Figure":
     """
     if not any(points for panel in panels for points in panel.lines.values()):
         raise ValueError("there is no point with network calls and a value to draw.")
-    columns = min(2, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = page(rows, columns, "network calls an image", height=3.9 * rows)
+    figure, axes = page(rows, columns, height=3.9 * rows)
     for axis in axes[len(panels) :]:
         axis.remove()
     for panel, axis in zip(panels, axes, strict=False):
@@ -78,7 +79,7 @@ def draw(axis: "Axes", panel: Panel) -> None:
             [point.value for point in ordered],
             yerr=errors if any(errors) else None,
             capsize=3,
-            elinewidth=1.2,
+            elinewidth=1.0,
             label=name,
             **look,
         )
@@ -96,8 +97,7 @@ def scale(axis: "Axes", points: Sequence[Point], marks: Sequence[float]) -> None
     """Calls on a logarithmic axis with the numbers that occur; values too where they span more than a decade."""
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-    axis.set_xscale("log")
-    axis.set_xticks(spread(sorted({point.calls for point in points})))
+    axis.set(xscale="log", xlabel="network calls an image", xticks=spread([point.calls for point in points]))
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.minorticks_off()
@@ -111,9 +111,9 @@ def scale(axis: "Axes", points: Sequence[Point], marks: Sequence[float]) -> None
 
 
 def spread(calls: Sequence[float], apart: float = 1.25) -> list[float]:
-    """Of these numbers those that stand apart enough on a logarithmic axis to be written."""
+    """Of these numbers those that stand apart enough on a logarithmic axis to be written, the frequent ones first."""
     kept: list[float] = []
-    for value in calls:
-        if not kept or value >= apart * kept[-1]:
+    for value, _ in sorted(Counter(calls).items(), key=lambda pair: (-pair[1], pair[0])):
+        if all(max(value, other) >= apart * min(value, other) for other in kept):
             kept.append(value)
-    return kept
+    return sorted(kept)
