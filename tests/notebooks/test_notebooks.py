@@ -11,7 +11,7 @@ PICTURES = {  # the least number of pictures; the story needs them
     "03_reverse_sampling_by_hand": 6,
     "04_schedules_and_targets_are_one_algebra": 5,
     "05_train_points_and_digits_with_three_objects": 3,
-    "06_read_a_run_sample_evaluate": 6,
+    "06_read_a_run_sample_evaluate": 8,
     "07_solvers_orders_and_the_exact_mixture": 3,
     "08_sweeps_and_clusters": 1,
 }

@@ -3,8 +3,6 @@
 Exit codes: 0 done, 1 the job failed, 2 the config or the command is wrong, 130 interrupted.
 """
 
-import contextlib
-import io
 import os
 import re
 import sys
@@ -19,8 +17,9 @@ from mezzotint.app import help
 from mezzotint.app.help import COMMANDS, config_dir, groups
 from mezzotint.app.terminal import unbroken
 from mezzotint.app.words import WITH_VALUE, check_words
-from mezzotint.build import nearest, read_config
+from mezzotint.build import read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError
+from mezzotint.names import nearest
 from mezzotint.training.signals import AGAIN, forget, listen
 
 CONFIG, STANDALONE = "mezzotint", "standalone"
@@ -36,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def dispatch(words: list[str]) -> int:
     if words[:1] in (["-sc"], ["--shell-completion"]):
-        return complete(words)
+        import_module("mezzotint.app.completion").complete(words)
+        return 0
     if not words or words[0] in ("-h", "--help", "help"):
         print(help.overview())
         return 0
@@ -277,31 +277,3 @@ def keys_of(node: Any, prefix: str = "") -> list[str]:
     if not isinstance(node, dict):
         return []
     return [key for name, value in node.items() for key in (f"{prefix}{name}", *keys_of(value, f"{prefix}{name}."))]
-
-
-# ----------------------------------------------------------------------------------------------------------- completion
-
-
-def complete(words: list[str]) -> int:
-    """Hydra completes `mezzotint key=...`; here a command stands between: complete it first, then take it out."""
-    line = os.environ.get("COMP_LINE", "mezzotint ").split(" ")
-    asked = "query" in "".join(words)
-    if asked and len(line) < 3:
-        show(command for command in COMMANDS if command.startswith(line[-1] if len(line) > 1 else ""))
-        return 0
-    os.environ["COMP_LINE"] = " ".join([line[0], *line[2:]])
-    import hydra
-
-    before, sys.argv = sys.argv, ["mezzotint", *words]
-    out = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(out):
-            hydra.main(config_path=str(config_dir()), config_name=CONFIG, version_base="1.3")(lambda config: None)()
-    finally:
-        sys.argv = before
-    show(text for text in out.getvalue().splitlines() if not (asked and "_target_" in text))
-    return 0
-
-
-def show(lines: Iterable[str]) -> None:
-    print("\n".join(lines))

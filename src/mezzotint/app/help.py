@@ -138,6 +138,12 @@ USAGE = {
 
 GROUPS = {"plot": ("schedule", "grid", "times", "weight", "target", "sampler", "guidance", "extractor", "hardware")}
 
+SHELLS = {
+    "bash": 'eval "$(mezzotint -sc install=bash)"',
+    "zsh": 'autoload -Uz bashcompinit && bashcompinit && eval "$(mezzotint -sc install=bash)"',
+    "fish": "mezzotint -sc install=fish | source",
+}
+
 MORE = (
     "mezzotint {} --cfg job   the whole config, every value of which is a key; nothing else is done",
     "-m   a job for each combination of values with commas: seed=0,1,2 or 'budget=range(1000,5000,1000)'",
@@ -180,7 +186,9 @@ def overview() -> str:
             *table(COMMANDS.items()),
             "",
             "mezzotint COMMAND --help   its examples, every key and every choice",
-            'mezzotint --version; eval "$(mezzotint -sc install=bash)" completes commands, keys and choices',
+            "",
+            "completion of commands, keys, choices and runs, in the file that your shell reads at its start",
+            *table(SHELLS.items()),
         ]
     )
 

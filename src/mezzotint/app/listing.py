@@ -12,8 +12,8 @@ from typing import Any
 
 from mezzotint.app import runs
 from mezzotint.app.terminal import shown, table
-from mezzotint.build import nearest
 from mezzotint.errors import ConfigError
+from mezzotint.names import nearest
 
 JSON, ROOT = "--json", "paths.runs"
 TAIL = 1 << 16  # bytes at the end of metrics.jsonl that are read for where a run is

@@ -14,8 +14,9 @@ import yaml
 from mezzotint.app import runs
 from mezzotint.app.help import choices, config_dir
 from mezzotint.app.terminal import shown
-from mezzotint.build import build, check, nearest
+from mezzotint.build import build, check
 from mezzotint.errors import ConfigError
+from mezzotint.names import nearest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,8 +17,9 @@ from mezzotint.app import cli, plot, runs, sample
 from mezzotint.app.help import KINDS, choices, config_dir
 from mezzotint.app.job import Config, settle
 from mezzotint.app.terminal import bar
-from mezzotint.build import build, build_denoiser, nearest, read_config
+from mezzotint.build import build, build_denoiser, read_config
 from mezzotint.errors import ConfigError
+from mezzotint.names import nearest
 
 if TYPE_CHECKING:
     from mezzotint.generation import Generator
