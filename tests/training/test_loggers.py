@@ -1,15 +1,15 @@
-"""Trackers mirror metrics.jsonl, with images as their axis; they ask nothing and are finished whatever happens."""
+"""Trackers mirror metrics.jsonl, with images as their axis; they are finished whatever happens."""
 
 import csv
 import json
-import subprocess
-import sys
 
 import pytest
+import torch
 from tiny import Kill, Killed, lines, train
 
-from mezzotint.training import CSV, Logger, Preview, TensorBoard, WandB
-from mezzotint.training import loggers as module
+from mezzotint.errors import ConfigError
+from mezzotint.training import CSV, Histograms, Logger, Preview, TensorBoard
+from mezzotint.training.histograms import count
 
 
 def test_csv_is_the_log_as_a_table_and_resumes_with_it(tmp_path):
@@ -27,70 +27,47 @@ def test_csv_is_the_log_as_a_table_and_resumes_with_it(tmp_path):
 
 def test_tensorboard_has_images_on_its_axis(tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(tmp_path, steps=20, loggers={"tensorboard": TensorBoard()}, extra={"preview": Preview(images=4)})
+    extra = {"preview": Preview(images=4), "histograms": Histograms()}
+    train(tmp_path, steps=20, loggers={"tensorboard": TensorBoard()}, extra=extra, config={"network": {"width": 16}})
     events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     losses = {event.step: event.value for event in events.Scalars("loss")}
     assert losses == pytest.approx({line["images"]: line["loss"] for line in lines(tmp_path)})
     assert events.Images("samples")[-1].step == 320
+    (name, *_) = events.Tags()["histograms"]
+    found = events.Histograms(name)[-1]
+    assert (found.step, found.histogram_value.num) == (320, sum(found.histogram_value.bucket))
+    assert events.SummaryMetadata("_hparams_/session_start_info").plugin_data.plugin_name == "hparams"
 
 
-def test_wandb_records_offline_without_a_word(tmp_path, capfd):
+def test_tensorboard_that_is_not_there_is_said_before_anything_is_done(monkeypatch):
+    monkeypatch.setattr("mezzotint.training.tensorboard.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'mezzotint\[tensorboard\]'"):
+        TensorBoard()
+
+
+def test_histograms_count_every_weight_and_gradient_and_are_cut_back_on_resume(tmp_path):
     with pytest.raises(Killed):
-        train(tmp_path, steps=30, loggers={"wandb": WandB()}, extra={"kill": Kill(25)}, config={"seed": 1})
-    train(tmp_path, steps=30, loggers={"wandb": WandB()})
-    runs = sorted((tmp_path / "wandb").glob("offline-run-*"))
-    assert len(runs) == 2  # one a start, in one group
-    read = [inspect(directory) for directory in runs]
-    assert [state["exit_code"] for state in read] == [1, 0]
-    assert read[1]["summary"]["images"] == 480
-    assert read[1]["summary"]["loss"] == lines(tmp_path)[-1]["loss"]
-    assert "wandb" not in capfd.readouterr().out
+        train(tmp_path, steps=20, extra={"histograms": Histograms(every=32, bins=8), "kill": Kill(13, order=50)})
+    train(tmp_path, steps=20, extra={"histograms": Histograms(every=32, bins=8)})
+    found = [json.loads(line) for line in (tmp_path / "histograms.jsonl").read_text().splitlines()]
+    names = [one["name"] for one in found if one["images"] == 320]
+    assert len(set(names)) == len(names) == 2 * sum(name.startswith("weights/") for name in names)
+    assert sorted({one["images"] for one in found}) == list(range(32, 321, 32))  # each once
+    assert len(found) == 10 * len(names)
+    assert {len(one["counts"]) for one in found} == {8}
 
 
-def inspect(directory) -> dict:
-    (file,) = directory.glob("*.wandb")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(file)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({"WANDB_MODE": "disabled", "WANDB_API_KEY": "x" * 40}, "disabled"),
-        ({"WANDB_MODE": ""}, "offline"),
-        ({"WANDB_MODE": "", "WANDB_API_KEY": "x" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}, "offline"),
-    ],
-)
-def test_wandb_goes_online_only_where_it_can(monkeypatch, tmp_path, environment, expected):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert module.mode() == expected
-
-
-def test_a_server_that_answers_is_enough(monkeypatch):
-    import threading
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-
-    class Deny(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(404)
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Deny)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("WANDB_MODE", "")
-    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    try:
-        assert module.mode() == "online"
-    finally:
-        server.shutdown()
-        server.server_close()
+def test_a_histogram_of_all_finite_values():
+    assert count(torch.tensor([0.0, 1.0, 1.0, 4.0, float("nan"), float("inf")]), 4) == {
+        "counts": [1, 2, 0, 1],
+        "low": 0.0,
+        "high": 4.0,
+    }
+    assert count(torch.zeros(3), 2) == {"counts": [0, 3], "low": -0.5, "high": 0.5}
+    assert count(torch.full((2,), torch.nan), 4) is None
+    with pytest.raises(ValueError, match="bins=0"):
+        Histograms(bins=0)
 
 
 def test_a_tracker_is_finished_with_the_right_code(tmp_path):
@@ -114,8 +91,3 @@ def test_lightnings_loggers_work_too(tmp_path):
     with open(file, newline="") as out:
         rows = list(csv.DictReader(out))
     assert [int(row["images"]) for row in rows] == [160, 320]
-
-
-def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="mode='maybe'"):
-        WandB(mode="maybe")

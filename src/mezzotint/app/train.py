@@ -6,7 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
@@ -16,6 +16,7 @@ from mezzotint.app.job import FREE, Config, check_groups, differences, refuse, r
 from mezzotint.app.meeting import met
 from mezzotint.app.requeue import requeue
 from mezzotint.app.terminal import shown, table
+from mezzotint.app.tracking import Trackers, tracked
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError
 from mezzotint.training.signals import AGAIN, Stopped, forget, listen, obeyed
@@ -80,13 +81,13 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
         runs.write_config(directory, plain)
         runs.point_latest(directory, Path(plain["paths"]["runs"]))
         print(f"run: {shown(directory)}\n{line(plain, rehearsed)}", flush=True)
-        with recorded(directory, plain, log):
-            outcome = train(directory, rehearsed.hardware)
+        with tracked(directory, plain, rehearsed.loggers) as trackers, recorded(directory, plain, log):
+            outcome = train(directory, rehearsed.hardware, trackers)
             runs.write_status(directory, **{key: outcome[key] for key in ("images", "steps", "seconds")})
             if outcome["state"] == "preempted":
                 raise Stopped(outcome["signal"])
             with obeyed():  # what was learnt is saved
-                value = conclude(directory, plain, outcome)
+                value = conclude(directory, plain, outcome, trackers)
         runs.write_status(directory, state="finished", objective=value)
     print(f"run: {shown(directory)}")
     return value
@@ -161,41 +162,43 @@ def wait_for(directory: Path, config: Config) -> None:
     raise TrainingError(f"rank {ranks.rank()} waited {MEETING:g} s for its config in {directory}/config.yaml{differ}")
 
 
-def train(directory: Path, hardware: Any) -> dict[str, Any]:
+def train(directory: Path, hardware: Any, trackers: Trackers) -> dict[str, Any]:
     """Train in this process, or in as many as the hardware asks for."""
     if ranks.joined() or hardware.local * hardware.nodes == 1:
         with met(directory):
-            return work(directory)
+            return work(directory, trackers)
     if hardware.nodes > 1:
         raise ConfigError("hardware.nodes > 1: several nodes are started by srun or torchrun, this command on each")
     return ranks.start(directory, hardware.local)
 
 
-def work(directory: Path) -> dict[str, Any]:
-    """One rank's whole training, from the run's config.yaml alone."""
+def work(directory: Path, trackers: Trackers | None = None) -> dict[str, Any]:
+    """One rank's whole training, from the run's config.yaml alone; a process of its own has trackers of its own."""
     from mezzotint.app.parts import assemble
     from mezzotint.training import fit
     from mezzotint.training.hardware import Place
 
     config = read_config(directory)
     parts = assemble(config)
-    outcome = fit(
-        directory,
-        denoiser=parts.denoiser,
-        objective=parts.objective,
-        dataset=parts.dataset,
-        optimizer=parts.optimizer,
-        ema=parts.ema,
-        callbacks=parts.callbacks,
-        loggers=parts.loggers,
-        hardware=parts.hardware,
-        sampling=parts.sampling,
-        judging=parts.judging,
-        seed=config["seed"],
-        budget=config["budget"],
-        batch_size=config["batch_size"],
-        config=config,
-    )
+    with nullcontext(trackers) if trackers else tracked(directory, config, parts.loggers) as told:
+        outcome = fit(
+            directory,
+            denoiser=parts.denoiser,
+            objective=parts.objective,
+            dataset=parts.dataset,
+            optimizer=parts.optimizer,
+            ema=parts.ema,
+            callbacks=parts.callbacks,
+            loggers={"trackers": told},
+            hardware=parts.hardware,
+            sampling=parts.sampling,
+            judging=parts.judging,
+            seed=config["seed"],
+            budget=config["budget"],
+            batch_size=config["batch_size"],
+            config=config,
+        )
+        told.code = 130 if outcome["state"] == "preempted" else 0
     if outcome["state"] == "finished" and Place.here().world > 1:
         from mezzotint.app.moments import judge_moments
         from mezzotint.app.together import together
@@ -241,7 +244,7 @@ def end(directory: Path, config: Config, log: TextIO, state: str, error: str | N
     log.write(f"{time.strftime('%F %T')} {state}\n{error or ''}\n")
 
 
-def conclude(directory: Path, config: Config, outcome: dict[str, Any]) -> float | None:
+def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers: Trackers) -> float | None:
     """Draw, judge and sum up; the number that a sweep minimises."""
     from mezzotint.app import evaluate, sample
     from mezzotint.app.moments import judge_moments, record
@@ -263,5 +266,6 @@ def conclude(directory: Path, config: Config, outcome: dict[str, Any]) -> float 
         rows += told(moments)
         value = evaluate.objective(moments[0].found)
     rows += [("samples", shown(path)) for path in pictures]
+    trackers.conclude(value)
     table(rows)
     return value

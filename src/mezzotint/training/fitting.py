@@ -23,7 +23,7 @@ from mezzotint.training.callback import Callback, Run
 from mezzotint.training.ema import EMA
 from mezzotint.training.hardware import Hardware, Place, is_full, out_of_memory
 from mezzotint.training.log import Log, truncate
-from mezzotint.training.loggers import Foreign, Logger
+from mezzotint.training.loggers import adopt
 from mezzotint.training.module import Module
 from mezzotint.training.optimizers import AdamW
 from mezzotint.training.sharding import whole
@@ -106,7 +106,7 @@ def fit(
         for remark in remarks(run, hardware):
             print(remark, file=sys.stderr)
     ours, theirs = sorted_out(callbacks or {})
-    run.loggers = [logger if isinstance(logger, Logger) else Foreign(logger) for logger in (loggers or {}).values()]
+    run.loggers = [adopt(logger) for logger in (loggers or {}).values()]
     ours = sorted([*ours, *([ema] if ema else [])], key=lambda callback: callback.order)
     directory.mkdir(parents=True, exist_ok=True)
     hardware.prepare(denoiser.network)

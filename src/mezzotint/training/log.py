@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.training.callback import Callback, Run
+from mezzotint.training.loggers import Subject
 
 
 class Log(Callback):
@@ -44,7 +45,7 @@ class Log(Callback):
             lines = truncate(run.directory / "metrics.jsonl", run.step)
             self.out = open(run.directory / "metrics.jsonl", "a")  # noqa: SIM115
             for logger in run.loggers:
-                logger.start(run, lines)
+                logger.start(Subject(run.directory, run.config, run.images), lines)
         for line in lines:
             run.values |= line
         self.last = lines[-1]["step"] if lines else 0
@@ -120,7 +121,7 @@ class Log(Callback):
         if self.out is not None:
             self.out.close()
         for logger in run.loggers:
-            logger.finish(1 if error else 0)
+            logger.finish(130 if run.stopped or isinstance(error, KeyboardInterrupt) else 1 if error else 0)
 
 
 def gathered(run: Run, window: list[Tensor]) -> Tensor:

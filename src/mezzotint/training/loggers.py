@@ -1,36 +1,88 @@
-"""Trackers that mirror metrics.jsonl, with the images seen as their x axis. Each is imported when a run starts."""
+"""Trackers that mirror what a run writes, with the images seen as their x axis. None is needed to know what it did."""
 
 import csv
-import os
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mezzotint.training.callback import Run
+STATES = {0: "finished", 130: "preempted"}  # by exit code; every other is "failed"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a tracker is told of a run when it starts.
+
+    Args:
+        config: the whole of it, as plain data.
+        images: seen before this start.
+        name: of the run among others; by default that of its folder.
+        group: that runs share which differ in the seed alone; by default the name.
+        environment: what the run runs on: versions, machine, commit.
+        past: all of it has happened, perhaps on another machine: nothing of this process belongs to it.
+    """
+
+    directory: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    images: int = 0
+    name: str = ""
+    group: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
+    past: bool = False
 
 
 class Logger:
     """Base of a tracker; rank 0 alone has one that is started."""
 
-    def start(self, run: Run, lines: list[dict[str, Any]]) -> None:
+    def start(self, subject: Subject, lines: list[dict[str, Any]]) -> None:
         """`lines` are those of the log so far, for a tracker that is written anew."""
 
     def log(self, images: int, values: dict[str, Any]) -> None:
         """One line of the log, nested numbers named with slashes."""
 
     def picture(self, images: int, name: str, file: Path) -> None:
-        """A picture that has been written."""
+        """A picture that has been written: PNG, or a GIF that moves."""
+
+    def histogram(self, images: int, name: str, counts: Sequence[int], low: float, high: float) -> None:
+        """How often which values occur: `counts` in as many bins of equal width from `low` to `high`."""
+
+    def table(self, images: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A table, whole."""
+
+    def summarise(self, values: dict[str, float]) -> None:
+        """Numbers of the run as a whole."""
+
+    def evaluated(self, images: int, found: dict[str, dict[str, Any]]) -> None:
+        """All evaluations of the run by name, oldest first, each with its values and the protocol that gave them.
+
+        Of values of one name the first is the run's: it was found when the run was done, as its config says.
+        """
+        names = list(dict.fromkeys(name for one in found.values() for name in one["values"]))
+        own: dict[str, float] = {}
+        for one in found.values():
+            own = {f"evaluation/{name}": value for name, value in one["values"].items()} | own
+        rows = [
+            [name, *(one["values"].get(value) for value in names), json.dumps(one["protocol"])]
+            for name, one in found.items()
+        ]
+        self.summarise(own)
+        self.table(images, "evaluations", ["evaluation", *names, "protocol"], rows)
+
+    def keep(self) -> None:
+        """The run is done, and its checkpoints are there for a tracker that keeps such."""
 
     def finish(self, code: int) -> None:
-        """The end: 0 for success."""
+        """The end: 0 for success, 130 for an interruption."""
 
 
 class CSV(Logger):
     """metrics.csv beside metrics.jsonl: one row a line, one column a number."""
 
-    def start(self, run: Run, lines: list[dict[str, Any]]) -> None:
+    def start(self, subject: Subject, lines: list[dict[str, Any]]) -> None:
         from mezzotint.training.log import flat
 
-        self.file = run.directory / "metrics.csv"
+        self.file = subject.directory / "metrics.csv"
         self.rows = [flat(line) for line in lines]
         self.columns: list[str] = []
         self.write()
@@ -52,126 +104,27 @@ class CSV(Logger):
             writer.writerows(self.rows)
 
 
-class TensorBoard(Logger):
-    """Event files in the run's folder tensorboard/; what came after the checkpoint of a resume is purged."""
-
-    def start(self, run: Run, lines: list[dict[str, Any]]) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            from mezzotint.errors import ConfigError
-
-            raise ConfigError("logger=tensorboard needs the package tensorboard: pip install tensorboard") from error
-        self.writer = SummaryWriter(str(run.directory / "tensorboard"), purge_step=run.images + 1 if lines else None)
-
-    def log(self, images: int, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, images)
-
-    def picture(self, images: int, name: str, file: Path) -> None:
-        import numpy
-        from PIL import Image
-
-        self.writer.add_image(name, numpy.asarray(Image.open(file)), images, dataformats="HWC")
-
-    def finish(self, code: int) -> None:
-        if hasattr(self, "writer"):
-            self.writer.close()
-
-
-class WandB(Logger):
-    """Weights & Biases. Asks nothing, waits for nobody: online only with a key and a server that answers.
-
-    A resumed run is a new one in the same group, which the run's name gives, so that nothing recorded is overwritten.
-
-    Args:
-        project: of the tracker.
-        mode: online, offline or disabled; auto decides by key and network.
-        entity, tags: as the tracker knows them.
-    """
-
-    def __init__(
-        self, project: str = "mezzotint", mode: str = "auto", entity: str | None = None, tags: list[str] | None = None
-    ) -> None:
-        if mode not in ("auto", "online", "offline", "disabled"):
-            raise ValueError(f"mode={mode!r} is not known. Choose auto, online, offline or disabled.")
-        self.project, self.mode, self.entity, self.tags = project, mode, entity, tags
-        self.session: Any = None
-
-    def start(self, run: Run, lines: list[dict[str, Any]]) -> None:
-        import wandb
-
-        self.session = wandb.init(
-            project=self.project,
-            entity=self.entity,
-            tags=self.tags,
-            group=run.directory.name,
-            name=run.directory.name if not lines else f"{run.directory.name}-from-{run.images}",
-            dir=str(run.directory),
-            mode=mode() if self.mode == "auto" else self.mode,  # type: ignore[arg-type]
-            config=run.config | ({"resumed_from": run.images} if lines else {}),
-            reinit="create_new",
-            settings=wandb.Settings(silent=True),
-        )
-        self.session.define_metric("images")
-        self.session.define_metric("*", step_metric="images")
-
-    def log(self, images: int, values: dict[str, Any]) -> None:
-        self.session.log(values | {"images": images})
-
-    def picture(self, images: int, name: str, file: Path) -> None:
-        import wandb
-
-        self.session.log({name: wandb.Image(str(file)), "images": images})
-
-    def finish(self, code: int) -> None:
-        if self.session is not None:
-            self.session.finish(exit_code=code)
-
-
-def mode() -> str:
-    """online only where a key is known and the server answers within two seconds; said once otherwise."""
-    import netrc
-    import sys
-    from urllib.error import HTTPError, URLError
-    from urllib.parse import urlparse
-    from urllib.request import urlopen
-
-    wanted = os.environ.get("WANDB_MODE")
-    if wanted:
-        return wanted
-    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    key = os.environ.get("WANDB_API_KEY")
-    if not key:
-        try:
-            key = netrc.netrc().authenticators(urlparse(server).hostname or "")
-        except (OSError, netrc.NetrcParseError):
-            key = None
-    if key:
-        try:
-            urlopen(server, timeout=2).close()
-            return "online"
-        except HTTPError:  # it answers
-            return "online"
-        except (URLError, OSError):
-            key = None
-            print("wandb: the server does not answer; recording offline.", file=sys.stderr)
-            return "offline"
-    print("wandb: no key is known; recording offline (`wandb sync` sends it later).", file=sys.stderr)
-    return "offline"
-
-
 class Foreign(Logger):
     """One of Lightning's own loggers among ours."""
 
     def __init__(self, logger: Any) -> None:
         self.logger = logger
 
-    def start(self, run: Run, lines: list[dict[str, Any]]) -> None:
-        self.logger.log_hyperparams(run.config)
+    def start(self, subject: Subject, lines: list[dict[str, Any]]) -> None:
+        self.logger.log_hyperparams(subject.config)
 
     def log(self, images: int, values: dict[str, Any]) -> None:
         self.logger.log_metrics(values, step=images)
 
     def finish(self, code: int) -> None:
         self.logger.finalize("failed" if code else "success")
+
+
+def edges(bins: int, low: float, high: float) -> list[float]:
+    """Where bins of equal width begin and end: one number more than there are bins."""
+    return [low + (high - low) * i / bins for i in range(bins + 1)]
+
+
+def adopt(logger: Any) -> Logger:
+    """A tracker of ours, or one of Lightning's as one of ours."""
+    return logger if isinstance(logger, Logger) else Foreign(logger)

@@ -1,0 +1,113 @@
+"""`mezzotint sync DIR...`: what runs wrote, uploaded to Weights & Biases; a run is one curve, however often resumed.
+
+What is sent is the run's own record, not the tracker's: every line of the log once, pictures, evaluations, state. So a
+run that was trained without a tracker can be sent as well, and one that is half there already is completed.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app import runs
+from mezzotint.app.terminal import shown
+from mezzotint.app.tracking import evaluations, pictures, read_lines, subject_of, tell_all
+from mezzotint.build import build, read_config
+from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.training.loggers import STATES
+from mezzotint.training.sent import Sent
+
+CODES = {"finished": 0, "failed": 1}  # by state; whatever else is not running was interrupted
+OPTIONS = ("project", "entity")
+
+
+def main(words: Sequence[str]) -> None:
+    """Upload the runs in the folders given.
+
+    Raises:
+        ConfigError: no runs there, no key, no network; TrainingError: some of the runs could not be sent.
+    """
+    options = dict(word.split("=", 1) for word in words if word.partition("=")[0] in OPTIONS and "=" in word)
+    folders = [Path(word) for word in words if word.partition("=")[0] not in OPTIONS]
+    if not folders or any(str(folder).startswith("-") for folder in folders):
+        raise ConfigError("which runs? Give a run or a folder of runs: mezzotint sync runs/latest (project= entity=)")
+    found = {run: given for folder in folders for run, given in below(folder).items()}
+    wanted = {run: node for run, given in found.items() if (node := tracker(run, given)) is not None}
+    for run in found.keys() - wanted.keys():
+        print(f"{shown(run)}: left out, it was trained without logger=wandb; to send it, give its own folder")
+    reachable()
+    failed = 0
+    for run, node in wanted.items():
+        try:
+            print(f"{shown(run)}: {send(run, node | options)}", flush=True)
+        except Exception as error:  # of the tracker, the network or a file of this run; the others can still be sent
+            failed += 1
+            print(f"{shown(run)}: not sent, {' '.join(str(error).split())}", flush=True)
+    if failed:
+        raise TrainingError(f"{failed} of {len(wanted)} runs could not be sent; the same command goes on")
+
+
+def below(folder: Path) -> dict[Path, bool]:
+    """The runs in a folder, and whether the folder given is the run itself."""
+    if (folder / "config.yaml").is_file():
+        return {folder.resolve(): True}
+    found = {run.resolve(): False for run in runs.find(folder)}
+    if not found:
+        raise ConfigError(f"{folder} holds no runs")
+    return found
+
+
+def tracker(run: Path, given: bool) -> dict[str, Any] | None:
+    """The tracker's node in the run's config; its defaults for a run without one that was named by itself."""
+    nodes = read_config(run).get("logger") or {}
+    own = [node for node in nodes.values() if node["_target_"].endswith(".WandB")]
+    return own[0] if own else {"_target_": "mezzotint.training.WandB"} if given else None
+
+
+def reachable() -> None:
+    """Refuse at once where nothing can be sent."""
+    from mezzotint.training.online import server
+    from mezzotint.training.wandb import read_settings
+
+    if refusal := server(read_settings()).refusal():
+        raise ConfigError(f"nothing can be uploaded: {refusal}")
+
+
+def send(run: Path, node: dict[str, Any]) -> str:
+    """Upload a run, or what of it is not there yet; says what was done."""
+    status, sent, lines = runs.read_status(run), Sent.read(run), read_lines(run)
+    state = runs.state(run)
+    if state == "running":
+        return "left out, it is being trained; send it when it is done"
+    code = CODES.get(state, 130)
+    new = {file.name for file in pictures(run)} | evaluations(run).keys()
+    known = (sent.images, sent.state) == (lines[-1]["images"] if lines else -1, STATES.get(code, "failed"))
+    if known and new <= set(sent.files):
+        return f"is there already, {sent.url}"
+    logger = build(node | {"mode": "online"}, "logger.wandb")
+    images = lines[-1]["images"] if lines else 0
+    logger.start(subject_of(run, read_config(run), images, environment=environment(run), past=True), lines)
+    try:
+        added = tell_all(logger, run, lines, sent.files)
+        entries = {"objective": status.get("objective"), "error": status.get("error")}
+        logger.summarise({key: value for key, value in entries.items() if value is not None})
+    except BaseException:
+        logger.finish(130)
+        raise
+    told, url = logger.told, logger.sent.url
+    logger.finish(code)
+    if logger.sent.state != STATES.get(code, "failed"):
+        raise TrainingError("the server was too slow")
+    mark(run)
+    return f"{told} lines of the log, {len(added)} pictures and evaluations, {state}: {url}"
+
+
+def environment(run: Path) -> dict[str, Any]:
+    file = run / "environment.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def mark(run: Path) -> None:
+    """Let `wandb sync` leave the pieces of a run alone that is there as a whole."""
+    for piece in (run / "wandb").glob("offline-run-*/*.wandb"):
+        piece.with_name(f"{piece.name}.synced").touch()
