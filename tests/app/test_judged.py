@@ -13,7 +13,7 @@ from mezzotint.training.checkpoints import best
 from .conftest import Command
 
 SMALL = ("debug=tiny", "hardware=cpu", "n=100", "metrics=[frechet,kernel]", "callbacks.validation.images=16")
-JUDGED = (*SMALL, "callbacks=judge", "callbacks.judge.n=70", "callbacks.preview.every=1000")
+JUDGED = (*SMALL, "callbacks=judge", "callbacks.judge.n=70", "callbacks.judge.steps=3", "callbacks.preview.every=1000")
 WILD = ("ema=none", "optimizer.lr=0.03", "optimizer.warmup=1", "budget=80")  # samples get worse before they get better
 
 
@@ -48,7 +48,7 @@ def run(trained: Path, home: Path) -> Path:
 def test_evaluate_gives_the_numbers_that_training_saw(run: Path, mezzotint: Command) -> None:
     seen = looks(run)
     for step in sorted(int(file.stem[5:]) for file in (run / "checkpoints").glob("step-*")):
-        done = mezzotint("evaluate", "run=runs/a", "n=70", f"step={step}")
+        done = mezzotint("evaluate", "run=runs/a", "n=70", "grid.steps=3", f"step={step}")
         assert done.code == 0, done.err
         assert evaluated(run, done.out)["values"] == seen[step]
 
@@ -78,6 +78,7 @@ def test_the_best_one_is_judged_in_full_and_can_be_chosen(run: Path, mezzotint: 
         (("train", "run=runs/a", "step=best", "budget=160"), "step=best is for sample and evaluate"),
         (("train", *JUDGED, "name=b", "metrics=[nll]"), "callbacks.judge: there is nothing to judge samples by"),
         (("train", *JUDGED, "name=b", "callbacks.judge.metrics=[sfid]"), "metrics=['sfid'] are not among"),
+        (("check", *JUDGED, "name=b", "callbacks.judge.metrics=[sfid]"), "metrics=['sfid'] are not among"),
     ],
 )
 def test_what_cannot_be_chosen_is_said_at_once(run: Path, mezzotint: Command, words: tuple, said: str) -> None:
@@ -117,7 +118,8 @@ def test_two_processes_train_and_judge_as_one_does(mezzotint: Command, process: 
     assert one["protocol"]["processes"] == 1
     assert two["values"] == pytest.approx(one["values"], rel=1e-10)
     assert two["errors"] == pytest.approx(one["errors"], rel=1e-10)
-    last = evaluated(run, mezzotint("evaluate", "run=runs/a", "n=70", "metrics=[frechet,kernel]", "hardware=cpu").out)
+    asked = ("n=70", "grid.steps=3", "metrics=[frechet,kernel]", "hardware=cpu")
+    last = evaluated(run, mezzotint("evaluate", "run=runs/a", *asked).out)
     assert looks(run)[4] == pytest.approx(last["values"], rel=1e-10)
 
 

@@ -40,6 +40,7 @@ from mezzotint.diffusion import (
     sample,
     unguided,
 )
+from mezzotint.diffusion.guidance import place
 
 CONTRASTS = [CFG, RescaledCFG, CFGZero, APG]
 LEVEL = VP().level(0.5)
@@ -308,6 +309,17 @@ def test_guidance_in_guidance_begins_inside():
     assert not torch.equal(first.x0, second.x0)
     assert chain(Labelled(), [CFG(scale=2.0), Clip()]).inner.scale == 2.0
     assert unguided(inner) is inner
+
+
+def test_what_guidance_holds_follows_the_guided_network_in_chains_too():
+    inner, weak, classifier = (Denoiser(torch.nn.Conv2d(1, 1, 1), VP(), Clean()) for _ in range(3))
+    guided = chain(inner, [CFG(scale=2.0, weak=weak), Clip(), ClassifierGuidance(None, classifier)])
+    place(guided, "meta")
+    assert [next(part.parameters()).device.type for part in (weak, classifier, inner)] == ["meta", "meta", "meta"]
+    counted = Labelled()
+    counted.network = torch.nn.Conv2d(1, 1, 1)
+    place(Clip(counted), "meta")
+    assert counted.network.weight.device.type == "cpu"
 
 
 def test_other_conditioning_reaches_both_halves():

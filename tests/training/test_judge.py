@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny import BATCH, Kill, Killed, Noise, denoiser, entries, judging, lines, train, weights
 
-from mezzotint.diffusion import DDIM, Trailing
+from mezzotint.diffusion import DDIM, Restart, Trailing
 from mezzotint.errors import ConfigError
-from mezzotint.generation import Generator
+from mezzotint.generation import Generator, Sampling
 from mezzotint.metrics import evaluate
 from mezzotint.training import Callback, Checkpoints, Judge, Run, Score, checkpoints
 
@@ -117,6 +117,15 @@ def test_another_yardstick_begins_anew():
     assert replace(score, value=0.5).beats(score)
     assert not replace(score, value=1.5).beats(score)
     assert replace(score, name="fd_pixels_500", value=1.5).beats(score)
+
+
+def test_fewer_steps_of_the_same_grid(judged, tmp_path):
+    train(tmp_path, extra=settings(steps=3))
+    assert scores(tmp_path) == scores(judged)
+    train(tmp_path / "fewer", extra=settings(steps=2))
+    assert scores(tmp_path / "fewer")[50] != scores(judged)[50]
+    with pytest.raises(ConfigError, match="steps=2: Restart has no such number"):
+        train(tmp_path / "none", extra=settings(steps=2), sampling=Sampling(DDIM(), Restart(Trailing(3), 0.1, 1.0)))
 
 
 def test_nothing_to_judge_by_is_said_before_the_first_step(tmp_path):

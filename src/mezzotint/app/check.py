@@ -6,7 +6,7 @@ from typing import Any
 from mezzotint.app import runs
 from mezzotint.app.evaluate import MANY
 from mezzotint.app.job import SPLITS, Config, check_groups, refuse, resolve
-from mezzotint.app.parts import Parts, assemble, meet, placed, plan_metrics
+from mezzotint.app.parts import Parts, assemble, check_judges, meet, placed, plan_metrics
 from mezzotint.app.plan import Row, calls, cost, shares
 from mezzotint.app.preflight import obstacles
 from mezzotint.app.references import open_reference
@@ -80,7 +80,7 @@ def metrics(config: Config, parts: Parts, problems: list[str]) -> list[Row]:
     except MezzotintError as error:
         problems.append(str(error))
     try:
-        plan_metrics(config, parts.dataset.shape)
+        check_judges(parts, plan_metrics(config, parts.dataset.shape))
     except DataError as error:
         return [("weights", f"not here: {error}")]
     except MezzotintError as error:

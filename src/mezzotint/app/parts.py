@@ -10,6 +10,7 @@ import torch
 
 from mezzotint.app.job import Config
 from mezzotint.app.pairs import check_pairs
+from mezzotint.app.references import check_reference, open_reference
 from mezzotint.build import build, build_denoiser
 from mezzotint.diffusion import Denoiser, Draws, Objective
 from mezzotint.errors import ConfigError, MezzotintError
@@ -74,7 +75,7 @@ def build_judging(config: Config, dataset: Any) -> Judging:
     """Opens nothing yet: only a run that is judged while it trains asks."""
     return Judging(
         lambda: build_metrics(config, dataset.shape),
-        lambda: dataset.split(config["reference"]),
+        lambda: open_reference(config["reference"], dataset).images,
         config["paths"]["cache"],
     )
 
@@ -130,11 +131,18 @@ def rehearse(config: Config) -> Parts:
     with placed("data"):
         parts.dataset.split("train")
     metrics = build_metrics(config, parts.dataset.shape)
+    check_reference(config["reference"], parts.dataset, metrics)
+    check_judges(parts, metrics)
+    return parts
+
+
+def check_judges(parts: Parts, metrics: dict[str, Any]) -> None:
+    """Whether what is to judge the run while it trains can."""
     for name, callback in parts.callbacks.items():
         if isinstance(callback, Judge):
             with placed(f"callbacks.{name}"):
                 callback.choose(metrics)
-    return parts
+                callback.shortened(parts.sampling)
 
 
 def meet(config: Config) -> Parts:

@@ -1,7 +1,7 @@
 """How good the samples are while a run trains, by the metrics that judge it at the end."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,24 @@ class Judge(Callback):
     """Judges samples of the averaged weights every so many images, always from the same noise and labels.
 
     Every rank draws and judges its share, in float32 whatever the training's precision. The values are those of
-    `mezzotint evaluate` with this n on the checkpoint of that step, and the first one is the score by which Checkpoints
-    keeps the best.
+    `mezzotint evaluate` with this n and these grid.steps on the checkpoint of that step, and the first one is the score
+    by which Checkpoints keeps the best.
 
     Args:
         every: images between two looks, or below 1 the share of the budget; the end is always looked at.
         n: samples; each costs as much as `mezzotint sample` takes for it.
+        steps: of the grid, fewer for a cheaper look; None takes the grid as it is.
         metrics: those of the config to compute, by name; None takes all that judge samples by their features.
     """
 
     order = 15
 
-    def __init__(self, every: float = 0.1, n: int = 500, metrics: list[str] | None = None) -> None:
+    def __init__(
+        self, every: float = 0.1, n: int = 500, steps: int | None = None, metrics: list[str] | None = None
+    ) -> None:
         if every <= 0 or n < 2:
             raise ValueError(f"every={every}, n={n}: every must be above 0, and n 2 or more")
-        self.every, self.n, self.names = every, n, metrics
+        self.every, self.n, self.steps, self.names = every, n, steps, metrics
 
     def choose(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """The metrics that it computes.
@@ -68,6 +71,18 @@ class Judge(Callback):
             raise ConfigError(f"metrics={unknown} are not among those that can judge samples here: {', '.join(fit)}")
         return {name: fit[name] for name in self.names or fit}
 
+    def shortened(self, sampling: Any) -> Any:
+        """The way of drawing, with its own number of steps.
+
+        Raises:
+            ConfigError: a grid without a number of steps.
+        """
+        if self.steps is None:
+            return sampling
+        if not (is_dataclass(sampling.grid) and "steps" in {field.name for field in fields(sampling.grid)}):
+            raise ConfigError(f"steps={self.steps}: {type(sampling.grid).__name__} has no such number; leave it out")
+        return replace(sampling, grid=replace(sampling.grid, steps=self.steps))
+
     def start(self, run: Run) -> None:
         """Computes what the metrics need of the real images, or finds it: what cannot work is said now."""
         from mezzotint.metrics import load_references
@@ -76,6 +91,7 @@ class Judge(Callback):
         if run.judging is None or run.sampling is None:
             raise ConfigError("Judge needs to know how samples are drawn and judged: fit(..., sampling=, judging=)")
         self.metrics = self.choose(run.judging.metrics())
+        self.sampling = self.shortened(run.sampling)
         self.reference = run.judging.reference()
         device = run.module.device
         empty(self.metrics, device)
@@ -101,7 +117,7 @@ class Judge(Callback):
         from mezzotint.metrics import evaluate
 
         data = run.dataset
-        generator = run.sampling.generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
+        generator = self.sampling.generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
         drawn = share(generator, self.n)
         cache = run.judging.cache
         done = evaluate(drawn, self.reference, self.metrics, self.n, device=generator.device, cache=cache)
