@@ -42,11 +42,11 @@ def recomputing():
             part.checkpointing = True
     return network
 
-peak(unet(), 2, (3, 32, 32))  # code and tables that are loaded once
+peak(recomputing(), 2, (3, 32, 32))  # code and tables that are loaded once
 print(json.dumps([
-    peak(unet(), 32, (3, 32, 32)),
-    peak(recomputing(), 32, (3, 32, 32)),
-    peak(MLP((1, 8, 8), width=512, layers=4), 8192, (1, 8, 8)),
+    peak(unet(), 16, (3, 32, 32)),
+    peak(recomputing(), 16, (3, 32, 32)),
+    peak(MLP((1, 8, 8), width=256, layers=4), 8192, (1, 8, 8)),
 ]))
 """
 
@@ -74,7 +74,7 @@ def test_a_perceptron_by_hand():
 def test_a_network_stays_as_it_is_and_none_is_needed():
     with torch.device("meta"):
         network = UNet((3, 8, 8), 10, width=16, multipliers=(1, 2), attention=(4,))
-    one, two, four = (working_memory(network, (3, 8, 8), batch, classes=10) for batch in (64, 128, 256))
+    one, two, four = (working_memory(network, (3, 8, 8), batch, classes=10) for batch in (16, 32, 64))
     assert (four - two) == pytest.approx(2 * (two - one), rel=0.02)
     assert all(parameter.grad is None and parameter.is_meta for parameter in network.parameters())
 
@@ -87,7 +87,7 @@ def test_half_precision_keeps_less():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_counted_is_what_a_training_process_takes():
-    """Within a tenth, and within two fifths where stages are recomputed: there, what kernels take for themselves shows.
+    """Within a tenth, and within a quarter where stages are recomputed: there, what kernels take for themselves shows.
 
     MALLOC_MMAP_THRESHOLD_ gives every tensor pages of its own, so that nothing freed stays in the process.
     """
@@ -101,12 +101,12 @@ def test_counted_is_what_a_training_process_takes():
     for part in recomputing.modules():
         if hasattr(part, "checkpointing"):
             part.checkpointing = True
-    perceptron = MLP((1, 8, 8), width=512, layers=4)
+    perceptron = MLP((1, 8, 8), width=256, layers=4)
     counted = [
-        working_memory(plain, (3, 32, 32), 32),
-        working_memory(recomputing, (3, 32, 32), 32),
+        working_memory(plain, (3, 32, 32), 16),
+        working_memory(recomputing, (3, 32, 32), 16),
         working_memory(perceptron, (1, 8, 8), 8192),
     ]
     assert counted[1] < 0.6 * counted[0]
-    for ours, theirs, tolerance in zip(counted, measured, (0.1, 0.4, 0.1), strict=True):
-        assert ours == pytest.approx(theirs, rel=tolerance, abs=12e6)
+    for ours, theirs, tolerance in zip(counted, measured, (0.1, 0.25, 0.1), strict=True):
+        assert ours == pytest.approx(theirs, rel=tolerance, abs=8e6)

@@ -19,8 +19,8 @@ class Footprint:
     """Bytes on one device while it trains.
 
     `working` is counted on tensors without memory (see `working_memory`). Against the peak that was measured on a CPU
-    it is right within a tenth; where stages are recomputed, what kernels take for themselves shows, and it can be two
-    fifths off either way. Not in it: the images in memory, the program (0.5 GB), what a CPU's allocator keeps (up to
+    it is right within a tenth; where stages are recomputed, what kernels take for themselves shows, and it can be a
+    quarter off either way. Not in it: the images in memory, the program (0.5 GB), what a CPU's allocator keeps (up to
     half as much again), and what a GPU's context and libraries take (0.5 to 1 GB).
     """
 
