@@ -10,7 +10,7 @@ from PIL import Image
 
 from mezzotint.data import Digits
 
-from .conftest import Command
+from .conftest import TINY, Command
 
 
 def evaluations(run: Path) -> dict[str, dict]:
@@ -89,6 +89,13 @@ def test_an_evaluation_is_found_by_what_the_reference_holds(
     second = mezzotint(*words)
     assert "20 images against 41 real ones" in second.out
     assert last_line(second) != last_line(first)
+
+
+def test_a_reference_that_is_not_there_is_noticed_before_training(mezzotint: Command, home: Path) -> None:
+    done = mezzotint("train", *TINY, "name=a", "reference=gone")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "reference=gone: there is no such folder or file" in done.err
+    assert not (home / "runs").exists()
 
 
 def test_a_bad_reference_is_one_line_and_nothing_is_drawn(trained: Path, mezzotint: Command, home: Path) -> None:
