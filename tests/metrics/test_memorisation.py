@@ -6,7 +6,8 @@ import torch
 from mezzotint.data import Digits, Range
 from mezzotint.diffusion import DDIM, Cosine, Trailing, sample
 from mezzotint.diffusion.exact import ExactMixture
-from mezzotint.metrics import DigitsClassifier, memorised
+from mezzotint.errors import DataError
+from mezzotint.metrics import DigitsClassifier, MemorisationCheck, memorised
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,6 @@ def test_noisy_copies_are_caught_and_their_originals_found(parts):
     assert found.nearer > 0.99
     assert (found.neighbours == torch.arange(600)).double().mean() > 0.99
     assert found.lines()[0].startswith("100.0% of the drawn images")
-    assert found.values()["copied_share_expected"] == 0.05
 
 
 def test_a_model_that_copies_a_third_of_the_time(parts):
@@ -41,9 +41,10 @@ def test_a_model_that_copies_a_third_of_the_time(parts):
     drawn = torch.cat([training.pixels[:200], new.pixels[:400]])
     found = memorised(drawn, training, held_out, DigitsClassifier())
     assert found.share == pytest.approx(1 / 3 + 2 / 3 * 0.05, abs=0.03)
-    pairs = found.pairs(drawn, training, count=5)
-    assert pairs.shape == (10, 1, 8, 8)
-    assert torch.equal(pairs[:5], pairs[5:])
+    worst = found.worst(5)
+    assert torch.equal(drawn[worst], training.pixels[found.neighbours[worst]])
+    assert found.distances[worst].max() <= found.distances.kthvalue(5).values
+    assert found.usual > found.distances.median()
 
 
 def test_a_model_that_knows_nothing_but_its_training_images(parts):
@@ -66,3 +67,21 @@ def test_the_same_model_with_as_much_noise_as_the_digits_differ_is_no_copy(parts
     noise = 0.5 * torch.randn(points.shape, generator=torch.Generator().manual_seed(0))
     found = memorised(Range().to_uint8(points + noise), training, held_out, DigitsClassifier())
     assert found.share < 0.2
+
+
+def test_the_check_looks_at_so_many_and_names_extractor_and_number(parts):
+    training, held_out, new = parts
+    check = MemorisationCheck(DigitsClassifier(), images=200)
+    assert check.count(500) == 200
+    found = check.measure(new.pixels[:200], training, held_out)
+    assert check.values(found) == {"copied_digits_200": found.share, "copied_nearer_digits_200": found.nearer}
+    assert check.settings()["level"] == 0.05
+    with pytest.raises(ValueError, match="level=0"):
+        MemorisationCheck(DigitsClassifier(), level=0)
+
+
+def test_a_dataset_that_holds_nothing_out_is_refused(parts):
+    check = MemorisationCheck(DigitsClassifier())
+    check.check(parts[0], parts[1])
+    with pytest.raises(DataError, match=r"holds none out.*data\.held_out"):
+        check.check(parts[0], parts[0])

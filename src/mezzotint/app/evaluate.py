@@ -6,6 +6,7 @@ from typing import Any
 
 from mezzotint.app import ranks, sweeps
 from mezzotint.app.commit import commit
+from mezzotint.app.copies import Copies
 from mezzotint.app.job import Config, settle
 from mezzotint.app.meeting import met
 from mezzotint.app.parts import build_metrics
@@ -82,7 +83,8 @@ def judge_seed(
         return path, json.loads(path.read_text())
     generator = open_generator(directory, config)
     likelihoods = {name: metric for name, metric in metrics.items() if isinstance(metric, NegativeLogLikelihood)}
-    of_features = {name: metric for name, metric in metrics.items() if name not in likelihoods}
+    copies = Copies.among(metrics, dataset)
+    of_features = {name: metric for name, metric in metrics.items() if name not in {**likelihoods, **copies.checks}}
     remember(of_features, reference, generator.device, config["paths"]["cache"])
     drawn = count(config, reference) if of_features else 0
     with common_bar("judging", drawn) as advance:
@@ -99,6 +101,7 @@ def judge_seed(
     found["protocol"]["calls"] = generator.calls
     for name, metric in likelihoods.items():
         add_likelihood(found, name, metric, dataset.split(metric.split), generator, config)
+    copies.add(found, path, generator, count(config, reference))
     if position()[0] == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, json.dumps(found, indent=1))

@@ -61,10 +61,13 @@ def open_judged(config: Config, reference: Reference) -> Reference:
 
 
 def judge(config: Config, judged: Reference, reference: Reference, metrics: dict[str, Any]) -> dict[str, Any]:
-    from mezzotint.metrics import NegativeLogLikelihood, evaluate
+    from mezzotint.metrics import MemorisationCheck, NegativeLogLikelihood, evaluate
 
-    if any(isinstance(metric, NegativeLogLikelihood) for metric in metrics.values()):
-        raise ConfigError("metrics.nll asks the network that drew the images: leave it out, or give run=DIR")
+    for name, metric in metrics.items():
+        if isinstance(metric, NegativeLogLikelihood):
+            raise ConfigError(f"metrics.{name} asks the network that drew the images: leave it out, or give run=DIR")
+        if isinstance(metric, MemorisationCheck):
+            raise ConfigError(f"metrics.{name} needs to know what was trained on: leave it out, or give run=DIR")
     n = config["n"] or len(judged.images)
     device = build(config["hardware"], "hardware").device
     for extractor in {metric.extractor for metric in metrics.values()}:

@@ -14,13 +14,16 @@ from mezzotint.errors import ConfigError
 
 
 def main(config: Any) -> None:
+    from mezzotint.metrics.statistic import FeatureMetric
+
     plain, reference = settle_standalone(config)
     for key in ("images", "n"):
         if plain[key] is not None:
             raise ConfigError(f"{key}= is a word of evaluate: statistics are of all images of data= or reference=")
     if reference.shape is None:
         raise ConfigError(f"{shown(plain['reference'])} holds statistics already: evaluate takes it as reference=")
-    metrics = build_metrics(plain, reference.shape)
+    built = build_metrics(plain, reference.shape)
+    metrics = {name: metric for name, metric in built.items() if isinstance(metric, FeatureMetric)}
     out = None if plain["out"] is None else named(Path(plain["out"]).expanduser(), metrics)
     if not metrics:
         raise ConfigError(NOTHING)

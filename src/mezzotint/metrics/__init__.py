@@ -43,6 +43,7 @@ _HOMES = {
     "load_references": "reference",
     "memorised": "memorisation",
     "Memorisation": "memorisation",
+    "MemorisationCheck": "memorisation",
 }
 __all__ = list(_HOMES)
 

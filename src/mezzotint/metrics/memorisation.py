@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from mezzotint.data.images import Images
+from mezzotint.errors import DataError
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.neighbours import nearest
+from mezzotint.metrics.statistic import short_count
+
+BATCH = 1024  # images at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +27,7 @@ class Memorisation:
         nearer: the probability that a drawn image is nearer than a held-out one, 1/2 to expect (ties count half).
         distances: from each drawn image to its nearest training image (n,).
         neighbours: the index of that training image (n,).
+        usual: the median distance from a held-out image to its nearest training image, to compare with.
     """
 
     share: float
@@ -29,10 +35,7 @@ class Memorisation:
     nearer: float
     distances: Tensor
     neighbours: Tensor
-
-    def values(self) -> dict[str, float]:
-        """What to report, by name."""
-        return {"copied_share": self.share, "copied_share_expected": self.level, "copied_nearer": self.nearer}
+    usual: float
 
     def lines(self) -> list[str]:
         """For people."""
@@ -42,10 +45,64 @@ class Memorisation:
             "where 0.5 is fair"
         ]
 
-    def pairs(self, drawn: Tensor, training: Images, count: int = 16) -> Tensor:
-        """The nearest pairs as uint8 (2 count, C, H, W): first the drawn images, then their training neighbours."""
-        order = self.distances.argsort()[:count]
-        return torch.cat([drawn[order], training.batch(self.neighbours[order])[0]])
+    def worst(self, count: int) -> Tensor:
+        """The drawn images that lie nearest to a training image, by their numbers (count,), the nearest first."""
+        return self.distances.argsort(stable=True)[:count]
+
+
+@dataclass(frozen=True)
+class MemorisationCheck:
+    """The share of drawn images that are suspiciously near to a training image: `memorised` of the first ones.
+
+    The training images are those of the split "train", and "test" is held against them, whatever the reference is.
+
+    Args:
+        extractor: whose pooled features measure distance.
+        images: drawn images that are looked at, at most.
+        level: the share of held-out images that count as suspiciously near, and so what is to be expected.
+    """
+
+    extractor: Extractor
+    images: int = 1000
+    level: float = 0.05
+
+    higher_is_better: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.images < 1 or not 0 < self.level < 1:
+            raise ValueError(
+                f"images={self.images}, level={self.level}: at least one image, and a share between 0 and 1."
+            )
+
+    def count(self, n: int) -> int:
+        """How many of n drawn images it looks at."""
+        return min(n, self.images)
+
+    def check(self, training: Images, held_out: Images) -> None:
+        """Raises DataError where the held-out images are the training images: nothing can be held against these."""
+        if training.digest() == held_out.digest():
+            raise DataError(
+                "the memorisation check compares with images that were not trained on, and this dataset holds none "
+                "out. Train with data.held_out=0.1, or leave metrics=memorised out."
+            )
+
+    def measure(self, drawn: Tensor, training: Images, held_out: Images) -> Memorisation:
+        """Of drawn images (uint8) and those that the model was and was not trained on."""
+        return memorised(drawn, training, held_out, self.extractor, self.level)
+
+    def values(self, found: Memorisation) -> dict[str, float]:
+        """What to report, by name."""
+        name = f"{self.extractor.name}_{short_count(len(found.distances))}"
+        return {f"copied_{name}": found.share, f"copied_nearer_{name}": found.nearer}
+
+    def settings(self) -> dict[str, Any]:
+        """The class and its arguments, for the protocol."""
+        return {
+            "metric": type(self).__name__,
+            "extractor": self.extractor.name,
+            "images": self.images,
+            "level": self.level,
+        }
 
 
 def memorised(
@@ -65,24 +122,31 @@ def memorised(
         extractor: whose pooled features measure distance.
         level: quantile of the held-out distances below which an image counts as copied.
     """
-    made, indices = _to_training(extractor(drawn), training, extractor)
-    fair, _ = _to_training(_features(held_out, extractor), training, extractor)
+    device = drawn.device
+    queries = torch.cat([_rows(extractor, drawn), _features(held_out, extractor, device)])
+    distances, indices = _to_training(queries, training, extractor, device)
+    made, fair = distances[: len(drawn)], distances[len(drawn) :]
     share = float((made < fair.quantile(level)).double().mean())
     nearer = (made[:, None] < fair).double().mean() + (made[:, None] == fair).double().mean() / 2
-    return Memorisation(share, level, float(nearer), made, indices)
+    return Memorisation(share, level, float(nearer), made, indices[: len(drawn)], float(fair.median()))
 
 
-def _to_training(features: Tensor, training: Images, extractor: Extractor) -> tuple[Tensor, Tensor]:
+def _to_training(rows: Tensor, training: Images, extractor: Extractor, device: torch.device) -> tuple[Tensor, Tensor]:
     """Distance to and index of the nearest training image, a batch of training images at a time."""
-    best = torch.full((len(features),), float("inf"), dtype=torch.float64)
-    which = torch.zeros(len(features), dtype=torch.int64)
-    for indices in torch.arange(len(training)).split(4096):
-        others = extractor(training.batch(indices)[0]).double()
-        distances, found = (part.cpu() for part in nearest(features.double(), others.to(features.device)))
+    best = torch.full((len(rows),), float("inf"), dtype=torch.float64)
+    which = torch.zeros(len(rows), dtype=torch.int64)
+    for indices in torch.arange(len(training)).split(BATCH):
+        distances, found = nearest(rows, _rows(extractor, training.batch(indices)[0].to(device)))
         closer = distances < best
         best[closer], which[closer] = distances[closer], indices[found[closer]]
     return best, which
 
 
-def _features(images: Images, extractor: Extractor) -> Tensor:
-    return torch.cat([extractor(images.batch(part)[0]) for part in torch.arange(len(images)).split(1024)])
+def _features(images: Images, extractor: Extractor, device: torch.device) -> Tensor:
+    parts = torch.arange(len(images)).split(BATCH)
+    return torch.cat([_rows(extractor, images.batch(part)[0].to(device)) for part in parts])
+
+
+def _rows(extractor: Extractor, images: Tensor) -> Tensor:
+    """Features in float64 on the CPU, whatever the device has."""
+    return extractor(images).cpu().double()

@@ -1,0 +1,84 @@
+"""The memorisation check of a run's samples: values beside the other ones, and a picture of the nearest pairs."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mezzotint.app.references import Followed
+from mezzotint.app.terminal import bar, shown
+from mezzotint.data.images import Images
+from mezzotint.generation.share import position
+
+if TYPE_CHECKING:
+    from mezzotint.generation import Generator
+    from mezzotint.metrics import Memorisation, MemorisationCheck
+
+PAIRS = 10  # in the picture
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The checks among the metrics, and what they compare with.
+
+    Args:
+        splits: the images that were trained on, and those that were held out; none without a check.
+    """
+
+    checks: "dict[str, MemorisationCheck]"
+    splits: tuple[Images, ...]
+
+    @classmethod
+    def among(cls, metrics: Mapping[str, Any], dataset: Any) -> "Copies":
+        """Of metrics that judge a model of this dataset. Raises DataError: it holds no images out."""
+        from mezzotint.metrics import MemorisationCheck
+
+        checks = {name: metric for name, metric in metrics.items() if isinstance(metric, MemorisationCheck)}
+        splits = tuple(dataset.split(name) for name in ("train", "test")) if checks else ()
+        for check in checks.values():
+            check.check(*splits)
+        return cls(checks, splits)
+
+    def add(self, found: dict[str, Any], path: Path, generator: "Generator", n: int) -> None:
+        """Puts values into what was found, and the first process a picture beside its file.
+
+        Each process draws the same samples, the first ones of n, as they were judged.
+        """
+        for name, check in self.checks.items():
+            training, held_out = self.splits
+            count = check.count(n)
+            with bar("samples to compare", count) as advance:
+                drawn, _ = generator.images(0, count, advance)
+            with bar("training images", len(training)) as advance:
+                near = check.measure(drawn.to(generator.device), Followed(training, advance), held_out)
+            picture = path.with_name(f"{path.stem}-{name}.png")
+            if position()[0] == 0:
+                draw(near, drawn, training, picture)
+            values = check.values(near)
+            found["values"] |= values
+            found["notes"] += [*near.lines(), f"the nearest pairs: {shown(picture)}"]
+            found["protocol"]["metrics"][name] = check.settings() | {
+                "count": count,
+                "training": {"count": len(training), "sha256": training.digest()},
+                "held_out": {"count": len(held_out), "sha256": held_out.digest()},
+                "picture": picture.name,
+                "values": list(values),
+                "higher_is_better": check.higher_is_better,
+            }
+
+
+def draw(near: "Memorisation", drawn: Tensor, training: Images, path: Path) -> None:
+    """The samples that lie nearest to a training image, above these."""
+    from mezzotint.generation import Neighbours, plot_neighbours
+
+    worst = near.worst(PAIRS)
+    index, distances = near.neighbours[worst][:, None], near.distances[worst][:, None]
+    pictures = training.batch(near.neighbours[worst])[0][:, None]
+    figure = plot_neighbours(drawn[worst], pictures, Neighbours(index, distances, near.usual))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    figure.savefig(part, dpi=160, bbox_inches="tight", pad_inches=0.1)
+    os.replace(part, path)
