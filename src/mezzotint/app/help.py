@@ -41,6 +41,7 @@ mezzotint evaluate run=runs/latest n=1000
 mezzotint evaluate run=runs/latest step=best           the checkpoint that callbacks=judge found best
 mezzotint evaluate run=runs/latest seeds=3             three times n images: mean +- deviation
 mezzotint evaluate run=runs/latest metrics=[frechet,error,precision_recall] sampler=heun grid=karras grid.steps=18
+mezzotint evaluate run=runs/latest metrics=[memorised] does it copy its training images? with a picture of the nearest
 mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=5,10,20,50      a table and a plot of all points
 mezzotint evaluate run=runs/latest reference=stats.npz metrics=[frechet]    mu and sigma, as ADM and EDM publish them
 mezzotint evaluate images=drawn reference=real         folders of images (or npz files) from any program
