@@ -92,10 +92,19 @@ class Page:
 
     def key(self, key: str, text: str = "") -> None:
         """Press a key where the focus is."""
-        codes = {"ArrowLeft": 37, "ArrowRight": 39, "Enter": 13, "Tab": 9, "Escape": 27, "Home": 36, " ": 32}
+        codes = {
+            "ArrowLeft": 37,
+            "ArrowRight": 39,
+            "Enter": 13,
+            "Tab": 9,
+            "Escape": 27,
+            "ArrowDown": 40,
+            "Home": 36,
+            " ": 32,
+        }
         about = {
             "key": key,
-            "code": key if key != " " else "Space",
+            "code": key,
             "windowsVirtualKeyCode": codes.get(key, ord(key[0])),
         }
         self.send("Input.dispatchKeyEvent", type="keyDown", **about, text=text)

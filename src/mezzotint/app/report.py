@@ -74,7 +74,7 @@ def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
     if not known:
         raise ConfigError(f"none of the {len(directories)} runs has a config.yaml that can be read")
     same = [compared(configs[directory]) for directory in known]
-    keys = differing(same)
+    keys = sorted(differing(same), key=lambda key: key == "seed")  # which stands last
     root = Path(os.path.commonpath([directory.parent for directory in known]))
     groups: dict[str, int] = {}
     entries = [

@@ -2,10 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,8 +19,12 @@ from mezzotint.build import build, load, targets
 from mezzotint.diffusion import Denoiser
 from mezzotint.generation import Generator, film_strip, gif, grid
 
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
 LOOK = 64  # images, where n is not given
 FILM = 8  # images in a film strip
+SMALL = 64  # pixels: of images up to this side a strip holds every frame
 SHOWN = 256  # images in a grid, at most
 
 
@@ -98,10 +102,19 @@ def keep(batches: Iterator[Any], first: list[Tensor]) -> Iterator[Any]:
 def write_films(stem: Path, generator: Generator, count: int) -> list[Path]:
     film = generator.film(0, count, frames=24)
     strip, moving = stem.with_name(f"{stem.name}-film.png"), stem.with_name(f"{stem.name}.gif")
-    few = film.thinned(10)
-    film_strip(few.frames, few.estimates).save(strip)
+    few = film if max(generator.shape[1:]) <= SMALL else film.thinned(10)
+    film_strip(few.frames, few.estimates).save(strip, pnginfo=noted(few.noise))
     gif(film.frames, moving)
     return [strip, moving]
+
+
+def noted(noise: Iterable[float]) -> "PngInfo":
+    """The share of noise in each frame, as a text inside the picture file, for the report."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("noise", " ".join(f"{share:.4g}" for share in noise))
+    return info
 
 
 def write_files(folder: Path, batches: Iterator[Any]) -> Path:

@@ -84,6 +84,7 @@ class Photographs:
         films = {file.stem.removesuffix(FILM) for file in files if file.stem.endswith(FILM)}
         self.drawn = sorted((file for file in own if file.stem in films), key=lambda file: file.stat().st_mtime)
         self.tiles: dict[Path, np.ndarray | None] = {}
+        self.noise: dict[Path, list[float]] = {}
 
     def album(self, room: int, rung: int = 0) -> tuple[Album, int]:
         """The richest album that takes at most so many characters, and its rung of the ladder.
@@ -138,16 +139,17 @@ class Photographs:
         tiles = self.open(file)
         if tiles is None or tiles.shape[0] % 2 or not thrift.actors:
             return None
-        return encode(tiles[: 2 * thrift.actors], thrift)
+        return encode(tiles[: 2 * thrift.actors], thrift) | {"noise": self.noise[file]}
 
     def open(self, file: Path) -> np.ndarray | None:
         """(rows, columns, H, W, C) of a file; None where it is broken, still being written, or far too large."""
         if file not in self.tiles:
-            self.tiles[file] = read_tiles(file, self.shape)
+            self.tiles[file], self.noise[file] = read_tiles(file, self.shape)
         return self.tiles[file]
 
 
-def read_tiles(file: Path, shape: Sequence[int] | None) -> np.ndarray | None:
+def read_tiles(file: Path, shape: Sequence[int] | None) -> tuple[np.ndarray | None, list[float]]:
+    """The images of a file, and of a film the share of noise in each frame, where the file says it."""
     from PIL import Image
 
     try:
@@ -155,10 +157,11 @@ def read_tiles(file: Path, shape: Sequence[int] | None) -> np.ndarray | None:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
                 picture = np.asarray(opened.convert("RGB"))
+                noise = [float(word) for word in str(opened.info.get("noise", "")).split()]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
+        return None, []
     tiles = cut(picture, *shape[1:]) if shape and len(shape) == 3 else None
-    return picture[None, None] if tiles is None else tiles
+    return (picture[None, None] if tiles is None else tiles), noise
 
 
 def encode(tiles: np.ndarray, thrift: Thrift) -> Picture:

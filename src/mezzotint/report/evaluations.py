@@ -9,6 +9,7 @@ from mezzotint.report.history import number
 from mezzotint.report.record import Node, flat, say
 
 APART = ("run", "seeds", "date", "seconds", "versions", "each")  # what two evaluations of one thing may differ in
+# of protocols that do not say it
 HIGHER = ("is_", "score_", "precision_", "recall_", "density_", "coverage_")
 BAR = "_std"  # fd_digits_1000_std is the error bar of fd_digits_1000
 
@@ -44,6 +45,7 @@ def evaluation(content: Node, name: str, group: int) -> tuple[Node, dict[str, st
         "weights": str(protocol.get("weights", "")),
         "n": number(protocol.get("n")),
         "many": len(protocol.get("each") or [0]),
+        "higher": higher_is_better(protocol),
         "calls": number(protocol.get("calls")),
         "images": number(protocol.get("images")),
         "date": str(protocol.get("date", "")),
@@ -52,16 +54,19 @@ def evaluation(content: Node, name: str, group: int) -> tuple[Node, dict[str, st
     return row, flat(protocol)
 
 
-def higher_is_better(name: str) -> bool:
-    """Which way a reported value is better, by its name."""
-    return name.startswith(HIGHER)
+def higher_is_better(protocol: Node) -> list[str]:
+    """The reported values that are better where they are higher, as the protocol says."""
+    metrics = protocol.get("metrics")
+    told = metrics.values() if isinstance(metrics, dict) else ()
+    return [name for of in told if of.get("higher_is_better") for name in of.get("values") or ()]
 
 
 def metric_names(evaluations: list[Node]) -> list[dict[str, Any]]:
     """Every reported name once, in order, with which way is better; error bars stand with their values."""
     names = dict.fromkeys(name for one in evaluations for name in one["values"])
+    higher = {name for one in evaluations for name in one["higher"]}
     return [
-        {"name": name, "higher": higher_is_better(name)}
+        {"name": name, "higher": name in higher or name.startswith(HIGHER)}
         for name in names
         if not (name.endswith(BAR) and name.removesuffix(BAR) in names)
     ]

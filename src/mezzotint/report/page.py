@@ -70,7 +70,7 @@ def words(report: Report) -> tuple[Node, list[str]]:
                 said = [
                     *report.left_out,
                     *([] if kept == there else [f"{there - kept} of {there} runs"]),
-                    *([] if whole else [f"curves of more than {points} points"]),
+                    *([] if whole else [f"of longer curves all but {points} points"]),
                     *([f"{unread} evaluations that cannot be read"] if unread else []),
                 ]
                 return content | {"left_out": said}, said

@@ -34,7 +34,7 @@ function curvesSection(content, state) {
 /* What a chart shows of a quantity: a curve of each run, or one of each group of seeds. */
 function series(content, state, key) {
   const runs = content.runs.filter((run) => state.visible.has(run) && run.curves[key]);
-  if (!state.together) return runs.map((run) => ({ ...run.curves[key], name: run.name, look: run.look }));
+  if (!state.together) return runs.map((run) => ({ ...run.curves[key], name: run.label, look: run.look }));
   return grouped(runs).map((group) => together(group.map((run) => run.curves[key]), {
     name: content.nameOf(group), look: group[0].look }));
 }
@@ -80,7 +80,7 @@ function levelsChart(content, state) {
   const show = () => {
     const runs = having.filter((run) => state.visible.has(run));
     const last = (run) => run.curves.levels.y[run.curves.levels.y.length - 1];
-    if (having.length > 1) return chart.show(runs.map((run) => ({ name: run.name, look: run.look, x: places, y: last(run) })));
+    if (having.length > 1) return chart.show(runs.map((run) => ({ name: run.label, look: run.look, x: places, y: last(run) })));
     const { x, y } = having[0].curves.levels;
     return chart.show(y.map((shares, i) => ({
       name: `${short(x[i])} images`, look: 0, x: places, y: shares, faint: i === y.length - 1 ? 1 : 0.15 + (0.4 * i) / y.length,
@@ -94,7 +94,7 @@ function levelsChart(content, state) {
 /* A name tag for each run: a click hides its curve or shows it. */
 function legendOf(content, state) {
   const tags = content.runs.map((run) => {
-    const button = el("button.tag", { type: "button" }, swatch(run.look), run.name);
+    const button = el("button.tag", { type: "button" }, swatch(run.look), run.label);
     button.addEventListener("click", () => state.flip(run));
     return [run, button];
   });

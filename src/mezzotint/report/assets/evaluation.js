@@ -6,7 +6,7 @@ function evaluationSection(content) {
   const many = content.runs.length > 1;
   const first = content.metrics[0].name;
   const columns = [
-    many && { title: "run", value: (row) => row.run.name, cell: (row) => [swatch(row.run.look), row.run.name] },
+    many && { title: "run", value: (row) => row.run.label, cell: (row) => [swatch(row.run.look), row.run.label] },
     { title: "sampler", value: (row) => row.sampler, cell: (row) => row.sampler },
     { title: "grid", value: (row) => row.grid, cell: (row) => `${row.grid}${row.steps ? `, ${count(row.steps)} steps` : ""}` },
     rows.some((row) => row.guidance !== "none") && { title: "guidance", value: (row) => row.guidance, cell: (row) => row.guidance },
@@ -68,10 +68,11 @@ class Pareto {
     const pick = choose("metric", this.metrics.map(({ name }) => name), (i) => { this.metric = this.metrics[i]; this.draw(); });
     const log = toggle("log scale", false, (on) => { this.log = on; this.draw(); });
     this.metric = this.metrics[0];
-    this.node = !this.metric ? el("span", {}) : el("figure.pareto", {},
+    const worth = this.metric && points(this.metric) > 1;
+    this.node = !worth ? null : el("figure.pareto", {},
       el("figcaption", {}, el("h3", {}, "Quality against network calls"), el("span.note", {}, "a line joins what nothing else beats; bars are one deviation")),
       el("div.controls", {}, this.metrics.length > 1 ? pick : null, log), this.legend, this.plot);
-    if (this.metric) new ResizeObserver(() => this.draw()).observe(this.plot);
+    if (worth) new ResizeObserver(() => this.draw()).observe(this.plot);
   }
 
   draw() {
@@ -94,7 +95,15 @@ class Pareto {
     replace(this.svg, this.frame(points, tall), svg("polyline.front", { points: best.map((p) => `${this.toX(p.x)},${this.toY(p.y)}`).join(" ") }),
       points.map((p) => this.point(p, kinds.indexOf(`${p.sampler}, ${p.grid}`), best.includes(p))));
     replace(this.legend, kinds.map((kind, i) => el("span.tag", {}, svg("svg.swatch", { viewBox: "-7 -7 14 14", "aria-hidden": "true" },
-      svg("path.shape", { d: MARKS[i % MARKS.length] })), kind)));
+      svg("path.shape", { d: MARKS[i % MARKS.length] })), kind)), this.groups(points));
+  }
+
+  /* Whose the colours are, where there are several. */
+  groups(points) {
+    const found = grouped([...new Set(points.map((p) => p.run))]);
+    const all = (run) => this.content.runs.filter((one) => one.group === run.group);
+    return found.length < 2 ? [] : found.map(([run]) => el(`span.tag.look.c${run.look % COLOURS}`, {},
+      svg("svg.swatch", { viewBox: "-7 -7 14 14", "aria-hidden": "true" }, svg("path.shape.best", { d: MARKS[1] })), this.content.nameOf(all(run))));
   }
 
   frame(points, tall) {

@@ -117,8 +117,8 @@ function asNumber(text) {
 function details(content) {
   const host = el("div", {});
   const order = content.runs;
-  const select = choose("run", order.map((run) => run.name), (i) => show(order[i]));
-  const show = (run) => replace(host, el("p", {}, badge(run)), story(content, run));
+  const select = choose("run", order.map((run) => (run.label === run.name ? run.name : `${run.name}: ${run.label}`)), (i) => show(order[i]));
+  const show = (run) => replace(host, el("p.state", {}, badge(run)), story(content, run));
   content.open = (run) => {
     select.querySelector("select").value = order.indexOf(run);
     show(run);
@@ -141,11 +141,20 @@ function prepare(content) {
   content.seeds = groups.some((group) => group.length > 1) && content.runs.length > 1;
   content.nameOf = (group) => {
     const said = content.keys.map((key, i) => [key, group[0].values[i]]).filter(([key, value]) => key !== "seed" && value !== "");
-    if (group.length === 1) return group[0].name;
+    if (group.length === 1) return group[0].label;
     return said.length ? said.map(([key, value]) => `${key}=${value}`).join(" ") : `${group.length} seeds`;
   };
+  label(content);
   const best = [...content.runs].sort((a, b) => compare(a.objective, b.objective, false));
   return new State(content.runs.length <= 2 * COLOURS ? content.runs : best.slice(0, FEW));
+}
+
+/* Runs of a sweep, whose names are digests, are called by what tells them apart where that is short. */
+function label(content) {
+  const said = content.runs.map((run) => content.keys.map((key, i) => `${key.split(".").pop()}=${run.values[i]}`).join(" "));
+  const digests = content.runs.every((run) => /(^|\/)[0-9a-f]{8}$/.test(run.name));
+  const clear = digests && new Set(said).size === said.length && said.every((text) => text && text.length < 60);
+  content.runs.forEach((run, i) => { run.label = clear ? said[i] : run.name; });
 }
 
 function main() {

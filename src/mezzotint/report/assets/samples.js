@@ -14,7 +14,7 @@ function samplesSection(content, state) {
       const before = run.previews.filter((one) => one.images <= stops[i]);
       const one = before[before.length - 1] || run.previews[0];
       said.textContent = `after ${count(one.images)} images, step ${count(one.step)}`;
-      canvas.setAttribute("aria-label", `samples of ${run.name} ${said.textContent}`);
+      canvas.setAttribute("aria-label", `samples of ${run.label} ${said.textContent}`);
       drawCells(canvas, one, cells(one));
     });
     return `${count(stops[i])} images`;
@@ -27,7 +27,7 @@ function samplesSection(content, state) {
       cells: (one) => (alone ? wide(one, host.clientWidth) : gridCells(one, Math.min(one.columns, 8)).slice(0, 8)),
     }));
     replace(host, panels.map(({ run, canvas, said }) => el("figure.panel", {},
-      el("figcaption", {}, having.length > 1 ? el("h3", {}, swatch(run.look), run.name) : null, said),
+      el("figcaption", {}, having.length > 1 ? el("h3", {}, swatch(run.look), run.label) : null, said),
       el("div.canvas", {}, canvas))));
     host.classList.toggle("alone", alone);
     const all = having.filter((run) => state.visible.has(run)).length;
@@ -50,7 +50,7 @@ function filmSection(content) {
   if (!shows.length) return null;
   const host = el("div.film", {});
   const select = choose(content.runs.length > 1 ? "run and sampler" : "sampler",
-    shows.map((one) => (content.runs.length > 1 ? `${one.run.name}: ${one.name}` : one.name)), (i) => open(shows[i]));
+    shows.map((one) => (content.runs.length > 1 ? `${one.run.label}: ${one.name}` : one.name)), (i) => open(shows[i]));
   const open = (one) => replace(host, one.film ? filmOf(one) : el("p.empty", {}, "Its film strip was left out or cannot be taken apart."), gridOf(one));
   onceSeen(host, () => open(shows[0]));
   return section("film", "From noise to image", shows.length > 1 ? select : null, host);
@@ -62,10 +62,11 @@ function filmOf({ run, name, film }) {
   const mark = el("div.mark", {});
   const control = player("frames of the film", film.columns, 140, (frame) => {
     drawCells(canvas, film, frameCells(film, frame));
-    canvas.setAttribute("aria-label", `frame ${frame + 1} of ${film.columns} of ${run.name}, ${name}`);
+    canvas.setAttribute("aria-label", `frame ${frame + 1} of ${film.columns} of ${run.label}, ${name}`);
     mark.style.left = `${(100 * frame) / film.columns}%`;
     mark.style.width = `${100 / film.columns}%`;
-    return `frame ${frame + 1} of ${film.columns}`;
+    const noise = film.noise[frame];
+    return `frame ${frame + 1} of ${film.columns}${noise === undefined ? "" : `, ${Math.round(100 * noise)} % noise`}`;
   });
   const track = el("div.track", {}, strip, mark);
   const scrub = (event) => {
@@ -78,15 +79,16 @@ function filmOf({ run, name, film }) {
   track.addEventListener("pointerdown", scrub);
   track.addEventListener("pointermove", scrub);
   requestAnimationFrame(() => {
-    drawCells(strip, film, stripCells(film, 0));
+    drawCells(strip, film, stripCells(film, 0), 64);
     control.show(film.columns - 1);
   });
   const rows = el("div.rows", { "aria-hidden": "true" }, el("span", {}, "what the sampler holds"), el("span", {}, "the clean image it expects"));
-  return [control.node, el("div.stage", {}, rows, el("div.canvas", {}, canvas)), el("div.strip", {}, track)];
+  strip.room = el("div.strip", {}, track);
+  return [control.node, el("div.stage", {}, rows, el("div.canvas", {}, canvas)), strip.room];
 }
 
 function gridOf({ run, name, grid }) {
-  const canvas = el("canvas", { role: "img", "aria-label": `${grid.count} samples of ${run.name}, ${name}` });
+  const canvas = el("canvas", { role: "img", "aria-label": `${grid.count} samples of ${run.label}, ${name}` });
   const place = el("div.canvas", {}, canvas);
   requestAnimationFrame(() => drawCells(canvas, grid, wide(grid, place.clientWidth)));
   return el("figure.panel.alone", {}, el("figcaption", {}, el("h3", {}, "Samples drawn afterwards"), el("span.note", {}, name)), place);

@@ -21,7 +21,7 @@ async function drawCells(canvas, picture, cells, largest = 96) {
   if (!image || canvas.ticket !== ticket) return;
   const columns = Math.max(...cells.map((row) => row.length));
   const density = Math.min(2, window.devicePixelRatio || 1);
-  const room = Math.max(120, canvas.parentElement.clientWidth) * density;
+  const room = Math.max(120, (canvas.room || canvas.parentElement).clientWidth) * density;
   const most = picture.count > 1 ? largest * density : room;
   const wished = Math.min(most, room / columns / (1 + 1 / 16)) / picture.width;
   const scale = wished >= 1 ? Math.ceil(wished) : Math.max(0.05, wished);

@@ -13,7 +13,7 @@ function table(columns, rows, options = {}) {
     const order = parts.map((_, i) => i);
     if (by >= 0) order.sort((a, b) => compare(columns[by].value(rows[a]), columns[by].value(rows[b]), down) || a - b);
     body.replaceChildren(...order.flatMap((i) => parts[i]));
-    [...head.children].slice(0, columns.length).forEach((cell, i) => {
+    [...head.children].slice(more ? 1 : 0).forEach((cell, i) => {
       cell.setAttribute("aria-sort", i !== by ? "none" : down ? "descending" : "ascending");
     });
   };
@@ -26,7 +26,7 @@ function table(columns, rows, options = {}) {
     });
     head.append(el(column.number ? "th.number" : "th", { scope: "col" }, button));
   });
-  if (more) head.append(el("th", { scope: "col" }, el("span.hidden", {}, "more")));
+  if (more) head.prepend(el("th", { scope: "col" }, el("span.hidden", {}, more.title)));
   arrange();
   return el("div.scroll", { tabindex: 0, role: "region", "aria-label": options.label },
     el("table", {}, el("thead", {}, head), body));
@@ -41,11 +41,11 @@ function line(columns, row, more) {
   const second = el("tr.more", { hidden: true }, inside);
   const button = el("button.fold", { type: "button", "aria-expanded": "false" }, more.title);
   button.addEventListener("click", () => {
-    if (!inside.childNodes.length) inside.append(more.show(row));
+    if (!inside.childNodes.length) replace(inside, more.show(row));
     second.hidden = !second.hidden;
     button.setAttribute("aria-expanded", String(!second.hidden));
   });
-  first.append(el("td", {}, button));
+  first.prepend(el("td", {}, button));
   return [first, second];
 }
 

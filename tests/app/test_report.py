@@ -1,0 +1,227 @@
+"""`mezzotint report`: what the page says of runs in any state, where it lies, how small it stays."""
+
+import base64
+import hashlib
+import io
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from mezzotint.app.runs import claim
+from mezzotint.report import LIMIT, page
+from mezzotint.report.album import LADDER, Photographs
+from mezzotint.report.history import decimate, read_lines, thin
+
+from .conftest import Command
+from .made import SIDE, STEPS, config, content, discs, make, make_sweep, pictures
+
+
+def test_a_page_lies_in_its_run_and_names_all_that_may_run_or_style_it(mezzotint: Command, home: Path) -> None:
+    make(home / "runs" / "a")
+    done = mezzotint("report", "runs/a")
+    assert (done.code, done.out) == (0, "runs/a/report.html\n")
+    text = (home / "runs/a/report.html").read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
+    assert policy
+    assert "default-src 'none'; img-src data:;" in policy[1]
+    for element in ("style", "script"):
+        (inside,) = re.findall(rf"<{element}>(.*?)</{element}>", text, re.S)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{element}-src 'sha256-{digest}'" in policy[1]
+    assert re.findall(r"(?:src|href)=\"(?!data:,)", text) == []
+    assert not list((home / "runs/a").glob(".report*"))
+
+
+def test_pages_of_sweeps_and_of_several_runs_lie_above_them(mezzotint: Command, home: Path) -> None:
+    make_sweep(home / "runs" / "s")
+    make(home / "runs" / "a")
+    (home / "runs" / "latest").symlink_to("a")
+    assert mezzotint("report", "runs/s").out == "runs/s/report.html\n"
+    assert mezzotint("report", "runs/s", "runs/latest", "run=runs/a").out == "runs/report.html\n"
+    assert mezzotint("report", "runs/s/cosine0", "out=shown/one.html").out == "shown/one.html\n"
+    assert len(content(home / "runs/s/report.html")["runs"]) == 4
+    names = [run["name"] for run in content(home / "runs/report.html")["runs"]]
+    assert sorted(names) == ["a", "s/cosine0", "s/cosine1", "s/linear0", "s/linear1"]
+    assert mezzotint("report", "runs").out == "runs/report.html\n"
+    assert len(content(home / "runs/report.html")["runs"]) == 5
+
+
+def test_only_what_differs_is_compared_and_seeds_are_one_group(mezzotint: Command, home: Path) -> None:
+    make_sweep(home / "s")
+    mezzotint("report", "s")
+    found = content(home / "s/report.html")
+    assert sorted(found["keys"]) == ["schedule", "seed"]
+    runs = {run["name"]: run for run in found["runs"]}
+    assert runs["cosine0"]["group"] == runs["cosine1"]["group"] != runs["linear0"]["group"]
+    assert len({one["key"] for run in runs.values() for one in run["evaluations"]}) == 2 * 3
+    assert [metric["name"] for metric in found["metrics"]] == ["fd_made_1000", "precision_made_1000"]
+    assert [metric["higher"] for metric in found["metrics"]] == [False, True]
+    for run in runs.values():  # each config stands as what it changes in the first
+        whole = {key: value for key, value in (found["config"] | run["config"]).items() if value is not None}
+        assert whole["schedule._target_"] == f"mezzotint.diffusion.{run['name'][:-1].title()}"
+        assert whole["seed"] == run["name"][-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "of which runs?"),
+        (["nowhere"], "nowhere is no folder"),
+        (["."], ". holds no runs"),
+        (["a", "out=page.txt"], "out=page.txt: give a file name that ends in .html"),
+        (["a", "colour=red"], "colour=red: give folders of runs"),
+        (["-x"], "-x: give folders of runs"),
+    ],
+)
+def test_a_fault_is_one_line_and_nothing_is_written(
+    words: list[str], said: str, mezzotint: Command, home: Path
+) -> None:
+    done = mezzotint("report", *words)
+    assert done.code == 2
+    assert done.err.startswith(f"mezzotint report: {said}")
+    assert len(done.err.splitlines()) == 1
+    assert list(home.iterdir()) == []
+
+
+def test_a_run_in_any_state_has_a_page(mezzotint: Command, home: Path) -> None:
+    going = make(home / "s" / "going", state="running", images=None)
+    for name in ("evaluation", "samples"):
+        for file in (going / name).iterdir():
+            file.unlink()
+    with open(going / "metrics.jsonl", "a") as file:
+        file.write('{"step": 13, "images": 832, "lo')  # being written
+    failed = make(home / "s" / "failed", state="failed", error="TrainingError: the loss is nan at step 7")
+    (failed / "metrics.jsonl").write_text('{"step": 1, "images": 64, "loss": NaN}\n{"step": 2, "images": 128}\n')
+    (failed / "evaluation" / "cut.json").write_text('{"values": ')
+    (failed / "samples" / "step-00000003.png").write_bytes(b"\x89PNG cut")
+    young = home / "s" / "young"
+    young.mkdir()
+    (young / "config.yaml").write_text(yaml.safe_dump(config(young, 0, "Cosine")))
+    broken = home / "s" / "broken"
+    broken.mkdir()
+    (broken / "config.yaml").write_text("a: [")
+    done = mezzotint("report", "s")
+    assert done.code == 0
+    assert done.out.splitlines() == [
+        "left out: 1 runs without a readable config.yaml",
+        "left out: 1 evaluations that cannot be read",
+        "s/report.html",
+    ]
+    runs = {run["name"]: run for run in content(home / "s/report.html")["runs"]}
+    assert {name: run["state"] for name, run in runs.items()} == {
+        "going": "interrupted",  # no process holds it
+        "failed": "failed",
+        "young": "unknown",
+    }
+    assert runs["going"]["curves"]["loss"]["of"] == STEPS
+    assert runs["failed"]["error"] == "TrainingError: the loss is nan at step 7"
+    assert "loss" not in runs["failed"]["curves"]
+    assert [preview["step"] for preview in runs["failed"]["previews"]] == [6, 9, 12]
+    assert runs["failed"]["left_out"] == ["3 of 4 grids of the training"]
+    assert runs["young"]["curves"] == {}
+
+
+def test_times_left_come_from_what_is_done(mezzotint: Command, home: Path) -> None:
+    directory = make(home / "a", state="running", budget=64 * 2 * STEPS, seconds=None)
+    with claim(directory):
+        mezzotint("report", "a")
+    (run,) = content(home / "a/report.html")["runs"]
+    assert (run["state"], run["images"], run["seconds"]) == ("running", 64 * STEPS, 120.0)
+    assert run["left"] == pytest.approx(120.0)
+
+
+def test_a_page_stays_small_and_says_what_it_leaves_out(
+    mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_sweep(home / "s")
+    file = home / "s/report.html"
+    mezzotint("report", "s")
+    whole = file.stat().st_size
+    assert [what for run in content(file)["runs"] for what in run["left_out"]] == []
+    shown = [one for run in content(file)["runs"] for one in (*run["previews"], *(two["film"] for two in run["drawn"]))]
+    size = sum(len(picture["src"]) for picture in shown)
+    for share in (0.3, 0.6, 0.9):
+        monkeypatch.setattr(page, "LIMIT", whole - int(share * size))
+        assert mezzotint("report", "s").code == 0
+        assert file.stat().st_size <= page.LIMIT
+        assert all(run["left_out"] for run in content(file)["runs"][:1])
+    for room, said in (
+        (12_000, r"left out: of longer curves all but \d points\n"),
+        (6_000, r"left out: \d of 4 runs\n"),
+    ):
+        monkeypatch.setattr(page, "WORDS", room)
+        assert re.match(said, mezzotint("report", "s").out)
+
+
+def test_a_long_run_is_small_by_default(mezzotint: Command, home: Path) -> None:
+    directory = make(home / "a")
+    many = 20_000
+    with open(directory / "metrics.jsonl", "w") as file:
+        for step in range(1, many + 1):
+            loss = 9.0 if step == 12_345 else 0.3 + 0.1 * math.sin(step)
+            line = {"step": step, "images": 64 * step, "loss": loss, "grad_norm": loss, "lr": 1e-4}
+            file.write(json.dumps(line) + "\n")
+    mezzotint("report", "a")
+    (run,) = content(home / "a/report.html")["runs"]
+    curve = run["curves"]["loss"]
+    assert len(curve["x"]) == len(curve["y"]) <= 400
+    assert (curve["of"], max(curve["y"])) == (many, 9.0)
+    assert (home / "a/report.html").stat().st_size < LIMIT / 20
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 100, 1001])
+@pytest.mark.parametrize("points", [2, 10, 100])
+def test_thinned_curves_keep_their_ends_and_extremes(count: int, points: int) -> None:
+    pairs = [(i, math.sin(i * i)) for i in range(count)]
+    kept = decimate(pairs, points)
+    assert len(kept) <= max(points, 4)
+    assert kept == sorted(set(kept))
+    assert set(kept) <= set(pairs)
+    if count:
+        assert (kept[0], kept[-1]) == (pairs[0], pairs[-1])
+        values = [y for _, y in pairs]
+        assert {max(values), min(values)} <= {y for _, y in kept}
+    assert len(thin(pairs, points)) == min(count, points)
+
+
+def test_lines_that_are_no_lines_are_passed_over(tmp_path: Path) -> None:
+    assert read_lines(tmp_path) == []
+    (tmp_path / "metrics.jsonl").write_text('\n[1]\n"images"\n{"step": 1}\n{"images": NaN}\n{"images": 3}\n{"images"')
+    assert read_lines(tmp_path) == [{"images": 3}]
+
+
+def test_each_rung_of_the_ladder_is_smaller_and_keeps_first_and_last(tmp_path: Path) -> None:
+    pictures(tmp_path, previews=30)
+    photographs = Photographs(tmp_path, (1, SIDE, SIDE), 64)
+    sizes = [photographs.take(thrift).size for thrift in LADDER]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 0
+    few = photographs.take(LADDER[5])
+    assert [few.previews[0]["step"], few.previews[-1]["step"]] == [3, 90]
+    assert "6 of 30 grids of the training" in few.left_out
+
+
+def test_sheets_hold_the_pixels_that_were_drawn(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    album, rung = Photographs(tmp_path, (1, SIDE, SIDE), 64).album(LIMIT)
+    assert (rung, album.left_out) == (0, [])
+    last, film = album.previews[-1], album.drawn[0]["film"]
+    assert (last["rows"], last["columns"], last["images"]) == (4, 4, 64 * 12)
+    assert (film["rows"], film["columns"]) == (8, 10)
+    assert film["noise"] == pytest.approx([1 - i / 9 for i in range(10)], abs=1e-4)
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(last["src"]))).convert("L"))
+    assert sheet.shape == (4 * SIDE, 4 * SIDE)
+    assert (sheet[:SIDE, :SIDE] == discs(5, 0.0)[0, 0].numpy()).all()
+    assert album.drawn[0]["grid"]["count"] == 20
+
+
+def test_pictures_of_unknown_layout_are_shown_as_they_are(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    album, _ = Photographs(tmp_path, (3, 50, 70), 64).album(LIMIT)
+    assert {(one["rows"], one["columns"]) for one in album.previews} == {(1, 1)}
