@@ -47,7 +47,7 @@ def test_runs_kinds_and_several_choices_are_completed(
 @pytest.mark.usefixtures("two_runs")
 def test_bash_completes_with_what_help_tells_to_install(home: Path) -> None:
     """The line of --help, then what bash does at a press of the tabulator."""
-    assert f"bash  {help.SHELLS['bash']}" in help.overview()
+    assert all(f"  {shell:6}{line}\n" in f"{help.overview()}\n" for shell, line in help.SHELLS.items())
     script = f"""{help.SHELLS["bash"]}
 function="$(complete -p mezzotint | grep -o -- '-F [a-z_]*' | cut -c4-)"
 for line in 'mezzotint pl' 'mezzotint train schedule=lin' 'mezzotint sample run=runs/a'; do

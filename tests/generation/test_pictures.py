@@ -63,6 +63,7 @@ def test_a_gif_has_all_frames_and_rests_at_the_end(tmp_path):
     frames = (torch.arange(5) * 40).to(torch.uint8).view(5, 1, 1, 1, 1).expand(5, 4, 1, 8, 8)
     with Image.open(gif(frames, tmp_path / "film.gif", seconds=1.0)) as film:
         assert film.n_frames == 5
+        assert film.size == (3 * 105, 3 * 105)  # two images a side, enlarged so that they can be watched
         durations = []
         for i in range(5):
             film.seek(i)

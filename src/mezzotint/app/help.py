@@ -189,7 +189,7 @@ def overview() -> str:
             "mezzotint COMMAND --help   its examples, every key and every choice",
             "",
             "completion of commands, keys, choices and runs, in the file that your shell reads at its start",
-            *table(SHELLS.items()),
+            *(f"  {shell:6}{line}" for shell, line in SHELLS.items()),  # never broken: they are copied
         ]
     )
 

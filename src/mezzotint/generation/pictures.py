@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PAPER = 255  # the colour between images
+WATCHED = 320  # pixels: a GIF is enlarged up to this
 
 
 def grid(images: Tensor, columns: int | None = None, labels: Sequence[object] | Tensor | None = None) -> "Image":
@@ -71,8 +72,13 @@ def film_strip(frames: Tensor, estimates: Tensor | None = None) -> "Image":
 
 
 def gif(frames: Tensor, path: str | Path, seconds: float = 3.0, columns: int | None = None) -> Path:
-    """An animation of the denoising: uint8 (F, B, C, H, W), each frame a grid; the last one is held for a second."""
+    """An animation of the denoising: uint8 (F, B, C, H, W), each frame a grid; the last one is held for a second.
+
+    A small grid is enlarged by a whole number, for a GIF is looked at as large as it is.
+    """
     pages = [grid(frame, columns) for frame in frames]
+    factor = max(1, WATCHED // max(pages[0].size))
+    pages = [page.resize((page.width * factor, page.height * factor), resample=0) for page in pages]
     pace = max(20, round(1000 * seconds / len(pages)))
     path = Path(path)
     pages[0].save(
