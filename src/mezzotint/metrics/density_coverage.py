@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mezzotint.metrics.balls import BallMetric
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.keepers import Rows
 from mezzotint.metrics.neighbours import distance_blocks, radii
-from mezzotint.metrics.statistic import FeatureMetric, short_count
 
 
-class DensityCoverage(FeatureMetric):
+class DensityCoverage(BallMetric):
     """Density: real balls around a drawn image, divided by k (1 where the sets are alike, more where the drawn ones
     crowd where the real ones are dense); coverage: the share of real images with a drawn one in their ball.
 
@@ -25,13 +24,10 @@ class DensityCoverage(FeatureMetric):
         keep: feature rows of each side held in memory.
     """
 
-    higher_is_better = True
+    names = ("density", "coverage")
 
     def __init__(self, extractor: Extractor, neighbours: int = 5, keep: int = 10_000) -> None:
-        self.real, self.drawn = Rows("real", keep), Rows("drawn", keep)
-        super().__init__(extractor, (self.real, self.drawn))
-        self.neighbours = neighbours
-        self.keep = keep
+        super().__init__(extractor, neighbours, keep)
 
     def compute(self) -> Tensor:
         """Density and coverage, float64 (2,). Raises ValueError for not more than k real images."""
@@ -44,11 +40,3 @@ class DensityCoverage(FeatureMetric):
             hit |= within.any(dim=0)
         density = torch.tensor(inside / (self.neighbours * len(drawn)), dtype=torch.float64, device=real.device)
         return torch.stack([density, hit.double().mean()])
-
-    def label(self, n: int, reference: int | None = None) -> str:
-        return f"{self.extractor.name}_{short_count(n)}"
-
-    def values(self, n: int, reference: int | None = None) -> dict[str, float]:
-        density, coverage = self.compute().tolist()
-        name = self.label(n, reference)
-        return {f"density_{name}": density, f"coverage_{name}": coverage}

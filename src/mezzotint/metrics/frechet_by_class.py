@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,7 @@ from torchmetrics import Metric
 
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.frechet import frechet_name
-from mezzotint.metrics.keepers import Keeper
+from mezzotint.metrics.keepers import Sums, Totals
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
 
@@ -51,8 +50,8 @@ class FrechetByClass(FeatureMetric):
 
 
 @dataclass(frozen=True)
-class ClassSums(Keeper):
-    """Count, sum of x and sum of x x^T for each class, in float64."""
+class ClassSums(Totals):
+    """Count, sum of x and sum of x x^T for each class."""
 
     classes: int
 
@@ -60,12 +59,8 @@ class ClassSums(Keeper):
     def recipe(self) -> str:
         return f"sums of {self.classes} classes"
 
-    def open(self, metric: Metric, width: int) -> None:
-        count = torch.zeros(self.classes, dtype=torch.int64)
-        metric.add_state(f"{self.side}_count", count, dist_reduce_fx="sum")
-        for part, shape in (("total", (width,)), ("outer", (width, width))):
-            empty = torch.zeros(self.classes, *shape, dtype=torch.float64)
-            metric.add_state(f"{self.side}_{part}", empty, dist_reduce_fx="sum")
+    def shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        return {part: (self.classes, *shape) for part, shape in Sums(self.side).shapes(width).items()}
 
     def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
         if labels is None:
@@ -81,10 +76,3 @@ class ClassSums(Keeper):
         """Mean and covariance of one class, or None below two rows."""
         count, total, outer = self.state(metric).values()
         return Moments.of_sums(int(count[c]), total[c], outer[c]) if count[c] > 1 else None
-
-    def state(self, metric: Metric) -> dict[str, Tensor]:
-        return {name: getattr(metric, name) for name in (f"{self.side}_{part}" for part in ("count", "total", "outer"))}
-
-    def load(self, metric: Metric, state: Mapping[str, Tensor]) -> None:
-        for name in self.state(metric):
-            setattr(metric, name, state[name].to(metric.device))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.keepers import Keeper
+from mezzotint.metrics.keepers import Totals
 from mezzotint.metrics.statistic import FeatureMetric, short_count
 
 
@@ -52,8 +51,8 @@ class InceptionScore(FeatureMetric):
 
 
 @dataclass(frozen=True)
-class Probabilities(Keeper):
-    """For each part of the images: count, sum of p and sum of sum p log p, in float64."""
+class Probabilities(Totals):
+    """For each part of the images: count, sum of p and sum of sum p log p."""
 
     splits: int
 
@@ -61,12 +60,8 @@ class Probabilities(Keeper):
     def recipe(self) -> str:
         return f"probabilities in {self.splits} parts"
 
-    def open(self, metric: Metric, width: int) -> None:
-        shapes = {"count": (), "total": (width,), "certainty": ()}
-        for part, shape in shapes.items():
-            dtype = torch.int64 if part == "count" else torch.float64
-            empty = torch.zeros(self.splits, *shape, dtype=dtype)
-            metric.add_state(f"{self.side}_{part}", empty, dist_reduce_fx="sum")
+    def shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        return {"count": (self.splits,), "total": (self.splits, width), "certainty": (self.splits,)}
 
     def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
         count, total, certainty = self.state(metric).values()
@@ -75,11 +70,3 @@ class Probabilities(Keeper):
         count.index_add_(0, part, torch.ones_like(part))
         total.index_add_(0, part, logs.exp())
         certainty.index_add_(0, part, (logs.exp() * logs).sum(1))
-
-    def state(self, metric: Metric) -> dict[str, Tensor]:
-        names = [f"{self.side}_{part}" for part in ("count", "total", "certainty")]
-        return {name: getattr(metric, name) for name in names}
-
-    def load(self, metric: Metric, state: Mapping[str, Tensor]) -> None:
-        for name in self.state(metric):
-            setattr(metric, name, state[name].to(metric.device))

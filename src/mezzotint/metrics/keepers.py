@@ -46,17 +46,36 @@ class Keeper(ABC):
 
 
 @dataclass(frozen=True)
-class Sums(Keeper):
-    """Count, sum of x and sum of x x^T in float64: their memory does not grow, and processes merge by adding."""
+class Totals(Keeper, ABC):
+    """Counts in int64 and sums in float64: their memory does not grow, and processes merge by adding."""
+
+    @abstractmethod
+    def shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        """The states and their shapes for features of this width; the one called "count" counts."""
+
+    def open(self, metric: Metric, width: int) -> None:
+        for part, shape in self.shapes(width).items():
+            empty = torch.zeros(shape, dtype=torch.int64 if part == "count" else torch.float64)
+            metric.add_state(f"{self.side}_{part}", empty, dist_reduce_fx="sum")
+
+    def state(self, metric: Metric) -> dict[str, Tensor]:
+        return {name: getattr(metric, name) for name in (f"{self.side}_{part}" for part in self.shapes(0))}
+
+    def load(self, metric: Metric, state: Mapping[str, Tensor]) -> None:
+        for name in self.state(metric):
+            setattr(metric, name, state[name].to(metric.device))
+
+
+@dataclass(frozen=True)
+class Sums(Totals):
+    """Count, sum of x and sum of x x^T."""
 
     @property
     def recipe(self) -> str:
         return "sums"
 
-    def open(self, metric: Metric, width: int) -> None:
-        metric.add_state(f"{self.side}_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        metric.add_state(f"{self.side}_total", torch.zeros(width, dtype=torch.float64), dist_reduce_fx="sum")
-        metric.add_state(f"{self.side}_outer", torch.zeros(width, width, dtype=torch.float64), dist_reduce_fx="sum")
+    def shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        return {"count": (), "total": (width,), "outer": (width, width)}
 
     def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
         rows = features.to(torch.float64)
@@ -69,13 +88,6 @@ class Sums(Keeper):
         """Mean and covariance. Raises ValueError below two rows."""
         count, total, outer = self.state(metric).values()
         return Moments.of_sums(int(count), total, outer)
-
-    def state(self, metric: Metric) -> dict[str, Tensor]:
-        return {name: getattr(metric, name) for name in (f"{self.side}_{part}" for part in ("count", "total", "outer"))}
-
-    def load(self, metric: Metric, state: Mapping[str, Tensor]) -> None:
-        for name in self.state(metric):
-            setattr(metric, name, state[name].to(metric.device))
 
 
 @dataclass(frozen=True)
