@@ -32,6 +32,7 @@ NEVER = "runs/never"
         (["schedule.steps=0"], "schedule: Cosine(steps=0, offset=0.008, cap=0.999) has steps=0"),
         (["schedule.steps=-5"], "schedule: Cosine(steps=-5"),
         (["guidance=cfg_interval", "guidance.low=5"], "guidance: low=5, high=2.9: guidance acts between them"),
+        (["weight=min_snr", "weight.gamma=-1"], "weight: gamma=-1: the weight must be above 0"),
         (["guidance=cfg", "objective.label_dropout=0"], "guidance compares with what the network says without a label"),
         (["budget=1e6"], "budget: 1000000.0 (a whole number is written 1000000) is not int"),
         (["seed=99999999999999999999999"], "seed=99999999999999999999999: give a number of at most 63 bits"),

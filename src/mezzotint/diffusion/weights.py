@@ -69,6 +69,10 @@ class MinSNR(Weight):
 
     gamma: float = 5.0
 
+    def __post_init__(self) -> None:
+        if not self.gamma > 0:
+            raise ValueError(f"gamma={self.gamma:g}: the weight must be above 0.")
+
     def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
         return minimum(snr(level), self.gamma)
 
@@ -82,6 +86,10 @@ class SoftMinSNR(Weight):
     """
 
     gamma: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not self.gamma > 0:
+            raise ValueError(f"gamma={self.gamma:g}: the weight must be above 0.")
 
     def on_x0(self, level: NoiseLevel, drawn: Drawn) -> Number:
         return self.gamma * snr(level) / (snr(level) + self.gamma)
