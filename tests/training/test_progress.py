@@ -59,8 +59,9 @@ def test_a_terminal_has_one_line_that_is_renewed(clock: SimpleNamespace, monkeyp
     assert len(lines) == 100 // 4 + 1  # every 0.1 s, and the end
     assert text.count("\n") == 1
     assert max(map(len, lines)) <= 80
-    assert lines[0].startswith("━┄┄")
+    assert lines[0].startswith("┄┄┄")
     assert "┄" not in lines[-1]
+    assert "━┄" in lines[len(lines) // 2]
 
 
 def test_rate_time_left_loss_and_the_newest_metric_are_told() -> None:

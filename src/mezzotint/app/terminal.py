@@ -108,4 +108,4 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = 
     drawn.box = HEAVY_HEAD if boxed else None
     for row in rows:
         drawn.add_row(*(Text(cell, style=STATES.get(cell, "")) for cell in row))
-    Console(width=None if boxed else ENDLESS).print(drawn)
+    Console(width=None if boxed else ENDLESS, force_jupyter=False).print(drawn)

@@ -62,7 +62,7 @@ def line(run: Run, seconds: float, images: int) -> str:
     left = (run.budget - run.images) / rate if rate > 0 else float("inf")
     loss = run.values.get("loss")
     parts = [
-        f"{run.step / run.steps:4.0%}",
+        f"{100 * run.step // run.steps:3}%",
         f"{run.images:,} of {run.budget:,} images",
         f"{rate:,.0f}/s",
         *([f"loss {loss:.4f}"] if loss is not None else []),
@@ -85,7 +85,7 @@ def fitted(text: str, share: float, room: int, drawn: bool = True) -> str:
     width = min(24, room - len(text) - 1)
     if width < 8:
         return text[:room]
-    full = round(share * width)
+    full = int(share * width)
     done, rest = ("━", "┄") if drawn else ("#", ".")
     return f"{done * full}{rest * (width - full)} {text}"
 
