@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mezzotint.app import runs
 from mezzotint.app.help import version
-from mezzotint.app.job import Config
+from mezzotint.app.job import Config, defaults
 from mezzotint.app.sweep import at, compared, differing, short
 from mezzotint.app.terminal import bar, shown
 from mezzotint.build import read_config
@@ -73,7 +73,7 @@ def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
     known = [directory for directory in directories if configs[directory]]
     if not known:
         raise ConfigError(f"none of the {len(directories)} runs has a config.yaml that can be read")
-    same = [compared(configs[directory]) for directory in known]
+    same = [compared(defaults() | configs[directory]) for directory in known]  # some never heard of later words
     keys = sorted(differing(same), key=lambda key: key == "seed")  # which stands last
     root = Path(os.path.commonpath([directory.parent for directory in known]))
     groups: dict[str, int] = {}
@@ -89,7 +89,9 @@ def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
         )
         for directory, config in zip(known, same, strict=True)
     ]
-    title = known[0].name if len(known) == 1 else f"{len(known)} runs of {places[0].resolve().name}"
+    title = known[0].name if len(known) == 1 else f"{len(known)} runs"
+    if len(known) > 1 == len(places):
+        title += f" of {places[0].resolve().name}"
     unread = len(directories) - len(known)
     return Report(title, entries, keys, version(), [f"{unread} runs without a readable config.yaml"] if unread else [])
 

@@ -1,6 +1,7 @@
 /* The page: its sections, and what they share - which runs are shown, and whether seeds stand together. */
 
-const FEW = 8;
+const FEW = 8; // runs that are shown at first, of very many
+const WIDE = 4; // columns that stand before the results
 const STATES = { finished: "✓", running: "●", failed: "✕", preempted: "❚❚", interrupted: "❚❚", unknown: "?" };
 
 class State {
@@ -82,11 +83,11 @@ function comparison(content, state) {
   const columns = [
     { title: "shown", value: (run) => (state.visible.has(run) ? 0 : 1), cell: shown },
     { title: "run", value: (run) => run.name, cell: name },
-    ...content.keys.map((key, i) => ({ title: key, value: (run) => asNumber(run.values[i]), text: true, cell: (run) => run.values[i] })),
     { title: "state", value: (run) => run.state, cell: badge },
-    { title: "images", number: true, down: true, value: (run) => run.images, cell: (run) => short(run.images) },
-    { title: "validation", number: true, hint: "the last validation loss", value: (run) => last(run, "validation"), cell: (run) => digits(last(run, "validation")) },
     { title: "result", number: true, hint: "the number that a sweep minimises", value: (run) => run.objective, cell: (run) => digits(run.objective) },
+    { title: "validation", number: true, hint: "the last validation loss", value: (run) => last(run, "validation"), cell: (run) => digits(last(run, "validation")) },
+    ...content.keys.map((key, i) => ({ title: key, value: (run) => asNumber(run.values[i]), text: true, cell: (run) => run.values[i] })),
+    { title: "images", number: true, down: true, value: (run) => run.images, cell: (run) => short(run.images) },
     { title: "time", number: true, value: (run) => run.seconds, cell: (run) => span(run.seconds) },
   ];
   const sort = columns.findIndex((column) => column.title === (content.runs.some((run) => run.objective !== null) ? "result" : "run"));
@@ -100,14 +101,17 @@ function seeds(content) {
     return { group, done, mean: done.length ? mean(done) : null, deviation: deviation(done) };
   });
   const keys = content.keys.map((key, i) => [key, i]).filter(([key]) => key !== "seed");
-  const columns = [
+  const about = [
     ...(keys.length ? keys.map(([key, i]) => ({ title: key, value: (row) => asNumber(row.group[0].values[i]), text: true, cell: (row) => row.group[0].values[i] }))
       : [{ title: "runs", value: (row) => row.group.length, cell: (row) => content.nameOf(row.group) }]),
+  ];
+  const results = [
     { title: "seeds", number: true, value: (row) => row.done.length, cell: (row) => `${row.done.length} of ${row.group.length}` },
     { title: "mean result", number: true, value: (row) => row.mean, cell: (row) => digits(row.mean) },
     { title: "deviation", number: true, hint: "of one seed", value: (row) => row.deviation, cell: (row) => digits(row.deviation, 2) },
   ];
-  return [el("h3", {}, "Seeds together"), table(columns, rows, { sort: columns.length - 2, label: "seeds together" })];
+  const columns = about.length > WIDE ? [...results, ...about] : [...about, ...results];
+  return [el("h3", {}, "Seeds together"), table(columns, rows, { sort: columns.indexOf(results[1]), label: "seeds together" })];
 }
 
 function asNumber(text) {
@@ -142,7 +146,8 @@ function prepare(content) {
   content.nameOf = (group) => {
     const said = content.keys.map((key, i) => [key, group[0].values[i]]).filter(([key, value]) => key !== "seed" && value !== "");
     if (group.length === 1) return group[0].label;
-    return said.length ? said.map(([key, value]) => `${key}=${value}`).join(" ") : `${group.length} seeds`;
+    const text = said.map(([key, value]) => `${key}=${value}`).join(" ");
+    return text && text.length < 60 ? text : `${group[0].label} and ${group.length - 1} more seeds`;
   };
   label(content);
   const best = [...content.runs].sort((a, b) => compare(a.objective, b.objective, false));
