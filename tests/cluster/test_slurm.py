@@ -77,12 +77,19 @@ def template() -> str:
     return re.search(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", DOCUMENT.read_text(), re.DOTALL).group(1)
 
 
-def submit(cluster: Place, name: str, *more: str) -> str:
-    """The template with a command of our own in it, on two nodes; the job's number."""
+def submit(cluster: Place, name: str, *more: str, signalled: bool = True) -> str:
+    """The template with a command of our own in it, on two nodes; the job's number.
+
+    Args:
+        signalled: with the template's own signal; without it, SLURM sends what it sends to everybody.
+    """
     words = (*TINY, *LONG, "hardware.nodes=2", WAITS, f"name={name}")
     command = f"{CONSOLE[0]} train {' '.join(words)}"
     text, changes = re.subn(r"mezzotint train .*", command, template().replace("#SBATCH --gpus-per-node=4\n", ""))
     assert changes == 1
+    if not signalled:
+        text, changes = re.subn(r"#SBATCH --signal=.*\n", "", text)
+        assert changes == 1
     script = cluster.folder.parent / f"{name}.sh"
     script.write_text(text)
     options = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", f"--output=../{name}.log")
@@ -128,18 +135,19 @@ def assert_never_disturbed(cut: Path, whole: Path) -> None:
 
 
 def test_two_nodes_are_told_or_run_out_of_time_or_give_way(cluster: Place) -> None:
-    """Three jobs of two ranks at once; each goes back into the queue by itself and ends as if nothing had been."""
+    """Four jobs of two ranks at once; each goes back into the queue by itself and ends as if nothing had been."""
     jobs = {
         "limited": submit(cluster, "limited", "--time=1", "--signal=USR1@10"),
         "told": submit(cluster, "told"),
-        "preempted": submit(cluster, "preempted", "--partition=low", "--cpus-per-task=4"),
+        "preempted": submit(cluster, "preempted", "--partition=low", "--cpus-per-task=3"),
+        "terminated": submit(cluster, "terminated", "--partition=low", "--cpus-per-task=3", signalled=False),
     }
     runs = {way: cluster.folder / "runs" / way for way in jobs}
-    for way in ("told", "preempted"):
+    for way in ("told", "preempted", "terminated"):
         wait_until(lambda way=way: len(list(runs[way].glob("waits-*"))) == 2, 90)
     told(cluster, "scancel", "--signal=USR1", jobs["told"])
-    five = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=5")  # of eight, where one job has four
-    told(cluster, "sbatch", "--partition=urgent", *five, "--output=/dev/null", "--wrap", "sleep 1")
+    six = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=6")  # of eight, where two jobs have three each
+    told(cluster, "sbatch", "--partition=urgent", *six, "--output=/dev/null", "--wrap", "sleep 1")
     finish(cluster, *jobs.values())
     whole = undisturbed(cluster)
     for run in runs.values():

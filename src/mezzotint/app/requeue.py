@@ -1,17 +1,27 @@
 """A preempted job is started again by exactly one owner: submitit where it started the job, else SLURM at our word.
 
-SIGUSR1 and SIGUSR2 ask for it; after SIGTERM whoever sent it has already decided.
+SIGUSR1 and SIGUSR2 ask for it. SIGTERM comes from SLURM for two reasons: a job that gives way to another one is to be
+started again, and one that was cancelled is not.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
-from mezzotint.training.signals import AGAIN
+from mezzotint.training.signals import AGAIN, Stopped
 
 PATIENCE = 60.0  # seconds to be ended in, once SLURM has been told
+
+
+def wanted(stop: Stopped) -> bool:
+    """Whether who stopped the job wants it to be started again."""
+    if stop.again:
+        return True
+    since = re.search(r"\bPreemptTime=(\S+)", scontrol("show", "job", job_id() or "").stdout)
+    return since is not None and since.group(1)[:1].isdigit()
 
 
 def requeue(rank: int) -> None:
@@ -24,13 +34,24 @@ def requeue(rank: int) -> None:
         return
     job = job_id()
     if rank == 0 and job:
-        told = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+        told = scontrol("requeue", job)
         if told.returncode:
             print(f"job {job} could not be put back into the queue: {told.stderr.strip()}", file=sys.stderr)
             return
     if theirs or job:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # submitit ignores it, and SLURM would wait to kill
         time.sleep(PATIENCE)
+
+
+def scontrol(*words: str) -> "subprocess.CompletedProcess[str]":
+    """SLURM's answer, or that there is none to be had."""
+    command = ["scontrol", *words]
+    if not job_id():
+        return subprocess.CompletedProcess(command, 1, "", "this is no job of SLURM")
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
 def job_id() -> str | None:

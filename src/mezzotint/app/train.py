@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from mezzotint.app import gpus, ranks, runs
 from mezzotint.app.job import FREE, Config, check_groups, differences, refuse, relocatable, resolve
 from mezzotint.app.meeting import met
-from mezzotint.app.requeue import requeue
+from mezzotint.app.requeue import requeue, wanted
 from mezzotint.app.terminal import shown, table
 from mezzotint.app.tracking import Trackers, tracked
 from mezzotint.build import read_config
@@ -37,7 +37,7 @@ def main(config: Any) -> float | None:
         return job(config, [word.partition("=")[0] for word in hydra.overrides.task], many)
     except Stopped as stop:
         forget(heard)
-        if stop.again:
+        if wanted(stop):
             requeue(ranks.rank())
         raise
     except (ConfigError, DataError):
