@@ -41,6 +41,7 @@ def lines(quality: float) -> Iterator[dict[str, Any]]:
         line: dict[str, Any] = {"step": step, "images": 64 * step, "loss": loss, "grad_norm": 1 / step, "lr": 2e-3}
         if step % 3 == 0:
             line["validation"] = {"loss": loss * 1.1, **{f"share_{i}": loss * (i + 1) for i in range(4)}}
+            line["judge"] = {"fd_made_500": loss * 10, "kd_made_500": loss}
         yield line | {"time": {"seconds": 10.0 * step, "images_per_second": 6.4}}
 
 

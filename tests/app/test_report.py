@@ -89,6 +89,13 @@ def test_a_fault_is_one_line_and_nothing_is_written(
     assert list(home.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_refused_with_what_to_do(mezzotint: Command, home: Path) -> None:
+    make(home / "a")
+    done = mezzotint("report", "a", "out=a/config.yaml/page.html")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "mezzotint report: a/config.yaml cannot be written; name a file elsewhere: out=FILE\n"
+
+
 def test_a_run_in_any_state_has_a_page(mezzotint: Command, home: Path) -> None:
     going = make(home / "s" / "going", state="running", images=None)
     for name in ("evaluation", "samples"):

@@ -23,7 +23,10 @@ def main(words: Sequence[str]) -> None:
     places, path = read(words)
     directories = list(dict.fromkeys(run for place in places for run in below(place)))
     path = path or common(places) / FILE
-    runs.writable(path.parent)
+    try:
+        runs.writable(path.parent)
+    except ConfigError:
+        raise ConfigError(f"{path.parent} cannot be written; name a file elsewhere: out=FILE") from None
     report = gather(directories, places)
     with bar("reading", len(report.entries)) as advance:
         page, left_out = write(report, advance)
