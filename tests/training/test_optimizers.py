@@ -17,9 +17,9 @@ def test_the_rate_rises_over_the_warmup_and_falls_to_zero_with_the_budget():
 
 
 def test_the_other_decays():
-    assert AdamW(lr=2.0, warmup=0, decay="constant").rate(9_999, 1, 10_000) == 2.0
-    cosine = AdamW(lr=2.0, warmup=0, decay="cosine")
-    assert [cosine.rate(n, 1, 100) for n in (0, 25, 50)] == pytest.approx([2.0, 1 + math.sqrt(0.5), 1.0])
+    assert AdamW(lr=0.2, warmup=0, decay="constant").rate(9_999, 1, 10_000) == 0.2
+    cosine = AdamW(lr=0.2, warmup=0, decay="cosine")
+    assert [cosine.rate(n, 1, 100) for n in (0, 25, 50)] == pytest.approx([0.2, 0.1 + 0.1 * math.sqrt(0.5), 0.1])
 
 
 def test_biases_and_norms_do_not_decay():

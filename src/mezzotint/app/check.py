@@ -82,7 +82,7 @@ def metrics(config: Config, parts: Parts, problems: list[str]) -> list[Row]:
     try:
         check_judges(parts, plan_metrics(config, parts.dataset.shape))
     except DataError as error:
-        return [("weights", f"not here: {error}")]
+        return [("weights", f"not here yet: {error}")]
     except MezzotintError as error:
         problems.append(str(error))
     return []
