@@ -127,6 +127,23 @@ def test_the_bootstrap_error_is_that_of_fresh_samples(projection):
     assert metric.label(500) == "fd_projection_500_std"
 
 
+def test_classes_that_are_balanced_by_plan_stay_so_in_the_bootstrap(projection):
+    """Two classes far apart: shuffling how many there are of each would be most of the error."""
+    real, labels = rows(20_000, 6, 1), torch.arange(500) % 2
+    real[::2] += 4.0
+
+    def drawn(seed: int) -> Tensor:
+        return rows(500, 6, seed, 0.3) + 4.0 * (1 - labels[:, None])
+
+    fresh = [frechet_distance(Moments.of(real), Moments.of(drawn(10 + i))) for i in range(40)]
+    spread = float(torch.tensor(fresh).std())
+    metric = FrechetError(projection(6), repeats=60)
+    metric.update_features(real, real=True)
+    metric.update_features(drawn(5), real=False, labels=labels)
+    assert spread / 1.5 < float(metric.compute()) < spread * 1.5
+    assert float(filled(FrechetError(projection(6), repeats=60), real, drawn(5)).compute()) > 2 * spread
+
+
 # ---- by class -----------------------------------------------------------------------------------------------------
 
 
