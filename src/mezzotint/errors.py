@@ -1,5 +1,7 @@
 """What a user can mend: shown as one line without a traceback. Everything else is a bug and shows where it happened."""
 
+import errno
+
 
 class MezzotintError(Exception):
     """Base of all errors that say what was given, why it cannot be and what to do."""
@@ -15,3 +17,8 @@ class DataError(MezzotintError, ValueError):
 
 class TrainingError(MezzotintError, RuntimeError):
     """Training that cannot go on, such as a loss that is not finite."""
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether a disk or a quota was full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -6,7 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
@@ -18,7 +18,7 @@ from mezzotint.app.requeue import requeue, wanted
 from mezzotint.app.terminal import shown, table
 from mezzotint.app.tracking import Trackers, tracked
 from mezzotint.build import read_config
-from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError
+from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError, no_room
 from mezzotint.training.signals import AGAIN, Stopped, forget, listen, obeyed
 
 MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one to write config.yaml
@@ -226,22 +226,24 @@ def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
         end(directory, config, log, "preempted", None)
         print(f"`mezzotint train run={shown(directory)}` goes on from here", file=sys.stderr)
         raise
-    except MezzotintError as error:
-        end(directory, config, log, "failed", str(error))
-        raise TrainingError(f"{shown(directory)} failed: {error}") from error
     except Exception as error:
-        text = traceback.format_exc()
+        known = isinstance(error, MezzotintError) or no_room(error)
+        text = str(error) if known else traceback.format_exc()
         end(directory, config, log, "failed", text)
-        print(text, file=sys.stderr)
-        raise TrainingError(f"{shown(directory)} failed: {type(error).__name__}: {error}") from error
+        if not known:
+            print(text, file=sys.stderr)
+        said = error if known else f"{type(error).__name__}: {error}"
+        raise TrainingError(f"{shown(directory)} failed: {said}") from error
     log.write(f"{time.strftime('%F %T')} done\n")
 
 
 def end(directory: Path, config: Config, log: TextIO, state: str, error: str | None) -> None:
     step = runs.newest_step(directory)
     last = error.strip().splitlines()[-1] if error else None
-    runs.write_status(directory, state=state, error=last, steps=step, images=step * config["batch_size"])
-    log.write(f"{time.strftime('%F %T')} {state}\n{error or ''}\n")
+    with suppress(OSError):  # a disk that is full for this too
+        runs.write_status(directory, state=state, error=last, steps=step, images=step * config["batch_size"])
+    with suppress(OSError):
+        os.write(log.fileno(), f"{time.strftime('%F %T')} {state}\n{error or ''}\n".encode())
 
 
 def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers: Trackers) -> float | None:

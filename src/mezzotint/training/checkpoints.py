@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from mezzotint.errors import TrainingError
+from mezzotint.errors import TrainingError, no_room
 from mezzotint.training.callback import Callback, Run, Score
 
 FORMAT = 1
@@ -111,10 +111,11 @@ def write(checkpoint: dict[str, Any], file: Path) -> None:
             os.fsync(out.fileno())
         os.replace(part, file)
         sync_folder(file.parent)
-    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+    except (OSError, RuntimeError) as error:
         part.unlink(missing_ok=True)
+        cause = error.__context__ if no_room(error.__context__) else error  # of which torch makes a RuntimeError
         raise TrainingError(
-            f"{file} could not be written ({' '.join(str(error).split())[:200]}). The checkpoints before it are whole. "
+            f"{file} could not be written ({' '.join(str(cause).split())[:200]}). The checkpoints before it are whole. "
             f"Make room, then go on with `mezzotint train run={file.parent.parent}`."
         ) from error
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from mezzotint.data.datamodule import DataModule
 from mezzotint.diffusion import Denoiser
-from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.errors import ConfigError, TrainingError, no_room
 from mezzotint.training import checkpoints
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.ema import EMA
@@ -202,6 +202,14 @@ def train(
     except SystemExit as error:  # what Lightning makes of a Ctrl-C that could not wait
         failure = KeyboardInterrupt()
         raise failure from error
+    except OSError as error:
+        failure = error
+        if no_room(error):
+            raise TrainingError(
+                f"{error.strerror or error} in {run.directory}. The checkpoints there are whole. Make room, then go on "
+                f"with `mezzotint train run={run.directory}`."
+            ) from error
+        raise
     except BaseException as error:
         failure = error
         raise

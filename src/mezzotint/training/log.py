@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ class Log(Callback):
 
     def close(self, run: Run, error: BaseException | None) -> None:
         if self.out is not None:
-            self.out.close()
+            with suppress(OSError):  # each line was forced out; one that a full disk refused has been told of
+                self.out.close()
         for logger in run.loggers:
             logger.finish(130 if run.stopped or isinstance(error, KeyboardInterrupt) else 1 if error else 0)
 
