@@ -44,6 +44,7 @@ def test_losses_lie_in_the_run(run: Path, mezzotint: Command) -> None:
     for words, name in (([], "loss"), (["kind=levels"], "levels")):
         done = mezzotint("plot", f"run={run}", *words)
         assert (done.code, done.out) == (0, f"{run}/plots/{name}.png\n"), done.err
+        assert mezzotint("plot", str(run), *words).out == done.out  # a folder alone is a run
     both = mezzotint("plot", f"run={run},{run}", "out=both.svg,both.png")
     assert both.out == "both.svg\nboth.png\n"
 

@@ -29,6 +29,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 def main(words: Sequence[str]) -> None:
     """Draw what GROUP=a,b,... or run=DIR names, GROUP.KEY=VALUE changing each choice, and print the paths."""
+    words = [f"run={word}" if "=" not in word and (Path(word) / "config.yaml").is_file() else word for word in words]
     if any(word.startswith("run=") for word in words):
         from mezzotint.app import plot_run
 
