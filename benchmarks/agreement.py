@@ -1,0 +1,207 @@
+"""Values of this project, torch-fidelity and torchmetrics for the same images, as the table in docs/metrics.md.
+
+    python benchmarks/agreement.py                                # digits: half against the other, slightly blurred
+    python benchmarks/agreement.py --extractor effnet --n 300     # textures of 32 x 32
+    python benchmarks/agreement.py --extractor inception --n 60   # random weights unless --weights gives some
+
+Where a metric is an average over random subsets or parts of the images, all take one part with all images: each tool
+chooses its own. Each tool runs the network in its own way, so values differ in the digits that this leaves uncertain.
+torchmetrics is told that the real images are the drawn ones where it computes MiFID: it averages the cosine to the
+nearest over the real images, and the definition over the drawn ones.
+"""
+
+import argparse
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from metrics import Plain, images, random_inception
+from torch import Tensor, nn
+
+NAMES = {
+    "Frechet": "Frechet distance (FID)",
+    "Kernel": "kernel distance (KID)",
+    "InceptionScore": "Inception score",
+    "Precision": "precision",
+    "Recall": "recall",
+    "MemorisationFrechet": "MiFID",
+}
+
+
+class Views(nn.Module):
+    """A network as its makers run it: pooled features and logits of uint8 images."""
+
+    def __init__(self, extractor: str, weights: str | None) -> None:
+        super().__init__()
+        self.plain, self.kind = Plain(extractor, weights), extractor
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pooled = self.plain(x)
+        network = self.plain.network
+        if self.kind == "inception":
+            return pooled, pooled @ network.fc.weight.T
+        return pooled, (network.head if self.kind == "digits" else network._fc)(pooled)
+
+
+class View(nn.Module):
+    """One of the two, as torchmetrics takes it."""
+
+    def __init__(self, views: Views, index: int, width: int) -> None:
+        super().__init__()
+        self.views, self.index, self.num_features = views, index, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.views(x)[self.index]
+
+
+def pairs(extractor: str, n: int) -> tuple[Tensor, Tensor]:
+    """Real and drawn uint8 images."""
+    if extractor != "digits":
+        return images(n, 0, extractor), images(n, 1, extractor)
+    from mezzotint.data import Digits
+
+    pixels = Digits().split("all").pixels[:-1]
+    sharp = pixels[1::2].float()
+    blurred = nn.functional.avg_pool2d(sharp, 3, 1, 1, count_include_pad=False)
+    return pixels[::2], (0.8 * sharp + 0.2 * blurred).round().to(torch.uint8)
+
+
+def mezzotint(extractor: str, weights: str | None, real: Tensor, drawn: Tensor) -> dict[str, float]:
+    from mezzotint import metrics as room
+
+    made = {"digits": room.DigitsClassifier, "effnet": room.EffNet, "inception": lambda: room.Inception(weights)}
+    one = made[extractor]()
+    size = min(len(real), len(drawn))
+    chosen = {
+        "Frechet": room.Frechet(one),
+        "Kernel": room.Kernel(one, subsets=1, size=size),
+        "InceptionScore": room.InceptionScore(one, splits=1),
+        "PrecisionRecall": room.PrecisionRecall(one),
+        "MemorisationFrechet": room.MemorisationFrechet(one),
+    }
+    found = {}
+    for name, metric in chosen.items():
+        metric.update(real, real=True)
+        metric.update(drawn, real=False)
+        found[name] = metric.compute().tolist()
+    found["Precision"], found["Recall"] = found.pop("PrecisionRecall")
+    return found
+
+
+def torch_fidelity(views: Views, real: Tensor, drawn: Tensor) -> dict[str, float]:
+    from torch_fidelity import FeatureExtractorBase, calculate_metrics, register_feature_extractor
+
+    class Extractor(FeatureExtractorBase):
+        def __init__(self, name, features_list, **kwargs):
+            super().__init__(name, features_list)
+
+        @staticmethod
+        def get_provided_features_list():
+            return ("pooled", "logits")
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric):
+            return "logits" if metric == "isc" else "pooled"
+
+        @staticmethod
+        def can_be_compiled():
+            return False
+
+        def forward(self, x):
+            found = dict(zip(("pooled", "logits"), views(x), strict=True))
+            return tuple(found[name] for name in self.features_list)
+
+    class Listed(torch.utils.data.Dataset):
+        def __init__(self, pixels: Tensor) -> None:
+            self.pixels = pixels
+
+        def __len__(self) -> int:
+            return len(self.pixels)
+
+        def __getitem__(self, index: int) -> Tensor:
+            return self.pixels[index]
+
+    register_feature_extractor("views", Extractor)
+    found = calculate_metrics(
+        input1=Listed(drawn),
+        input2=Listed(real),
+        fid=True,
+        kid=True,
+        isc=True,
+        prc=True,
+        kid_subsets=1,
+        kid_subset_size=min(len(real), len(drawn)),
+        isc_splits=1,
+        cuda=False,
+        cache=False,
+        verbose=False,
+        save_cpu_ram=True,
+        feature_extractor="views",
+    )
+    return {
+        "Frechet": found["frechet_inception_distance"],
+        "Kernel": found["kernel_inception_distance_mean"],
+        "InceptionScore": found["inception_score_mean"],
+        "Precision": found["precision"],
+        "Recall": found["recall"],
+    }
+
+
+def torchmetrics(views: Views, widths: tuple[int, int], real: Tensor, drawn: Tensor) -> dict[str, float]:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.inception import InceptionScore
+    from torchmetrics.image.kid import KernelInceptionDistance
+    from torchmetrics.image.mifid import MemorizationInformedFrechetInceptionDistance
+
+    pooled, logits = (View(views, i, width) for i, width in enumerate(widths))
+    size = min(len(real), len(drawn))
+    chosen = {
+        "Frechet": FrechetInceptionDistance(pooled),
+        "Kernel": KernelInceptionDistance(pooled, subsets=1, subset_size=size),
+        "MemorisationFrechet": MemorizationInformedFrechetInceptionDistance(pooled),
+    }
+    found = {}
+    for name, metric in chosen.items():
+        swapped = name == "MemorisationFrechet"
+        metric.update(real, real=not swapped)
+        metric.update(drawn, real=swapped)
+        value = metric.compute()
+        found[name] = float(value[0] if isinstance(value, tuple) else value)
+    score = InceptionScore(logits, splits=1)
+    score.update(drawn)
+    return found | {"InceptionScore": float(score.compute()[0])}
+
+
+@torch.no_grad()
+def compare(extractor: str, weights: str | None, n: int) -> None:
+    """Prints the table."""
+    real, drawn = pairs(extractor, n)
+    views = Views(extractor, weights).eval()
+    widths = tuple(view.shape[1] for view in views(real[:2]))
+    ours = mezzotint(extractor, weights, real, drawn)
+    others = [torch_fidelity(views, real, drawn), torchmetrics(views, widths, real, drawn)]
+    print(f"{extractor}, {len(real)} real and {len(drawn)} drawn images\n")
+    print("| | mezzotint | torch-fidelity | torchmetrics |\n|---|---|---|---|")
+    for name, title in NAMES.items():
+        cells = [f"{one[name]:.8g}" if name in one else "-" for one in (ours, *others)]
+        print(f"| {title} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--extractor", default="digits", choices=("digits", "effnet", "inception"))
+    parser.add_argument("--weights", help="Inception's weights; random without")
+    parser.add_argument("--n", type=int, default=300, help="images of each kind, but for the digits")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore", message="Metric `.*` will save all extracted features")
+    warnings.filterwarnings("ignore", message="std.*degrees of freedom")  # of a single part
+    with tempfile.TemporaryDirectory() as folder:
+        if given.extractor == "inception" and not given.weights:
+            given.weights = str(Path(folder) / "random.pth")
+            random_inception(Path(given.weights))
+        compare(given.extractor, given.weights, given.n)
+
+
+if __name__ == "__main__":
+    main()
