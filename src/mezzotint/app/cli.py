@@ -174,7 +174,9 @@ def run_hydra(command: str, overrides: list[str]) -> None:
 
 
 def finish_sweep() -> None:
-    """Sum up the evaluations there are, of a sweep that was stopped too, and remove what Hydra left."""
+    """Sum up the evaluations there are, of a sweep that was stopped too, and remove what Hydra left: the first rank."""
+    if import_module("mezzotint.app.ranks").rank():
+        return
     sweeps = import_module("mezzotint.app.sweeps")
     points = sweeps.points()
     sweeps.tidy()

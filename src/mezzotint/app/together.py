@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from mezzotint.app import ranks
 from mezzotint.app.job import Config
@@ -17,6 +19,8 @@ from mezzotint.build import build
 from mezzotint.generation.share import position
 from mezzotint.training.hardware import Place
 
+_groups = count()
+
 
 @contextmanager
 def together(hardware: Any) -> Iterator[None]:
@@ -24,8 +28,10 @@ def together(hardware: Any) -> Iterator[None]:
     if Place.here().world > 1 and not dist.is_initialized():
         if hardware.device == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        backend = "nccl" if hardware.device == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=hardware.timeout))
+        backend, patience = "nccl" if hardware.device == "cuda" else "gloo", timedelta(seconds=hardware.timeout)
+        store, rank, world = next(rendezvous("env://", timeout=patience))
+        apart = dist.PrefixStore(f"together/{next(_groups)}", store)  # nothing of an earlier group is found there
+        dist.init_process_group(backend, store=apart, rank=rank, world_size=world, timeout=patience)
     yield
     if dist.is_initialized():
         dist.destroy_process_group()
