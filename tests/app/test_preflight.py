@@ -216,11 +216,11 @@ def test_shards_are_of_the_network_alone() -> None:
 
 def test_a_folder_that_may_not_be_opened_is_told(mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", "/root/runs/a/config.yaml")
+        raise PermissionError(13, "Permission denied", "/srv/runs/a/config.yaml")
 
     monkeypatch.setattr("mezzotint.app.runs.place", forbidden)
-    done = mezzotint("train", "paths.runs=/root/runs")
+    done = mezzotint("train", "paths.runs=/srv/runs")
     assert done.code == 2
     assert done.err.splitlines()[-1].startswith(
-        "mezzotint train: /root/runs/a/config.yaml: permission denied; choose another place by paths.runs="
+        "mezzotint train: /srv/runs/a/config.yaml: permission denied; choose another place by paths.runs="
     )
