@@ -17,7 +17,7 @@ LONG = ("budget=256", "callbacks.checkpoints.every=48", "callbacks.log.every=2")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="root can mount a small disk, on Linux"),
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(280),
 ]
 
 

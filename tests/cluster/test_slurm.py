@@ -20,7 +20,7 @@ STOP = 110  # neither a checkpoint nor a line of the log is due there
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(280),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(os.geteuid() != 0, reason="SLURM's daemons are started as root"),
     pytest.mark.skipif(
         not all(map(shutil.which, ("slurmctld", "slurmd", "munged", "srun"))),
@@ -101,7 +101,7 @@ def shown(cluster: Place, job: str, key: str) -> str:
     return found.group(1) if found else ""
 
 
-def finish(cluster: Place, *jobs: str, seconds: float = 120) -> None:
+def finish(cluster: Place, *jobs: str, seconds: float = 180) -> None:
     """Wait until jobs are done that went back into the queue once; SLURM would hold each for two minutes there."""
     came_back: dict[str, float] = {}
 
@@ -163,7 +163,7 @@ def test_a_sweep_of_three_goes_through_the_queue_and_one_of_them_comes_back(clus
         job = next(cluster.folder.glob("runs/s/*/waits-0")).read_text()
         told(cluster, "scancel", "--signal=USR2", job)
         finish(cluster, job)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=100)
         assert process.returncode == 0, out + err
     finally:
         process.kill()
@@ -177,7 +177,7 @@ def test_a_sweep_of_three_goes_through_the_queue_and_one_of_them_comes_back(clus
 def test_another_number_of_processes_than_tasks_is_refused(cluster: Place, start: str, words: tuple[str, ...]) -> None:
     command = f"{start}{CONSOLE[0]} train {' '.join([*TINY, *words])}"
     job = told(cluster, "sbatch", "--parsable", "-n2", "--output=../job.log", "--wrap", command)
-    wait_until(lambda: shown(cluster, job, "JobState") in ("FAILED", "COMPLETED"), 60, 0.5)
+    wait_until(lambda: shown(cluster, job, "JobState") in ("FAILED", "COMPLETED"), 120, 0.5)
     time.sleep(0.5)
     said = (cluster.folder.parent / "job.log").read_text()
     assert shown(cluster, job, "ExitCode") == "2:0", said

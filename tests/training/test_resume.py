@@ -1,11 +1,14 @@
 """Killed and resumed is never interrupted: weights, averages, optimiser, log, at any moment."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -154,21 +157,54 @@ def test_ctrl_c_saves_and_is_a_keyboard_interrupt(tmp_path):
     assert newest(tmp_path / "checkpoints").name == "step-00000023.ckpt"
 
 
+@contextmanager
+def playing(story: str, directory: Path, ranks: int) -> Iterator[list[subprocess.Popen]]:
+    """A story of tiny.py in processes of its own, which end here at the latest."""
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if ranks > 1 else None
+    told, numbers = {"OMP_NUM_THREADS": "1"}, [{}]
+    if store is not None:
+        told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(ranks)}
+        told |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
+        numbers = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
+    command = [sys.executable, str(STORY), str(directory), story]
+    processes = [
+        subprocess.Popen(command, env={**os.environ, **told, **number}, stderr=subprocess.DEVNULL) for number in numbers
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_process_killed_at_random_moments(tmp_path):
-    """Ten SIGKILLs of a process of its own, each up to a quarter of a second after a new checkpoint."""
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_processes_killed_at_random_moments(tmp_path, ranks):
+    """Twenty SIGKILLs, of all ranks or of one: a while after a new checkpoint, or while the next is being written."""
     source, directory = random.Random(5), tmp_path / "killed"
-    for _ in range(10):
-        seen = newest(directory / "checkpoints", quiet=True)
-        process = subprocess.Popen([sys.executable, str(STORY), str(directory), "slowly"])
+    folder, torn = directory / "checkpoints", 0
+    for number in range(20):
+        seen = newest(folder, quiet=True)
         deadline = time.monotonic() + 120
-        while newest(directory / "checkpoints", quiet=True) == seen and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(source.random() / 4)
-        assert process.poll() is None, "the run ended before it could be killed"
-        process.kill()
-        process.wait()
-    train(directory, steps=700, dropout=0.5)
-    train(tmp_path / "whole", steps=700, dropout=0.5)
+        with playing("slowly", directory, ranks) as processes:
+            while newest(folder, quiet=True) == seen and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(source.random() / 4)
+            while number % 2 and not list(folder.glob(".*.part")) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            assert all(process.poll() is None for process in processes), "the run ended before it could be killed"
+            first = processes[source.randrange(ranks)]
+            first.kill()
+            first.wait()
+            torn += bool(list(folder.glob(".*.part")))
+            if number % 3 == 0:
+                time.sleep(0.5)  # the other rank goes on until it misses the first
+    assert torn >= 5, "hardly a kill came while a checkpoint was being written"
+    for name in ("killed", "whole"):
+        with playing("story", tmp_path / name, ranks) as processes:
+            assert [process.wait(300) for process in processes] == [0] * ranks
     assert_same(tmp_path / "whole", directory)

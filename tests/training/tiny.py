@@ -37,6 +37,7 @@ from mezzotint.training import (
     Validation,
     fit,
 )
+from mezzotint.training.hardware import Place
 
 BATCH = 16
 
@@ -211,12 +212,28 @@ class Slow(Callback):
         time.sleep(0.01)
 
 
-def slowly(directory: Path) -> None:
-    """Takes long enough to be killed many times."""
-    train(directory, steps=700, dropout=0.5, extra={"slow": Slow()})
+LENGTH = 700  # steps of a run that is killed many times
 
+
+def story(directory: Path) -> None:
+    train(directory, steps=LENGTH, dropout=0.5, devices=Place.here().world)
+
+
+def slowly(directory: Path) -> None:
+    """The same on a slow machine with a slow disk: long enough to be killed many times, while it writes too."""
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        time.sleep(0.02)
+        real(descriptor)
+
+    os.fsync = fsync
+    train(directory, steps=LENGTH, dropout=0.5, devices=Place.here().world, extra={"slow": Slow()})
+
+
+STORIES = {"two_ranks": two_ranks, "shards": shards, "stories": stories, "story": story, "slowly": slowly}
 
 if __name__ == "__main__":
     faulthandler.enable()
     torch.set_num_threads(1)
-    {"two_ranks": two_ranks, "shards": shards, "stories": stories, "slowly": slowly}[sys.argv[2]](Path(sys.argv[1]))
+    STORIES[sys.argv[2]](Path(sys.argv[1]))
