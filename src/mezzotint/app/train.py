@@ -174,37 +174,37 @@ def train(directory: Path, hardware: Any, trackers: Trackers) -> dict[str, Any]:
 
 def work(directory: Path, trackers: Trackers | None = None) -> dict[str, Any]:
     """One rank's whole training, from the run's config.yaml alone; a process of its own has trackers of its own."""
+    from mezzotint.app.moments import judge_moments
     from mezzotint.app.parts import assemble
+    from mezzotint.app.together import together
     from mezzotint.training import fit
     from mezzotint.training.hardware import Place
 
     config = read_config(directory)
     parts = assemble(config)
-    with nullcontext(trackers) if trackers else tracked(directory, config, parts.loggers) as told:
-        outcome = fit(
-            directory,
-            denoiser=parts.denoiser,
-            objective=parts.objective,
-            dataset=parts.dataset,
-            optimizer=parts.optimizer,
-            ema=parts.ema,
-            callbacks=parts.callbacks,
-            loggers={"trackers": told},
-            hardware=parts.hardware,
-            sampling=parts.sampling,
-            judging=parts.judging,
-            seed=config["seed"],
-            budget=config["budget"],
-            batch_size=config["batch_size"],
-            config=config,
-        )
-        told.code = 130 if outcome["state"] == "preempted" else 0
-    if outcome["state"] == "finished" and Place.here().world > 1:
-        from mezzotint.app.moments import judge_moments
-        from mezzotint.app.together import together
-
-        with obeyed(), together(parts.hardware):  # while there are several of us
-            judge_moments(directory, config | {"step": None})
+    with together(parts.hardware):  # or Lightning would, and find the last job's addresses in torchrun's store
+        with nullcontext(trackers) if trackers else tracked(directory, config, parts.loggers) as told:
+            outcome = fit(
+                directory,
+                denoiser=parts.denoiser,
+                objective=parts.objective,
+                dataset=parts.dataset,
+                optimizer=parts.optimizer,
+                ema=parts.ema,
+                callbacks=parts.callbacks,
+                loggers={"trackers": told},
+                hardware=parts.hardware,
+                sampling=parts.sampling,
+                judging=parts.judging,
+                seed=config["seed"],
+                budget=config["budget"],
+                batch_size=config["batch_size"],
+                config=config,
+            )
+            told.code = 130 if outcome["state"] == "preempted" else 0
+        if outcome["state"] == "finished" and Place.here().world > 1:
+            with obeyed():  # while there are several of us
+                judge_moments(directory, config | {"step": None})
     return outcome
 
 
