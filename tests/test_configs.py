@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from mezzotint.app import cli
+from mezzotint.app.config.job import check_groups, resolve
 from mezzotint.app.help import choices, config_dir, groups
-from mezzotint.app.job import check_groups, resolve
 
 ROOT = config_dir()
 EXPERIMENTS = choices(ROOT / "experiment")

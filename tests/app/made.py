@@ -26,7 +26,12 @@ def config(folder: Path, seed: int, schedule: str) -> dict[str, Any]:
         "grid": {"_target_": "mezzotint.diffusion.Trailing", "steps": 50},
         "guidance": {"_target_": "mezzotint.diffusion.unguided"},
         "metrics": {"frechet": {"_target_": "mezzotint.metrics.Frechet"}},
-        "paths": {"_target_": "mezzotint.app.job.Paths", "runs": str(folder.parent), "data": "/d", "cache": "/c"},
+        "paths": {
+            "_target_": "mezzotint.app.config.job.Paths",
+            "runs": str(folder.parent),
+            "data": "/d",
+            "cache": "/c",
+        },
         "name": "made",
         "run": None,
         "seed": seed,

@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 
 import mezzotint as package
-from mezzotint.app import ranks, train
+from mezzotint.app import train
+from mezzotint.app.processes import ranks
 from mezzotint.errors import TrainingError
 
 from .conftest import TINY, Command
@@ -276,7 +277,7 @@ def test_what_rank_0_returns_comes_back(tmp_path: Path, monkeypatch: pytest.Monk
 def test_no_rank_outlives_its_parent(tmp_path: Path) -> None:
     """Killed so that it cannot say goodbye, as a scheduler does."""
     (tmp_path / "child.py").write_text(
-        "import os, time\nfrom mezzotint.app.worker import die_with\n"
+        "import os, time\nfrom mezzotint.app.processes.worker import die_with\n"
         "die_with(os.getppid())\nprint(os.getpid(), flush=True)\ntime.sleep(100)\n"
     )
     child = [sys.executable, str(tmp_path / "child.py")]

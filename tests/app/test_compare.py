@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app.evaluations import choice
-from mezzotint.app.points import summarise
+from mezzotint.app.records.evaluations import choice
+from mezzotint.app.records.points import summarise
 
 from .conftest import Command
 

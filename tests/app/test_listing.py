@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app import listing, runs
+from mezzotint.app import listing
+from mezzotint.app.records import runs
 
 from .conftest import Command
 
@@ -60,7 +61,7 @@ def test_a_running_run_is_as_far_as_its_log_says(home: Path, mezzotint: Command)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (directory / "metrics.jsonl").write_text(text + '{"step": 4, "ima')
     code = (
-        "import sys, time; from pathlib import Path; from mezzotint.app import runs\n"
+        "import sys, time; from pathlib import Path; from mezzotint.app.records import runs\n"
         "with runs.claim(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(directory)], stdout=subprocess.PIPE) as holder:

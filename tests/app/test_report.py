@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from mezzotint.app.runs import claim
+from mezzotint.app.records.runs import claim
 from mezzotint.report import LIMIT, page
 from mezzotint.report.album import LADDER, Photographs
 from mezzotint.report.history import decimate, read_lines, thin

@@ -107,6 +107,6 @@ def workers(folder: Path) -> list[int]:
             words = entry.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"mezzotint.app.worker" in words and any(word.startswith(bytes(folder)) for word in words):
+        if b"mezzotint.app.processes.worker" in words and any(word.startswith(bytes(folder)) for word in words):
             found.append(int(entry.parent.name))
     return found

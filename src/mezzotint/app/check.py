@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app import runs
+from mezzotint.app.config.job import SPLITS, Config, check_groups, refuse, resolve
+from mezzotint.app.config.parts import Parts, assemble, check_judges, meet, placed, plan_metrics
+from mezzotint.app.config.plan import Row, calls, cost, shares
+from mezzotint.app.config.preflight import obstacles
 from mezzotint.app.evaluate import MANY
-from mezzotint.app.job import SPLITS, Config, check_groups, refuse, resolve
-from mezzotint.app.parts import Parts, assemble, check_judges, meet, placed, plan_metrics
-from mezzotint.app.plan import Row, calls, cost, shares
-from mezzotint.app.preflight import obstacles
-from mezzotint.app.references import open_reference
+from mezzotint.app.records import runs
+from mezzotint.app.records.references import open_reference
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import build
 from mezzotint.errors import ConfigError, DataError, MezzotintError

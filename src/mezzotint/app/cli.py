@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app import help
+from mezzotint.app.config.words import WITH_VALUE, check_words
 from mezzotint.app.help import COMMANDS, config_dir, groups
 from mezzotint.app.terminal import unbroken
-from mezzotint.app.words import WITH_VALUE, check_words
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.names import nearest
@@ -161,7 +161,7 @@ def run_hydra(command: str, overrides: list[str]) -> None:
             refuse(str(error), command)
             raise
 
-    import_module("mezzotint.app.sweeps").count_gpus()
+    import_module("mezzotint.app.processes.sweeps").count_gpus()
     before, sys.argv = sys.argv, [f"mezzotint {command}", *overrides]
     try:
         hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
@@ -175,13 +175,13 @@ def run_hydra(command: str, overrides: list[str]) -> None:
 
 def finish_sweep() -> None:
     """Sum up the evaluations there are, of a sweep that was stopped too, and remove what Hydra left: the first rank."""
-    if import_module("mezzotint.app.ranks").rank():
+    if import_module("mezzotint.app.processes.ranks").rank():
         return
-    sweeps = import_module("mezzotint.app.sweeps")
+    sweeps = import_module("mezzotint.app.processes.sweeps")
     points = sweeps.points()
     sweeps.tidy()
     if points:
-        import_module("mezzotint.app.points").summarise(points)
+        import_module("mezzotint.app.records.points").summarise(points)
 
 
 def value(key: str, overrides: Iterable[str]) -> str:
@@ -210,8 +210,8 @@ def compose_from_run(directory: Path, command: str) -> None:
     import yaml
     from hydra.core.config_store import ConfigStore
 
-    from mezzotint.app.job import defaults as usual
-    from mezzotint.app.job import relocatable
+    from mezzotint.app.config.job import defaults as usual
+    from mezzotint.app.config.job import relocatable
 
     saved = usual() | relocatable(read_config(directory))  # a word that the run had never heard of
     if command == "sample":

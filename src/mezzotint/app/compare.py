@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app.evaluations import Result, alike, columns, conflicts, gathered, open_results
+from mezzotint.app.records.evaluations import Result, alike, columns, conflicts, gathered, open_results
 from mezzotint.app.terminal import table
 from mezzotint.errors import ConfigError
 

@@ -59,7 +59,7 @@ def offers(command: str, last: str) -> list[str]:
 
 def runs(start: str) -> list[str]:
     """Runs and sweeps whose path begins so, as they would be typed."""
-    from mezzotint.app.runs import find, folder
+    from mezzotint.app.records.runs import find, folder
     from mezzotint.app.terminal import shown
 
     root = folder()

@@ -4,18 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app import ranks, sweeps
-from mezzotint.app.commit import commit
-from mezzotint.app.copies import Copies
-from mezzotint.app.job import Config, settle
-from mezzotint.app.meeting import met
-from mezzotint.app.parts import build_metrics
-from mezzotint.app.references import Reference, open_reference, remember
-from mezzotint.app.runs import existing, mark, newest_step, other_step, write
+from mezzotint.app.config.job import Config, settle
+from mezzotint.app.config.parts import build_metrics
+from mezzotint.app.processes import ranks, sweeps
+from mezzotint.app.processes.meeting import met
+from mezzotint.app.processes.together import agreed, common_bar, spread, together
+from mezzotint.app.records.commit import commit
+from mezzotint.app.records.copies import Copies
+from mezzotint.app.records.references import Reference, open_reference, remember
+from mezzotint.app.records.runs import existing, mark, newest_step, other_step, write
 from mezzotint.app.sample import name as sampling_name
 from mezzotint.app.sample import open_generator
 from mezzotint.app.terminal import shown, table
-from mezzotint.app.together import agreed, common_bar, spread, together
 from mezzotint.build import build
 from mezzotint.errors import ConfigError
 from mezzotint.generation.share import position, share

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.app.commit import commit
+from mezzotint.app.config.job import Config
+from mezzotint.app.config.parts import build_metrics
+from mezzotint.app.config.standalone import settle_standalone
 from mezzotint.app.evaluate import NOTHING, objective, report
-from mezzotint.app.job import Config
-from mezzotint.app.parts import build_metrics
-from mezzotint.app.references import Reference, open_path, remember
-from mezzotint.app.runs import write
-from mezzotint.app.standalone import settle_standalone
+from mezzotint.app.records.commit import commit
+from mezzotint.app.records.references import Reference, open_path, remember
+from mezzotint.app.records.runs import write
 from mezzotint.app.terminal import Advance, bar, shown
 from mezzotint.build import build
 from mezzotint.data.images import Images

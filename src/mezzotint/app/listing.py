@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app import runs
+from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown, table
 from mezzotint.errors import ConfigError
 from mezzotint.names import nearest

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mezzotint.app import runs
 from mezzotint.app.help import choices, config_dir
+from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown
 from mezzotint.build import build, check
 from mezzotint.errors import ConfigError

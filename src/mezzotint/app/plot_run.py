@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mezzotint.app import cli, plot, runs, sample
+from mezzotint.app import cli, plot, sample
+from mezzotint.app.config.job import Config, settle
 from mezzotint.app.help import KINDS, choices, config_dir
-from mezzotint.app.job import Config, settle
+from mezzotint.app.records import runs
 from mezzotint.app.terminal import bar
 from mezzotint.build import build, build_denoiser, read_config
 from mezzotint.errors import ConfigError

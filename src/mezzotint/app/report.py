@@ -5,9 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mezzotint.app import runs
+from mezzotint.app.config.job import Config, defaults
 from mezzotint.app.help import version
-from mezzotint.app.job import Config, defaults
+from mezzotint.app.records import runs
 from mezzotint.app.sweep import at, compared, differing, short
 from mezzotint.app.terminal import bar, shown
 from mezzotint.build import read_config

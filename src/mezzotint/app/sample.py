@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mezzotint.app.job import Config, settle
-from mezzotint.app.pairs import check_guidance
-from mezzotint.app.parts import build_sampling, rehearse_sampling
-from mezzotint.app.runs import existing, mark, other_step
+from mezzotint.app.config.job import Config, settle
+from mezzotint.app.config.pairs import check_guidance
+from mezzotint.app.config.parts import build_sampling, rehearse_sampling
+from mezzotint.app.records.runs import existing, mark, other_step
 from mezzotint.app.terminal import bar, shown
 from mezzotint.build import build, load, targets
 from mezzotint.diffusion import Denoiser

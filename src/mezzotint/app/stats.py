@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mezzotint.app.config.parts import build_metrics
+from mezzotint.app.config.standalone import settle_standalone
 from mezzotint.app.evaluate import NOTHING
-from mezzotint.app.parts import build_metrics
-from mezzotint.app.references import Reference, remember
-from mezzotint.app.standalone import settle_standalone
+from mezzotint.app.records.references import Reference, remember
 from mezzotint.app.terminal import shown
 from mezzotint.build import build
 from mezzotint.errors import ConfigError

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app import runs
-from mezzotint.app.job import NOISE, Config, differences, relocatable
+from mezzotint.app.config.job import NOISE, Config, differences, relocatable
+from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app import runs
+from mezzotint.app.records import runs
+from mezzotint.app.records.tracking import evaluations, pictures, read_lines, subject_of, tell_all
 from mezzotint.app.terminal import shown
-from mezzotint.app.tracking import evaluations, pictures, read_lines, subject_of, tell_all
 from mezzotint.build import build, read_config
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.training.loggers import STATES

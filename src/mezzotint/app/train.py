@@ -11,12 +11,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
 
-from mezzotint.app import gpus, ranks, runs
-from mezzotint.app.job import FREE, Config, check_groups, differences, refuse, relocatable, resolve
-from mezzotint.app.meeting import met
-from mezzotint.app.requeue import requeue, wanted
+from mezzotint.app.config.job import FREE, Config, check_groups, differences, refuse, relocatable, resolve
+from mezzotint.app.processes import gpus, ranks
+from mezzotint.app.processes.meeting import met
+from mezzotint.app.processes.requeue import requeue, wanted
+from mezzotint.app.records import runs
+from mezzotint.app.records.tracking import Trackers, tracked
 from mezzotint.app.terminal import shown, table
-from mezzotint.app.tracking import Trackers, tracked
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError, no_room
 from mezzotint.training.signals import AGAIN, Stopped, forget, listen, obeyed
@@ -68,9 +69,9 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
             "hardware.micro_batch=find is a question to `mezzotint check`, with the other words of this command; train "
             "with the number that it answers"
         )
-    from mezzotint.app.parts import rehearse
-    from mezzotint.app.plan import line
-    from mezzotint.app.preflight import obstacles
+    from mezzotint.app.config.parts import rehearse
+    from mezzotint.app.config.plan import line
+    from mezzotint.app.config.preflight import obstacles
 
     rehearsed = rehearse(plain)
     ranks.check(rehearsed.hardware)
@@ -174,9 +175,9 @@ def train(directory: Path, hardware: Any, trackers: Trackers) -> dict[str, Any]:
 
 def work(directory: Path, trackers: Trackers | None = None) -> dict[str, Any]:
     """One rank's whole training, from the run's config.yaml alone; a process of its own has trackers of its own."""
-    from mezzotint.app.moments import judge_moments
-    from mezzotint.app.parts import assemble
-    from mezzotint.app.together import together
+    from mezzotint.app.config.parts import assemble
+    from mezzotint.app.processes.together import together
+    from mezzotint.app.records.moments import judge_moments
     from mezzotint.training import fit
     from mezzotint.training.hardware import Place
 
@@ -249,8 +250,8 @@ def end(directory: Path, config: Config, log: TextIO, state: str, error: str | N
 def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers: Trackers) -> float | None:
     """Draw, judge and sum up; the number that a sweep minimises."""
     from mezzotint.app import evaluate, sample
-    from mezzotint.app.moments import judge_moments, record
-    from mezzotint.app.moments import rows as told
+    from mezzotint.app.records.moments import judge_moments, record
+    from mezzotint.app.records.moments import rows as told
 
     pictures = sample.draw(directory, config | {"n": None, "images": "none"})
     moments = judge_moments(directory, config)

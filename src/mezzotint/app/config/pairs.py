@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mezzotint.app.job import Config
+from mezzotint.app.config.job import Config
 from mezzotint.build import targets
 from mezzotint.diffusion import SelfConditioned
 from mezzotint.diffusion.guidance import Contrast

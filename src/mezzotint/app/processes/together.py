@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from mezzotint.app import ranks
-from mezzotint.app.job import Config
+from mezzotint.app.config.job import Config
+from mezzotint.app.processes import ranks
 from mezzotint.app.terminal import Advance, bar
 from mezzotint.build import build
 from mezzotint.generation.share import position

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from mezzotint.app.job import SPLITS, Config, Node, settle
-from mezzotint.app.references import Reference, open_reference
+from mezzotint.app.config.job import SPLITS, Config, Node, settle
+from mezzotint.app.records.references import Reference, open_reference
 from mezzotint.build import build
 from mezzotint.errors import ConfigError
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from mezzotint.app.job import Config
+from mezzotint.app.config.job import Config
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.training.signals import ASKING, Stopped, received
 
@@ -77,7 +77,7 @@ def start(directory: Path, world: int, config: Config | None = None) -> dict[str
         "GROUP_RANK": "0",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // world))),
     }
-    command = [sys.executable, "-P", "-m", "mezzotint.app.worker", str(directory), str(os.getpid())]
+    command = [sys.executable, "-P", "-m", "mezzotint.app.processes.worker", str(directory), str(os.getpid())]
     asked = told_to(config)
     given = [asked.fileno()] if asked else []
     ranks: list[subprocess.Popen] = []

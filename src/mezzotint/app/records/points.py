@@ -8,8 +8,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mezzotint.app.evaluations import Result, alike, columns, gathered, read, read_folder
-from mezzotint.app.runs import write
+from mezzotint.app.records.evaluations import Result, alike, columns, gathered, read, read_folder
+from mezzotint.app.records.runs import write
 from mezzotint.app.terminal import shown, table
 from mezzotint.generation.quality import Panel, Point, pareto, plot_quality
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from mezzotint.app.config.job import FREE, Config, differences, digest, identity, relocatable
 from mezzotint.app.help import config_dir
-from mezzotint.app.job import FREE, Config, differences, digest, identity, relocatable
 from mezzotint.build import find_checkpoint, read_config
 from mezzotint.errors import ConfigError
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 
-from mezzotint.app.gpus import visible
+from mezzotint.app.processes.gpus import visible
 
 POINTS = "points.txt"  # in the folder of a sweep: the evaluations that its jobs made or found
 

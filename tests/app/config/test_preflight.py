@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from mezzotint.app import preflight
-from mezzotint.app.pairs import check_shards
-from mezzotint.app.words import check_words
+from mezzotint.app.config import preflight
+from mezzotint.app.config.pairs import check_shards
+from mezzotint.app.config.words import check_words
 from mezzotint.errors import ConfigError
 
 from .conftest import TINY, Command
@@ -218,7 +218,7 @@ def test_a_folder_that_may_not_be_opened_is_told(mezzotint: Command, monkeypatch
     def forbidden(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "/srv/runs/a/config.yaml")
 
-    monkeypatch.setattr("mezzotint.app.runs.place", forbidden)
+    monkeypatch.setattr("mezzotint.app.records.runs.place", forbidden)
     done = mezzotint("train", "paths.runs=/srv/runs")
     assert done.code == 2
     assert done.err.splitlines()[-1].startswith(

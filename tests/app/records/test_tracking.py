@@ -12,9 +12,10 @@ import pytest
 import wandb
 import yaml
 
-from mezzotint.app import help, runs
-from mezzotint.app.job import digest
-from mezzotint.app.tracking import Trackers, subject_of, tracked
+from mezzotint.app import help
+from mezzotint.app.config.job import digest
+from mezzotint.app.records import runs
+from mezzotint.app.records.tracking import Trackers, subject_of, tracked
 from mezzotint.errors import TrainingError
 from mezzotint.training import FiniteLoss, Run
 from mezzotint.training.loggers import Logger, Subject

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app import requeue
+from mezzotint.app.processes import requeue
 from mezzotint.training.signals import Stopped
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 @cache
 def commit() -> str | None:
     """The commit of this package's own checkout, with "-dirty" behind it where files differ; None if installed."""
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from mezzotint.app.job import SPLITS
+from mezzotint.app.config.job import SPLITS
 from mezzotint.app.terminal import Advance, bar, shown
 from mezzotint.build import nearest
 from mezzotint.data.images import Images

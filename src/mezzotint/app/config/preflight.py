@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app.job import Config
+from mezzotint.app.config.job import Config
 from mezzotint.app.terminal import shown
 from mezzotint.training import Checkpoints
 from mezzotint.training.footprint import checkpoint_size, size

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from mezzotint.app.references import Followed
+from mezzotint.app.records.references import Followed
 from mezzotint.app.terminal import bar, shown
 from mezzotint.data.images import Images
 from mezzotint.generation.share import position

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app.job import differences, digest, relocatable
+from mezzotint.app.config.job import differences, digest, relocatable
 
 CONFIG: dict[str, Any] = {
     "name": "a",
     "run": None,
     "seed": 0,
     "budget": 64,
-    "paths": {"_target_": "mezzotint.app.job.Paths", "runs": "/x/runs", "data": "/x/data", "cache": "/x/cache"},
+    "paths": {"_target_": "mezzotint.app.config.job.Paths", "runs": "/x/runs", "data": "/x/data", "cache": "/x/cache"},
     "data": {"_target_": "D", "root": "/x/data/cifar", "other": "/x/database"},
     "hardware": {"_target_": "H", "devices": 1},
     "sampler": {"_target_": "S", "eta": 0.0},

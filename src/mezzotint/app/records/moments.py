@@ -4,9 +4,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app import evaluate, runs
-from mezzotint.app.job import Config
-from mezzotint.app.parts import build_metrics
+from mezzotint.app import evaluate
+from mezzotint.app.config.job import Config
+from mezzotint.app.config.parts import build_metrics
+from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown
 from mezzotint.build import build
 from mezzotint.training import Score

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app.sweeps import name_plainly
+from mezzotint.app.processes.sweeps import name_plainly
 
 WORDS = ["++optimizer.lr=interval(0.1,1)", "++network.new=interval(0,1)", "++ema.halflife=3", "++grid.new=3"]
 

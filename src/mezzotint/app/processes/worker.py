@@ -1,4 +1,4 @@
-"""One rank of one job: `python -m mezzotint.app.worker RUN PARENT PIPE TASK [FOLDER ...]`. Knows no Hydra.
+"""One rank of one job: `python -m mezzotint.app.processes.worker RUN PARENT PIPE TASK [FOLDER ...]`. Knows no Hydra.
 
 TASK is `train`, by the run's config.yaml, or the number of an open file with the config to judge it by.
 """

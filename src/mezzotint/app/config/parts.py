@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from mezzotint.app.job import Config
-from mezzotint.app.pairs import check_pairs
-from mezzotint.app.references import check_reference, open_reference
+from mezzotint.app.config.job import Config
+from mezzotint.app.config.pairs import check_pairs
+from mezzotint.app.records.references import check_reference, open_reference
 from mezzotint.build import build, build_denoiser
 from mezzotint.diffusion import Denoiser, Draws, Objective
 from mezzotint.errors import ConfigError, MezzotintError

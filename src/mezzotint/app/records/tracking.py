@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app.commit import commit
-from mezzotint.app.job import Config, digest
-from mezzotint.app.runs import write
+from mezzotint.app.config.job import Config, digest
+from mezzotint.app.records.commit import commit
+from mezzotint.app.records.runs import write
 from mezzotint.errors import MezzotintError
 from mezzotint.training.loggers import Logger, Subject, adopt
 

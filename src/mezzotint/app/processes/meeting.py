@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app import runs
+from mezzotint.app.records import runs
 from mezzotint.errors import TrainingError
 
 PATIENCE = 120.0  # seconds that a task waits for the first one

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app import runs
+from mezzotint.app.records import runs
 from mezzotint.errors import ConfigError
 
 
 def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
-    paths = {"_target_": "mezzotint.app.job.Paths", "runs": str(tmp_path), "data": "/d", "cache": "/c"}
+    paths = {"_target_": "mezzotint.app.config.job.Paths", "runs": str(tmp_path), "data": "/d", "cache": "/c"}
     return {"name": "a", "run": None, "seed": 0, "batch_size": 16, "logger": {}, "paths": paths, **changes}
 
 
@@ -28,7 +28,7 @@ def test_places_of_new_runs(tmp_path: Path) -> None:
 
 def test_a_run_is_held_by_one_process_and_free_when_that_dies(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from mezzotint.app import runs\n"
+        "import sys, time; from pathlib import Path; from mezzotint.app.records import runs\n"
         "with runs.claim(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
@@ -77,7 +77,8 @@ def test_a_folder_of_the_users_own_called_latest_is_left_alone(tmp_path: Path) -
 def test_a_run_whose_process_is_gone_is_interrupted_not_running(tmp_path: Path) -> None:
     with runs.claim(tmp_path):
         runs.write_status(tmp_path, state="running")
-        code = f"from pathlib import Path; from mezzotint.app import runs; print(runs.state(Path({str(tmp_path)!r})))"
+        asked = f"print(runs.state(Path({str(tmp_path)!r})))"
+        code = f"from pathlib import Path; from mezzotint.app.records import runs; {asked}"
         assert subprocess.check_output([sys.executable, "-c", code], text=True) == "running\n"
     assert runs.state(tmp_path) == "interrupted"
     runs.write_status(tmp_path, state="finished")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app import meeting, runs
-from mezzotint.app.meeting import met
+from mezzotint.app.processes import meeting
+from mezzotint.app.processes.meeting import met
+from mezzotint.app.records import runs
 from mezzotint.errors import TrainingError
 
 

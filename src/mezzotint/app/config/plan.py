@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mezzotint.app.job import Config
-from mezzotint.app.parts import Parts, on_meta
-from mezzotint.app.preflight import checkpoints
+from mezzotint.app.config.job import Config
+from mezzotint.app.config.parts import Parts, on_meta
+from mezzotint.app.config.preflight import checkpoints
 from mezzotint.networks.describe import describe
 from mezzotint.training.footprint import checkpoint_size, footprint, free_memory, size
 from mezzotint.training.hardware import Hardware, switches

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from mezzotint.app.config.job import differences
 from mezzotint.app.help import config_dir
-from mezzotint.app.job import differences
 from mezzotint.app.sweep import at, short
 from mezzotint.app.terminal import shown
 from mezzotint.errors import ConfigError

@@ -1,0 +1,1 @@
+"""What commands keep in folders and find again: runs, evaluations, references, the points of sweeps."""
