@@ -11,7 +11,7 @@ from mezzotint.app.config.pairs import check_shards
 from mezzotint.app.config.words import check_words
 from mezzotint.errors import ConfigError
 
-from .conftest import TINY, Command
+from ..conftest import TINY, Command
 
 NEVER = "runs/never"
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mezzotint.data import Digits
 
-from .conftest import TINY, Command
+from ..conftest import TINY, Command
 
 
 def few(path: Path, training: int, held_out: int) -> list[str]:

@@ -20,9 +20,9 @@ from mezzotint.errors import TrainingError
 from mezzotint.training import FiniteLoss, Run
 from mezzotint.training.loggers import Logger, Subject
 
-from .conftest import TINY, Command
+from ..conftest import TINY, Command
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 from board import KEY, Board, serving
 
 FAST = (*TINY, "metrics=[]", "callbacks.log.every=1")
