@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line.partition("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-SMALLER = ("debug=tiny", "budget=640", "hardware.threads=1")
+SMALLER = ("debug=tiny", "hardware.threads=1")
 
 # One process for them all, so that torch and Lightning are imported once; each command starts from its words alone.
 DRIVER = """
