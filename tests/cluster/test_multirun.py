@@ -80,9 +80,9 @@ def test_a_job_that_fails_in_the_middle_of_a_sweep(place: Place) -> None:
 
 
 def test_the_jobs_after_a_failed_one_are_done(place: Place) -> None:
-    said = place.run("train", "-m", *TINY, "name=s", "optimizer.lr=0.001,1e30,0.002", code=1)
-    found = {config(run)["optimizer"]["lr"]: status(run)["state"] for run in place.runs()}
-    assert found == {0.001: "finished", 1e30: "failed", 0.002: "finished"}, said
+    said = place.run("train", "-m", *TINY, "name=s", "optimizer.weight_decay=0.1,1e38,0.2", code=1)
+    found = {config(run)["optimizer"]["weight_decay"]: status(run)["state"] for run in place.runs()}
+    assert found == {0.1: "finished", 1e38: "failed", 0.2: "finished"}, said
 
 
 @pytest.mark.parametrize("devices", [1, 2])
