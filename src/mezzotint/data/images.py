@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -38,6 +39,10 @@ class InMemory(Images):
         return self.pixels.index_select(0, indices), labels
 
     def digest(self) -> str:
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return digest(self.pixels.shape, [self.pixels.contiguous().numpy().data], self.labels)
 
     def take(self, indices: Tensor) -> "InMemory":

@@ -130,3 +130,24 @@ class Callback:
 
     def close(self, run: Run, error: BaseException | None) -> None:
         """Last of all, whatever happened."""
+
+
+class Look(Callback):
+    """A callback that looks at the run every so many images and at its end.
+
+    Attributes:
+        every: images between two looks, or below 1 the share of the budget.
+    """
+
+    every: float
+
+    def step(self, run: Run) -> None:
+        if run.due(self.every) and not run.finished:
+            self.look(run)
+
+    def finish(self, run: Run) -> None:
+        self.look(run)
+
+    def look(self, run: Run) -> None:
+        """What is done then, on every rank."""
+        raise NotImplementedError

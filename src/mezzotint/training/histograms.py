@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.training.callback import Callback, Run
+from mezzotint.training.callback import Look, Run
 from mezzotint.training.log import truncate
 from mezzotint.training.sharding import whole
 
 
-class Histograms(Callback):
+class Histograms(Look):
     """Histograms of every weight of the network and of its last gradient, in histograms.jsonl and in the trackers.
 
     Off by default: a look takes a pass over all weights and waits for the device.
@@ -31,13 +31,6 @@ class Histograms(Callback):
     def start(self, run: Run) -> None:
         if run.rank == 0:
             truncate(run.directory / "histograms.jsonl", run.step)
-
-    def step(self, run: Run) -> None:
-        if run.due(self.every) and not run.finished:
-            self.look(run)
-
-    def finish(self, run: Run) -> None:
-        self.look(run)
 
     def look(self, run: Run) -> None:
         found = []

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mezzotint.errors import ConfigError
-from mezzotint.training.callback import Callback, Run, Score
+from mezzotint.training.callback import Look, Run, Score
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Judging:
     cache: str | Path | None = None
 
 
-class Judge(Callback):
+class Judge(Look):
     """Judges samples of the averaged weights every so many images, always from the same noise and labels.
 
     Every rank draws and judges its share, in float32 whatever the training's precision. The values are those of
@@ -96,13 +96,6 @@ class Judge(Callback):
         device = run.module.device
         empty(self.metrics, device)
         load_references(self.metrics, self.reference, device, run.judging.cache)
-
-    def step(self, run: Run) -> None:
-        if run.due(self.every) and not run.finished:
-            self.look(run)
-
-    def finish(self, run: Run) -> None:
-        self.look(run)
 
     def look(self, run: Run) -> None:
         values = self.values(run)

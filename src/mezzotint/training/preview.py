@@ -1,9 +1,9 @@
 """Pictures of a run while it trains."""
 
-from mezzotint.training.callback import Callback, Run
+from mezzotint.training.callback import Look, Run
 
 
-class Preview(Callback):
+class Preview(Look):
     """A grid of samples from the averaged weights every so many images, always from the same noise and labels.
 
     Writes samples/step-00001000.png, so that the files of a run are a film of its training; rank 0 draws.
@@ -20,14 +20,7 @@ class Preview(Callback):
             raise ValueError(f"every={every}, images={images}: both must be above 0")
         self.every, self.images = every, images
 
-    def step(self, run: Run) -> None:
-        if run.due(self.every) and not run.finished:
-            self.draw(run)
-
-    def finish(self, run: Run) -> None:
-        self.draw(run)
-
-    def draw(self, run: Run) -> None:
+    def look(self, run: Run) -> None:
         if run.sampling is None:
             return
         denoiser = run.average()  # on all ranks, which may have to put it together

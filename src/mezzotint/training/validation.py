@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.diffusion import Draws
-from mezzotint.training.callback import Callback, Run, Score
+from mezzotint.training.callback import Look, Run, Score
 
 APART = 1 << 40  # validation examples are numbered far from those of training, so no noise is shared
 GOLDEN = 0.6180339887498949  # multiples of the golden section fill [0, 1) evenly, however many there are
@@ -23,7 +23,7 @@ class Fixed(Draws):
         return torch.ones(len(self.index), dtype=torch.float64)
 
 
-class Validation(Callback):
+class Validation(Look):
     """Loss of the averaged weights on held-out images: in total, and in equal shares of the training times.
 
     Times and noise depend on the example's number alone, examples are split over ranks without padding and summed in
@@ -41,13 +41,6 @@ class Validation(Callback):
         if every <= 0 or images < 1 or bins < 1:
             raise ValueError(f"every={every}, images={images}, bins={bins}: all must be above 0")
         self.every, self.images, self.bins = every, images, bins
-
-    def step(self, run: Run) -> None:
-        if run.due(self.every) and not run.finished:
-            self.look(run)
-
-    def finish(self, run: Run) -> None:
-        self.look(run)
 
     def look(self, run: Run) -> None:
         sums = self.sums(run, run.average())
