@@ -6,13 +6,14 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.profilers import PassThroughProfiler
 from torch import nn
 
 from mezzotint.data.datamodule import DataModule
@@ -21,8 +22,9 @@ from mezzotint.errors import ConfigError, TrainingError, no_room
 from mezzotint.training import checkpoints
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.ema import EMA
+from mezzotint.training.files import truncate
 from mezzotint.training.hardware import Hardware, Place, is_full, out_of_memory
-from mezzotint.training.log import Log, truncate
+from mezzotint.training.log import Log
 from mezzotint.training.loggers import adopt
 from mezzotint.training.module import Module
 from mezzotint.training.optimizers import AdamW
@@ -154,6 +156,7 @@ def build_trainer(
         **arguments,
         plugins=plugins,
         callbacks=callbacks,
+        profiler=Unprofiled(),
         max_steps=run.steps,
         accumulate_grad_batches=data.accumulation,
         limit_val_batches=0,
@@ -294,6 +297,15 @@ def rewind(checkpoint: dict[str, Any], batches: int) -> None:
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     for scope in ("total", "current"):
         progress[scope] |= {"ready": batches, "started": batches, "processed": batches, "completed": batches - 1}
+
+
+class Unprofiled(PassThroughProfiler):
+    """Lightning's profiler that does nothing, without a generator for each of the two dozen hooks of a step."""
+
+    nothing = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:
+        return self.nothing
 
 
 class WholeFiles(CheckpointIO):

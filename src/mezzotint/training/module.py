@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mezzotint.data.range import Range
 from mezzotint.diffusion import Denoiser, Draws
-from mezzotint.training.optimizers import AdamW, clip_
+from mezzotint.training.optimizers import AdamW, clip_, settle
 from mezzotint.training.sharding import shard
 
 Batch = dict[str, Tensor]
@@ -53,6 +53,13 @@ class Module(LightningModule):
         self.grad_norm: Tensor | None = None
         self.rate = 0.0
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes the hook it is in some fifty times a step, which nn.Module's bookkeeping makes slow."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def example_losses(self, denoiser: Denoiser, batch: Batch, draws: Draws) -> Tensor:
         """Losses (b,) of the examples of a batch; uint8 images become numbers here, on the device."""
         condition = {"label": batch["label"]} if "label" in batch else {}
@@ -78,8 +85,7 @@ class Module(LightningModule):
 
     def on_train_start(self) -> None:
         """A checkpoint brings the optimiser's settings along; whether it may be fused is a matter of this machine."""
-        for group in self.trainer.optimizers[0].param_groups:
-            group["fused"] = self.fused or None
+        settle(self.trainer.optimizers[0], self.fused)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """The learning rate is a function of the images seen, so there is no scheduler and nothing of it to save."""
