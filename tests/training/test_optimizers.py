@@ -1,10 +1,11 @@
+import copy
 import math
 
 import pytest
 import torch
 
 from mezzotint.training import AdamW
-from mezzotint.training.optimizers import clip_
+from mezzotint.training.optimizers import clip_, settle
 
 
 def test_the_rate_rises_over_the_warmup_and_falls_to_zero_with_the_budget():
@@ -44,6 +45,46 @@ def test_clipping_is_that_of_torch(limit):
     assert clip_(gradients, limit) == pytest.approx(float(expected))
     for parameter, gradient in zip(parameters, gradients, strict=True):
         torch.testing.assert_close(gradient, parameter.grad)
+
+
+def test_moments_that_come_from_another_layout_go_with_their_weights():
+    """Fused kernels walk through memory, and would give each weight the moment of another one."""
+    source = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(2, 3, 4, 4, generator=source) for _ in range(3)]
+
+    def stepped(layout, before):
+        weight = torch.nn.Parameter(drawn[0].clone(memory_format=layout))
+        optimizer = AdamW().build(weight_holder(weight))
+        if before:
+            optimizer.load_state_dict(copy.deepcopy(before))
+        settle(optimizer, fused=True)
+        weight.grad = drawn[2 if before else 1].clone(memory_format=layout)
+        optimizer.step()
+        return weight.detach(), optimizer.state_dict()
+
+    _, saved = stepped(torch.contiguous_format, None)
+    there, _ = stepped(torch.contiguous_format, saved)
+    here, _ = stepped(torch.channels_last, saved)
+    torch.testing.assert_close(here, there)
+
+
+def weight_holder(weight):
+    module = torch.nn.Module()
+    module.weight = weight
+    return module
+
+
+def test_steps_are_counted_where_the_optimiser_looks_for_them():
+    weight = torch.nn.Parameter(torch.zeros(2, device="meta"))
+    optimizer = AdamW().build(weight_holder(weight), fused=False)
+    optimizer.state[weight] = {"step": torch.tensor(3.0), "exp_avg": torch.zeros(2, device="meta")}
+    settle(optimizer, fused=True)
+    assert optimizer.state[weight]["step"].device.type == "meta"
+    assert optimizer.param_groups[0]["fused"]
+    optimizer.state[weight]["step"] = torch.tensor(3.0)
+    settle(optimizer, fused=False)
+    assert optimizer.state[weight]["step"].device.type == "cpu"
+    assert not optimizer.param_groups[0]["fused"]
 
 
 @pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"clip": -1.0}, {"warmup": -1}, {"decay": "stairs"}])

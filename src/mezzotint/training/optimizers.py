@@ -68,6 +68,23 @@ class AdamW:
         )
 
 
+def settle(optimizer: torch.optim.Optimizer, fused: bool) -> None:
+    """Let a state that a checkpoint brought, perhaps from other hardware, serve the optimiser here.
+
+    A fused one counts its steps on the device, every other one on the CPU. Moments lie in memory as the weights do:
+    fused kernels walk through both together, whatever the strides say.
+    """
+    for group in optimizer.param_groups:
+        group["fused"] = fused or None
+        for p in group["params"]:
+            state = optimizer.state.get(p, {})
+            for name, value in state.items():
+                if name == "step":
+                    state[name] = value.to(p.device if fused else "cpu")
+                elif value.stride() != p.stride():
+                    state[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
+
+
 def clip_(gradients: list[Tensor], limit: float | None) -> Tensor:
     """Scale gradients in place to a norm of at most `limit`; returns the norm before, as a tensor on the device."""
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
