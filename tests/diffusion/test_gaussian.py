@@ -78,6 +78,17 @@ def test_tensors_and_floats_agree():
             assert [float(v[i]) for v in together] == pytest.approx(list(alone), rel=1e-12, abs=1e-18)
 
 
+def test_one_float_level_beside_many():
+    schedule, t = Linear(), torch.tensor([1, 500])
+    for function in (posterior, transition):
+        together = function(schedule.level(0.0), schedule.level(t))
+        wanted = function(schedule.level(torch.tensor([0, 0])), schedule.level(t))
+        for got, value in zip(together, wanted, strict=True):
+            torch.testing.assert_close(torch.as_tensor(got).double().expand(2), value)
+    assert posterior(NoiseLevel(1, 0), NoiseLevel(0.6, 0.8)) == (0.0, 1.0, 0.0)
+    assert LearnedRange()(NoiseLevel(1, 0), NoiseLevel(0.6, 0.8), learned(1.0, schedule.level(1.0))) == 0.0
+
+
 def test_the_wrong_way_round_is_refused():
     with pytest.raises(ValueError, match="Swap the two"):
         posterior(NoiseLevel(0.6, 0.8), NoiseLevel(0.8, 0.6))

@@ -28,6 +28,7 @@ from mezzotint.diffusion import (
     RePaint,
     Replaced,
     Trailing,
+    UniPC,
     Velocity,
     White,
     edit,
@@ -142,6 +143,15 @@ def test_a_measurement_guides_a_network_in_another_frame():
     torch.testing.assert_close(wrapped(unit(3, 3), LEVEL).x0, direct(unit(3, 3), LEVEL).x0, rtol=1e-9, atol=1e-9)
 
 
+def test_guidance_with_a_measurement_keeps_the_learned_variance():
+    class TwoOutputs(torch.nn.Module):
+        def forward(self, x, time):
+            return torch.cat([0.3 * x, torch.full_like(x, 0.5)], 1)
+
+    pred = DPS(Denoiser(TwoOutputs(), VP()), lambda v: v, unit(2, 4), STD)(unit(2, 4), LEVEL)
+    torch.testing.assert_close(pred.fraction, torch.full((2, 4), 0.75).double())
+
+
 def test_pure_noise_is_left_as_it_is():
     start = NoiseLevel(0.0, 1.0)
     got = MomentMatching(gaussian(Rectified()), lambda v: v, unit(2, 4), STD)(unit(2, 4), start)
@@ -209,6 +219,11 @@ def test_known_pixels_stay_and_others_are_filled():
         x = sample(denoise, sampler, spacing, unit(5, 4), White(Draws(0, torch.arange(5))))
         torch.testing.assert_close(x[:, :2], known[:, :2])
         assert (x[:, 2:].abs() < 4.0).all()
+
+
+def test_replacement_is_not_undone():
+    with pytest.raises(ValueError, match="undoes the replacement"):
+        Replaced(Renoise(UniPC(2)), unit(1, 4), MASK)
 
 
 def test_inpaint_predicts_the_known_image_and_stays_consistent():

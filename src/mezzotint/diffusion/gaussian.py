@@ -4,6 +4,8 @@ Both rest on r = (alpha_t sigma_s) / (alpha_s sigma_t), the ratio of the two noi
 where s is cleaner than t. With it no difference of nearly equal squares is ever taken.
 """
 
+from torch import Tensor
+
 from .elementary import Number
 from .levels import NoiseLevel
 
@@ -30,10 +32,11 @@ def posterior(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number, Number]:
 
 
 def _relative_noise(s: NoiseLevel, t: NoiseLevel) -> Number:
-    if isinstance(s.alpha, float) and not (s.alpha and t.sigma):
+    signal, noise = s.alpha, t.sigma
+    if not (isinstance(signal, Tensor) or signal) or not (isinstance(noise, Tensor) or noise):
         raise ValueError(f"No step leads from {s} to {t}: the first must carry signal and the second noise.")
-    r = (t.alpha * s.sigma) / (s.alpha * t.sigma)
-    if isinstance(r, float) and r > 1.0:
+    r = (t.alpha * s.sigma) / (signal * noise)
+    if not isinstance(r, Tensor) and r > 1.0:
         if r > 1.0 + 1e-9:
             raise ValueError(f"{s} is noisier than {t}: q goes from the cleaner to the noisier level. Swap the two.")
         return 1.0

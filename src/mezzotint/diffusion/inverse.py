@@ -63,7 +63,8 @@ class Measured(Guidance):
             v = self.solve(self.covariance(level, pull, push), (self.y - seen).detach())
             gain = float(level.sigma**2 / level.alpha)
             shifted = torch.add(x0.detach(), pull(v), alpha=gain)
-        return Prediction(x, level, shifted, 1.0, 0.0)
+        fraction = None if pred.fraction is None else pred.fraction.detach()
+        return Prediction(x, level, shifted, 1.0, 0.0, fraction)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from .levels import NoiseLevel
 from .prediction import Prediction
 from .sample import Noise, integrate
 from .samplers import Sampler
+from .samplers.combinators import retakes
 from .samplers.sampler import State
 from .schedules import Schedule
 
@@ -120,6 +121,10 @@ class Replaced(Sampler):
     sampler: Sampler
     known: Tensor
     mask: Tensor
+
+    def __post_init__(self) -> None:
+        if retakes(self.sampler):
+            raise ValueError(f"{self.sampler} takes each step twice, which undoes the replacement. Use another.")
 
     @property
     def calls(self) -> int | None:  # type: ignore[override]

@@ -3,6 +3,8 @@
 import abc
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from .elementary import Number, exp, log
 from .gaussian import posterior, transition
 from .levels import NoiseLevel, expand
@@ -17,7 +19,7 @@ class Variance(abc.ABC):
         """The choice, given the variances of q(x_s | x_t, x0) and of q(x_t | x_s), both positive."""
 
     def __call__(self, s: NoiseLevel, t: NoiseLevel, pred: Prediction) -> Number:
-        if isinstance(s.sigma, float) and s.sigma == 0.0:
+        if not isinstance(s.sigma, Tensor) and s.sigma == 0:
             return 0.0
         return self.between(posterior(s, t)[2], transition(s, t)[1], pred)
 

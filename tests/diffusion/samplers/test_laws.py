@@ -1,6 +1,7 @@
 """What holds for every sampler, step count, spacing, schedule, frame and target."""
 
 import inspect
+import math
 from itertools import pairwise
 
 import pytest
@@ -24,9 +25,11 @@ from mezzotint.diffusion import (
     Flow,
     Heun,
     Karras,
+    LearnedRange,
     Linear,
     Native,
     NoiseLevel,
+    Posterior,
     Preconditioned,
     Prediction,
     Rectified,
@@ -155,6 +158,30 @@ def test_ddpm_walks_the_tables():
     torch.testing.assert_close(large, mean + b.sqrt() * z, rtol=1e-12, atol=1e-12)
 
 
+class TwoOutputs(torch.nn.Module):
+    """Answers with a part of x, and with one v for the variance of every element."""
+
+    def __init__(self, v):
+        super().__init__()
+        self.v = v
+
+    def forward(self, x, time):
+        return torch.cat([0.3 * x, torch.full_like(x, self.v)], 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 6), (2, 1, 8, 8), (3, 2)], ids=str)
+def test_a_learned_variance_lies_between_the_two_fixed_ones(shape):
+    schedule, start = Linear(), torch.linspace(-1.7, 1.9, math.prod(shape)).reshape(shape)
+
+    def end(variance, v):
+        denoise, grid = Denoiser(TwoOutputs(v), schedule), Trailing(7)(schedule)[:-1]
+        return integrate(denoise, DDPM(variance), grid, start, noise(n=len(start)))
+
+    torch.testing.assert_close(end(LearnedRange(), -1.0), end(Posterior(), 0.0))
+    torch.testing.assert_close(end(LearnedRange(), 1.0), end(Transition(), 0.0))
+    assert not torch.allclose(end(LearnedRange(), 0.0), end(Posterior(), 0.0))
+
+
 class Head(torch.nn.Module):
     """The network that a target would ideally train to, on the mixture."""
 
@@ -275,6 +302,9 @@ def test_there_and_back_again():
         lambda: samplers.Exponential(2, Noise(), eta=1.0),
         lambda: samplers.Exponential(2, eta=-1.0),
         lambda: samplers.Churned(DPMSolverPP(2)),
+        lambda: samplers.Churned(samplers.Started(LMS(3), Heun(Noise()), 2)),
+        lambda: samplers.Corrected(samplers.UniPC(2)),
+        lambda: samplers.Corrected(samplers.Renoise(samplers.SASolver(2, 2))),
         lambda: samplers.SASolver(5, 2),
         lambda: Heun(Noise()).init(Trailing(5)(Rectified())),
         lambda: DDIM(1.0).step(Mixture(VP()), unit(3, 1), NoiseLevel(0.9, 0.3), NoiseLevel(0.6, 0.8), None, noise()),

@@ -54,6 +54,13 @@ class Renoise(Sampler):
         return x, (fresh, inner)
 
 
+def retakes(sampler: Sampler) -> bool:
+    """Whether it takes its last step again, from where that began: what was done to x in between would be lost."""
+    if isinstance(sampler, Renoise):
+        return retakes(sampler.sampler)
+    return isinstance(sampler, PredictorCorrector) and sampler.corrector > 0
+
+
 @dataclass(frozen=True)
 class Churned(Sampler):
     r"""EDM's stochastic sampler: a little noise, then the sampler from the raised level.
@@ -78,7 +85,7 @@ class Churned(Sampler):
     inflate: float = 1.003
 
     def __post_init__(self) -> None:
-        if isinstance(self.sampler, Multistep | PredictorCorrector):
+        if isinstance(self.sampler, Multistep | PredictorCorrector | Started):
             raise ValueError(f"{self.sampler} extrapolates along a path, and churn leaves it. Use a one-step sampler.")
 
     @property
@@ -122,6 +129,10 @@ class Corrected(Sampler):
     sampler: Sampler
     n: int = 1
     snr: float = 0.16
+
+    def __post_init__(self) -> None:
+        if retakes(self.sampler):
+            raise ValueError(f"{self.sampler} takes each step twice, which undoes the Langevin steps. Use another.")
 
     @property
     def calls(self) -> int | None:  # type: ignore[override]

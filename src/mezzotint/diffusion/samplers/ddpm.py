@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ..gaussian import posterior
-from ..levels import NoiseLevel, expand
+from ..levels import NoiseLevel
 from ..variances import Posterior, Variance
 from .sampler import Sampler, State
 
@@ -35,4 +35,4 @@ class DDPM(Sampler):
             return pred.x0 if next.alpha == 1.0 else pred.x0 * next.alpha, None
         keep, _, _ = posterior(next, now)
         mean = pred.mix(next.alpha, keep * now.sigma)
-        return mean + expand(self.variance(next, now, pred), x) ** 0.5 * noise(x, now, next), None
+        return mean + self.variance(next, now, pred) ** 0.5 * noise(x, now, next), None
