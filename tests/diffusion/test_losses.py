@@ -14,10 +14,13 @@ from mezzotint.diffusion import (
     Draws,
     Epsilon,
     Huber,
+    Hybrid,
+    Importance,
     LearnedSchedule,
     LearnedVariance,
     Likelihood,
     Linear,
+    LogNormal,
     LogSnr,
     MultiScale,
     Normal,
@@ -25,15 +28,18 @@ from mezzotint.diffusion import (
     Offset,
     Paired,
     Plain,
+    Posterior,
     PseudoHuber,
     Rectified,
     SecondMoment,
     SquaredError,
     Stratified,
     Uniform,
+    VariationalLoss,
     Velocity,
     exact_gaussian,
 )
+from mezzotint.diffusion.likelihood import chain_term
 from mezzotint.diffusion.noises import assignment
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -195,6 +201,51 @@ def test_second_moment_learns_from_the_objective():
     assert (times.seen > 2).all()
     assert times.probabilities().std() > 0
     assert set(objective.state_dict()) == {"times.losses", "times.seen"}
+
+
+def test_second_moment_learns_from_the_bound():
+    """L_vlb, for which its source made it, has no squared error."""
+    times = SecondMoment(bins=4, history=2)
+    objective, denoiser = Objective(times, loss=VariationalLoss()), Denoiser(Spy(), Linear())
+    for step in range(10):
+        objective(denoiser, X0, Draws(0, torch.arange(64) + 64 * step))
+    p = times.probabilities()
+    assert p.sum().item() == pytest.approx(1.0)
+    assert p.argmax() == 0  # the cleanest terms are the largest
+    times.losses.zero_()
+    assert times.probabilities().tolist() == [0.25] * 4
+
+
+@pytest.mark.parametrize("loss", [VariationalLoss(), Hybrid(coefficient=0.1, variance=Posterior())], ids=str)
+def test_times_are_told_the_bound_as_under_uniform_times(loss):
+    told = []
+
+    class Listening(LogNormal):
+        def observe(self, t, losses, schedule):
+            told.extend((t, losses))
+
+    denoiser, eps = Denoiser(Spy(), Linear()), Normal()(X0, draws())
+    Objective(Listening(0.0, 2.0), loss=loss)(denoiser, X0, draws())
+    t, losses = told
+    pred = denoiser.predict(Linear().level(t).perturb(X0, eps), t)
+    wanted = 1000 * chain_term(pred, X0, t, Linear(), Posterior())
+    if isinstance(loss, Hybrid):
+        wanted = SquaredError()(pred.value, eps) + 0.1 * wanted
+    torch.testing.assert_close(losses.double(), wanted.detach().double())
+
+
+def test_an_objective_finds_what_learns_inside_its_parts():
+    objective = Objective(Stratified(SecondMoment(bins=4)), Importance(LearnedVariance(Plain(), 8)))
+    assert set(dict(objective.named_parameters())) == {"within.1.linear.weight"}
+    assert "within.0.seen" in objective.state_dict()
+    objective(Denoiser(Spy(), Linear()), X0, draws()).mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in objective.parameters())
+
+
+def test_validation_teaches_no_times():
+    times = SecondMoment(bins=4, history=2)
+    Objective(times)(Denoiser(Spy(), Linear()).eval(), X0, draws())
+    assert not times.seen.any()
 
 
 class OfGaussian(nn.Module):

@@ -40,6 +40,7 @@ from mezzotint.diffusion import (
     TruncatedSNR,
     Uniform,
     Velocity,
+    ZeroTerminalSNR,
     exact_gaussian,
 )
 
@@ -219,6 +220,15 @@ def test_likelihood_does_not_depend_on_times_or_schedule(schedule, times):
     w = Likelihood()(level, Epsilon(), Drawn(t, log_density, schedule))
     bump = torch.exp(-0.5 * (level.log_snr - 1.0) ** 2)
     assert (w * bump).mean().item() == pytest.approx(0.5 * math.sqrt(2 * math.pi), rel=1e-4)
+
+
+def test_every_weight_is_finite_up_to_pure_noise(weight):
+    schedule = ZeroTerminalSNR(Linear())
+    t = torch.tensor([1, 500, 998, 999, 1000])
+    level, drawn = schedule.level(t), Drawn(t, torch.full((5,), -math.log(1000)).double(), schedule)
+    factor = torch.as_tensor(weight(level, Velocity(), drawn))
+    assert factor.isfinite().all()
+    assert (factor >= 0).all()
 
 
 def test_importance_gives_the_loss_of_uniform_times():

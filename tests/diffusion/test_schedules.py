@@ -97,6 +97,15 @@ def test_rate_is_the_slope_of_log_snr(schedule):
     assert (schedule.rate(t) < 0).all()
 
 
+def test_the_rate_is_finite_beside_pure_noise():
+    """Else a weight per unit of log-SNR would be infinite at the entry before."""
+    schedule = ZeroTerminalSNR(Linear())
+    before, *rest = schedule.rate(torch.tensor([998, 999, 1000])).tolist()
+    slope = schedule.level(999.0).log_snr - schedule.level(998.0).log_snr
+    assert rest == pytest.approx([slope, slope])
+    assert slope < before < 0
+
+
 def test_previous_of_a_table_is_the_entry_before():
     assert Linear().previous(torch.tensor([1, 2, 1000])).tolist() == [0, 1, 999]
     torch.testing.assert_close(Rectified().previous(torch.tensor([0.5, 0.01]), 10), torch.tensor([0.4, 0.0]))
@@ -257,6 +266,8 @@ def test_a_learned_schedule_is_monotone_whatever_it_has_learned():
         assert (log_snr[0].item(), log_snr[-1].item()) == (pytest.approx(13.3), pytest.approx(-5.0))
     with pytest.raises(ValueError, match="Swap"):
         LearnedSchedule(-5.0, 13.3)
+    with pytest.raises(ValueError, match="other ends"):
+        Shifted(schedule, -1.0)
 
 
 @settings(max_examples=40, deadline=None)

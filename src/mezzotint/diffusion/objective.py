@@ -1,5 +1,7 @@
 """The training objective: a time distribution, a weight and a loss."""
 
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from .augment import Geometric
 from .denoiser import Denoiser
 from .draws import Draws
 from .elementary import Number
-from .levels import NoiseLevel, expand
+from .levels import NoiseLevel, beside, expand
 from .losses import Loss, SquaredError
 from .noises import Normal, TrainingNoise
 from .times import Times, Uniform
@@ -56,6 +58,7 @@ class Objective(nn.Module):
                 raise ValueError(f"{name}={share} is not a share. Give a number from 0 to 1.")
         self.label_dropout, self.self_conditioning = label_dropout, self_conditioning
         self.input_perturbation, self.augment = input_perturbation, augment
+        self.within = nn.ModuleList(part for name in ("times", "weight") for part in held(getattr(self, name)))
 
     def forward(self, denoiser: Denoiser, x0: Tensor, draws: Draws, **cond: Any) -> Tensor:
         """(B,) losses of clean x0 (B, C, H, W); conditioning by name, label (B,) int64."""
@@ -73,8 +76,9 @@ class Objective(nn.Module):
         error = self.loss(prediction.value, combine(prediction.a, prediction.b, x0, eps))
         losses, bound = self.weight.apply(error, level, target, drawn), self.loss.bound(prediction, x0, drawn)
         if bound is not None:
-            losses = losses + bound
-        self.times.observe(drawn.t, error, schedule)
+            losses, error = losses + bound, error + bound.detach() / beside(drawn.importance(), bound)
+        if denoiser.training:
+            self.times.observe(drawn.t, error, schedule)
         return losses
 
     def _perturbed(self, eps: Tensor, draws: Draws) -> Tensor:
@@ -93,6 +97,13 @@ class Objective(nn.Module):
         first = denoiser.predict_at(x, t, level, **cond, estimate=torch.zeros_like(x)).x0
         chosen = self._chosen("self_conditioning", draws, x).reshape(-1, *(1,) * (x.ndim - 1))
         return torch.where(chosen, first, 0.0)
+
+
+def held(part: Any) -> Iterator[nn.Module]:
+    """The modules in the fields of a frozen part, such as Stratified(SecondMoment()), where torch does not look."""
+    if is_dataclass(part):
+        for value in (getattr(part, field.name) for field in fields(part)):
+            yield from [value] if isinstance(value, nn.Module) else held(value)
 
 
 def combine(a: Number, b: Number, x0: Tensor, eps: Tensor) -> Tensor:

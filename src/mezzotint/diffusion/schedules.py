@@ -236,6 +236,10 @@ class Shifted(Schedule):
     schedule: Schedule
     log_snr: float
 
+    def __post_init__(self) -> None:
+        if isinstance(self.schedule, nn.Module):
+            raise ValueError(f"{self.schedule} learns where it lies, so it is not shifted. Give it other ends instead.")
+
     @property
     def t_max(self) -> float:  # type: ignore[override]
         return self.schedule.t_max

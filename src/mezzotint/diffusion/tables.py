@@ -119,10 +119,14 @@ class Discrete(Schedule):
         return (i - 1 + between.clamp(max=1.0)).clamp(min=1.0)
 
     def rate(self, t: Tensor) -> Tensor:
-        """Slope of the interpolated log-SNR, the mean of both sides at an entry, one-sided at t = 1 and t = steps."""
+        """Slope of the interpolated log-SNR, the mean of both sides at an entry, one-sided at the first and last.
+
+        Where the table ends in pure noise, whose log-SNR is -inf, the entry before counts as its last.
+        """
         key = self._table(t.device)[2]
+        last = self.steps - (self._floats[1][-1] == math.inf)
         low, high = t.ceil().long() - 1, t.floor().long() + 1
-        low, high = low.clamp(1, self.steps - 1), high.clamp(2, self.steps)
+        low, high = low.clamp(1, last - 1), high.clamp(2, last)
         return -(key[high] - key[low]) / (high - low)
 
     def previous(self, t: Tensor, steps: int | None = None) -> Tensor:

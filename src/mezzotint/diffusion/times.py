@@ -66,7 +66,7 @@ class Times(abc.ABC):
         return self(u, schedule)[0]
 
     def observe(self, t: Tensor, losses: Tensor, schedule: Schedule) -> None:  # noqa: B027
-        """Told the unweighted loss of each example after it is known; most distributions do not care."""
+        """Told the loss of each training example, its bound with it and unweighted; most distributions do not care."""
 
 
 @dataclass(frozen=True)
@@ -318,6 +318,8 @@ class SecondMoment(nn.Module, Times):
         if bool((self.seen < self.history).any()):
             return flat
         p = self.losses.double().square().mean(1).sqrt().cpu()
+        if not p.sum() > 0:  # all are 0, or not numbers
+            return flat
         return (1.0 - self.uniform) * p / p.sum() + self.uniform * flat
 
     def __call__(self, u: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:  # type: ignore[override]

@@ -180,6 +180,9 @@ class Importance(Weight):
     def __call__(self, level: NoiseLevel, target: Target, drawn: Drawn) -> Number:
         return self.weight(level, target, drawn) * drawn.importance()
 
+    def apply(self, error: Tensor, level: NoiseLevel, target: Target, drawn: Drawn) -> Tensor:
+        return self.weight.apply(error, level, target, drawn) * beside(drawn.importance(), error)
+
 
 class LearnedVariance(nn.Module, Weight):
     """w / exp(u) error + u with u(level) learned: the error of every level is scaled to 1, and none outweighs another.
