@@ -125,6 +125,9 @@ def test_lists_of_times():
     assert len(Listed([1.0, 0.5, 0.0])(VP())) == 3
     with pytest.raises(ValueError, match="must fall"):
         Listed([1.0, 1.0])
+    for nowhere in ([], [0.0], [1.0, -0.5]):
+        with pytest.raises(ValueError, match="above 0"):
+            Listed(nowhere)
 
 
 def test_on_table_moves_to_entries():

@@ -10,15 +10,19 @@ from mezzotint.diffusion import (
     DDPM,
     EDM,
     VP,
+    Clean,
+    Denoiser,
     Draws,
     Karras,
     Linear,
+    OnTable,
     Renoise,
     RePaint,
     Restart,
     Trailing,
     White,
     exact_gaussian,
+    integrate,
     sample,
 )
 
@@ -40,6 +44,40 @@ def test_restart_repeats_its_interval(schedule):
     assert [level for level in Karras(12)(schedule) if level not in grid] == []
     with pytest.raises(ValueError, match="Raise high"):
         Restart(Karras(12, sigma_min=0.6), low=0.1, high=0.5)(schedule)
+
+
+def test_a_restart_on_the_table_repeats_its_interval_too():
+    grid = OnTable(Restart(Karras(12), low=0.1, high=0.5, repeats=3, inner=4))(Linear())
+    times = [Linear().time(level) if level.sigma else 0 for level in grid]
+    assert all(t == round(t) for t in times)
+    assert sum(a < b for a, b in itertools.pairwise(times)) == 3
+    assert times[0] == 1000
+    assert times[-1] == 0
+
+
+def test_a_walk_up_from_clean_data_asks_nothing_there():
+    class Net(torch.nn.Module):
+        def forward(self, x, time):
+            return 0.5 * x
+
+    denoise, grid = Denoiser(Net(), Linear(), Clean()), RePaint(Trailing(6), jump=3, walks=2)(Linear())
+    assert sum(level.clean for level in grid) == 2
+    denoise.check(grid)
+    assert integrate(denoise, Renoise(DDPM()), grid, noise(2)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: Restart(inner=0),
+        lambda: Restart(repeats=-1),
+        lambda: RePaint(Trailing(7), jump=0),
+        lambda: RePaint(Trailing(7), walks=0),
+    ],
+)
+def test_walks_that_go_nowhere_are_refused(refused):
+    with pytest.raises(ValueError, match="or more"):
+        refused()
 
 
 def test_repaint_walks_every_stretch_again():

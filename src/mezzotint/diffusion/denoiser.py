@@ -217,10 +217,14 @@ class Denoiser(nn.Module):
         return Denoiser(network, self.schedule, self.target, self.clock, self.scale)
 
     def check(self, grid: tuple[NoiseLevel, ...]) -> None:
-        """Raise ValueError if a level of this grid, but for the last, cannot be asked or decoded."""
+        """Raise ValueError if a level of this grid, but for the last, cannot be asked or decoded.
+
+        From a clean one on the way (RePaint) a grid goes up by noise alone, and nothing is asked there.
+        """
         x = torch.empty(1, 1)
-        for level in grid[:-1]:
-            self._place(level, x)
+        for i, level in enumerate(grid[:-1]):
+            if i == 0 or not level.clean:
+                self._place(level, x)
 
     def extra_repr(self) -> str:
         schedule = "" if isinstance(self.schedule, nn.Module) else f"schedule={self.schedule}, "

@@ -9,6 +9,7 @@ import abc
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
 from .levels import NoiseLevel
 from .schedules import Schedule
@@ -197,12 +198,14 @@ class Listed(Spacing):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "times", tuple(float(t) for t in self.times))
-        if not self.times or any(s >= t for t, s in zip(self.times, self.times[1:], strict=False)):
+        if any(s >= t for t, s in zip(self.times, self.times[1:], strict=False)):
             raise ValueError(f"times={self.times} must fall from one to the next. Sort them, and drop repetitions.")
+        if self.steps < 1 or self.times[-1] < 0.0:
+            raise ValueError(f"times={self.times} must hold one above 0, where steps begin, and none below.")
 
     @property
     def steps(self) -> int:  # type: ignore[override]
-        return len(self.times) - (self.times[-1] == 0.0)
+        return sum(t != 0.0 for t in self.times)
 
     def __call__(self, schedule: Schedule) -> Grid:
         return _at(schedule, [t for t in self.times if t])
@@ -212,7 +215,7 @@ class Listed(Spacing):
 class OnTable(Spacing):
     """Another spacing with every level moved to the nearest entry of the table, for networks that know only those.
 
-    Levels that fall on one entry become one, so there may be fewer steps.
+    Neighbours that fall on one entry become one, so there may be fewer steps.
     """
 
     spacing: Spacing
@@ -226,8 +229,9 @@ class OnTable(Spacing):
             raise ValueError(
                 f"OnTable needs a discrete schedule, and {schedule} is continuous. Use {self.spacing} itself."
             )
-        times = dict.fromkeys(float(round(float(schedule.time(level)))) for level in self.spacing(schedule)[:-1])
-        return _at(schedule, list(times))
+        grid = self.spacing(schedule)
+        times = [0.0 if level.clean else float(round(float(schedule.time(level)))) for level in grid]
+        return tuple(schedule.level(t) for t, _ in groupby(times))
 
 
 def _positive(steps: int) -> int:

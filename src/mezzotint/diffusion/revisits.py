@@ -29,6 +29,12 @@ class Restart(Spacing):
     repeats: int = 4
     inner: int = 4
 
+    def __post_init__(self) -> None:
+        if self.repeats < 0 or self.inner < 1:
+            raise ValueError(
+                f"repeats={self.repeats}, inner={self.inner}: give 0 or more repetitions of 1 or more steps."
+            )
+
     @property
     def steps(self) -> int:  # type: ignore[override]
         return self.spacing.steps + self.repeats * (self.inner + 1)
@@ -62,6 +68,12 @@ class RePaint(Spacing):
     spacing: Spacing
     jump: int = 10
     walks: int = 10
+
+    def __post_init__(self) -> None:
+        if self.jump < 1 or self.walks < 1:
+            raise ValueError(
+                f"jump={self.jump}, walks={self.walks}: give 1 or more of both; walks=1 is the grid itself."
+            )
 
     @property
     def steps(self) -> int:  # type: ignore[override]
