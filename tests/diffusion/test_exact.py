@@ -64,6 +64,7 @@ def test_gaussian_in_closed_form():
 def test_points_become_the_nearest_one_as_noise_vanishes():
     points = torch.randn(5, 1, 3, 3, generator=torch.Generator().manual_seed(0)).double()
     exact = exact_points(Rectified(), points)
+    assert exact.weights.tolist() == [1 / len(points)] * len(points)
     level = NoiseLevel(0.999, 0.001)
     torch.testing.assert_close(exact(level.alpha * points + 0.001, level).x0, points)
     torch.testing.assert_close(exact(points, NoiseLevel(0.0, 1.0)).x0, points.mean(0, keepdim=True).expand_as(points))

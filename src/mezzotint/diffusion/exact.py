@@ -88,5 +88,5 @@ def exact_gaussian(schedule: Schedule, mean: Tensor, std: Tensor | float) -> Exa
 def exact_points(schedule: Schedule, points: Tensor, weights: Tensor | None = None) -> ExactMixture:
     """The exact denoiser of a finite set of points (K, *shape), equally likely unless weighted: the ideal memoriser."""
     points = points.double()
-    weights = torch.full((len(points),), 1.0 / len(points)) if weights is None else weights / weights.sum()
-    return ExactMixture(schedule, points, torch.zeros_like(points), weights.double())
+    weights = points.new_ones(len(points)) if weights is None else weights.double()
+    return ExactMixture(schedule, points, torch.zeros_like(points), weights / weights.sum())
