@@ -175,6 +175,13 @@ def test_undecodable_pairs_are_refused_when_built(target, schedule):
         Denoiser(Echo(), schedule, target)
 
 
+def test_a_clock_that_is_infinite_on_the_table_is_refused_when_built():
+    for clock in (LogSnr(), LogSigma()):
+        Denoiser(Echo(), Linear(), Velocity(), clock)
+        with pytest.raises(ValueError, match="infinite at t=1000"):
+            Denoiser(Echo(), ZeroTerminalSNR(Linear()), Velocity(), clock)
+
+
 def test_every_other_pair_is_accepted(schedule, target):
     end = float(schedule.level(schedule.t_max).alpha)
     if end == 0.0 and isinstance(target, Epsilon | Score):

@@ -132,6 +132,8 @@ def test_rescale_with_phi_1_has_the_conditional_spread():
     assert torch.equal(
         RescaledCFG(inner, 6.0, phi=0.0)(data(), LEVEL, label=LABEL).x0, CFG(inner, 6.0)(data(), LEVEL, label=LABEL).x0
     )
+    flat = RescaledCFG(Labelled(strength=0.0), 6.0)(0.0 * data(), LEVEL, label=LABEL)  # as of an untrained network
+    assert not flat.x0.any()
 
 
 @pytest.mark.parametrize("kind", CONTRASTS)

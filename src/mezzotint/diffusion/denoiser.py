@@ -171,7 +171,7 @@ class Denoiser(nn.Module):
         scale: the factor on its input.
 
     Raises:
-        ValueError: the target cannot be decoded somewhere on the schedule.
+        ValueError: the target cannot be decoded somewhere on the schedule, or the clock has no time there.
     """
 
     def __init__(
@@ -189,6 +189,7 @@ class Denoiser(nn.Module):
         self.scale = Unit() if scale is None else scale
         self._placed: dict[NoiseLevel, _Placement] = {}
         check_target(self.target, schedule)
+        check_clock(self.clock, schedule)
 
     def begin(self) -> Running:
         return Running(self)
@@ -274,6 +275,15 @@ def check_target(target: Target, schedule: Schedule) -> None:
 
 
 _SHORT = {"epsilon": "eps"}
+
+
+def check_clock(clock: Clock, schedule: Schedule) -> None:
+    """Raise ValueError if a table ends in pure noise, where training asks too and the clock is infinite."""
+    if schedule.steps and not math.isfinite(float(clock(schedule.t_max, _floats(schedule.level(schedule.t_max))))):
+        raise ValueError(
+            f"clock={clock} is infinite at t={schedule.t_max:g}, where the schedule {schedule} has alpha=0. Use "
+            "clock=index, or a schedule that keeps a trace of signal."
+        )
 
 
 def _decoding(target: Target, level: NoiseLevel) -> tuple[tuple[float, float], float]:

@@ -157,7 +157,7 @@ class RescaledCFG(Contrast):
     def combine(self, weak: Prediction, strong: Prediction) -> Prediction:
         guided = weak.lerp(strong, self.scale)
         x0 = guided.x0
-        factor = strong.x0.flatten(1).std(1) / x0.flatten(1).std(1)
+        factor = strong.x0.flatten(1).std(1) / x0.flatten(1).std(1).clamp(min=1e-12)
         return guided.with_x0(x0 * _beside(self.phi * factor + (1.0 - self.phi), x0))
 
 
