@@ -7,13 +7,16 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from mezzotint.app.records.runs import claim
+from mezzotint.generation import film_strip, grid
 from mezzotint.report import LIMIT, page
 from mezzotint.report.album import LADDER, Photographs
 from mezzotint.report.history import decimate, read_lines, thin
@@ -50,6 +53,15 @@ def test_pages_of_sweeps_and_of_several_runs_lie_above_them(mezzotint: Command, 
     assert sorted(names) == ["a", "s/cosine0", "s/cosine1", "s/linear0", "s/linear1"]
     assert mezzotint("report", "runs").out == "runs/report.html\n"
     assert len(content(home / "runs/report.html")["runs"]) == 5
+
+
+def test_any_sign_may_stand_in_a_name(mezzotint: Command, home: Path) -> None:
+    make(home / "lr=0.1" / "{{content}} {{script}} é&")
+    done = mezzotint("report", "lr=0.1/{{content}} {{script}} é&", "out=a.html")
+    assert (done.code, done.out) == (0, "a.html\n"), done.err
+    assert mezzotint("report", "lr=0.1").out == "lr=0.1/report.html\n"
+    assert content(home / "a.html")["title"] == "{{content}} {{script}} é&"
+    assert "<title>{{content}} {{script}} &#233;&amp;</title>" in (home / "a.html").read_text()
 
 
 def test_only_what_differs_is_compared_and_seeds_are_one_group(mezzotint: Command, home: Path) -> None:
@@ -110,13 +122,16 @@ def test_a_run_in_any_state_has_a_page(mezzotint: Command, home: Path) -> None:
     young = home / "s" / "young"
     young.mkdir()
     (young / "config.yaml").write_text(yaml.safe_dump(config(young, 0, "Cosine")))
+    other = home / "s" / "other"  # of another program
+    other.mkdir()
+    (other / "config.yaml").write_text("data: [1]\nmetrics: 5\npaths: null\n")
     broken = home / "s" / "broken"
     broken.mkdir()
     (broken / "config.yaml").write_text("a: [")
     done = mezzotint("report", "s")
     assert done.code == 0
     assert done.out.splitlines() == [
-        "left out: 1 runs without a readable config.yaml",
+        "left out: 2 runs without a readable config.yaml",
         "left out: 1 evaluations that cannot be read",
         "s/report.html",
     ]
@@ -134,8 +149,10 @@ def test_a_run_in_any_state_has_a_page(mezzotint: Command, home: Path) -> None:
     assert runs["young"]["curves"] == {}
 
 
-def test_times_left_come_from_what_is_done(mezzotint: Command, home: Path) -> None:
-    directory = make(home / "a", state="running", budget=64 * 2 * STEPS, seconds=None)
+@pytest.mark.parametrize("seconds", [None, 60.0], ids=["first", "again"])
+def test_times_left_come_from_what_is_done(seconds: float | None, mezzotint: Command, home: Path) -> None:
+    """Of a run that goes on after its end, status.json says how long it had taken by then."""
+    directory = make(home / "a", state="running", budget=64 * 2 * STEPS, seconds=seconds)
     with claim(directory):
         mezzotint("report", "a")
     (run,) = content(home / "a/report.html")["runs"]
@@ -166,19 +183,39 @@ def test_a_page_stays_small_and_says_what_it_leaves_out(
         assert re.match(said, mezzotint("report", "s").out)
 
 
+def test_of_very_many_evaluations_the_newest_are_kept_rather_than_runs_left_out(
+    mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = make(home / "a")
+    one = json.loads((directory / "evaluation" / "DDIM-10.json").read_text())
+    for i in range(100):
+        one["protocol"]["date"] = f"2026-02-01T00:00:{i:02d}"
+        (directory / "evaluation" / f"{i}.json").write_text(json.dumps(one))
+    for room, newest in ((20_000, 20), (1_000, 5)):
+        monkeypatch.setattr(page, "WORDS", room)
+        said = mezzotint("report", "a").out
+        assert f"left out: of more evaluations of a run all but the newest {newest}\n" in said
+        (run,) = content(home / "a/report.html")["runs"]
+        assert [row["name"] for row in run["evaluations"]] == [str(i) for i in range(100 - newest, 100)]
+
+
 def test_a_long_run_is_small_by_default(mezzotint: Command, home: Path) -> None:
     directory = make(home / "a")
     many = 20_000
     with open(directory / "metrics.jsonl", "w") as file:
         for step in range(1, many + 1):
             loss = 9.0 if step == 12_345 else 0.3 + 0.1 * math.sin(step)
-            line = {"step": step, "images": 64 * step, "loss": loss, "grad_norm": loss, "lr": 1e-4}
+            line: dict[str, Any] = {"step": step, "images": 64 * step, "loss": loss, "grad_norm": loss, "lr": 1e-4}
+            if step % 15 == 0:
+                line["validation"] = {"loss": loss, "share_0": loss}
             file.write(json.dumps(line) + "\n")
     mezzotint("report", "a")
     (run,) = content(home / "a/report.html")["runs"]
-    curve = run["curves"]["loss"]
-    assert len(curve["x"]) == len(curve["y"]) <= 400
-    assert (curve["of"], max(curve["y"])) == (many, 9.0)
+    for name, of in (("loss", many), ("validation", many // 15)):
+        curve = run["curves"][name]
+        assert len(curve["x"]) == len(curve["y"]) <= 400
+        assert (curve["of"], max(curve["y"])) == (of, 9.0)
+    assert len(run["curves"]["levels"]["y"]) <= 50
     assert (home / "a/report.html").stat().st_size < LIMIT / 20
 
 
@@ -208,7 +245,7 @@ def test_each_rung_of_the_ladder_is_smaller_and_keeps_first_and_last(tmp_path: P
     photographs = Photographs(tmp_path, (1, SIDE, SIDE), 64)
     sizes = [photographs.take(thrift).size for thrift in LADDER]
     assert sizes == sorted(sizes, reverse=True)
-    assert sizes[-1] == 0
+    assert sizes[-1] < 100  # no picture, in words
     few = photographs.take(LADDER[5])
     assert [few.previews[0]["step"], few.previews[-1]["step"]] == [3, 90]
     assert "6 of 30 grids of the training" in few.left_out
@@ -232,3 +269,44 @@ def test_pictures_of_unknown_layout_are_shown_as_they_are(tmp_path: Path) -> Non
     pictures(tmp_path)
     album, _ = Photographs(tmp_path, (3, 50, 70), 64).album(LIMIT)
     assert {(one["rows"], one["columns"]) for one in album.previews} == {(1, 1)}
+
+
+def test_large_images_keep_their_size_where_there_is_room(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    noise = torch.randint(256, (4, 3, 100, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    grid(noise).save(tmp_path / "samples" / "step-00000003.png")
+    photographs = Photographs(tmp_path, (3, 100, 128), 64)
+    ((one,), (few,)) = (photographs.album(room)[0].previews for room in (LIMIT, 20_000))
+    assert (one["height"], one["width"]) == (100, 128)
+    assert few["width"] < 128
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 2), (1, 7, 3), (2, 24, 6200)], ids=str)
+def test_images_of_any_shape_have_a_sheet_even_one_that_is_too_long_for_a_picture(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "samples").mkdir()
+    grid(torch.zeros(3, *shape, dtype=torch.uint8), columns=3).save(tmp_path / "samples" / "step-00000001.png")
+    (one,) = Photographs(tmp_path, shape, 64).album(LIMIT)[0].previews
+    assert (one["height"], one["width"]) == shape[1:]
+    assert one["columns"] == min(3, 16383 // shape[2])
+    size = Image.open(io.BytesIO(base64.b64decode(one["src"]))).size
+    assert size == (one["columns"] * shape[2], shape[1])
+
+
+def test_white_frames_are_of_a_film_too(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    frames = torch.zeros(3, 2, 1, 8, 8, dtype=torch.uint8)
+    grid(frames[0]).save(tmp_path / "samples" / "a.png")
+    film_strip(frames, frames + 255).save(tmp_path / "samples" / "a-film.png")
+    album, _ = Photographs(tmp_path, (1, 8, 8), 64).album(LIMIT)
+    assert album.drawn[0]["film"]["count"] == 3 * 4
+
+
+def test_an_album_takes_no_more_of_the_page_than_it_says(tmp_path: Path) -> None:
+    pictures(tmp_path, previews=30)
+    photographs = Photographs(tmp_path, (1, SIDE, SIDE), 64)
+    for thrift in LADDER:
+        album = photographs.take(thrift)
+        told = page.dump({"previews": album.previews, "drawn": album.drawn, "left_out": album.left_out})
+        assert len(told) - 50 <= album.size <= len(told) + 5_000

@@ -221,3 +221,56 @@ def test_a_phone_shows_all_of_it_in_its_width(scheme: str, shown: Shown, home: P
     act(page, "header .toggle")
     assert (page.run("getComputedStyle(document.body).backgroundColor") == "rgb(250, 249, 246)") == (scheme == "dark")
     assert_quiet(page)
+
+
+def test_charts_draw_what_is_in_sight(shown: Shown, home: Path) -> None:
+    """Bands and points end where the range does, and nothing to draw is no endless axis."""
+    page = shown(make_sweep(home / "s"))
+    press(page, "#curves .toggle", "seeds together")
+    act(page, ".chart", "focus()")
+    page.key("ArrowRight")
+    page.key("+", "+")
+    points = page.run("[...document.querySelectorAll('.charts .band')].map((e) => e.getAttribute('points')).join(' ')")
+    xs = [float(point.split(",")[0]) for point in points.split()]
+    width = page.run("document.querySelector('.chart').clientWidth")
+    assert xs
+    assert min(xs) > 51
+    assert max(xs) < width - 13
+
+    press(page, "#curves .toggle", "seeds together")
+    for _ in range(8):  # to between two looks
+        page.key("+", "+")
+    ticks = page.run(
+        "[...document.querySelectorAll('.charts svg.chart')].map((e) => e.querySelectorAll('.grid').length)"
+    )
+    assert min(ticks) >= 2
+    assert page.run("document.querySelectorAll('.charts circle.dot').length") <= 16  # of the noise levels alone
+    page.key("Escape")
+    for i in range(4):
+        page.run(f"void document.querySelectorAll('#curves button.tag')[{i}].click()")
+    assert page.run("document.querySelectorAll('.charts polyline').length") == 0
+    assert "nothing yet" in text(page, ".charts text.title")
+    assert_quiet(page)
+
+
+def test_numbers_of_any_size_can_be_read(shown: Shown, home: Path) -> None:
+    directory = make(home / "a", state="failed")
+    lines = [{"step": i, "images": 10**8 * i, "loss": 10.0 ** (3 * i), "grad_norm": 0.0} for i in range(1, 13)]
+    (directory / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    page = shown(directory)
+    assert len(text(page, ".chart text.tick")) < 100
+    assert page.run("document.querySelector('.chart').querySelectorAll('.grid').length") in range(4, 10)
+    assert page.run("[1234567890, 1.2e6, 999700, 12345, -20, 0].map(short)") == [
+        "1.23e9",
+        "1.2M",
+        "1M",
+        "12.3k",
+        "−20",
+        "0",
+    ]
+    assert page.run("[9999.7, 1234567, 0.00012, 0.5, 1e-9].map((v) => digits(v))") == [
+        *("10000", "1234567", "0.00012", "0.5", "1e-9")
+    ]
+    act(page, ".chart", "focus()")
+    page.key("End")
+    assert_quiet(page)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mezzotint.app.config.job import Config, defaults
-from mezzotint.app.help import version
+from mezzotint.app.help import groups, version
 from mezzotint.app.records import runs
 from mezzotint.app.sweep import at, compared, differing, short
 from mezzotint.app.terminal import bar, shown
@@ -41,7 +41,7 @@ def read(words: Sequence[str]) -> tuple[list[Path], Path | None]:
     """The folders, and the file if it is named. `run=DIR`, as other commands say it, is a folder too."""
     outs = [word.removeprefix(OUT) for word in words if word.startswith(OUT)]
     places = [Path(word.removeprefix("run=")).expanduser() for word in words if not word.startswith(OUT)]
-    strange = [word for word in words if word.startswith("-") or ("=" in word and not word.startswith((OUT, "run=")))]
+    strange = [word for word in words if is_strange(word)]
     if strange:
         raise ConfigError(f"{strange[0]}: give folders of runs, and out=FILE if the page shall lie elsewhere")
     if not places:
@@ -50,6 +50,11 @@ def read(words: Sequence[str]) -> tuple[list[Path], Path | None]:
     if out and (out.suffix not in (".html", ".htm") or out.is_dir()):
         raise ConfigError(f"out={out}: give a file name that ends in .html")
     return places, out
+
+
+def is_strange(word: str) -> bool:
+    """Neither a folder, whose name may hold any sign, nor a word that the command knows."""
+    return not (word.startswith((OUT, "run=")) or Path(word).exists()) and (word.startswith("-") or "=" in word)
 
 
 def below(place: Path) -> list[Path]:
@@ -102,7 +107,11 @@ def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
 def readable(directory: Path, alone: bool) -> Config:
     """A run's config; of one among many that cannot be read, nothing."""
     try:
-        return {"paths": {}} | read_config(directory)
+        config = read_config(directory)
+        strange = [key for key in sorted(groups()) if not isinstance(config.get(key) or {}, dict)]
+        if strange:
+            raise ConfigError(f"{directory}/config.yaml is no run's: its {strange[0]} is no group")
+        return config | {"paths": config.get("paths") or {}}
     except ConfigError:
         if alone:
             raise

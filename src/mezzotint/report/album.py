@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from mezzotint.generation.layout import cut
-from mezzotint.report.history import thin
+from mezzotint.report.history import number, thin
 
 Picture = dict[str, Any]
 PREVIEW = re.compile(r"step-(\d+)")
 FILM = "-film"
+WEBP = 16383  # pixels a side: the format has no larger pictures
+SMALL = 64  # pixels: up to this an image loses nothing where there is room
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Thrift:
         images: in a grid.
         actors: in a film.
         side: pixels of the longer side of an image, at most.
-        quality: of WebP; None keeps every pixel as it is.
+        quality: of WebP; None keeps every pixel of small images as it is.
     """
 
     previews: int
@@ -41,7 +43,7 @@ class Thrift:
 
 
 LADDER = (
-    Thrift(40, 12, 256, 8, 64, None),
+    Thrift(40, 12, 256, 8, 256, None),
     Thrift(40, 12, 100, 8, 256, 90),
     Thrift(20, 8, 64, 8, 128, 85),
     Thrift(12, 6, 64, 6, 96, 80),
@@ -65,8 +67,9 @@ class Album:
     @property
     def size(self) -> int:
         """Characters of the page that it takes, nearly."""
-        films = [one[key] for one in self.drawn for key in ("grid", "film") if one.get(key)]
-        return sum(len(picture["src"]) + 200 for picture in (*self.previews, *films))
+        shown = [*self.previews, *(one[key] for one in self.drawn for key in ("grid", "film") if one.get(key))]
+        said = sum(len(text) + 3 for text in (*self.left_out, *(one["name"] for one in self.drawn)))
+        return said + sum(len(picture["src"]) + 150 + 8 * len(picture.get("noise", ())) for picture in shown)
 
 
 class Photographs:
@@ -139,7 +142,9 @@ class Photographs:
         tiles = self.open(file)
         if tiles is None or tiles.shape[0] % 2 or not thrift.actors:
             return None
-        return encode(tiles[: 2 * thrift.actors], thrift) | {"noise": self.noise[file]}
+        picture = encode(tiles[: 2 * thrift.actors], thrift)
+        every = picture["rows"] * picture["columns"]  # white ones at the end too
+        return picture | {"noise": self.noise[file], "count": every}
 
     def open(self, file: Path) -> np.ndarray | None:
         """(rows, columns, H, W, C) of a file; None where it is broken, still being written, or far too large."""
@@ -157,7 +162,7 @@ def read_tiles(file: Path, shape: Sequence[int] | None) -> tuple[np.ndarray | No
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
                 picture = np.asarray(opened.convert("RGB"))
-                noise = [float(word) for word in str(opened.info.get("noise", "")).split()]
+                noise = [number(float(word)) or 0.0 for word in str(opened.info.get("noise", "")).split()]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None, []
     tiles = cut(picture, *shape[1:]) if shape and len(shape) == 3 else None
@@ -172,9 +177,12 @@ def encode(tiles: np.ndarray, thrift: Thrift) -> Picture:
     side = thrift.side if rows * columns > 1 else 8 * thrift.side  # a file that is shown as it is
     tiles = shrink(tiles, side)
     height, width = tiles.shape[2:4]
-    sheet = tiles.swapaxes(1, 2).reshape(rows * height, columns * width, -1)
+    tiles = tiles[: max(1, WEBP // height), : max(1, WEBP // width)]
+    rows, columns = tiles.shape[:2]
+    sheet = tiles.swapaxes(1, 2).reshape(rows * height, columns * width, -1)[:WEBP, :WEBP]
     out = io.BytesIO()
-    how = {"lossless": True, "quality": 50} if thrift.quality is None else {"quality": thrift.quality}
+    exact = thrift.quality is None and max(height, width) <= SMALL
+    how = {"lossless": True, "quality": 50} if exact else {"quality": thrift.quality or 90}
     Image.fromarray(np.ascontiguousarray(sheet)).save(out, "WEBP", **how)
     blank = (tiles == 255).all(axis=(2, 3, 4)).reshape(-1)
     count = rows * columns - int(blank[::-1].argmin() if not blank.all() else 0)

@@ -14,8 +14,8 @@ HIGHER = ("is_", "score_", "precision_", "recall_", "density_", "coverage_")
 BAR = "_std"  # fd_digits_1000_std is the error bar of fd_digits_1000
 
 
-def read_evaluations(directory: Path, group: int) -> tuple[list[Node], list[dict[str, str]], int]:
-    """The evaluations, oldest first, with their protocols beside them, and how many files could not be read."""
+def read_evaluations(directory: Path, group: int) -> tuple[list[tuple[Node, dict[str, str]]], int]:
+    """The evaluations with their protocols, oldest first, and how many files could not be read."""
     found, broken = [], 0
     for file in (directory / "evaluation").glob("*.json"):
         try:
@@ -24,7 +24,7 @@ def read_evaluations(directory: Path, group: int) -> tuple[list[Node], list[dict
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             broken += 1
     found.sort(key=lambda pair: (pair[0]["date"], pair[0]["name"]))
-    return [one for one, _ in found], [protocol for _, protocol in found], broken
+    return found, broken
 
 
 def evaluation(content: Node, name: str, group: int) -> tuple[Node, dict[str, str]]:

@@ -30,8 +30,8 @@ def read_lines(directory: Path) -> list[Line]:
 def curves(lines: Sequence[Line], points: int) -> dict[str, Any]:
     """Each curve as {"x": images, "y": values, "of": how many there were}; validation with its loss by noise level."""
     found = {name: curve(lines, path, points) for name, path in CURVES.items()}
+    found["validation"] = curve(lines, ("validation", "loss"), points)
     looks = thin([line for line in lines if isinstance(line.get("validation"), dict)], max(2, points // 8))
-    found["validation"] = curve(looks, ("validation", "loss"), points)
     judged = next((name for line in lines for name in line.get("judge") or ()), "")
     found["judge"] = curve(lines, ("judge", judged), points) | {"name": judged}
     shares = [share_losses(line["validation"]) for line in looks]

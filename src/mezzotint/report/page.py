@@ -4,9 +4,10 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import product
 
 from mezzotint.report.album import Photographs
 from mezzotint.report.evaluations import metric_names, read_evaluations
@@ -16,7 +17,8 @@ from mezzotint.report.record import Entry, Node, changes, flat, now, record
 LIMIT = 5_000_000  # bytes of a page
 WORDS = LIMIT // 2  # of these, at most, for all but pictures
 SCRIPTS = ("dom", "table", "axes", "chart", "sheet", "curves", "samples", "evaluation", "page")
-POINTS = (400, 200, 100, 50, 24, 8, 0)  # of a curve
+# points of a curve and evaluations of a run, the newest: all of this is tried before runs are left out
+RICHNESS = ((400, 1000), (200, 500), (100, 200), (50, 100), (24, 50), (8, 20), (0, 5))
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Report:
 
     Args:
         title: its heading.
-        entries: the runs.
+        entries: the runs, at least one.
         keys: the config keys in which they differ.
         version: of what writes it.
         left_out: what could not be read before, in words.
@@ -58,63 +60,74 @@ def write(report: Report, progress: Callable[[int], None] = lambda count: None) 
 
 
 def words(report: Report) -> tuple[Node, list[str]]:
-    """All but the pictures, with as many points of a curve as there is room for; and what had no room."""
-    read = [read_lines(entry.directory) for entry in report.entries]
-    there = len(report.entries)
-    kept = there
-    while True:
-        for points in POINTS:
-            content, unread = gather(report, read[:kept], points)
-            if len(dump(content)) < WORDS:
-                whole = points == POINTS[0]
-                said = [
-                    *report.left_out,
-                    *([] if kept == there else [f"{there - kept} of {there} runs"]),
-                    *([] if whole else [f"of longer curves all but {points} points"]),
-                    *([f"{unread} evaluations that cannot be read"] if unread else []),
-                ]
-                return content | {"left_out": said}, said
-        kept //= 2
+    """All but the pictures, as much of it as there is room for; and what had no room."""
+    found = [find(entry) for entry in report.entries]
+    there = len(found)
+    for kept, (points, newest) in product(halves(there), RICHNESS):
+        content = gather(report, found[:kept], points, newest)
+        if len(dump(content)) < WORDS:
+            break
+    more = any(len(one.evaluations) > newest for one in found[:kept])
+    unread = sum(one.unread for one in found[:kept])
+    said = [
+        *report.left_out,
+        *([] if kept == there else [f"{there - kept} of {there} runs"]),
+        *([] if points == RICHNESS[0][0] else [f"of longer curves all but {points} points"]),
+        *([f"of more evaluations of a run all but the newest {newest}"] if more else []),
+        *([f"{unread} evaluations that cannot be read"] if unread else []),
+    ]
+    return content | {"left_out": said}, said
 
 
-def gather(report: Report, read: Sequence[Sequence[Line]], points: int) -> tuple[Node, int]:
-    """The content of the page but for pictures, and how many files could not be read.
+def halves(count: int) -> Iterator[int]:
+    """count, half of it, and so on to 1."""
+    while count:
+        yield count
+        count //= 2
 
-    Configs and protocols stand once, and then what changes from one to the next.
-    """
+
+@dataclass(frozen=True)
+class Found:
+    """What of a run is on disk: its log, its evaluations with their protocols, and how many could not be read."""
+
+    entry: Entry
+    lines: Sequence[Line]
+    evaluations: Sequence[tuple[Node, dict[str, str]]]
+    unread: int
+
+
+def find(entry: Entry) -> Found:
+    return Found(entry, read_lines(entry.directory), *read_evaluations(entry.directory, entry.group))
+
+
+def gather(report: Report, found: Sequence[Found], points: int, newest: int) -> Node:
+    """The content of the page but for pictures. Configs and protocols stand once, and then what changes in them."""
     runs: list[Node] = []
-    found: list[Node] = []
-    configs, unread = Deltas(), 0
-    protocols = Deltas()
-    for entry, lines in zip(report.entries, read, strict=False):
-        evaluations, texts, broken = read_evaluations(entry.directory, entry.group)
-        unread += broken
-        found += evaluations
-        for one, text in zip(evaluations, texts, strict=True):
-            one["protocol"] = protocols.add(text)
+    configs, protocols = Deltas(), Deltas()
+    for one in found:
+        evaluations = [row | {"protocol": protocols.add(protocol)} for row, protocol in one.evaluations[-newest:]]
         runs.append(
-            record(entry, lines)
+            record(one.entry, one.lines)
             | {
-                "config": configs.add(flat(entry.config)),
-                "curves": curves(lines, points),
+                "config": configs.add(flat(one.entry.config)),
+                "curves": curves(one.lines, points),
                 "evaluations": evaluations,
                 "previews": [],
                 "drawn": [],
                 "left_out": [],
             }
         )
-    content = {
+    return {
         "title": report.title,
         "version": report.version,
         "written": now(),
         "keys": list(report.keys),
-        "metrics": metric_names(found),
+        "metrics": metric_names([row for run in runs for row in run["evaluations"]]),
         "config": configs.base,
         "protocol": protocols.base,
         "left_out": [],
         "runs": runs,
     }
-    return content, unread
 
 
 class Deltas:
@@ -147,17 +160,17 @@ def render(title: str, content: Node) -> str:
     )
     parts = {
         "policy": policy,
-        "title": html.escape(title),
+        "title": html.escape(title).encode("ascii", "xmlcharrefreplace").decode(),
         "style": style,
-        "script": script,
         "content": dump(content),
+        "script": script,
     }
-    page = asset("page.html")
+    page, rest = "", asset("page.html")
     for name, text in parts.items():
-        before, mark, after = page.partition(f"{{{{{name}}}}}")
+        before, mark, rest = rest.partition(f"{{{{{name}}}}}")
         assert mark, name
-        page = before + text + after
-    return page
+        page += before + text
+    return page + rest
 
 
 def dump(content: Node) -> str:

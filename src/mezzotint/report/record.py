@@ -40,7 +40,8 @@ def record(entry: Entry, lines: Sequence[Line]) -> Node:
     last = lines[-1] if lines else {}
     clock = last.get("time") if isinstance(last.get("time"), dict) else {}
     status = entry.status
-    seconds = number(status.get("seconds")) or number(clock.get("seconds"))
+    told = [number(known.get("seconds")) or 0 for known in (status, clock)]  # of a run that goes on, status is behind
+    seconds = max(told) or None
     images = max(number(status.get("images")) or 0, number(last.get("images")) or 0)
     budget = number(status.get("budget")) or number(entry.config.get("budget")) or 0
     running = entry.state == "running"
@@ -53,7 +54,7 @@ def record(entry: Entry, lines: Sequence[Line]) -> Node:
         "ended": None if running else clock_time(status.get("time")),
         "host": status.get("host"),
         "seconds": seconds,
-        "left": (budget - images) * seconds / images if running and images and seconds else None,
+        "left": max(0, budget - images) * seconds / images if running and images and seconds else None,
         "images": images,
         "budget": budget,
         "steps": max(number(status.get("steps")) or 0, number(last.get("step")) or 0),
@@ -71,12 +72,13 @@ def plan(config: Node) -> list[tuple[str, str]]:
     budget, batch = number(config.get("budget")), number(config.get("batch_size"))
     steps = f" in {-(-budget // batch):,} steps of {batch:,}" if budget and batch else ""
     data = config.get("data") or {}
-    shape = " × ".join(map(str, data.get("shape") or ()))
+    shape = data.get("shape")
+    size = " × ".join(map(str, shape)) if isinstance(shape, list) else ""
     classes = f", {data['classes']} classes" if data.get("classes") else ""
     process = [say(config[key]) for key in ("schedule", "target") if config.get(key)]
     sampling = [say(config[key]) for key in ("sampler", "grid", "guidance") if config.get(key)]
     rows = [
-        ("data", f"{say(data, without=('shape', 'classes', 'root', 'cache', 'download'))} {shape}{classes}".strip()),
+        ("data", f"{say(data, without=('shape', 'classes', 'root', 'cache', 'download'))} {size}{classes}".strip()),
         ("network", say(config.get("network"), without=("shape", "classes"))),
         ("process and target", ", ".join(process)),
         ("loss", ", ".join(say(config[key]) for key in ("times", "weight", "loss") if config.get(key))),

@@ -34,7 +34,8 @@ function logTicks(low, high) {
   const found = [];
   const wide = Math.log10(high / low);
   const parts = wide > 3 ? [1] : wide > 1.2 ? [1, 3] : wide > 0.5 ? [1, 2, 3, 5] : [1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9];
-  for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); p++) {
+  const every = Math.max(1, Math.ceil(wide / 6)); // a loss that runs away passes many powers of ten
+  for (let p = Math.floor(Math.log10(low) / every) * every; p <= Math.log10(high); p += every) {
     found.push(...parts.map((m) => m * 10 ** p).filter((v) => v >= low * 0.999 && v <= high * 1.001));
   }
   return found.length >= 2 ? found : ticks(low, high, 4).filter((v) => v > 0);

@@ -40,11 +40,9 @@ class Chart {
     const log = (this.logged = this.log && seen.every((one) => one.y.some((y) => y > 0)));
     const xs = seen.flatMap((one) => [one.x[0], one.x[one.x.length - 1]]);
     const [left, right] = this.link.range || this.range || pad(Math.min(...xs), Math.max(...xs), this.logX);
-    const ys = seen.flatMap((one) => [...(one.low || []), ...(one.high || []), ...one.y].filter((y, i) => {
-      const x = one.x[i % one.x.length];
-      return y !== null && x >= left && x <= right && (!log || y > 0);
-    }));
-    let [low, high] = ys.length ? [Math.min(...ys), Math.max(...ys)] : [0, 1];
+    const parts = (one) => [one.y, one.low, one.high].filter(Boolean);
+    const ys = seen.flatMap((one) => parts(one).flatMap((side) => this.visible(one.x, side).map(([, y]) => y)));
+    let [low, high] = ys.length ? [Math.min(...ys), Math.max(...ys)] : [log ? 0.1 : 0, 1]; // nothing, where no run is shown
     if (low === high) [low, high] = low ? [low - Math.abs(low) / 10, high + Math.abs(low) / 10] : [-1, 1];
     if (log) [low, high] = [low / (high / low) ** 0.06, high * (high / low) ** 0.06];
     else [low, high] = [low >= 0 && low < 0.3 * high ? 0 : low - 0.06 * (high - low), high + 0.06 * (high - low)];
@@ -70,24 +68,25 @@ class Chart {
   }
 
   mark(one) {
-    const whole = one.x.map((x, i) => [x, one.y[i], i]).filter(([, y]) => y !== null && (y > 0 || !this.logged));
     const at = ([x, y]) => `${this.toX(x).toFixed(1)},${this.toY(y).toFixed(1)}`;
     const group = svg(`g.look.c${one.look % COLOURS}.d${one.look % DASHES}`, {});
     if (one.faint !== undefined) group.setAttribute("opacity", one.faint);
     if (one.low) {
-      const [under, over] = [one.low, one.high].map((side) => whole.map(([x, , i]) => at([x, side[i]])));
+      const [under, over] = [one.low, one.high].map((side) => this.visible(one.x, side).map(at));
       group.append(svg("polygon.band", { points: [...over, ...under.reverse()].join(" ") }));
     }
-    const visible = this.inside(whole);
+    const visible = this.visible(one.x, one.y);
     group.append(svg("polyline.line", { points: visible.map(at).join(" ") }));
-    if (this.points || whole.length < 2) {
-      group.append(...visible.map((p) => svg("circle.dot", { cx: this.toX(p[0]), cy: this.toY(p[1]), r: 3 })));
+    if (this.points || visible.length < 2) {
+      const measured = visible.filter(([, , cut]) => !cut);
+      group.append(...measured.map((p) => svg("circle.dot", { cx: this.toX(p[0]), cy: this.toY(p[1]), r: 3 })));
     }
     return group;
   }
 
-  /* The points in the range, cut at its edges. */
-  inside(list) {
+  /* The points [x, y] that can be drawn: in the range, and [x, y, true] where a line between two is cut at its edge. */
+  visible(x, y) {
+    const list = x.map((at, i) => [at, y[i]]).filter(([, value]) => value !== null && (value > 0 || !this.logged));
     const range = this.link.range || this.range;
     if (!range) return list;
     const [left, right] = range;
@@ -96,7 +95,7 @@ class Chart {
       const before = list[i - 1];
       for (const edge of [left, right]) {
         if (before && (before[0] - edge) * (p[0] - edge) < 0) {
-          kept.push([edge, before[1] + ((p[1] - before[1]) * (edge - before[0])) / (p[0] - before[0])]);
+          kept.push([edge, before[1] + ((p[1] - before[1]) * (edge - before[0])) / (p[0] - before[0]), true]);
         }
       }
       if (p[0] >= left && p[0] <= right) kept.push(p);
@@ -116,7 +115,7 @@ class Chart {
     const at = Math.min(this.width - MARGIN.right, Math.max(MARGIN.left, this.toX(first)));
     this.cursor.append(svg("line", { x1: at, x2: at, y1: MARGIN.top, y2: TALL - MARGIN.bottom }));
     places.forEach((p) => {
-      const inside = this.toX(p.x) >= MARGIN.left - 1 && this.toX(p.x) <= this.width - MARGIN.right + 1;
+      const inside = this.toX(p.x) >= MARGIN.left - 1 && this.toX(p.x) <= this.width - MARGIN.right + 1 && (p.y > 0 || !this.logged);
       if (inside) this.cursor.append(svg(`circle.look.c${p.one.look % COLOURS}`, { cx: this.toX(p.x), cy: this.toY(p.y), r: 4 }));
     });
     if (here) this.tell(first, places, at);

@@ -80,10 +80,11 @@ function levelsChart(content, state) {
   const show = () => {
     const runs = having.filter((run) => state.visible.has(run));
     const last = (run) => run.curves.levels.y[run.curves.levels.y.length - 1];
-    if (having.length > 1) return chart.show(runs.map((run) => ({ name: run.label, look: run.look, x: places, y: last(run) })));
+    const line = (shares) => ({ x: shares.map((_, i) => i), y: shares });
+    if (having.length > 1) return chart.show(runs.map((run) => ({ name: run.label, look: run.look, ...line(last(run)) })));
     const { x, y } = having[0].curves.levels;
     return chart.show(y.map((shares, i) => ({
-      name: `${short(x[i])} images`, look: 0, x: places, y: shares, faint: i === y.length - 1 ? 1 : 0.15 + (0.4 * i) / y.length,
+      name: `${short(x[i])} images`, look: 0, ...line(shares), faint: i === y.length - 1 ? 1 : 0.15 + (0.4 * i) / y.length,
     })).reverse());
   };
   state.listen(show);

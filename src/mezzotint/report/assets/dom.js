@@ -44,7 +44,8 @@ function count(value) {
 function short(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  if (size >= 1e6) return `${trim((value / 1e6).toPrecision(3))}M`;
+  if (size >= 999.5e6) return digits(value, 3);
+  if (size >= 999500) return `${trim((value / 1e6).toPrecision(3))}M`;
   if (size >= 1e4) return `${trim((value / 1e3).toPrecision(3))}k`;
   return digits(value, 3);
 }
@@ -53,7 +54,8 @@ function digits(value, many = 4) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e7)) return minus(value.toExponential(2).replace(/\.?0*e\+?/, "e"));
-  return minus(trim(size >= 10 ** many ? value.toFixed(0) : value.toPrecision(many)));
+  const text = value.toPrecision(many);
+  return minus(text.includes("e") ? value.toFixed(0) : trim(text));
 }
 
 function trim(text) {

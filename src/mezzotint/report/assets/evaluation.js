@@ -2,7 +2,7 @@
 
 function evaluationSection(content) {
   const rows = content.runs.flatMap((run) => run.evaluations.map((one) => ({ run, ...one })));
-  if (!rows.length) return null;
+  if (!rows.length || !content.metrics.length) return null;
   const many = content.runs.length > 1;
   const first = content.metrics[0].name;
   const columns = [

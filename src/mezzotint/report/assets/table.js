@@ -1,6 +1,7 @@
 /* Tables that are sorted by a click on the head of a column. */
 
-/* columns: {title, value(row) to sort by, cell(row) to show, number, hint}; options: {sort, down, more(row), label}. */
+/* columns: {title, value(row) to sort by, cell(row) to show, number, text, down: largest first, hint};
+   options: {sort: index of the column, down, more: {title, show(row)}, label}. */
 function table(columns, rows, options = {}) {
   const head = el("tr", {});
   const body = el("tbody", {});
