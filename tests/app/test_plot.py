@@ -40,11 +40,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     return seen
 
 
-def test_losses_lie_in_the_run(run: Path, mezzotint: Command) -> None:
+def test_losses_lie_in_the_run(run: Path, mezzotint: Command, home: Path) -> None:
     for words, name in (([], "loss"), (["kind=levels"], "levels")):
         done = mezzotint("plot", f"run={run}", *words)
         assert (done.code, done.out) == (0, f"{run}/plots/{name}.png\n"), done.err
         assert mezzotint("plot", str(run), *words).out == done.out  # a folder alone is a run
+    (home / "lr=1").symlink_to(run)
+    assert mezzotint("plot", "lr=1").out == "lr=1/plots/loss.png\n"
     both = mezzotint("plot", f"run={run},{run}", "out=both.svg,both.png")
     assert both.out == "both.svg\nboth.png\n"
 
@@ -120,6 +122,7 @@ def test_a_film_stands_and_moves(run: Path, mezzotint: Command, home: Path) -> N
         (["kind=interpolation", "samples=1,2,3"], "give both ends of each way"),
         (["kind=neighbours", "features=pixel"], "did you mean 'pixels'?"),
         (["out=a.gif"], "out=a.gif: give a file name that ends in .png, .svg or .pdf"),
+        (["n=2", "out=/dev/null/a.png"], "/dev/null cannot be written; name a file elsewhere: out=FILE"),
         (["kind=samples", "grid=quad", "grid.steps=2,9999"], "9999"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

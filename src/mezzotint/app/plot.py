@@ -4,7 +4,6 @@ Here a comma means beside. A group's choice is a YAML file that is a call, for w
 drawn with is composed by Hydra, see plot_run.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import yaml
 
 from mezzotint.app.help import choices, config_dir
 from mezzotint.app.records import runs
+from mezzotint.app.records.whole import whole
 from mezzotint.app.terminal import shown
 from mezzotint.build import build, check
 from mezzotint.errors import ConfigError
@@ -29,7 +29,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 def main(words: Sequence[str]) -> None:
     """Draw what GROUP=a,b,... or run=DIR names, GROUP.KEY=VALUE changing each choice, and print the paths."""
-    words = [f"run={word}" if "=" not in word and (Path(word) / "config.yaml").is_file() else word for word in words]
+    words = [f"run={word}" if (Path(word) / "config.yaml").is_file() else word for word in words]
     if any(word.startswith("run=") for word in words):
         from mezzotint.app import plot_run
 
@@ -38,7 +38,9 @@ def main(words: Sequence[str]) -> None:
     given = read(words)
     files = paths(given.get(OUT))
     figure, name = of_groups(given)
-    write(files or [runs.folder() / "plots" / f"{name}.png"], saved(figure))
+    files = files or [runs.folder() / "plots" / f"{name}.png"]
+    writable(files)
+    write(files, saved(figure))
 
 
 def paths(out: str | None, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -55,13 +57,21 @@ def saved(figure: "Figure") -> Callable[[Path, str], object]:
     return lambda file, kind: figure.savefig(file, format=kind, dpi=160, bbox_inches="tight", pad_inches=0.1)
 
 
+def writable(files: Sequence[Path]) -> None:
+    """Refuse places that cannot be written, before anything is drawn for them."""
+    for file in files:
+        try:
+            runs.writable(file.parent)
+        except ConfigError:
+            raise ConfigError(f"{file.parent} cannot be written; name a file elsewhere: out=FILE") from None
+
+
 def write(files: Sequence[Path], make: Callable[[Path, str], object]) -> None:
     """Write each file whole or not at all, and say where it is."""
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{os.getpid()}.{file.name}")
-        make(part, file.suffix[1:])
-        os.replace(part, file)
+        with whole(file) as part:
+            make(part, file.suffix[1:])
         print(shown(file))
 
 

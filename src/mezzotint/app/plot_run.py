@@ -86,12 +86,14 @@ def main(words: Sequence[str]) -> None:
     asked = read(words)
     films = (".gif",) if asked.kind == "film" else ()
     files = plot.paths(asked.own.get("out"), (*films, *plot.FORMATS))
+    home = asked.runs[0] if len(asked.runs) == 1 else asked.runs[0].resolve().parent
+    files = files or [home / "plots" / f"{asked.name}.png"]
+    plot.writable(files)
     try:
         picture = DRAWN[asked.kind](asked)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    home = asked.runs[0] if len(asked.runs) == 1 else asked.runs[0].resolve().parent
-    plot.write(files or [home / "plots" / f"{asked.name}.png"], picture)
+    plot.write(files, picture)
 
 
 def read(words: Sequence[str]) -> Asked:

@@ -1,7 +1,5 @@
 """`mezzotint sample run=DIR`: pictures of what a run draws: a grid, a film strip, a GIF, and image files if asked."""
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +11,12 @@ from torch import Tensor
 from mezzotint.app.config.job import Config, settle
 from mezzotint.app.config.pairs import check_guidance
 from mezzotint.app.config.parts import build_sampling, rehearse_sampling
-from mezzotint.app.records.runs import existing, mark, other_step
+from mezzotint.app.records.runs import existing, mark, other_step, writable
+from mezzotint.app.records.whole import whole
 from mezzotint.app.terminal import bar, shown
 from mezzotint.build import build, load, targets
 from mezzotint.diffusion import Denoiser
+from mezzotint.errors import ConfigError
 from mezzotint.generation import Generator, film_strip, gif, grid
 
 if TYPE_CHECKING:
@@ -36,10 +36,22 @@ def main(config: Any) -> None:
 
 
 def draw(directory: Path, config: Config) -> list[Path]:
-    """Draw from a run and write what was drawn below its samples/; the paths."""
+    """Draw from a run and write what was drawn below its samples/; the paths.
+
+    Raises:
+        ConfigError: nothing can be written there, or the images cannot be files of the kind that is asked for.
+    """
+    folder = directory / "samples"
+    try:
+        writable(folder)
+    except ConfigError:
+        raise ConfigError(f"{folder} cannot be written, and samples lie in their run: copy the run first") from None
+    channels = config["data"]["shape"][0]
+    if config["images"] == "png" and channels > 4:
+        raise ConfigError(f"images=png: a file holds 4 channels at most and this run draws {channels}; say images=npz")
     config = config | {"step": other_step(directory, config["step"])}
     generator = open_generator(directory, config)
-    return write_all(directory / "samples" / name(config), generator, config["n"] or LOOK, config["images"])
+    return write_all(folder / name(config), generator, config["n"] or LOOK, config["images"])
 
 
 def open_generator(directory: Path, config: Config, denoise: Denoiser | None = None) -> Generator:
@@ -87,7 +99,8 @@ def write_all(stem: Path, generator: Generator, n: int, images: str) -> list[Pat
                 pass
     picture = stem.with_name(f"{stem.name}.png")
     columns = generator.classes if 5 <= generator.classes <= 16 else None  # a class in each column
-    grid(torch.cat(first)[:SHOWN], columns=columns).save(picture)
+    with whole(picture) as part:
+        grid(torch.cat(first)[:SHOWN], columns=columns).save(part)
     return [picture, *write_films(stem, generator, min(n, FILM)), *paths]
 
 
@@ -103,8 +116,10 @@ def write_films(stem: Path, generator: Generator, count: int) -> list[Path]:
     film = generator.film(0, count, frames=24)
     strip, moving = stem.with_name(f"{stem.name}-film.png"), stem.with_name(f"{stem.name}.gif")
     few = film if max(generator.shape[1:]) <= SMALL else film.thinned(10)
-    film_strip(few.frames, few.estimates).save(strip, pnginfo=noted(few.noise))
-    gif(film.frames, moving)
+    with whole(strip) as part:
+        film_strip(few.frames, few.estimates).save(part, pnginfo=noted(few.noise))
+    with whole(moving) as part:
+        gif(film.frames, part)
     return [strip, moving]
 
 
@@ -118,19 +133,16 @@ def noted(noise: Iterable[float]) -> "PngInfo":
 
 
 def write_files(folder: Path, batches: Iterator[Any]) -> Path:
-    """One PNG an image, 000000.png on; the folder appears when it is complete."""
+    """One PNG an image, 000000.png on."""
     from PIL import Image
 
-    part = folder.with_name(f".{folder.name}.{os.getpid()}")
-    part.mkdir()
-    number = 0
-    for images, _ in batches:
-        for image in images.permute(0, 2, 3, 1).squeeze(-1).numpy():
-            Image.fromarray(image).save(part / f"{number:06d}.png")
-            number += 1
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(part, folder)
+    with whole(folder) as part:
+        part.mkdir()
+        number = 0
+        for images, _ in batches:
+            for image in images.permute(0, 2, 3, 1).squeeze(-1).numpy():
+                Image.fromarray(image).save(part / f"{number:06d}.png")
+                number += 1
     return folder
 
 
@@ -142,8 +154,6 @@ def write_npz(path: Path, batches: Iterator[Any]) -> Path:
     arrays = {"images": torch.cat(images).permute(0, 2, 3, 1).numpy()}
     if labels[0] is not None:
         arrays["labels"] = torch.cat(labels).numpy()
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(part, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(part, path)
+    with whole(path) as part:
+        np.savez_compressed(part, **arrays)
     return path

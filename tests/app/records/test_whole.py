@@ -1,0 +1,56 @@
+"""A file or a folder is there as a whole or not at all, and what was there before stays until then."""
+
+from pathlib import Path
+
+import pytest
+
+from mezzotint.app.records.whole import whole
+
+
+def fill(path: Path, *names: str) -> None:
+    path.mkdir()
+    for name in names:
+        (path / name).write_text(name)
+
+
+def test_a_file_and_a_folder_take_the_place_of_the_old(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        with whole(tmp_path / "a.txt") as part:
+            assert part.suffix == ".txt"  # for what goes by the name
+            part.write_text(text)
+    assert (tmp_path / "a.txt").read_text() == "new"
+    fill(tmp_path / "folder", "1", "2", "3")
+    with whole(tmp_path / "folder") as part:
+        fill(part, "1")
+        assert len(list((tmp_path / "folder").iterdir())) == 3
+    assert [file.name for file in (tmp_path / "folder").iterdir()] == ["1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "folder"]
+
+
+def test_a_link_to_a_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    fill(tmp_path / "far", "1")
+    (tmp_path / "link").symlink_to("far")
+    with whole(tmp_path / "link") as part:
+        fill(part, "2")
+    assert [file.name for file in (tmp_path / "far").iterdir()] == ["1"]
+    assert [file.name for file in (tmp_path / "link").iterdir()] == ["2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "link"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("folder", [False, True])
+def test_nothing_is_left_of_what_fails(folder: bool, error: type[BaseException], tmp_path: Path) -> None:
+    fill(tmp_path / "x", "1")
+    def fail(folder: bool) -> None:
+        with whole(tmp_path / "x") as part:
+            if folder:
+                fill(part, "2")
+            else:
+                part.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail(folder)
+    with pytest.raises(error), whole(tmp_path / "x"):
+        raise error
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["x", "x/1"]
