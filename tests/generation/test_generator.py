@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mezzotint.diffusion import Cosine, Denoiser, Trailing, Velocity
+from mezzotint.diffusion import Cosine, Denoiser, Prediction, Renoise, Restart, Trailing, Velocity
 from mezzotint.diffusion.guidance import CFG
 from mezzotint.diffusion.samplers import DDIM, DDPM, Heun
 from mezzotint.generation import Generator, Sampling
@@ -130,3 +130,23 @@ def test_sampling_makes_generators(denoiser):
     sampling = Sampling(DDIM(), Trailing(6), batch=4)
     made = sampling.generator(denoiser, [2, 3, 5], seed=5, classes=3, label=1)
     assert torch.equal(made.images(0, 6)[0], generator(denoiser, DDIM(), label=1, batch=4).images(0, 6)[0])
+
+
+def test_a_film_keeps_no_more_than_its_frames(denoiser, monkeypatch):
+    """Of a thousand steps with eight large images the rest would not fit into memory."""
+    asked = []
+    clean = Prediction.x0
+    monkeypatch.setattr(Prediction, "x0", property(lambda self: asked.append(1) or clean.fget(self)))
+    film = Generator(denoiser, DDIM(), Trailing(100), SHAPE, classes=3).film(0, 2, frames=5)
+    assert film.frames.shape[0] == 5
+    assert len(asked) == 4  # the last frame is the image itself
+    assert film.noise == pytest.approx([Cosine().level(t).sigma for t in (1000, 750, 500, 250)] + [0.0], abs=1e-6)
+
+
+def test_a_film_of_a_way_that_goes_back_up_has_its_frames(denoiser):
+    grid = Restart(Trailing(6), low=0.2, high=2.0, repeats=2, inner=2)
+    generator = Generator(denoiser, Renoise(Heun()), grid, SHAPE, classes=3)
+    film = generator.film(0, 2, frames=100)
+    assert 6 < len(film.frames) <= len(grid(Cosine()))
+    assert torch.equal(film.frames[-1], generator.images(0, 2)[0])
+    assert list(film.noise) != sorted(film.noise, reverse=True)

@@ -163,20 +163,25 @@ class Generator:
         return self.film_of(range(start, stop), frames)
 
     def film_of(self, numbers: Sequence[int], frames: int = 10) -> Film:
-        """The same of the samples of these numbers."""
+        """The same of the samples of these numbers. No more steps are kept in memory than there are frames."""
+        steps = len(self.grid(self.guided.schedule)) - 1
+        kept = min(frames - 1, steps)
+        due = [i * steps // kept for i in range(kept)]  # steps, the next one first
         seen: list[tuple[Tensor, Tensor, float]] = []
 
         def watch(frame: Frame) -> None:
+            if not due or frame.index < due[0]:
+                return
+            while due and due[0] <= frame.index:  # of steps that asked nothing the next one stands for them
+                del due[0]
             scale = 1 / frame.level.norm
             seen.append((frame.x.cpu() * scale, frame.prediction.x0.cpu(), float(frame.level.sigma * scale)))
 
         index = torch.tensor(numbers, dtype=torch.int64)
         last = self.draw(index, watch).cpu()
-        kept = min(frames - 1, len(seen))
-        chosen = [seen[i * len(seen) // kept] for i in range(kept)]
-        held = torch.stack([*(x for x, _, _ in chosen), last])
-        taken = torch.stack([*(x0 for _, x0, _ in chosen), last])
-        shares = (*(share for _, _, share in chosen), 0.0)
+        held = torch.stack([*(x for x, _, _ in seen), last])
+        taken = torch.stack([*(x0 for _, x0, _ in seen), last])
+        shares = (*(share for _, _, share in seen), 0.0)
         return Film(self.range.to_uint8(held), self.range.to_uint8(taken), self.labels(index), shares)
 
     def draw(self, index: Tensor, watch: Callable[[Frame], None] | None = None) -> Tensor:
