@@ -133,3 +133,18 @@ def test_ages(seconds: float, said: str) -> None:
 def test_age_is_the_time_since_a_run_was_heard_of(home: Path) -> None:
     directory = make(home, "a", "finished")
     assert time.time() - listing.Listed(directory, home).changed < 60
+
+
+def test_what_is_broken_or_no_number_does_not_hide_the_rest(home: Path, mezzotint: Command) -> None:
+    directory = make(home, "a", "finished", objective=float("nan"))
+    evaluate(directory, 10, {"fd_10": float("nan")})
+    lines = [{"images": 64, "validation": {"loss": value}} for value in (float("nan"), 0.5, 0.7)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (directory / "metrics.jsonl").write_text(text + '{"images": 9, "time": {"seconds": 1}')  # cut behind a bracket
+    (directory / "evaluation" / "broken.json").write_text('{"values": {')
+    (run,) = listed(mezzotint)
+    assert (run["objective"], run["best"]) == (None, {"name": "validation loss", "value": 0.5})
+    evaluate(directory, 10, {"fd_10": 2.0})
+    (run,) = listed(mezzotint)
+    assert run["best"] == {"name": "fd_10", "value": 2.0}
+    assert "fd_10 2" in mezzotint("runs").out

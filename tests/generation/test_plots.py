@@ -110,7 +110,7 @@ def run(tmp_path):
         {"step": 2, "images": 128, "loss": 0.5, "validation": {"loss": 0.75, "share_0": 1.0, "share_1": 0.5}},
         {"step": 3, "images": 192, "validation": {"loss": 0.25, "share_0": 0.3, "share_1": 0.2}},
     ]
-    broken = '{"step": 4, "images": 25'  # a run that is still being written
+    broken = '{"step": 4, "time": {"seconds": 3}'  # a run that is still being written
     (tmp_path / "metrics.jsonl").write_text("\n".join([*map(json.dumps, lines), broken]))
     return tmp_path
 

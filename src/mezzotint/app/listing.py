@@ -3,8 +3,10 @@ machines. Reads small files alone and imports no torch.
 """
 
 import json
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,8 +59,7 @@ class Listed:
             return []
         with open(file, "rb") as lines:
             lines.seek(max(0, file.stat().st_size - TAIL))
-            whole = [line for line in lines.read().splitlines() if line.startswith(b"{") and line.endswith(b"}")]
-        return [json.loads(line) for line in whole]
+            return parsed(lines.read().splitlines())
 
     @property
     def images(self) -> int:
@@ -76,7 +77,9 @@ class Listed:
     def as_dict(self) -> dict[str, Any]:
         """For machines; times in seconds since 1970."""
         best = {"name": self.best[0], "value": self.best[1]} if self.best else None
-        said = {key: self.status.get(key) for key in ("budget", "error", "host", "pid", "seconds", "objective")}
+        said = {key: self.status.get(key) for key in ("budget", "error", "host", "pid", "seconds")}
+        result = self.status.get("objective")
+        said["objective"] = result if finite(result) else None  # JSON has no NaN
         times = {"started": self.started, "changed": self.changed}
         return {"run": str(self.directory), "state": self.state, "images": self.images, **said, **times, "best": best}
 
@@ -122,14 +125,30 @@ def read(words: Sequence[str]) -> tuple[list[str], Path, bool]:
     return [word for word in words if word not in flags and "=" not in word], root, bool(flags)
 
 
+def parsed(lines: Iterable[bytes]) -> list[dict[str, Any]]:
+    """The lines that are whole objects; the first one of a tail, or one that is being written, is not."""
+    found = []
+    for line in lines:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [each for each in found if isinstance(each, dict)]
+
+
+def finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
 def judged(directory: Path) -> tuple[str, float] | None:
     """The best value of its evaluations: of those with most images, by their first metric."""
-    found = [json.loads(file.read_text()) for file in sorted((directory / "evaluation").glob("*.json"))]
-    found = [each for each in found if each.get("values")]
+    found = parsed(file.read_bytes() for file in sorted((directory / "evaluation").glob("*.json")))
+    found = [each for each in found if isinstance(each.get("values"), dict) and "n" in each.get("protocol", {})]
+    found = [each for each in found if each["values"]]
     if not found:
         return None
     first = next(iter(max(found, key=lambda each: each["protocol"]["n"])["values"]))
-    values = [(each["values"][first], each["protocol"]) for each in found if first in each["values"]]
+    values = [(each["values"][first], each["protocol"]) for each in found if finite(each["values"].get(first))]
+    if not values:
+        return None
     of = [metric for _, made in values for metric in made.get("metrics", {}).values()]
     higher = any(metric.get("higher_is_better") for metric in of if first in metric.get("values", ()))
     choose: Callable[..., float] = max if higher else min
@@ -144,7 +163,8 @@ def kept(directory: Path) -> tuple[str, float] | None:
 
 
 def validated(lines: Sequence[dict[str, Any]]) -> tuple[str, float] | None:
-    losses = [line["validation"]["loss"] for line in lines if "loss" in line.get("validation", {})]
+    losses = [line["validation"].get("loss") for line in lines if isinstance(line.get("validation"), dict)]
+    losses = [loss for loss in losses if finite(loss)]
     return ("validation loss", min(losses)) if losses else None
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,11 @@ def read_metrics(run: str | Path) -> list[dict[str, Any]]:
     file = Path(run) / "metrics.jsonl"
     if not file.is_file():
         raise ValueError(f"{run} has no metrics.jsonl: give the directory of a run that has been trained.")
-    return [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+    lines = []
+    for line in file.read_text().splitlines():
+        with suppress(json.JSONDecodeError):  # the last one, while it is being written
+            lines.append(json.loads(line))
+    return lines
 
 
 def logarithmic(axis: "Axes") -> None:
