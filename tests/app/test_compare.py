@@ -37,6 +37,7 @@ def evaluation(path: Path, value: float, steps: int = 5, seed: int = 0, **more: 
         "seeds": [seed],
         "labels": "none",
         "precision": "float32",
+        "format": "uint8, rounded, uncompressed",
         "sampler": {"_target_": "mezzotint.diffusion.DDIM", "eta": 0.0},
         "grid": {"_target_": "mezzotint.diffusion.Trailing", "steps": steps},
         "guidance": None,
@@ -73,6 +74,12 @@ def test_two_files_are_ranked_with_what_tells_them_apart(mezzotint: Command, hom
     assert done.out.splitlines()[-1].startswith("no errors are known")
 
 
+def test_what_a_run_draws_is_ranked_with_images_that_were_stored_without_loss(mezzotint: Command, home: Path) -> None:
+    evaluation(home / "a.json", 2.0)
+    evaluation(home / "b.json", 1.0, format=None, judged={"folder": "b", "format": "png"})
+    assert mezzotint("compare", "a.json", "b.json").code == 0
+
+
 @pytest.mark.parametrize(
     ("errors", "within"),
     [((0.3, 0.4), True), ((0.2, 0.4), True), ((0.2, 0.2), False)],
@@ -103,6 +110,7 @@ def test_a_difference_within_two_standard_errors_is_told(
             "extractor=digits: sha256: cdcdcdcdcdcd (a.json), 000000000000 (b.json)",
         ),
         ({"precision": "bf16"}, "precision: float32 (a.json), bf16 (b.json)"),
+        ({"judged": {"format": "jpg"}, "format": None}, "format: lossless (a.json), jpg (b.json)"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -91,6 +91,50 @@ def test_an_evaluation_is_found_by_what_the_reference_holds(
     assert last_line(second) != last_line(first)
 
 
+def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_reference(
+    trained: Path, folders: tuple[Path, Path], mezzotint: Command, home: Path
+) -> None:
+    data = ("data=npz", "data.root=few.npz", "data.shape=[1,8,8]", "data.classes=10", "data.held_out=0.5")
+    words = ("evaluate", "run=runs/a", "n=4", "reference=drawn", "metrics=[nll]", "metrics.nll.steps=2", *data)
+    with np.load(folders[1]) as file:
+        images, labels = file["arr_0"][:20], np.arange(20) % 10
+    np.savez(home / "few.npz", images=images, labels=labels)
+    first = mezzotint(*words)
+    assert first.code == 0, first.err
+    assert last_line(mezzotint(*words)) == last_line(first)
+    np.savez(home / "few.npz", images=255 - images, labels=labels)
+    assert last_line(mezzotint(*words)) != last_line(first)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "run=runs/a", "n=1"], "Frechet needs 2 or more drawn images, and there is 1"),
+        (["evaluate", "run=runs/a", "n=3", "metrics=[precision_recall]"], "needs 4 or more drawn images"),
+        (["evaluate", "run=runs/a", "n=1", "metrics=[nll]"], "1 images have no standard error"),
+        (["evaluate", "run=runs/a", "n=9", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
+        (["train", *TINY, "name=b", "n=1"], "metrics.frechet: Frechet needs 2 or more drawn images"),
+        (["train", *TINY, "name=b", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
+        (
+            ["train", *TINY, "name=b", "callbacks=judge", "callbacks.judge.n=3", "metrics=[precision_recall]"],
+            "callbacks.judge: PrecisionRecall needs 4 or more drawn images",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_no_metric_can_judge_is_one_line(
+    words: list[str], said: str, trained: Path, mezzotint: Command, home: Path
+) -> None:
+    (home / "coloured").mkdir()
+    for i in range(4):
+        Image.fromarray(np.full((8, 8, 3), i, np.uint8)).save(home / "coloured" / f"{i}.png")
+    before = sorted(path for path in home.rglob("*"))
+    done = mezzotint(*words)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert said in done.err
+    assert sorted(path for path in home.rglob("*")) == before
+
+
 def test_a_reference_that_is_not_there_is_noticed_before_training(mezzotint: Command, home: Path) -> None:
     done = mezzotint("train", *TINY, "name=a", "reference=gone")
     assert (done.code, done.err.count("\n")) == (2, 1)
@@ -161,6 +205,27 @@ def test_folders_of_any_program_are_judged(folders: tuple[Path, Path], mezzotint
 def test_images_are_judged_against_a_dataset(folders: tuple[Path, Path], mezzotint: Command) -> None:
     done = mezzotint("evaluate", "images=drawn", "data=digits", "reference=test", "metrics=[frechet]")
     assert "40 images against 297 real ones (test)" in done.out
+    made = json.loads(Path(last_line(done)).read_text())["protocol"]
+    assert made["data"]["_target_"] == "mezzotint.data.Digits"
+    assert made["reference"].items() >= {"split": "test", "count": 297}.items()
+    assert made["device"]
+
+
+def test_images_with_their_statistics_beside_them_are_judged_as_images_and_serve_as_statistics(
+    folders: tuple[Path, Path], mezzotint: Command, home: Path
+) -> None:
+    """As ADM stores its reference batches."""
+    assert mezzotint("stats", "reference=real.npz", "metrics=[frechet]", "out=stats.npz").code == 0
+    with np.load(home / "stats.npz") as stats, np.load(folders[1]) as images:
+        np.savez(home / "batch.npz", arr_0=images["arr_0"], mu=stats["mu"], sigma=stats["sigma"])
+    done = mezzotint("evaluate", "images=batch.npz", "reference=batch.npz", "metrics=[frechet]", "out=a.json")
+    assert done.code == 0, done.err
+    made = json.loads((home / "a.json").read_text())
+    assert made["protocol"]["judged"]["count"] == 200
+    assert made["values"]["fd_digits_200"] == pytest.approx(0, abs=1e-6)
+    refused = mezzotint("evaluate", "images=stats.npz", "reference=batch.npz")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "an array `images` or `arr_0` of uint8 (N, H, W, C) is needed" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -176,6 +241,8 @@ def test_images_are_judged_against_a_dataset(folders: tuple[Path, Path], mezzoti
         (["images=drawn", "reference=real.npz", "sampler=ddim"], "no key 'sampler'"),
         (["images=drawn", "reference=real.npz", "metrics=nll"], "metrics.nll asks the network that drew the images"),
         (["images=drawn", "reference=real.npz", "-m", "n=3,4"], "-m is for runs"),
+        (["images=drawn", "reference=large", "images=large"], "needs 2 or more drawn images, and there is 1"),
+        (["images=drawn", "data=digits", "metrics=by_class"], "metrics.by_class needs the labels of the images"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

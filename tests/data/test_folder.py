@@ -240,3 +240,42 @@ def test_threads_report_the_first_damaged_file_in_order(tmp_path):
         os.truncate(tmp_path / f"{i:03}.png", 0)
     with pytest.raises(DataError, match=r"300\.png"):
         folder(tmp_path).split("all")
+
+
+@pytest.mark.parametrize(
+    ("mode", "grey"), [("1", 255), ("L", 200), ("P", 200), ("LA", 200), ("RGBA", 200), ("CMYK", 200), ("YCbCr", 200)]
+)
+def test_every_kind_of_picture_is_read(tmp_path, mode, grey):
+    """A patch of one grey, opaque: as bits, with a palette, with transparency, in the inks of a printer."""
+    Image.new("L", (8, 8), grey).convert(mode).save(tmp_path / ("a.jpg" if mode in ("CMYK", "YCbCr") else "a.png"))
+    for channels in (1, 3):
+        pixels = everything(folder(tmp_path, shape=(channels, 8, 8)).split("all"))
+        assert pixels.shape == (1, channels, 8, 8)
+        assert (pixels.int() - grey).abs().max() <= 3
+
+
+def test_links_are_followed_unless_they_lead_back(tmp_path):
+    for name in ("ant", "bee"):
+        save(tmp_path / "root" / name / "0.png", picture())
+    save(tmp_path / "elsewhere" / "1.png", picture())
+    root = tmp_path / "root"
+    (root / "cat").symlink_to(tmp_path / "elsewhere")
+    (root / "dog").symlink_to(root / "ant")
+    for name, goal in (("loop", root), ("ant/up", root / "ant"), ("bee/over", tmp_path)):
+        (root / name).symlink_to(goal)
+    assert folder(root, classes=4).split("all").labels.tolist() == [0, 1, 2, 3]
+    (tmp_path / "link").symlink_to(root)
+    assert len(folder(tmp_path / "link").split("all")) == 4
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_not_passed_over(classes, monkeypatch):
+    scandir = os.scandir
+
+    def guarded(path):
+        if Path(path).name == "bee":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(DataError, match=r"bee cannot be read \(Permission denied\)"):
+        folder(classes).split("train")

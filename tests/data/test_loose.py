@@ -85,3 +85,26 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, pixels: np.ndarray) -
     (tmp_path / "a.pkl").write_bytes(b"")
     with pytest.raises(DataError, match="A pickle is a program and is not read"):
         open_loose(tmp_path / "a.pkl")
+
+
+def test_an_archive_of_one_image_is_not_taken_for_many_rows(tmp_path: Path, pixels: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", pixels[0])
+    with pytest.raises(DataError, match=r"arr_0 \[6, 4, 3\]: is that one image, or are they 6 grey ones"):
+        open_loose(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", images=pixels[:, :0])
+    with pytest.raises(DataError, match=r"images \(uint8 \[5, 0, 4, 3\]\); an array"):
+        open_loose(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", pictures=pixels)
+    with pytest.raises(DataError, match=r"holds pictures; an array `images` or `arr_0`"):
+        open_loose(tmp_path / "c.npz")
+
+
+def test_capital_endings_and_notes_beside_the_images(tmp_path: Path, pixels: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", arr_0=pixels, note=np.array([{}], dtype=object))
+    (tmp_path / "a.npz").rename(tmp_path / "A.NPZ")
+    assert np.array_equal(everything(open_loose(tmp_path / "A.NPZ")), pixels)
+    folder = save(tmp_path / "b", pixels, "PNG")
+    (folder / ".DS_Store").write_bytes(b"Bud1")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "._000.PNG").write_bytes(b"Mac OS X")
+    assert np.array_equal(everything(open_loose(folder)), pixels)

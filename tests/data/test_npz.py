@@ -1,5 +1,7 @@
 """Archives of arrays, in every layout that tools write."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -82,3 +84,33 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     np.save(file.with_suffix(".npy"), IMAGES)
     with pytest.raises(DataError, match=r"set\.npy is no readable"):
         Npz(root=str(file.with_suffix(".npy")), shape=(3, 4, 6)).split("train")
+
+
+def test_damage_inside_of_what_was_compressed_is_named(tmp_path):
+    file = tmp_path / "set.npz"
+    np.savez_compressed(file, images=IMAGES)
+    whole = file.read_bytes()
+    for place in range(60, 200, 20):
+        file.write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
+        with pytest.raises(DataError, match=r"set\.npz is no readable"):
+            Npz(root=str(file), shape=(3, 4, 6)).split("train")
+
+
+def test_what_is_no_array_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as file:
+        file.writestr("images", b"text")
+        file.writestr("../../escaped.npy", b"text")
+    with pytest.raises(DataError, match="images is no array"):
+        Npz(root=str(tmp_path / "set.npz"), shape=(3, 4, 6)).split("train")
+    assert not list(tmp_path.parents[1].rglob("escaped*"))
+
+
+def test_only_what_is_needed_is_read(written):
+    """A note that numpy pickled is no hindrance, and is not opened."""
+    split = written(images=IMAGES, note=np.array({"by": "me"}, dtype=object))().split("all")
+    assert torch.equal(split.pixels, torch.from_numpy(IMAGES).permute(0, 3, 1, 2))
+
+
+def test_grey_images_of_width_one_stay_upright(written):
+    tall = IMAGES[:, :, :1, 0]
+    assert torch.equal(written(images=tall, shape=(1, 4, 1))().split("all").pixels[:, 0], torch.from_numpy(tall))

@@ -13,8 +13,19 @@ import torch
 from torch import Tensor
 
 from mezzotint.data import Digits
-from mezzotint.errors import DataError
-from mezzotint.metrics import DigitsClassifier, Evaluation, Frechet, Kernel, evaluate, over_seeds
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.metrics import (
+    DensityCoverage,
+    DigitsClassifier,
+    Evaluation,
+    Frechet,
+    FrechetInfinity,
+    Halves,
+    Kernel,
+    PrecisionRecall,
+    evaluate,
+    over_seeds,
+)
 from mezzotint.metrics.moments import Moments, frechet_distance
 
 
@@ -120,6 +131,11 @@ def test_a_stored_reference_is_never_stale(digits, digit_pixels, projection, tmp
     value(changed, projection(6))
     value(digits, projection(6), keep=200)
     assert len(list(tmp_path.iterdir())) == 4
+    changed.pixels[7, 0, 4, 4] += 1
+    value(changed, projection(6))
+    changed.labels[7] = 1 - changed.labels[7]
+    value(changed, projection(6))
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_a_damaged_reference_is_named(digits, digit_pixels, tmp_path):
@@ -156,3 +172,48 @@ def test_the_train_part_is_another_reference_than_the_whole(digit_pixels, digits
     assert whole.values["fd_digits_1797"] < 1e-8
     assert part.values["fd_digits_1797"] > 1e-4
     assert whole.protocol["reference"]["sha256"] != part.protocol["reference"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "n", "real", "said"),
+    [
+        (Frechet, 1, 9, "Frechet needs 2 or more drawn images, and there is 1"),
+        (Frechet, 9, 1, "Frechet needs 2 or more real images, and there is 1"),
+        (PrecisionRecall, 3, 9, "PrecisionRecall needs 4 or more drawn images, and there are 3"),
+        (DensityCoverage, 9, 5, "DensityCoverage needs 6 or more real images, and there are 5"),
+        (Halves, 1, 3, "Halves needs 4 or more real images, and there are 3"),
+        (FrechetInfinity, 2, 9, "FrechetInfinity needs 3 or more drawn images, and there are 2"),
+    ],
+)
+def test_too_few_images_are_noticed_before_any_is_looked_at(metric, n, real, said, digits, counting):
+    few = digits.take(torch.arange(real))
+    with pytest.raises(ConfigError, match=said):
+        evaluate(iter(()), few, {"it": metric(counting)}, n=n)
+    assert Counting.seen == []
+
+
+@pytest.mark.parametrize("metric", [Frechet, PrecisionRecall, DensityCoverage, Halves, FrechetInfinity, Kernel])
+def test_as_many_images_as_are_needed_are_enough(metric, digits, digit_pixels):
+    made = metric(DigitsClassifier())
+    least = {"drawn": 1} | made.least()
+    few = digits.take(torch.arange(least["real"]))
+    found = evaluate([digit_pixels[900 : 900 + least["drawn"]]], few, {"it": made}, n=least["drawn"])
+    assert all(value == value for value in found.values.values())
+
+
+def test_a_cache_that_cannot_be_written_is_noticed_before_the_work(digits, counting, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"cannot be stored in .*file .*give another paths\.cache=DIR"):
+        evaluate(iter(()), digits, {"frechet": Frechet(counting)}, n=9, cache=tmp_path / "file")
+    assert Counting.seen == []
+
+
+def test_a_cache_is_left_clean_where_storing_fails(digits, digit_pixels, tmp_path, monkeypatch):
+    def full(state, path):
+        Path(path).write_bytes(b"a part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mezzotint.metrics.reference.save_file", full)
+    with pytest.raises(DataError, match="No space left"):
+        evaluate([digit_pixels[:9]], digits, {"frechet": Frechet(DigitsClassifier())}, n=9, cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []

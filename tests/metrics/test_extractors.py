@@ -206,6 +206,15 @@ def test_nothing_in_a_weights_file_is_executed(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"a", b"text", b"PK", b"\x80\x02ee.", b"\x00" * 99], ids=repr)
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_what_holds_no_weights_is_one_line(content, ending, tmp_path):
+    (tmp_path / f"a.{ending}").write_bytes(content)
+    with pytest.raises(ConfigError, match="no file of weights that can be read safely") as caught:
+        Inception(weights=str(tmp_path / f"a.{ending}")).check((3, 32, 32))
+    assert "\n" not in str(caught.value)
+
+
 def test_random_weights_are_not_called_published(inception_file):
     assert not Inception(weights=str(inception_file)).published
 

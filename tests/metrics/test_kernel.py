@@ -98,11 +98,14 @@ def test_memory_is_bounded_by_a_choice_that_ignores_order(digit_pixels):
     assert torch.equal(kept[0], DigitsClassifier()(digit_pixels[smallest]).double())
 
 
-def test_keys_are_of_the_content(digit_pixels):
+def test_keys_are_of_the_content(digit_pixels, monkeypatch):
     keys = content_keys(digit_pixels)
     assert len(keys.unique()) == len(digit_pixels.flatten(1).unique(dim=0))
     assert torch.equal(content_keys(digit_pixels[5:9]), keys[5:9])
     assert (keys < 0).double().mean() == pytest.approx(0.5, abs=0.05)
+    monkeypatch.setattr("mezzotint.metrics.statistic.CHUNK", 1000)
+    assert torch.equal(content_keys(digit_pixels), keys)
+    assert content_keys(digit_pixels[:0]).shape == (0,)
     features = rows(50, 6, 1)
     assert torch.equal(feature_keys(features)[3:7], feature_keys(features[3:7]))
 

@@ -6,13 +6,17 @@ from torch import Tensor
 
 from mezzotint.data import Digits
 from mezzotint.metrics import (
+    Cmmd,
+    DensityCoverage,
     DigitsClassifier,
     Frechet,
     FrechetByClass,
     FrechetError,
     FrechetInfinity,
+    Inception,
     InceptionScore,
     MemorisationFrechet,
+    PrecisionRecall,
     evaluate,
 )
 from mezzotint.metrics.frechet_infinity import _intercept
@@ -66,8 +70,10 @@ def test_the_score_of_the_digits(digit_pixels):
     second.update(pixels[labels < 5], real=False)
     assert 3.5 < float(second.compute()) < 5
     assert first.label(1797) == "score_digits_1797"
+    second.reset()
+    second.update(pixels[:0], real=False)
     with pytest.raises(ValueError, match="has none"):
-        evaluate([], Digits().split("all"), {"score": first}, n=0)
+        second.compute()
 
 
 # ---- MiFID --------------------------------------------------------------------------------------------------------
@@ -110,6 +116,11 @@ def test_the_extrapolation_removes_most_of_the_bias(projection):
     assert metric.label(2000) == "fd_projection_infinity_2000"
     assert "features want more" in metric.notes(30)[0]
     assert metric.notes(2000) == []
+    assert (metric.least(), FrechetInfinity(projection(16)).least()["drawn"]) == ({"real": 2, "drawn": 8}, 3)
+    with pytest.raises(ValueError, match="from 7 images is not possible"):
+        filled(FrechetInfinity(projection(16), first=0.2), real, drawn[:7]).compute()
+    with pytest.raises(ValueError, match="from 5 images is not possible"):
+        filled(FrechetInfinity(projection(16), first=0.95), real, drawn[:5]).compute()
 
 
 # ---- bootstrap ----------------------------------------------------------------------------------------------------
@@ -142,6 +153,31 @@ def test_classes_that_are_balanced_by_plan_stay_so_in_the_bootstrap(projection):
     metric.update_features(drawn(5), real=False, labels=labels)
     assert spread / 1.5 < float(metric.compute()) < spread * 1.5
     assert float(filled(FrechetError(projection(6), repeats=60), real, drawn(5)).compute()) > 2 * spread
+
+
+# ---- names ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_called_fid_can_be_chosen_for_all_of_them(inception_file, monkeypatch):
+    monkeypatch.setattr(Inception, "published", True)
+    made = Inception(weights=str(inception_file))
+    frechet, error = Frechet(made, minimum=500), FrechetError(made, minimum=500)
+    assert error.label(1000) == f"{frechet.label(1000)}_std" == "fid_1000_std"
+    assert error.label(400) == f"{frechet.label(400)}_std" == "fd_inception_400_std"
+    assert FrechetInfinity(made, minimum=500).label(1000) == "fid_infinity_1000"
+    assert MemorisationFrechet(made, minimum=500).label(1000) == "mifid_1000"
+    assert FrechetByClass(made, 2, minimum=500).label(1000) == "fid_1000_class"
+    assert MemorisationFrechet(made).label(1000) == "mfd_inception_1000"
+
+
+def test_a_name_tells_how_many_images_a_value_is_of_and_not_how_many_were_drawn(projection):
+    six = projection(6)
+    assert MemorisationFrechet(six, keep=4000).label(9000) == "mfd_projection_4k"
+    assert PrecisionRecall(six, keep=4000).label(9000) == DensityCoverage(six, keep=4000).label(9000) == "projection_4k"
+    assert Cmmd(six, keep=4000).label(9000) == "mmd_projection_4k"
+    assert FrechetInfinity(six, keep=4000).label(9000) == "fd_projection_infinity_4k"
+    assert FrechetError(six, keep=4000).notes(4000) == []
+    assert "that of 4000 images, larger than of all 9000" in FrechetError(six, keep=4000).notes(9000)[0]
 
 
 # ---- by class -----------------------------------------------------------------------------------------------------

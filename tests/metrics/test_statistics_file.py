@@ -42,6 +42,9 @@ def test_a_file_may_tell_its_count_and_its_extractor(statistics, digit_pixels, t
     np.savez(tmp_path / "told.npz", **arrays, extractor_sha256=DigitsClassifier().digest)
     told = StatisticsFile(str(tmp_path / "told.npz"))
     assert len(told) == 1797
+    assert told.counted
+    assert statistics.counted
+    assert not StatisticsFile(statistics.path).counted
     assert len(StatisticsFile(str(tmp_path / "told.npz"), count=5)) == 5
     metrics = {"frechet": Frechet(DigitsClassifier())}
     values = [evaluate([digit_pixels[:99]], reference, metrics, n=99).values for reference in (statistics, told)]
@@ -82,3 +85,24 @@ def test_several_seeds_give_a_mean_and_a_spread(digits, digit_pixels):
     assert [one["fd_digits_500"] for one in together.protocol["each"]] == values.tolist()
     with pytest.raises(ValueError, match="two seeds"):
         over_seeds(each[:1])
+
+
+def test_other_precisions_and_arrays_beside_them_are_no_hindrance(statistics, digits, digit_pixels, tmp_path):
+    """ADM's reference batches hold images too; a note that numpy pickled is not opened."""
+    with np.load(statistics.path) as file:
+        arrays = {name: file[name].astype(np.float32) for name in file}
+    beside = {"arr_0": digit_pixels[:9].permute(0, 2, 3, 1).numpy(), "note": np.array([{}], dtype=object)}
+    np.savez(tmp_path / "adm.npz", **arrays, **beside)
+    metrics = {"frechet": Frechet(DigitsClassifier())}
+    found = evaluate([digit_pixels[:500]], StatisticsFile(str(tmp_path / "adm.npz")), metrics, n=500)
+    assert found.values == pytest.approx(evaluate([digit_pixels[:500]], digits, metrics, n=500).values, rel=1e-5)
+
+
+def test_damage_is_one_line(statistics, tmp_path):
+    with np.load(statistics.path) as file:
+        np.savez_compressed(tmp_path / "packed.npz", **file)
+    whole = (tmp_path / "packed.npz").read_bytes()
+    for place in range(60, 300, 40):
+        (tmp_path / "packed.npz").write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
+        with pytest.raises(DataError, match="cannot be read as arrays"):
+            StatisticsFile(str(tmp_path / "packed.npz")).fill(Frechet(DigitsClassifier()))

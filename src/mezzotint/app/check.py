@@ -20,7 +20,7 @@ def main(config: Any) -> None:
     """Print the plan as far as it can be known, then refuse what training would refuse."""
     from hydra.core.hydra_config import HydraConfig
 
-    given = [word.partition("=")[0] for word in HydraConfig.get().overrides.task]
+    given = [word.lstrip("+").partition("=")[0] for word in HydraConfig.get().overrides.task]
     plain = resolve(config)
     check_groups(plain)
     problems: list[str] = []
@@ -80,7 +80,7 @@ def metrics(config: Config, parts: Parts, problems: list[str]) -> list[Row]:
     except MezzotintError as error:
         problems.append(str(error))
     try:
-        check_judges(parts, plan_metrics(config, parts.dataset.shape))
+        check_judges(config, parts, plan_metrics(config, parts.dataset.shape))
     except DataError as error:
         return [("weights", f"not here yet: {error}")]
     except MezzotintError as error:

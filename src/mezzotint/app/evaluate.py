@@ -57,10 +57,11 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     reference = open_reference(config["reference"], dataset)
     config = config | {"step": other_step(directory, config["step"])}
     seeds = range(config["seed"], config["seed"] + config["seeds"])
-    asked = [config | {"seed": seed} for seed in seeds]
-    if not all(place(directory, one, metrics, reference).is_file() for one in asked):
+    held = content(metrics, dataset, reference)
+    asked = {place(directory, one, reference, held): one for one in (config | {"seed": seed} for seed in seeds)}
+    if not all(path.is_file() for path in asked):
         spread(directory, config)
-    each = [judge_seed(directory, one, metrics, dataset, reference) for one in asked]
+    each = [(path, judge_seed(directory, one, metrics, dataset, reference, path)) for path, one in asked.items()]
     path, found = each[0]
     if len(each) == 1:
         return path, found
@@ -73,18 +74,19 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
 
 
 def judge_seed(
-    directory: Path, config: Config, metrics: dict[str, Any], dataset: Any, reference: Reference
-) -> tuple[Path, dict[str, Any]]:
-    """Evaluate the samples of one seed, or find the evaluation that was made before; its file and its content."""
+    directory: Path, config: Config, metrics: dict[str, Any], dataset: Any, reference: Reference, path: Path
+) -> dict[str, Any]:
+    """Evaluate the samples of one seed, or find the evaluation that was made before; the content of its file."""
     from mezzotint.metrics import NegativeLogLikelihood, evaluate
 
-    path = place(directory, config, metrics, reference)
     if agreed(path.is_file()):
-        return path, json.loads(path.read_text())
+        return json.loads(path.read_text())
     generator = open_generator(directory, config)
     likelihoods = {name: metric for name, metric in metrics.items() if isinstance(metric, NegativeLogLikelihood)}
     copies = Copies.among(metrics, dataset)
     of_features = {name: metric for name, metric in metrics.items() if name not in {**likelihoods, **copies.checks}}
+    for metric in of_features.values():
+        metric.expect(count(config, reference), len(reference.images))
     remember(of_features, reference, generator.device, config["paths"]["cache"])
     drawn = count(config, reference) if of_features else 0
     with common_bar("judging", drawn) as advance:
@@ -105,7 +107,7 @@ def judge_seed(
     if position()[0] == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, json.dumps(found, indent=1))
-    return path, found
+    return found
 
 
 def count(config: Config, reference: Reference) -> int:
@@ -118,21 +120,26 @@ def step_of(directory: Path, config: Config) -> int:
     return config["step"] or newest_step(directory)
 
 
-def place(directory: Path, config: Config, metrics: dict[str, Any], reference: Reference) -> Path:
-    """The file of an evaluation; of two that must have the same values it is the same."""
-    n, step = count(config, reference), step_of(directory, config)
-    return (
-        directory / "evaluation" / f"{sampling_name(config)}-n{n}-{question(config, metrics, reference, step, n)}.json"
-    )
+def place(directory: Path, config: Config, reference: Reference, held: Config) -> Path:
+    """The file of an evaluation; of two that must have the same values it is the same.
+
+    Args:
+        held: what `content` gave.
+    """
+    n = count(config, reference)
+    asked = config | {"step": step_of(directory, config), "n": n, "content": held}
+    question = mark(asked, (*SAME, "step", "n", "content"))
+    return directory / "evaluation" / f"{sampling_name(config)}-n{n}-{question}.json"
 
 
-def question(config: Config, metrics: dict[str, Any], reference: Reference, step: int, n: int) -> str:
-    """Six digits that two evaluations share which must have the same values: of words, and of what files hold."""
+def content(metrics: dict[str, Any], dataset: Any, reference: Reference) -> Config:
+    """What the files hold that values come from: the reference, weights of extractors, images that metrics look at."""
     extractors = {
         metric.extractor.name: metric.extractor.digest for metric in metrics.values() if hasattr(metric, "extractor")
     }
-    content = {"reference": reference.images.digest(), "extractors": extractors}
-    return mark(config | {"step": step, "n": n, "content": content}, (*SAME, "step", "n", "content"))
+    found = {"reference": reference.images.digest(), "extractors": extractors}
+    splits = sorted({split for metric in metrics.values() for split in metric.looks_at})
+    return found | ({"data": {split: dataset.split(split).digest() for split in splits}} if splits else {})
 
 
 def add_likelihood(found: dict[str, Any], name: str, metric: Any, images: Any, generator: Any, config: Config) -> None:

@@ -15,7 +15,7 @@ from mezzotint.app.config.parts import build_metrics
 from mezzotint.app.config.standalone import settle_standalone
 from mezzotint.app.evaluate import NOTHING, objective, report
 from mezzotint.app.records.commit import commit
-from mezzotint.app.records.references import Reference, open_path, remember
+from mezzotint.app.records.references import Reference, open_images, remember
 from mezzotint.app.records.runs import write
 from mezzotint.app.terminal import Advance, bar, shown
 from mezzotint.build import build
@@ -47,9 +47,7 @@ def open_judged(config: Config, reference: Reference) -> Reference:
     path = Path(config["images"]).expanduser()
     if not path.exists():
         raise DataError(f"images={path}: there is no such folder or file. Give a folder of images, or an npz file")
-    judged = open_path(path)
-    if judged.shape is None:
-        raise DataError(f"images={path} holds statistics; what is judged must be images")
+    judged = open_images(path)
     if reference.shape is not None and judged.shape[1:] != tuple(reference.shape[1:]):
         raise DataError(
             f"the images in {path} are {judged.shape[1]} x {judged.shape[2]} and those they are judged against "
@@ -61,17 +59,19 @@ def open_judged(config: Config, reference: Reference) -> Reference:
 
 
 def judge(config: Config, judged: Reference, reference: Reference, metrics: dict[str, Any]) -> dict[str, Any]:
-    from mezzotint.metrics import MemorisationCheck, NegativeLogLikelihood, evaluate
+    from mezzotint.metrics import FrechetByClass, MemorisationCheck, NegativeLogLikelihood, evaluate
 
     for name, metric in metrics.items():
         if isinstance(metric, NegativeLogLikelihood):
             raise ConfigError(f"metrics.{name} asks the network that drew the images: leave it out, or give run=DIR")
         if isinstance(metric, MemorisationCheck):
             raise ConfigError(f"metrics.{name} needs to know what was trained on: leave it out, or give run=DIR")
+        if isinstance(metric, FrechetByClass):
+            raise ConfigError(f"metrics.{name} needs the labels of the images: leave it out, or give run=DIR")
     n = config["n"] or len(judged.images)
     device = build(config["hardware"], "hardware").device
-    for extractor in {metric.extractor for metric in metrics.values()}:
-        extractor.check(tuple(reference.shape or judged.shape))
+    for metric in metrics.values():
+        metric.expect(n, len(reference.images))
     remember(metrics, reference, device, config["paths"]["cache"])
     with bar("judging", n) as advance:
         done = evaluate(
@@ -81,7 +81,7 @@ def judge(config: Config, judged: Reference, reference: Reference, metrics: dict
             n,
             device=device,
             cache=config["paths"]["cache"],
-            about=protocol(judged, reference, n),
+            about=protocol(config, judged, reference, n) | {"device": str(device)},
         )
     return done.as_dict()
 
@@ -95,10 +95,11 @@ def batches(images: Images, n: int, advance: Advance) -> Iterator[Tensor]:
         advance(len(indices))
 
 
-def protocol(judged: Reference, reference: Reference, n: int) -> dict[str, Any]:
+def protocol(config: Config, judged: Reference, reference: Reference, n: int) -> dict[str, Any]:
     """What the app knows of the images."""
     count = len(judged.images)
     return {
+        "data": config["data"],
         "judged": judged.about | {"count": count, "sha256": judged.images.digest()},
         "samples": "all" if n == count else f"{n} of {count}, chosen by a fixed permutation",
         "reference": reference.about,

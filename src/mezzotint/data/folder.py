@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -98,12 +98,15 @@ class Entry:
 def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images.") -> list[Entry]:
     """All image files below a folder, in the order of their paths; hidden ones are passed over.
 
+    Links are followed, but for those that lead back to a folder above them.
+
     Raises:
-        DataError: where there are none, with the cure.
+        DataError: where there are none, with the cure, or a folder cannot be read.
     """
     entries, others = [], []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
+        seen = (name for name in sorted(folders) if not name.startswith("."))
+        folders[:] = [name for name in seen if not leads_back(Path(folder, name))]
         inside = Path(folder).relative_to(root).parts
         for name in (name for name in names if not name.startswith(".")):
             file = Path(folder, name)
@@ -115,6 +118,18 @@ def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images."
         seen = f"; it holds {len(others)} other file(s), such as {others[0]}" if others else "; it is empty"
         raise DataError(f"{root} holds no PNG, JPEG or WebP images{seen}. {cure}")
     return sorted(entries, key=lambda entry: entry.file.parts)
+
+
+def leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, so that following it would never end."""
+    if not folder.is_symlink():
+        return False
+    above = folder.absolute().parents
+    return folder.resolve() in {*(each.resolve() for each in above), *above[0].resolve().parents}
+
+
+def unreadable(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename} cannot be read ({error.strerror}): mend it or take it out.") from error
 
 
 @dataclass(frozen=True, eq=False)

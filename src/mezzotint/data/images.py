@@ -39,11 +39,17 @@ class InMemory(Images):
         return self.pixels.index_select(0, indices), labels
 
     def digest(self) -> str:
-        return self._digest
+        """Hashed once, and again where torch has written to pixels or labels since."""
+        parts = (self.pixels,) if self.labels is None else (self.pixels, self.labels)
+        written = tuple(0 if part.is_inference() else part._version for part in parts)
+        if written not in self._digests:
+            pixels = self.pixels.contiguous().numpy().data
+            self._digests[written] = digest(self.pixels.shape, [pixels], self.labels)
+        return self._digests[written]
 
     @cached_property
-    def _digest(self) -> str:
-        return digest(self.pixels.shape, [self.pixels.contiguous().numpy().data], self.labels)
+    def _digests(self) -> dict[tuple[int, ...], str]:
+        return {}
 
     def take(self, indices: Tensor) -> "InMemory":
         """The images at these indices, in this order."""
@@ -55,5 +61,5 @@ def digest(shape: Sequence[int], parts: Iterable[bytes | memoryview], labels: Te
     hashed = hashlib.sha256(f"{tuple(shape)} uint8".encode())
     for part in parts:
         hashed.update(part)
-    hashed.update(b"unlabelled" if labels is None else labels.to(torch.int64).numpy().data)
+    hashed.update(b"unlabelled" if labels is None else labels.to(torch.int64).contiguous().numpy().data)
     return hashed.hexdigest()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mezzotint.data.folder import FolderImages, listed, threaded
 from mezzotint.data.images import Images, InMemory
-from mezzotint.data.npz import IMAGES, load_arrays
+from mezzotint.data.npz import IMAGES, Archive
 from mezzotint.data.picture import damaged
 from mezzotint.errors import DataError
 
@@ -38,7 +38,7 @@ def open_loose(path: Path) -> Loose:
     """
     if path.is_dir():
         return open_folder(path)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return open_archive(path)
     raise DataError(
         f"{path} is neither a folder of images nor an .npz archive of arrays. A pickle is a program and is not read"
@@ -63,7 +63,7 @@ def open_folder(root: Path) -> Loose:
             f"{headers[other][1]} x {headers[other][2]} (height x width). Resize them first: how is part of the result"
         )
     shape = (max(found[0] for found in headers.values()), size[0], size[1])
-    endings = ", ".join(sorted({file.suffix.lower().removeprefix(".") for file in files}))
+    endings = ", ".join(sorted({file.suffix.lower().removeprefix(".").replace("jpeg", "jpg") for file in files}))
     folder = FolderImages(files, shape)
     small = len(files) * shape[0] * shape[1] * shape[2] <= MEMORY
     return Loose(folder.loaded() if small else folder, shape, endings)
@@ -82,17 +82,21 @@ def header(file: Path) -> tuple[int, int, int]:
 
 
 def open_archive(path: Path) -> Loose:
-    arrays = load_arrays(path, "give an .npz archive.")
-    stored = next((arrays[name] for name in IMAGES if name in arrays), None)
-    if stored is None or stored.dtype != np.uint8 or stored.ndim not in (3, 4) or not len(stored):
-        found = ", ".join(f"{name} ({array.dtype} {list(array.shape)})" for name, array in arrays.items()) or "nothing"
-        raise DataError(f"{path} holds {found}; an array `images` or `arr_0` of uint8 (N, H, W, C) is needed")
+    archive = Archive(path, "give an .npz archive.")
+    needed = "an array `images` or `arr_0` of uint8 (N, H, W, C) is needed"
+    name = archive.choose(IMAGES)
+    if name is None:
+        raise DataError(f"{path} holds {', '.join(archive.names()) or 'nothing'}; {needed}")
+    stored = archive.read(name)
+    shape = list(stored.shape)
+    if stored.dtype != np.uint8 or stored.ndim not in (3, 4) or not stored.size:
+        raise DataError(f"{path} holds {name} ({stored.dtype} {shape}); {needed}")
+    if stored.ndim == 3 and shape[-1] in (1, 3):
+        raise DataError(f"{path} holds {name} {shape}: is that one image, or are they {shape[0]} grey ones? {needed}")
     pixels = stored[:, None] if stored.ndim == 3 else stored
     if pixels.shape[-1] in (1, 3):
         pixels = pixels.transpose(0, 3, 1, 2)
     if pixels.shape[1] not in (1, 3):
-        raise DataError(
-            f"the images of {path} have shape {list(stored.shape)}: store (N, H, W, C) with 1 or 3 channels"
-        )
+        raise DataError(f"the images of {path} have shape {shape}: store (N, H, W, C) with 1 or 3 channels")
     tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
     return Loose(InMemory(tensor), tuple(tensor.shape[1:]), "npz")  # type: ignore[arg-type]

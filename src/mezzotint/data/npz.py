@@ -1,10 +1,12 @@
 """Images in one NumPy archive, as other tools write them."""
 
-import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from mezzotint.data.dataset import ArrayDataset
 from mezzotint.data.holdout import check_held_out, part, share
@@ -33,12 +35,13 @@ class Npz(ArrayDataset):
         return self.root
 
     def read(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-        arrays = load_arrays(Path(self.root).expanduser())
-        stored = next((arrays[name] for name in IMAGES if name in arrays), None)
-        labels = next((arrays[name] for name in LABELS if name in arrays), None)
-        if stored is None:
-            raise DataError(f"{self.root} holds {', '.join(arrays) or 'nothing'}, but no array `images` or `arr_0`.")
-        pixels = self._channels_first(stored)
+        archive = Archive(Path(self.root).expanduser())
+        images, named = archive.choose(IMAGES), archive.choose(LABELS)
+        if images is None:
+            found = ", ".join(archive.names()) or "nothing"
+            raise DataError(f"{self.root} holds {found}, but no array `images` or `arr_0`.")
+        pixels = self._channels_first(archive.read(images))
+        labels = None if named is None else archive.read(named)
         if labels is not None and (labels.shape != (len(pixels),) or labels.dtype.kind not in "iu"):
             raise DataError(
                 f"the labels of {self.root} are {labels.dtype} of shape {list(labels.shape)}: "
@@ -53,22 +56,49 @@ class Npz(ArrayDataset):
             raise DataError(f"the images of {self.root} are {stored.dtype}: store them as uint8, 0 to 255.")
         if stored.ndim not in (3, 4):
             raise DataError(f"the images of {self.root} have shape {list(stored.shape)}: store (N, H, W, C).")
-        pixels = stored[:, None] if stored.ndim == 3 else stored
-        if pixels.shape[1:] == self.shape:
-            return pixels
-        return pixels.transpose(0, 3, 1, 2) if pixels.shape[-1] == self.shape[0] else pixels
+        if stored.ndim == 3:
+            return stored[:, None]
+        if stored.shape[1:] == self.shape:
+            return stored
+        return stored.transpose(0, 3, 1, 2) if stored.shape[-1] == self.shape[0] else stored
 
 
-def load_arrays(file: Path, cure: str = "give data.root=FILE with an .npz file.") -> dict[str, np.ndarray]:
-    """All arrays of an archive; none of them may be a pickle.
+@dataclass(frozen=True)
+class Archive:
+    """An .npz file, whose arrays are read one by one when they are asked for; none of them may be a pickle.
 
-    Raises:
-        DataError: where the file is missing, with the cure, damaged or no archive.
+    Every method raises DataError where the file is missing, with the cure, damaged or no archive.
     """
-    if not file.is_file():
-        raise DataError(f"{file} does not exist: {cure}")
-    try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} is no readable .npz archive of plain arrays ({error}): write it again.") from error
+
+    file: Path
+    cure: str = "give data.root=FILE with an .npz file."
+
+    def names(self) -> list[str]:
+        """Of its arrays."""
+        with self._opened() as arrays:
+            return list(arrays.files)
+
+    def choose(self, names: Sequence[str]) -> str | None:
+        """The first of these names that it holds."""
+        held = self.names()
+        return next((name for name in names if name in held), None)
+
+    def read(self, name: str) -> np.ndarray:
+        """One of its arrays."""
+        with self._opened() as arrays:
+            found = arrays[name]
+            if not isinstance(found, np.ndarray):
+                raise ValueError(f"{name} is no array")
+            return found
+
+    @contextmanager
+    def _opened(self) -> Iterator[NpzFile]:
+        if not self.file.is_file():
+            raise DataError(f"{self.file} does not exist: {self.cure}")
+        try:
+            with self.file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+                yield arrays
+        except Exception as error:  # damaged archives fail in every way there is
+            raise DataError(
+                f"{self.file} is no readable .npz archive of plain arrays ({error}): write it again."
+            ) from error

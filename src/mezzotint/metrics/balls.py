@@ -23,13 +23,18 @@ class BallMetric(FeatureMetric, ABC):
     names: ClassVar[tuple[str, str]]
 
     def __init__(self, extractor: Extractor, neighbours: int, keep: int) -> None:
+        if neighbours < 1:
+            raise ValueError(f"neighbours={neighbours}: give 1 or more.")
         self.real, self.drawn = Rows("real", keep), Rows("drawn", keep)
         super().__init__(extractor, (self.real, self.drawn))
         self.neighbours = neighbours
         self.keep = keep
 
     def label(self, n: int, reference: int | None = None) -> str:
-        return f"{self.extractor.name}_{short_count(n)}"
+        return f"{self.extractor.name}_{short_count(min(n, self.keep))}"
+
+    def least(self) -> dict[str, int]:
+        return {"real": self.neighbours + 1, "drawn": self.neighbours + 1}
 
     def values(self, n: int, reference: int | None = None) -> dict[str, float]:
         names = (f"{name}_{self.label(n, reference)}" for name in self.names)

@@ -45,7 +45,7 @@ class Cmmd(FeatureMetric):
 
     def label(self, n: int, reference: int | None = None) -> str:
         name = "cmmd" if self.extractor.name == "clip" else f"mmd_{self.extractor.name}"
-        return f"{name}_{short_count(n)}"
+        return f"{name}_{short_count(min(n, self.keep))}"
 
 
 def gaussian_mmd(x: Tensor, y: Tensor, sigma: float) -> Tensor:

@@ -29,6 +29,9 @@ class DensityCoverage(BallMetric):
     def __init__(self, extractor: Extractor, neighbours: int = 5, keep: int = 10_000) -> None:
         super().__init__(extractor, neighbours, keep)
 
+    def least(self) -> dict[str, int]:
+        return {"real": self.neighbours + 1, "drawn": 2}
+
     def compute(self) -> Tensor:
         """Density and coverage, float64 (2,). Raises ValueError for not more than k real images."""
         real, drawn = self.real.rows(self), self.drawn.rows(self)

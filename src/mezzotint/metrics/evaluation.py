@@ -124,10 +124,12 @@ def evaluate(
         about: what else made the images (dataset and split, sampler, grid, weights, ...); joins the protocol.
 
     Raises:
-        ValueError: another number of images than n.
+        ValueError: another number of images than n. ConfigError: too few for a metric.
     """
     start = time.perf_counter()
     device = torch.device(device)
+    for metric in metrics.values():
+        metric.expect(n, len(reference))
     empty(metrics, device)
     load_references(metrics, reference, device, cache)
     seen = 0

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from mezzotint.errors import DataError
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.frechet import frechet_name
+from mezzotint.metrics.frechet import MINIMUM, frechet_name
 from mezzotint.metrics.keepers import Sums, Totals
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
@@ -23,16 +24,21 @@ class FrechetByClass(FeatureMetric):
     Args:
         extractor: turns images into features.
         classes: labels run from 0 to classes - 1.
+        minimum: images of a class, real and drawn, from which a distance over Inception is called FID.
     """
 
     higher_is_better = False
 
-    def __init__(self, extractor: Extractor, classes: int) -> None:
+    def __init__(self, extractor: Extractor, classes: int, minimum: int = MINIMUM) -> None:
         if classes < 1:
             raise ValueError(f"classes={classes}: values by class need data with labels.")
         self.real, self.drawn = ClassSums("real", classes), ClassSums("drawn", classes)
         super().__init__(extractor, (self.real, self.drawn))
         self.classes = classes
+        self.minimum = minimum
+
+    def least(self) -> dict[str, int]:
+        return {}
 
     def compute(self) -> Tensor:
         """The distances, float64 (classes,), NaN for a class with fewer than two images on either side."""
@@ -42,7 +48,7 @@ class FrechetByClass(FeatureMetric):
 
     def label(self, n: int, reference: int | None = None) -> str:
         per_class = min(n, n if reference is None else reference) // self.classes
-        return f"{frechet_name(self.extractor, per_class)}_{short_count(n)}_class"
+        return f"{frechet_name(self.extractor, per_class, minimum=self.minimum)}_{short_count(n)}_class"
 
     def values(self, n: int, reference: int | None = None) -> dict[str, float]:
         found = dict(enumerate(self.compute().tolist()))
@@ -64,7 +70,7 @@ class ClassSums(Totals):
 
     def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
         if labels is None:
-            raise ValueError(f"values by class need labels beside the {self.side} images.")
+            raise DataError(f"values by class need labels beside the {self.side} images: leave metrics=by_class out.")
         count, total, outer = self.state(metric).values()
         for c in labels.unique().tolist():
             rows = features[labels == c].to(torch.float64)

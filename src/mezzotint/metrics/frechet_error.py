@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.frechet import frechet_name
+from mezzotint.metrics.frechet import MINIMUM, frechet_name
 from mezzotint.metrics.keepers import Rows, Sums
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
@@ -42,12 +42,20 @@ class FrechetError(FeatureMetric):
         extractor: turns images into features.
         repeats: resamples.
         seed: of the resamples.
-        keep: feature rows of drawn images held in memory.
+        keep: feature rows of drawn images held in memory; of more images the error comes out too large.
+        minimum: as of the Frechet distance that it stands behind.
     """
 
     higher_is_better = False
 
-    def __init__(self, extractor: Extractor, repeats: int = 20, seed: int = 0, keep: int = 10_000) -> None:
+    def __init__(
+        self,
+        extractor: Extractor,
+        repeats: int = 20,
+        seed: int = 0,
+        keep: int = 10_000,
+        minimum: int = MINIMUM,
+    ) -> None:
         if repeats < 2:
             raise ValueError(f"repeats={repeats}: a spread needs two resamples.")
         self.real, self.drawn = Sums("real"), LabelledRows("drawn", keep)
@@ -55,6 +63,7 @@ class FrechetError(FeatureMetric):
         self.repeats = repeats
         self.seed = seed
         self.keep = keep
+        self.minimum = minimum
 
     def compute(self) -> Tensor:
         """The standard deviation, float64. Raises ValueError below two images on either side."""
@@ -69,4 +78,9 @@ class FrechetError(FeatureMetric):
         return torch.tensor(distances, dtype=torch.float64).std()
 
     def label(self, n: int, reference: int | None = None) -> str:
-        return f"{frechet_name(self.extractor, n, reference)}_{short_count(n)}_std"
+        return f"{frechet_name(self.extractor, n, reference, self.minimum)}_{short_count(n)}_std"
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        if n <= self.keep:
+            return []
+        return [f"{self.label(n, reference)} is that of {self.keep} images, larger than of all {n}: raise its keep."]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import torch
 from torch import Tensor
 
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.frechet import frechet_name
+from mezzotint.metrics.frechet import MINIMUM, frechet_name
 from mezzotint.metrics.keepers import Rows, Sums
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
@@ -25,11 +27,19 @@ class FrechetInfinity(FeatureMetric):
         points: sizes m, equally spaced.
         first: the smallest m as a share of the images.
         keep: feature rows of drawn images held in memory.
+        minimum: images, real and drawn, from which a distance over Inception is called FID.
     """
 
     higher_is_better = False
 
-    def __init__(self, extractor: Extractor, points: int = 8, first: float = 0.5, keep: int = 50_000) -> None:
+    def __init__(
+        self,
+        extractor: Extractor,
+        points: int = 8,
+        first: float = 0.5,
+        keep: int = 50_000,
+        minimum: int = MINIMUM,
+    ) -> None:
         if points < 2 or not 0 < first < 1:
             raise ValueError(f"points={points}, first={first}: two points or more, and a share between 0 and 1.")
         self.real, self.drawn = Sums("real"), Rows("drawn", keep)
@@ -37,23 +47,28 @@ class FrechetInfinity(FeatureMetric):
         self.points = points
         self.first = first
         self.keep = keep
+        self.minimum = minimum
+
+    def least(self) -> dict[str, int]:
+        return {"real": 2, "drawn": next(n for n in count(3) if 2 <= round(self.first * n) < n)}
 
     def compute(self) -> Tensor:
-        """The extrapolated distance, float64; possibly slightly negative. Raises ValueError below three images."""
+        """The extrapolated distance, float64; possibly slightly negative. Raises ValueError for too few images."""
         real, drawn = self.real.moments(self), self.drawn.rows(self)
         sizes = torch.linspace(self.first * len(drawn), len(drawn), self.points).round().to(torch.int64)
-        if sizes[0] < 2:
+        if not 2 <= sizes[0] < sizes[-1]:
             raise ValueError(f"an extrapolation from {len(drawn)} images is not possible: draw more.")
         distances = [frechet_distance(real, Moments.of(drawn[:size])) for size in sizes.tolist()]
         return _intercept(1 / sizes.double(), torch.tensor(distances, dtype=torch.float64))
 
     def label(self, n: int, reference: int | None = None) -> str:
-        return f"{frechet_name(self.extractor, n, reference)}_infinity_{short_count(n)}"
+        n = min(n, self.keep)
+        return f"{frechet_name(self.extractor, n, reference, self.minimum)}_infinity_{short_count(n)}"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
-        if self.first * n > self.width:
+        least = round(self.first * min(n, self.keep))
+        if least > self.width:
             return []
-        least = round(self.first * n)
         return [f"{self.label(n, reference)} extrapolates from {least} images: {self.width} features want more."]
 
 

@@ -34,6 +34,9 @@ class InceptionScore(FeatureMetric):
         super().__init__(extractor, (self.drawn,), view="logits")
         self.splits = splits
 
+    def least(self) -> dict[str, int]:
+        return {"drawn": 1}
+
     def compute(self) -> Tensor:
         """The score, float64. Raises ValueError without images."""
         count, total, certainty = self.drawn.state(self).values()

@@ -28,6 +28,7 @@ from mezzotint.diffusion import (
     variational_bound,
 )
 from mezzotint.diffusion.elementary import Number
+from mezzotint.errors import ConfigError
 from mezzotint.metrics.statistic import short_count
 
 REPEAT = 1 << 40  # between the numbers that name the draws of two repeats of an image
@@ -83,6 +84,11 @@ class NegativeLogLikelihood:
             if value is not None and value < least:
                 raise ValueError(f"{name}={value}: give {least} or more.")
 
+    @property
+    def looks_at(self) -> tuple[str, ...]:
+        """The splits of the dataset that it measures."""
+        return (self.split,)
+
     def count(self, images: Images, n: int | None = None) -> int:
         """How many images are measured, where at most n are wanted."""
         return min(len(images), self.images, n or self.images)
@@ -107,11 +113,11 @@ class NegativeLogLikelihood:
             progress: told how many images each batch of this process brought.
 
         Raises:
-            ValueError: fewer than two images.
+            ConfigError: fewer than two images.
         """
         count = self.count(images, n)
         if count < 2:
-            raise ValueError(f"{count} images have no standard error: the likelihood needs two or more.")
+            raise ConfigError(f"{count} images have no standard error: the likelihood needs two or more.")
         method = self.chosen(denoise)
         measured = getattr(self, f"_{method}")
         parts: list[dict[str, Tensor]] = []

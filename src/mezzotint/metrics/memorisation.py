@@ -67,6 +67,7 @@ class MemorisationCheck:
     level: float = 0.05
 
     higher_is_better: ClassVar[bool] = False
+    looks_at: ClassVar[tuple[str, ...]] = ("train", "test")
 
     def __post_init__(self) -> None:
         if self.images < 1 or not 0 < self.level < 1:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.frechet import frechet_name
+from mezzotint.metrics.frechet import MINIMUM, frechet_name
 from mezzotint.metrics.keepers import Rows
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
@@ -23,16 +23,20 @@ class MemorisationFrechet(FeatureMetric):
     Args:
         extractor: turns images into features.
         threshold: the paper's epsilon, 0.1 for Inception.
-        keep: feature rows of each side held in memory.
+        keep: feature rows of each side held in memory, and so the images that it is of.
+        minimum: images, real and drawn, from which a distance over Inception is called FID.
     """
 
     higher_is_better = False
 
-    def __init__(self, extractor: Extractor, threshold: float = 0.1, keep: int = 10_000) -> None:
+    def __init__(
+        self, extractor: Extractor, threshold: float = 0.1, keep: int = 10_000, minimum: int = MINIMUM
+    ) -> None:
         self.real, self.drawn = Rows("real", keep), Rows("drawn", keep)
         super().__init__(extractor, (self.real, self.drawn))
         self.threshold = threshold
         self.keep = keep
+        self.minimum = minimum
 
     def compute(self) -> Tensor:
         """The distance, float64. Raises ValueError below two images on either side."""
@@ -42,7 +46,8 @@ class MemorisationFrechet(FeatureMetric):
         return frechet_distance(Moments.of(real), Moments.of(drawn)) / (factor + 1e-14)
 
     def label(self, n: int, reference: int | None = None) -> str:
-        return f"m{frechet_name(self.extractor, n, reference).replace('fid', 'ifid')}_{short_count(n)}"
+        n = min(n, self.keep)
+        return f"m{frechet_name(self.extractor, n, reference, self.minimum).replace('fid', 'ifid')}_{short_count(n)}"
 
 
 def mean_cosine_distance(rows: Tensor, others: Tensor) -> Tensor:

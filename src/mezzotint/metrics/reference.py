@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 import torch.distributed as dist
@@ -48,6 +50,9 @@ def load_references(
         return []
     paths = {name: _paths(metric, reference, cache) for name, metric in metrics.items()}
     missing = {name: metrics[name] for name, found in paths.items() if not _stored(list(found.values()))}
+    if cache is not None and missing and _rank() == 0:
+        with _storing(Path(cache)):  # noticed before the work and not after it
+            pass
     _compute(missing, reference, device, batch)
     for name, found in paths.items():
         if _rank() == 0 and name not in missing:
@@ -79,9 +84,7 @@ def _compute(metrics: Mapping[str, FeatureMetric], reference: Images, device: to
         add_batch(needed, images.to(device), real=True, labels=labels)
     for metric in needed.values() if _world() > 1 else ():
         with metric.sync_context():
-            whole = [
-                (keeper, {k: v.clone() for k, v in keeper.state(metric).items()}) for keeper in metric.real_keepers
-            ]
+            whole = [(keeper, _copy(keeper.state(metric))) for keeper in metric.real_keepers]
         metric.reset()
         for keeper, state in whole if _rank() == 0 else ():
             keeper.load(metric, state)
@@ -114,10 +117,28 @@ def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _write(state: Mapping[str, Tensor], path: Path | None) -> None:
     if path is None:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    save_file({name: value.cpu().contiguous() for name, value in state.items()}, part)
-    os.replace(part, path)
+    with _storing(path.parent):
+        try:
+            save_file({name: value.cpu().contiguous() for name, value in state.items()}, part)
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _storing(cache: Path) -> Iterator[None]:
+    """A folder that can be written, or DataError."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=cache):
+            pass
+        yield
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"statistics of the reference cannot be stored in {cache} ({error}): give another paths.cache=DIR."
+        ) from error
 
 
 def _read(path: Path | None) -> dict[str, Tensor]:

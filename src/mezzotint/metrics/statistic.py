@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from mezzotint.errors import ConfigError, DataError
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.keepers import Keeper
+
+CHUNK = 1 << 22  # pixels whose keys are found at a time, eight bytes for each
 
 
 class FeatureMetric(Metric, ABC):
@@ -29,6 +32,7 @@ class FeatureMetric(Metric, ABC):
         ValueError: the extractor has no such view.
     """
 
+    looks_at: ClassVar[tuple[str, ...]] = ()  # splits of the dataset, beside the reference
     is_differentiable = False
     full_state_update = False
 
@@ -55,7 +59,7 @@ class FeatureMetric(Metric, ABC):
         """Adds feature rows (B, d) that the extractor gave for the same view; keys as of `content_keys`.
 
         Raises:
-            ValueError: another width, or a feature that is not finite.
+            ValueError: another width. DataError: a feature that is not finite.
         """
         self.touch()
         self._take(features, real, feature_keys(features) if keys is None else keys, labels)
@@ -77,6 +81,19 @@ class FeatureMetric(Metric, ABC):
         names = [name for name in inspect.signature(type(self)).parameters if name != "extractor"]
         arguments = {name: getattr(self, name) for name in names}
         return {"metric": type(self).__name__, "extractor": self.extractor.name, **arguments}
+
+    def least(self) -> dict[str, int]:
+        """How many images a value needs, by side: "real", "drawn"."""
+        return {keeper.side: 2 for keeper in self.keepers}
+
+    def expect(self, n: int | None = None, reference: int | None = None) -> None:
+        """Raises ConfigError where n drawn images or so many reference images are too few; None is not known."""
+        for side, count in (("drawn", n), ("real", reference)):
+            if count is not None and count < self.least().get(side, 0):
+                raise ConfigError(
+                    f"{type(self).__name__} needs {self.least()[side]} or more {side} images, and there "
+                    f"{'is' if count == 1 else 'are'} {count}. Give more, or leave this metric out."
+                )
 
     @property
     def width(self) -> int:
@@ -101,7 +118,9 @@ class FeatureMetric(Metric, ABC):
             )
         side = "real" if real else "drawn"
         if not torch.isfinite(features).all():
-            raise ValueError(f"features of {side} images are not finite: look at the images.")
+            raise DataError(
+                f"features of {side} images by extractor={self.extractor.name} are not finite: its weights are damaged."
+            )
         placed = [None if part is None else part.to(self.device) for part in (features, keys, labels)]
         for keeper in self.keepers:
             if keeper.side == side:
@@ -123,11 +142,12 @@ def content_keys(images: Tensor) -> Tensor:
 
     The sum of value times a fixed random number, modulo 2^64.
     """
-    flat = images.flatten(1).to(torch.int64) + 1
+    flat = images.flatten(1)
     generator = torch.Generator().manual_seed(flat.shape[1])
     bounds = torch.iinfo(torch.int64)
-    weights = torch.randint(bounds.min, bounds.max, (flat.shape[1],), generator=generator)
-    return (flat * weights.to(flat.device)).sum(1)
+    weights = torch.randint(bounds.min, bounds.max, (flat.shape[1],), generator=generator).to(flat.device)
+    parts = flat.split(max(1, CHUNK // flat.shape[1]))
+    return torch.cat([((part.to(torch.int64) + 1) * weights).sum(1) for part in parts])
 
 
 def feature_keys(features: Tensor) -> Tensor:

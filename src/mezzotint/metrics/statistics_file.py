@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.errors import ConfigError, DataError
+from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.metrics.extractor import sha256
 from mezzotint.metrics.keepers import Sums
 from mezzotint.metrics.statistic import FeatureMetric
@@ -45,6 +44,11 @@ class StatisticsFile:
         """sha256 of the file."""
         return sha256(self._file())
 
+    @property
+    def counted(self) -> bool:
+        """Whether the number of images is known and not supposed."""
+        return self._told["counted"]
+
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
         """Always raises DataError: there are no images."""
         raise DataError(f"{self.path} holds statistics and no images: it serves for Frechet distances alone.")
@@ -64,8 +68,8 @@ class StatisticsFile:
         for keeper in metric.real_keepers:
             if not isinstance(keeper, Sums):
                 raise ConfigError(
-                    f"{type(metric).__name__} needs the real images, and {self.path} holds their mean and covariance "
-                    "only. Use metrics=[frechet], or the dataset as the reference."
+                    f"{type(metric).__name__} needs the real images, and {self.path} serves as their mean and "
+                    "covariance only. Use metrics=[frechet], or the images as the reference."
                 )
             keeper.load(metric, self._sums(metric.view, metric.width))
 
@@ -86,7 +90,9 @@ class StatisticsFile:
         """What the file says of itself."""
         with self._opened() as file:
             words = {name: str(file[name]) if name in file else None for name in ("extractor", "extractor_sha256")}
-            return words | {"count": self.count or (int(file["count"]) if "count" in file else 50_000)}
+            told = int(file["count"]) if "count" in file else None
+            count = self.count or told
+            return words | {"count": count or 50_000, "counted": count is not None}
 
     def _array(self, name: str, view: str) -> Tensor:
         with self._opened() as file:
@@ -100,7 +106,9 @@ class StatisticsFile:
         try:
             with np.load(self._file(), allow_pickle=False) as file:
                 yield file
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except MezzotintError:
+            raise
+        except Exception as error:  # damaged archives fail in every way there is
             raise DataError(
                 f"{self.path} cannot be read as arrays ({error}). Pickled statistics are not loaded, for a pickle is "
                 "a program: convert them to an npz file with the arrays mu and sigma."

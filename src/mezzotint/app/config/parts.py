@@ -118,6 +118,13 @@ def takes_extractor(node: Config, where: str) -> bool:
     return locate(node["_target_"], where) is not NegativeLogLikelihood
 
 
+def judges_samples(metric: Any) -> bool:
+    """Whether a metric is one of many drawn images' features."""
+    from mezzotint.metrics.statistic import FeatureMetric
+
+    return isinstance(metric, FeatureMetric)
+
+
 # ------------------------------------------------------------------------------------------------------------ rehearsal
 
 
@@ -132,16 +139,21 @@ def rehearse(config: Config) -> Parts:
         parts.dataset.split("train")
     metrics = build_metrics(config, parts.dataset.shape)
     check_reference(config["reference"], parts.dataset, metrics)
-    check_judges(parts, metrics)
+    check_judges(config, parts, metrics)
     return parts
 
 
-def check_judges(parts: Parts, metrics: dict[str, Any]) -> None:
-    """Whether what is to judge the run while it trains can."""
+def check_judges(config: Config, parts: Parts, metrics: dict[str, Any]) -> None:
+    """Whether what is to judge the run, while it trains and at its end, can."""
+    for name, metric in metrics.items():
+        if judges_samples(metric):
+            with placed(f"metrics.{name}"):
+                metric.expect(config["n"])
     for name, callback in parts.callbacks.items():
         if isinstance(callback, Judge):
             with placed(f"callbacks.{name}"):
-                callback.choose(metrics)
+                for metric in callback.choose(metrics).values():
+                    metric.expect(callback.n)
                 callback.shortened(parts.sampling)
 
 

@@ -16,7 +16,8 @@ from mezzotint.app.terminal import shown
 from mezzotint.errors import ConfigError
 from mezzotint.metrics import Evaluation, over_seeds
 
-ALIKE = ("labels", "precision", "format")  # of the protocol, beside n, reference, extractors and metrics
+ALIKE = ("labels", "precision")  # of the protocol, beside n, reference, format, extractors and metrics
+LOSSLESS = ("png", "npz", "uint8, rounded, uncompressed")  # formats that leave pixels as they are
 EXTRACTOR = ("sha256", "resize", "features")
 GROUPS = ("sampler", "grid", "guidance")
 REPORTED = ("values", "higher_is_better")  # of a metric in the protocol: not settings
@@ -39,6 +40,8 @@ class Result:
         made = self.made
         found = {"n": made["n"]} | {f"reference.{key}": made["reference"].get(key) for key in ("sha256", "count")}
         found |= {key: made[key] for key in ALIKE if key in made}
+        if stored := made.get("format") or made.get("judged", {}).get("format"):
+            found["format"] = "lossless" if stored in LOSSLESS else stored
         for extractor in made.get("extractors", ()):
             found |= {f"extractor={extractor['name']}: {key}": extractor[key] for key in EXTRACTOR if key in extractor}
         for name, settings in made.get("metrics", {}).items():

@@ -12,7 +12,7 @@ from mezzotint.app.terminal import Advance, bar, shown
 from mezzotint.build import nearest
 from mezzotint.data.images import Images
 from mezzotint.data.loose import open_loose
-from mezzotint.data.npz import load_arrays
+from mezzotint.data.npz import Archive
 from mezzotint.errors import DataError
 
 if TYPE_CHECKING:
@@ -69,18 +69,27 @@ def check_reference(named: str, dataset: Any, metrics: Mapping[str, Any]) -> Non
     from mezzotint.metrics.statistic import FeatureMetric
 
     reference = open_reference(named, dataset)
-    for metric in metrics.values() if reference.shape is None else ():
-        if isinstance(metric, FeatureMetric):
+    for metric in metrics.values():
+        if isinstance(metric, FeatureMetric) and reference.shape is None:
             reference.images.fill(metric)  # type: ignore[union-attr]
             metric.reset()
+        elif isinstance(metric, FeatureMetric):
+            metric.extractor.expect(reference.shape)
 
 
 def open_path(path: Path) -> Reference:
     """The statistics of an npz file that has some, else the images of a folder or an npz file."""
-    if path.suffix == ".npz" and "mu" in load_arrays(path):
+    if path.suffix.lower() == ".npz" and "mu" in Archive(path).names():
         from mezzotint.metrics import StatisticsFile
 
-        return Reference(StatisticsFile(str(path)), None, {"file": str(path)})
+        statistics = StatisticsFile(str(path))
+        supposed = {} if statistics.counted else {"counted": "no, the file does not tell; this many are supposed"}
+        return Reference(statistics, None, {"file": str(path)} | supposed)
+    return open_images(path)
+
+
+def open_images(path: Path) -> Reference:
+    """The images of a folder or an npz file, which may hold their statistics too, as ADM's reference batches do."""
     loose = open_loose(path)
     return Reference(
         loose.images, loose.shape, {"folder" if path.is_dir() else "file": str(path), "format": loose.format}
@@ -107,12 +116,18 @@ class Followed(Images):
 
 
 def remember(metrics: Mapping[str, Any], reference: Reference, device: Any, cache: str) -> list[Path]:
-    """Put the statistics of the real images where every later evaluation finds them; the files."""
+    """Put the statistics of the real images where every later evaluation finds them; the files.
+
+    Raises:
+        ConfigError: an extractor does not take these images.
+    """
     from mezzotint.metrics import StatisticsFile, load_references
     from mezzotint.metrics.evaluation import empty
 
     if isinstance(reference.images, StatisticsFile):
         return []
+    for extractor in {metric.extractor for metric in metrics.values()}:
+        extractor.expect(reference.shape)
     empty(metrics, device)
     with bar("reference", len(reference.images)) as advance:
         return load_references(metrics, Followed(reference.images, advance), device, cache)
