@@ -11,12 +11,10 @@ nearest over the real images, and the definition over the drawn ones.
 """
 
 import argparse
-import tempfile
 import warnings
-from pathlib import Path
 
 import torch
-from metrics import Plain, images, random_inception
+from metrics import Plain, images, own_extractor, weights_of
 from torch import Tensor, nn
 
 NAMES = {
@@ -70,8 +68,7 @@ def pairs(extractor: str, n: int) -> tuple[Tensor, Tensor]:
 def mezzotint(extractor: str, weights: str | None, real: Tensor, drawn: Tensor) -> dict[str, float]:
     from mezzotint import metrics as room
 
-    made = {"digits": room.DigitsClassifier, "effnet": room.EffNet, "inception": lambda: room.Inception(weights)}
-    one = made[extractor]()
+    one = own_extractor(extractor, weights)
     size = min(len(real), len(drawn))
     chosen = {
         "Frechet": room.Frechet(one),
@@ -90,55 +87,12 @@ def mezzotint(extractor: str, weights: str | None, real: Tensor, drawn: Tensor) 
 
 
 def torch_fidelity(views: Views, real: Tensor, drawn: Tensor) -> dict[str, float]:
-    from torch_fidelity import FeatureExtractorBase, calculate_metrics, register_feature_extractor
+    import fidelity
 
-    class Extractor(FeatureExtractorBase):
-        def __init__(self, name, features_list, **kwargs):
-            super().__init__(name, features_list)
-
-        @staticmethod
-        def get_provided_features_list():
-            return ("pooled", "logits")
-
-        @staticmethod
-        def get_default_feature_layer_for_metric(metric):
-            return "logits" if metric == "isc" else "pooled"
-
-        @staticmethod
-        def can_be_compiled():
-            return False
-
-        def forward(self, x):
-            found = dict(zip(("pooled", "logits"), views(x), strict=True))
-            return tuple(found[name] for name in self.features_list)
-
-    class Listed(torch.utils.data.Dataset):
-        def __init__(self, pixels: Tensor) -> None:
-            self.pixels = pixels
-
-        def __len__(self) -> int:
-            return len(self.pixels)
-
-        def __getitem__(self, index: int) -> Tensor:
-            return self.pixels[index]
-
-    register_feature_extractor("views", Extractor)
-    found = calculate_metrics(
-        input1=Listed(drawn),
-        input2=Listed(real),
-        fid=True,
-        kid=True,
-        isc=True,
-        prc=True,
-        kid_subsets=1,
-        kid_subset_size=min(len(real), len(drawn)),
-        isc_splits=1,
-        cuda=False,
-        cache=False,
-        verbose=False,
-        save_cpu_ram=True,
-        feature_extractor="views",
-    )
+    size = min(len(real), len(drawn))
+    wanted = {"fid": True, "kid": True, "isc": True, "prc": True}
+    fidelity.register("views", views)
+    found = fidelity.judge("views", real, drawn, **wanted, kid_subsets=1, kid_subset_size=size, isc_splits=1)
     return {
         "Frechet": found["frechet_inception_distance"],
         "Kernel": found["kernel_inception_distance_mean"],
@@ -196,11 +150,8 @@ def main() -> None:
     given = parser.parse_args()
     warnings.filterwarnings("ignore", message="Metric `.*` will save all extracted features")
     warnings.filterwarnings("ignore", message="std.*degrees of freedom")  # of a single part
-    with tempfile.TemporaryDirectory() as folder:
-        if given.extractor == "inception" and not given.weights:
-            given.weights = str(Path(folder) / "random.pth")
-            random_inception(Path(given.weights))
-        compare(given.extractor, given.weights, given.n)
+    with weights_of(given.extractor, given.weights) as weights:
+        compare(given.extractor, weights, given.n)
 
 
 if __name__ == "__main__":

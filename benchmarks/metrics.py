@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -82,15 +84,34 @@ def random_inception(path: Path) -> None:
     torch.save(network.state_dict(), path)
 
 
+@contextmanager
+def weights_of(extractor: str, weights: str | None) -> Iterator[str | None]:
+    """The file with Inception's weights; one with random weights where none is given."""
+    if weights or extractor != "inception":
+        yield weights
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "random.pth"
+        random_inception(path)
+        yield str(path)
+
+
+def own_extractor(extractor: str, weights: str | None):
+    """This project's."""
+    from mezzotint.metrics import DigitsClassifier, EffNet, Inception
+
+    made = {"digits": DigitsClassifier, "effnet": EffNet, "inception": lambda: Inception(weights=weights)}
+    return made[extractor]()
+
+
 # ------------------------------------------------------------------------------------- the tools: prepare, then measure
 
 
 def mezzotint(given: argparse.Namespace):
     from mezzotint.data import InMemory
-    from mezzotint.metrics import DigitsClassifier, EffNet, Frechet, Inception, evaluate
+    from mezzotint.metrics import Frechet, evaluate
 
-    extractors = {"digits": DigitsClassifier, "effnet": EffNet, "inception": lambda: Inception(weights=given.weights)}
-    extractor = extractors[given.extractor]()
+    extractor = own_extractor(given.extractor, given.weights)
     assert extractor.network
 
     def value(real: Tensor, drawn: Tensor) -> float:
@@ -101,54 +122,13 @@ def mezzotint(given: argparse.Namespace):
 
 
 def torch_fidelity(given: argparse.Namespace):
-    from torch_fidelity import FeatureExtractorBase, calculate_metrics, register_feature_extractor
+    import fidelity
 
     network = Plain(given.extractor, given.weights)
-
-    class Extractor(FeatureExtractorBase):
-        def __init__(self, name, features_list, **kwargs):
-            super().__init__(name, features_list)
-
-        @staticmethod
-        def get_provided_features_list():
-            return ("pooled",)
-
-        @staticmethod
-        def get_default_feature_layer_for_metric(metric):
-            return "pooled"
-
-        @staticmethod
-        def can_be_compiled():
-            return False
-
-        def forward(self, x):
-            return (network(x),)
-
-    class Listed(torch.utils.data.Dataset):
-        def __init__(self, pixels: Tensor) -> None:
-            self.pixels = pixels
-
-        def __len__(self) -> int:
-            return len(self.pixels)
-
-        def __getitem__(self, index: int) -> Tensor:
-            return self.pixels[index]
-
-    register_feature_extractor("plain", Extractor)
+    fidelity.register("plain", lambda x: (network(x),))
 
     def value(real: Tensor, drawn: Tensor) -> float:
-        found = calculate_metrics(
-            input1=Listed(drawn),
-            input2=Listed(real),
-            fid=True,
-            cuda=False,
-            cache=False,
-            verbose=False,
-            batch_size=64,
-            save_cpu_ram=True,
-            feature_extractor="plain",
-        )
-        return found["frechet_inception_distance"]
+        return fidelity.judge("plain", real, drawn, fid=True, batch_size=64)["frechet_inception_distance"]
 
     return value
 
@@ -228,12 +208,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.tool:
         one(given)
-    elif given.extractor == "inception" and not given.weights:
-        with tempfile.TemporaryDirectory() as folder:
-            given.weights = str(Path(folder) / "random.pth")
-            random_inception(Path(given.weights))
-            together(given)
-    else:
+        return
+    with weights_of(given.extractor, given.weights) as given.weights:
         together(given)
 
 
