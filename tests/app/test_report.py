@@ -296,11 +296,12 @@ def test_images_of_any_shape_have_a_sheet_even_one_that_is_too_long_for_a_pictur
 
 def test_white_frames_are_of_a_film_too(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
-    frames = torch.zeros(3, 2, 1, 8, 8, dtype=torch.uint8)
+    frames = torch.zeros(24, 8, 1, 8, 8, dtype=torch.uint8)  # more images than a grid may hold, and all shown
     grid(frames[0]).save(tmp_path / "samples" / "a.png")
     film_strip(frames, frames + 255).save(tmp_path / "samples" / "a-film.png")
     album, _ = Photographs(tmp_path, (1, 8, 8), 64).album(LIMIT)
-    assert album.drawn[0]["film"]["count"] == 3 * 4
+    assert album.drawn[0]["film"]["count"] == 24 * 16
+    assert album.left_out == []
 
 
 def test_an_album_takes_no_more_of_the_page_than_it_says(tmp_path: Path) -> None:

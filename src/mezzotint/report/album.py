@@ -1,9 +1,7 @@
 """The pictures of a run, taken apart and shrunk until they fit into their share of the page."""
 
-import base64
-import io
+import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.generation.layout import cut
-from mezzotint.report.history import number, thin
+from mezzotint.report.history import thin
+from mezzotint.report.sheets import Picture, encode, read_tiles
 
-Picture = dict[str, Any]
 PREVIEW = re.compile(r"step-(\d+)")
 FILM = "-film"
-WEBP = 16383  # pixels a side: the format has no larger pictures
-SMALL = 64  # pixels: up to this an image loses nothing where there is room
 
 
 @dataclass(frozen=True)
@@ -40,6 +35,10 @@ class Thrift:
     actors: int
     side: int
     quality: int | None
+
+    def longest(self, shape: Sequence[int]) -> int:
+        """Pixels of the longer side of an image among rows and columns of them; a file alone is shown as it is."""
+        return self.side if shape[0] * shape[1] > 1 else 8 * self.side
 
 
 LADDER = (
@@ -95,25 +94,29 @@ class Photographs:
         Args:
             rung: of a run beside this one, which is likely to be alike: it is begun just above.
         """
-        first = max(0, rung - 1)
-        found = ((self.take(thrift), i) for i, thrift in enumerate(LADDER[first:], first))
-        return next((album, i) for album, i in found if album.size <= room or i == len(LADDER) - 1)
+        last = len(LADDER) - 1
+        for i in range(max(0, rung - 1), last):
+            album = self.take(LADDER[i], room)
+            if album.size <= room:
+                return album, i
+        return self.take(LADDER[last]), last
 
-    def take(self, thrift: Thrift) -> Album:
-        chosen = thin(self.previews, thrift.previews)
-        previews = [
-            {"step": step, "images": step * self.batch_size, **picture}
-            for file in chosen
-            if (picture := self.grid(file, thrift))
-            for step in [int(file.stem.partition("-")[2])]
-        ]
+    def take(self, thrift: Thrift, room: float = math.inf) -> Album:
+        """What a rung of the ladder shows; no more is added where it takes more than this room."""
+        album = Album([], [], [])
+        for file in thin(self.previews, thrift.previews):
+            picture = self.grid(file, thrift) if album.size <= room else None
+            if picture:
+                step = int(file.stem.partition("-")[2])
+                album.previews.append({"step": step, "images": step * self.batch_size, **picture})
         newest = self.drawn[len(self.drawn) - min(thrift.drawn, len(self.drawn)) :]
-        drawn = [
-            {"name": file.stem, "grid": grid, "film": self.film(file.with_name(f"{file.stem}{FILM}.png"), thrift)}
-            for file in reversed(newest)
-            if (grid := self.grid(file, thrift))
-        ]
-        return Album(previews, drawn, self.left_out(thrift, len(previews), len(drawn)))
+        for file in reversed(newest):
+            picture = self.grid(file, thrift) if album.size <= room else None
+            if picture:
+                film = self.film(file.with_name(f"{file.stem}{FILM}.png"), thrift)
+                album.drawn.append({"name": file.stem, "grid": picture, "film": film})
+        album.left_out.extend(self.left_out(thrift, len(album.previews), len(album.drawn)))
+        return album
 
     def left_out(self, thrift: Thrift, previews: int, drawn: int) -> list[str]:
         said = [
@@ -124,10 +127,13 @@ class Photographs:
             )
             if shown < there
         ]
-        shapes = [tiles.shape for tiles in self.tiles.values() if tiles is not None]
-        if (previews or drawn) and any(rows * columns > thrift.images for rows, columns, *_ in shapes):
+        there = {file: tiles.shape for file, tiles in self.tiles.items() if tiles is not None}
+        films = {file: shape for file, shape in there.items() if file.stem.endswith(FILM)}
+        fewer = [shape[0] * shape[1] > thrift.images for file, shape in there.items() if file not in films]
+        fewer += [shape[0] > 2 * thrift.actors for shape in films.values()]
+        if (previews or drawn) and any(fewer):
             said.append(f"at most {thrift.images} images of a grid, {thrift.actors} of a film")
-        if (previews or drawn) and any(max(height, width) > thrift.side for _, _, height, width, _ in shapes):
+        if (previews or drawn) and any(max(shape[2:4]) > thrift.longest(shape) for shape in there.values()):
             said.append(f"images shrunk to at most {thrift.side} pixels")
         return said
 
@@ -136,13 +142,14 @@ class Photographs:
         if tiles is None:
             return None
         columns = min(tiles.shape[1], thrift.images)
-        return encode(tiles[: max(1, thrift.images // columns), :columns], thrift)
+        shown = tiles[: max(1, thrift.images // columns), :columns]
+        return encode(shown, thrift.longest(shown.shape), thrift.quality)
 
     def film(self, file: Path, thrift: Thrift) -> Picture | None:
         tiles = self.open(file)
         if tiles is None or tiles.shape[0] % 2 or not thrift.actors:
             return None
-        picture = encode(tiles[: 2 * thrift.actors], thrift)
+        picture = encode(tiles[: 2 * thrift.actors], thrift.side, thrift.quality)
         every = picture["rows"] * picture["columns"]  # white ones at the end too
         return picture | {"noise": self.noise[file], "count": every}
 
@@ -151,57 +158,3 @@ class Photographs:
         if file not in self.tiles:
             self.tiles[file], self.noise[file] = read_tiles(file, self.shape)
         return self.tiles[file]
-
-
-def read_tiles(file: Path, shape: Sequence[int] | None) -> tuple[np.ndarray | None, list[float]]:
-    """The images of a file, and of a film the share of noise in each frame, where the file says it."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as opened:
-                picture = np.asarray(opened.convert("RGB"))
-                noise = [number(float(word)) or 0.0 for word in str(opened.info.get("noise", "")).split()]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None, []
-    tiles = cut(picture, *shape[1:]) if shape and len(shape) == 3 else None
-    return (picture[None, None] if tiles is None else tiles), noise
-
-
-def encode(tiles: np.ndarray, thrift: Thrift) -> Picture:
-    """One sheet of images side by side, without gaps, as WebP in base64."""
-    from PIL import Image
-
-    rows, columns = tiles.shape[:2]
-    side = thrift.side if rows * columns > 1 else 8 * thrift.side  # a file that is shown as it is
-    tiles = shrink(tiles, side)
-    height, width = tiles.shape[2:4]
-    tiles = tiles[: max(1, WEBP // height), : max(1, WEBP // width)]
-    rows, columns = tiles.shape[:2]
-    sheet = tiles.swapaxes(1, 2).reshape(rows * height, columns * width, -1)[:WEBP, :WEBP]
-    out = io.BytesIO()
-    exact = thrift.quality is None and max(height, width) <= SMALL
-    how = {"lossless": True, "quality": 50} if exact else {"quality": thrift.quality or 90}
-    Image.fromarray(np.ascontiguousarray(sheet)).save(out, "WEBP", **how)
-    blank = (tiles == 255).all(axis=(2, 3, 4)).reshape(-1)
-    count = rows * columns - int(blank[::-1].argmin() if not blank.all() else 0)
-    return {
-        "src": base64.b64encode(out.getvalue()).decode(),
-        "rows": rows,
-        "columns": columns,
-        "height": height,
-        "width": width,
-        "count": count,
-    }
-
-
-def shrink(tiles: np.ndarray, side: int) -> np.ndarray:
-    """Images averaged over squares of pixels, until the longer side is at most so long."""
-    rows, columns, height, width, channels = tiles.shape
-    by = -(-max(height, width) // side)
-    if by <= 1 or min(height, width) < by:
-        return tiles
-    small = tiles[:, :, : height // by * by, : width // by * by]
-    small = small.reshape(rows, columns, height // by, by, width // by, by, channels)
-    return small.mean(axis=(3, 5)).round().astype(np.uint8)

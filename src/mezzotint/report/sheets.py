@@ -1,0 +1,74 @@
+"""Pictures of many images taken apart, and images put together again as sheets that a page can hold."""
+
+import base64
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mezzotint.generation.layout import cut
+from mezzotint.report.history import number
+
+Picture = dict[str, Any]
+WEBP = 16383  # pixels a side: the format has no larger pictures
+SMALL = 64  # pixels: up to this an image loses nothing where there is room
+
+
+def read_tiles(file: Path, shape: Sequence[int] | None) -> tuple[np.ndarray | None, list[float]]:
+    """The images of a file, and of a film the share of noise in each frame, where the file says it."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as opened:
+                picture = np.asarray(opened.convert("RGB"))
+                noise = [number(float(word)) or 0.0 for word in str(opened.info.get("noise", "")).split()]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None, []
+    tiles = cut(picture, *shape[1:]) if shape and len(shape) == 3 else None
+    return (picture[None, None] if tiles is None else tiles), noise
+
+
+def encode(tiles: np.ndarray, side: int, quality: int | None) -> Picture:
+    """One sheet of images (rows, columns, H, W, C) side by side, without gaps, as WebP in base64.
+
+    Args:
+        side: pixels of the longer side of an image, at most.
+        quality: of WebP; None keeps every pixel of small images as it is.
+    """
+    from PIL import Image
+
+    tiles = shrink(tiles, side)
+    height, width = tiles.shape[2:4]
+    tiles = tiles[: max(1, WEBP // height), : max(1, WEBP // width)]
+    rows, columns = tiles.shape[:2]
+    sheet = tiles.swapaxes(1, 2).reshape(rows * height, columns * width, -1)[:WEBP, :WEBP]
+    out = io.BytesIO()
+    exact = quality is None and max(height, width) <= SMALL
+    how = {"lossless": True, "quality": 50} if exact else {"quality": quality or 90}
+    Image.fromarray(np.ascontiguousarray(sheet)).save(out, "WEBP", **how)
+    blank = (tiles == 255).all(axis=(2, 3, 4)).reshape(-1)
+    count = rows * columns - int(blank[::-1].argmin() if not blank.all() else 0)
+    return {
+        "src": base64.b64encode(out.getvalue()).decode(),
+        "rows": rows,
+        "columns": columns,
+        "height": height,
+        "width": width,
+        "count": count,
+    }
+
+
+def shrink(tiles: np.ndarray, side: int) -> np.ndarray:
+    """Images averaged over squares of pixels, until the longer side is at most so long."""
+    rows, columns, height, width, channels = tiles.shape
+    by = -(-max(height, width) // side)
+    if by <= 1 or min(height, width) < by:
+        return tiles
+    small = tiles[:, :, : height // by * by, : width // by * by]
+    small = small.reshape(rows, columns, height // by, by, width // by, by, channels)
+    return small.mean(axis=(3, 5)).round().astype(np.uint8)
