@@ -4,7 +4,10 @@ import pytest
 import torch
 from tiny import BATCH, train, weights
 
-from mezzotint.training import EMA, Callback
+from mezzotint.build import read_weights
+from mezzotint.diffusion import Cosine, Denoiser, Velocity
+from mezzotint.errors import ConfigError
+from mezzotint.training import EMA, Callback, checkpoints
 
 
 def recorder(histories):
@@ -79,6 +82,78 @@ def test_without_an_average_the_weights_themselves_are_looked_at(tmp_path):
     outcome = train(tmp_path, steps=5, ema=None)
     assert "ema" not in weights(tmp_path)
     assert outcome["validation"]["loss"] > 0
+
+
+class Odd(torch.nn.Module):
+    """A network with two names for one weight, and numbers that belong to it and are not trained."""
+
+    def __init__(self, frequency):
+        super().__init__()
+        self.one = torch.nn.Linear(16, 16)
+        self.other = torch.nn.Linear(16, 16, bias=False)
+        self.other.weight = self.one.weight
+        self.register_buffer("frequency", torch.tensor(frequency))
+
+    def forward(self, x, t, label=None):
+        return self.other(self.one(x.flatten(1)) * self.frequency).reshape(x.shape)
+
+
+def odd(frequency):
+    torch.manual_seed(0)
+    return Denoiser(Odd(frequency), Cosine(), Velocity())
+
+
+def test_what_is_looked_at_has_the_buffers_that_are_trained_with(tmp_path):
+    class Look(Callback):
+        def step(self, run):
+            assert run.average().network.frequency == 3.0
+
+    quiet = {"judge": Callback()}
+    train(tmp_path, steps=7, denoiser=odd(3.0), extra=quiet)
+    train(tmp_path, steps=9, denoiser=odd(5.0), extra=quiet | {"look": Look()})
+    train(tmp_path, steps=11, denoiser=odd(5.0), extra=quiet | {"look": Look()}, ema=None)
+
+
+def test_a_shared_weight_is_kept_under_all_its_names(tmp_path):
+    train(tmp_path, steps=7, denoiser=odd(3.0), extra={"judge": Callback()})
+    (average, *_) = weights(tmp_path)["ema"].values()
+    assert torch.equal(average["denoiser.network.one.weight"], average["denoiser.network.other.weight"])
+    read = odd(3.0)
+    read.load_state_dict(read_weights(tmp_path))
+    assert torch.equal(read.network.one.weight, average["denoiser.network.one.weight"])
+
+
+def test_averages_are_found_by_the_names_of_the_weights(tmp_path):
+    train(tmp_path, steps=7, extra={"judge": Callback()})
+    file = tmp_path / "checkpoints" / "step-00000007.ckpt"
+    saved = weights(tmp_path)
+    before = saved["ema"]["0.1"]
+    saved["ema"]["0.1"] = dict(reversed(before.items()))
+    checkpoints.write(saved, file)
+
+    class Look(Callback):
+        order = -100
+
+        def step(self, run):
+            if run.step == 8:
+                found = dict(run.average().named_parameters(prefix="denoiser"))
+                assert all(torch.equal(found[name], value) for name, value in before.items())
+
+    train(tmp_path, steps=8, extra={"look": Look(), "judge": Callback()})
+
+
+def test_an_average_is_asked_for_by_its_half_life(tmp_path):
+    train(tmp_path, steps=2, ema=EMA([0.1, 5_000_000]), extra={"judge": Callback()})
+    for half_life in (5_000_000, 5e6, "5e+06"):
+        read = read_weights(tmp_path, half_life)
+        assert torch.equal(next(iter(read.values())), next(iter(weights(tmp_path)["ema"]["5e+06"].values())))
+    with pytest.raises(ConfigError, match=r"weights=7: .* keeps raw, 0.1, 5e\+06"):
+        read_weights(tmp_path, 7)
+
+
+def test_two_averages_of_one_name_cannot_be():
+    with pytest.raises(ValueError, match="two of these would be one"):
+        EMA([1_000_000.0, 1_000_000.1])
 
 
 @pytest.mark.parametrize("wrong", [{"halflife": 0.0}, {"halflife": []}, {"rampup": 0.0}])

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import BATCH, Broken, Kill, Killed, entries, lines, train, weights
 
 from mezzotint.errors import ConfigError, TrainingError
-from mezzotint.training import Callback, FiniteLoss, Hardware, Log, Preview, Validation, newest
+from mezzotint.training import Callback, FiniteLoss, Hardware, Log, Preview, Run, Validation, newest
+from mezzotint.training.agreement import agree, code
 
 HERE = Path(__file__).parent
 
@@ -28,10 +31,15 @@ def assert_close(one: Path, two: Path, tolerance: float = 1e-5) -> None:
         assert dict(entries(left)) == pytest.approx(dict(entries(right)), rel=1e-4)
 
 
+def pixels(file: Path) -> torch.Tensor:
+    with Image.open(file) as picture:
+        return torch.from_numpy(np.asarray(picture).astype(int))
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "whole"
-    train(directory)
+    train(directory, extra={"preview": Preview(every=50 * BATCH, images=5)})
     return directory
 
 
@@ -83,6 +91,9 @@ def two_ranks(tmp_path_factory) -> Path:
 @pytest.mark.timeout(240)
 def test_two_processes_are_one(whole, two_ranks):
     assert_close(whole, two_ranks / "whole")
+    one, two = (pixels(run / "samples" / "step-00000050.png") for run in (whole, two_ranks / "whole"))
+    assert one.shape == two.shape
+    assert (one - two).abs().max() <= 2
 
 
 def test_two_processes_survive_a_kill_to_the_bit(two_ranks):
@@ -167,6 +178,27 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     with pytest.raises(TrainingError, match="not finite after step 7"):
         train(tmp_path, extra={"break": Break()})
     assert newest(tmp_path / "checkpoints") is None
+
+
+def test_nobody_draws_from_weights_that_are_no_numbers(tmp_path):
+    """The loss of step 24 is told, and not that a picture of step 25 cannot be drawn."""
+    late = {"finite": FiniteLoss(50), "checkpoints": Callback(), "judge": Callback()}
+    looks = {"preview": Preview(every=25 * BATCH, images=4)}
+    with pytest.raises(TrainingError, match="nan at step 24, image 373"):
+        train(tmp_path, objective=Broken(23 * BATCH + 5), extra=late | looks)
+    with pytest.raises(TrainingError, match="nan at step 20, image 309"):  # which validation looks at
+        train(tmp_path, objective=Broken(19 * BATCH + 5), extra=late | looks)
+
+
+def test_ranks_of_other_code_are_refused(monkeypatch):
+    def gather(theirs, mine):
+        theirs[:] = [mine, mine | {"code": "another"}]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    run = Run(Path(), None, None, 0, 100, 10, world=2)
+    with pytest.raises(TrainingError, match=r"Rank 1 disagrees with rank 0 about code\. .* one installation"):
+        agree(run)
+    assert len(code()) == 64
 
 
 def test_validation_is_the_same_every_time_and_has_its_shares(whole):

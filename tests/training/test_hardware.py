@@ -70,7 +70,16 @@ def test_a_gpu_that_is_not_there_is_refused():
     assert Hardware().device == "cpu"
 
 
-@pytest.mark.parametrize("wrong", [{"precision": "64"}, {"devices": 0}, {"micro_batch": -1}, {"timeout": 0.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"precision": "64"},
+        {"precision": "16-mixed", "strategy": "fsdp"},
+        {"devices": 0},
+        {"micro_batch": -1},
+        {"timeout": 0.0},
+    ],
+)
 def test_settings_that_cannot_be(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Hardware(**wrong)

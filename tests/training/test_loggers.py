@@ -8,7 +8,7 @@ import torch
 from tiny import Kill, Killed, lines, train
 
 from mezzotint.errors import ConfigError
-from mezzotint.training import CSV, Histograms, Logger, Preview, TensorBoard
+from mezzotint.training import CSV, Histograms, Logger, Preview, Subject, TensorBoard, WandB
 from mezzotint.training.histograms import count
 
 
@@ -38,6 +38,24 @@ def test_tensorboard_has_images_on_its_axis(tmp_path):
     found = events.Histograms(name)[-1]
     assert (found.step, found.histogram_value.num) == (320, sum(found.histogram_value.bucket))
     assert events.SummaryMetadata("_hparams_/session_start_info").plugin_data.plugin_name == "hparams"
+
+
+def test_tensorboard_has_no_step_twice_though_the_log_had_no_line_yet(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with pytest.raises(Killed):
+        train(tmp_path, steps=20, loggers={"tensorboard": TensorBoard()}, extra={"kill": Kill(12)})
+    train(tmp_path, steps=20, loggers={"tensorboard": TensorBoard()})  # from step 7
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [160, 320]
+
+
+def test_a_line_that_was_being_written_is_passed_over(tmp_path):
+    one = {"step": 1, "images": 16, "name": "weights/a", "counts": [1], "low": 0.0, "high": 1.0}
+    (tmp_path / "histograms.jsonl").write_text(f'{json.dumps(one)}\n{{"step": 2, "ima')
+    tracker = WandB()
+    tracker.subject = Subject(tmp_path)
+    assert [images for images, _ in tracker.histograms(until=100)] == [16]
 
 
 def test_tensorboard_that_is_not_there_is_said_before_anything_is_done(monkeypatch):
@@ -81,6 +99,22 @@ def test_a_tracker_is_finished_with_the_right_code(tmp_path):
     with pytest.raises(Killed):
         train(tmp_path / "badly", steps=2, loggers={"witness": Witness()}, extra={"kill": Kill(1)})
     assert codes == [0, 1]
+
+
+def test_a_tracker_that_cannot_be_finished_keeps_no_other_from_it(tmp_path):
+    codes = []
+
+    class Witness(Logger):
+        def finish(self, code):
+            codes.append(code)
+
+    class Fails(Logger):
+        def finish(self, code):
+            raise OSError("nobody answers")
+
+    with pytest.raises(OSError, match="nobody answers"):
+        train(tmp_path, steps=2, loggers={"fails": Fails(), "witness": Witness()})
+    assert codes == [0]
 
 
 def test_lightnings_loggers_work_too(tmp_path):

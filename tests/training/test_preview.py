@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from tiny import BATCH, train
+import pytest
+from PIL import Image
+from tiny import BATCH, Killed, train
 
 from mezzotint.training import AdamW, Preview
 
@@ -19,3 +21,14 @@ def test_where_nothing_is_learnt_the_pictures_are_the_same(tmp_path: Path) -> No
     assert first == last
     first, last = previews(tmp_path / "moving", lr=1e-2)
     assert first != last
+
+
+def test_a_picture_that_is_being_written_is_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(_: Image.Image, file: Path, **__: object) -> None:
+        file.write_bytes(b"half a picture")
+        raise Killed
+
+    monkeypatch.setattr(Image.Image, "save", half)
+    with pytest.raises(Killed):
+        train(tmp_path, steps=2, extra={"preview": Preview(images=4)})
+    assert not list((tmp_path / "samples").glob("*.png"))

@@ -64,6 +64,14 @@ def test_a_terminal_has_one_line_that_is_renewed(clock: SimpleNamespace, monkeyp
     assert "━┄" in lines[len(lines) // 2]
 
 
+def test_a_terminal_that_was_closed_ends_nothing(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(Terminal):
+        def flush(self) -> None:
+            raise OSError(5, "Input/output error")
+
+    follow(clock, 1.0, Gone(), monkeypatch)
+
+
 def test_rate_time_left_loss_and_the_newest_metric_are_told() -> None:
     text = progress.line(run(25, loss=0.5, judge={"fd_500": 1.23456, "kd_500": 2.0}), 100.0, 250)
     assert text.startswith(" 25%  250 of 1,000 images  2/s  loss 0.5000  fd_500 1.235  5:00 left  ")

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import Kill, Killed, entries, lines, train, weights
+from tiny import BATCH, Kill, Killed, entries, lines, train, weights
 
+from mezzotint.app.records.runs import newest_step
 from mezzotint.errors import TrainingError
-from mezzotint.training import Callback, checkpoints, newest
+from mezzotint.training import EMA, Callback, Checkpoints, FiniteLoss, Log, checkpoints, newest
 
 STORY = Path(__file__).with_name("tiny.py")
 
@@ -98,6 +99,44 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, tmp_pat
     assert_same(whole, tmp_path)
 
 
+def test_damaged_checkpoints_do_not_crowd_out_the_ones_that_are_written_now(tmp_path):
+    only = {"checkpoints": Checkpoints(every=7 * BATCH, keep=1, best=None)}
+    with pytest.raises(Killed):
+        train(tmp_path, extra=only | {"kill": Kill(23)})
+    folder = tmp_path / "checkpoints"
+    (folder / "step-00000021.ckpt").write_bytes(b"")
+    (folder / "step-mine.ckpt").touch()
+    with pytest.raises(Killed):
+        train(tmp_path, extra=only | {"kill": Kill(9)})
+    assert newest(folder, quiet=True) == folder / "step-00000007.ckpt"
+    assert newest_step(tmp_path) == 7
+
+
+def test_whatever_bit_of_an_archive_is_wrong_is_damage_and_no_error(tmp_path):
+    checkpoints.write({"a": torch.zeros(3)}, tmp_path / "whole.ckpt")
+    content = (tmp_path / "whole.ckpt").read_bytes()
+    assert checkpoints.damage(tmp_path / "whole.ckpt") is None
+    with zipfile.ZipFile(tmp_path / "whole.ckpt") as archive:
+        directory = archive.start_dir
+    found = []
+    for place in range(directory, directory + 60):
+        file = tmp_path / f"{place}.ckpt"
+        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        found.append(checkpoints.damage(file))
+    assert sum(map(bool, found)) > 20
+
+
+def test_callbacks_may_serve_one_run_after_another(whole, tmp_path):
+    parts = {"log": Log(10), "finite": FiniteLoss(10), "checkpoints": Checkpoints(7 * BATCH, best="validation")}
+    ema = EMA([0.1, 0.5])
+    with pytest.raises(Killed):
+        train(tmp_path / "first", dropout=0.5, seed=5, ema=ema, extra=parts | {"kill": Kill(25, order=15)})
+    train(tmp_path / "second", dropout=0.5, ema=ema, extra=parts)
+    assert lines(tmp_path / "second") == lines(whole)
+    a, b = (dict(entries(weights(run)["ema"])) for run in (whole, tmp_path / "second"))
+    assert all(torch.equal(value, b[name]) for name, value in a.items())
+
+
 def test_a_checkpoint_of_another_format_is_refused(tmp_path):
     file = tmp_path / "step-00000001.ckpt"
     torch.save({"format_version": 99}, file)
@@ -155,6 +194,37 @@ def test_ctrl_c_saves_and_is_a_keyboard_interrupt(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, extra={"send": Send()})
     assert newest(tmp_path / "checkpoints").name == "step-00000023.ckpt"
+
+
+def test_ctrl_c_is_heeded_again_after_a_run_that_nobody_could_stop_softly(tmp_path):
+    class Interrupt(Callback):
+        def step(self, run):
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, extra={"preemption": Interrupt()})
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_callbacks_are_closed_though_one_of_them_cannot_be(tmp_path):
+    closed = []
+
+    class Close(Callback):
+        order = 95
+
+        def close(self, run, error):
+            closed.append(run.step)
+
+    class Fail(Callback):
+        def close(self, run, error):
+            raise OSError("nobody answers")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(OSError, match="nobody answers"):
+        train(tmp_path, steps=2, extra={"fail": Fail(), "close": Close()})
+    assert closed == [2]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @contextmanager

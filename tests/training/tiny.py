@@ -33,6 +33,7 @@ from mezzotint.training import (
     Judging,
     Log,
     Preemption,
+    Preview,
     Run,
     Validation,
     fit,
@@ -158,7 +159,7 @@ def lines(directory: Path) -> list[dict]:
 def two_ranks(directory: Path) -> None:
     """Never interrupted; then killed between a checkpoint and a line of the log, and resumed. The best one stays."""
     best = {"checkpoints": Checkpoints(every=7 * BATCH, keep=3)}
-    train(directory / "whole", devices=2, extra=best)
+    train(directory / "whole", devices=2, extra=best | {"preview": Preview(every=50 * BATCH, images=5)})
     with contextlib.suppress(Killed):
         train(directory / "killed", devices=2, extra=best | {"kill": Kill(26)})
     train(directory / "killed", devices=2, extra=best)

@@ -48,7 +48,8 @@ class Run:
         pending: numbers that wait for the next line of the log.
         scores: the newest score, by the name of the callback that found it.
         sampling, judging: how samples are drawn and judged; None where nobody said.
-        copy: makes a copy of the denoiser that is never trained; its weights are yet to be filled in.
+        copy: gives a copy of the denoiser that is never trained, always the same one, with the buffers of now; its
+            weights are yet to be filled in.
         average: gives the averaged denoiser for looking at, in evaluation mode; the live one is never touched.
         save: writes a checkpoint of this moment, on all ranks together.
         forward: the context in which the network runs, with its precision.

@@ -5,12 +5,14 @@ import os
 import sys
 import zipfile
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from mezzotint.errors import TrainingError, no_room
+from mezzotint.training import files
 from mezzotint.training.callback import Callback, Run, Score
 
 FORMAT = 1
@@ -40,8 +42,10 @@ class Checkpoints(Callback):
             raise ValueError(f"best={best!r}: choose 'judge', 'validation' or null")
         self.every, self.keep, self.best = every, keep, best
         self.record: Score | None = None
+        self.loaded: Score | None = None
 
     def start(self, run: Run) -> None:
+        self.record, self.loaded = self.loaded, None
         if run.rank == 0:
             folder = run.directory / "checkpoints"
             for part in folder.glob(".*.part"):  # what was being written when the run died
@@ -66,7 +70,8 @@ class Checkpoints(Callback):
         run.save(named(folder, run.step))
         if run.rank == 0:
             write_best(folder, self.record)
-            for old in sorted(folder.glob("step-*.ckpt"))[: -self.keep]:
+            reached = [file for file in every(folder) if step_of(file) <= run.step]  # any other one is damaged
+            for old in reached[: -self.keep]:
                 if not (self.record and step_of(old) == self.record.step):
                     old.unlink()
 
@@ -75,7 +80,7 @@ class Checkpoints(Callback):
 
     def load(self, run: Run, checkpoint: dict[str, Any]) -> None:
         kept = checkpoint.get("best")
-        self.record = Score(**kept) if kept else None
+        self.loaded = Score(**kept) if kept else None
 
 
 def write_best(folder: Path, score: Score | None) -> None:
@@ -84,9 +89,7 @@ def write_best(folder: Path, score: Score | None) -> None:
     if score is None or not named(folder, score.step).is_file():
         file.unlink(missing_ok=True)
         return
-    part = folder / ".best.json.part"
-    part.write_text(json.dumps(asdict(score), indent=1))
-    os.replace(part, file)
+    files.write(file, json.dumps(asdict(score), indent=1))
 
 
 def best(folder: Path) -> Score | None:
@@ -147,6 +150,12 @@ def step_of(file: Path) -> int:
     return int(file.stem.removeprefix("step-"))
 
 
+def every(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first, damaged ones too."""
+    files = (file for file in folder.glob("step-*.ckpt") if file.stem.removeprefix("step-").isdecimal())
+    return sorted(files, key=step_of)
+
+
 def chosen(folder: Path, step: int | str | None) -> Path | None:
     """The checkpoint of a step, the "best" one, or with None the newest that is whole; None where it is not kept."""
     if step is None:
@@ -160,7 +169,7 @@ def chosen(folder: Path, step: int | str | None) -> Path | None:
 
 def newest(folder: Path, quiet: bool = False) -> Path | None:
     """The newest checkpoint that is whole; damaged ones are passed over, and named on standard error unless quiet."""
-    for file in sorted(folder.glob("step-*.ckpt"), reverse=True):
+    for file in reversed(every(folder)):
         problem = damage(file)
         if not problem:
             return file
@@ -172,8 +181,15 @@ def newest(folder: Path, quiet: bool = False) -> Path | None:
 def damage(file: Path) -> str | None:
     """What is wrong with the file: checkpoints are zip archives, so every byte is under a checksum."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            bad = archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
-        return str(error)
+        about = file.stat()
+        return damage_of(file, about.st_mtime_ns, about.st_size)
+    except Exception as error:  # of whatever kind a flipped bit in the archive's directory leads to
+        return str(error) or type(error).__name__
+
+
+@lru_cache(maxsize=64)
+def damage_of(file: Path, *_: int) -> str | None:
+    """The same of a file that was last changed then; a file is read through but once."""
+    with zipfile.ZipFile(file) as archive:
+        bad = archive.testzip()
     return f"checksum of {bad}" if bad else None

@@ -27,21 +27,27 @@ class EMA(Callback):
         self.halflives = tuple(halflife) if isinstance(halflife, (list, tuple)) else (halflife,)
         if not self.halflives or min(self.halflives) <= 0 or (rampup is not None and rampup <= 0):
             raise ValueError(f"halflife={halflife}, rampup={rampup}: both must be above 0 (rampup may be null)")
+        names = [f"{halflife:g}" for halflife in self.halflives]
+        if len(set(names)) < len(names):
+            raise ValueError(f"halflife={halflife}: averages are named by six digits, and two of these would be one")
         self.rampup = rampup
-        self.averages: dict[str, list[Tensor]] = {}
-        self.names: list[str] = []
+        self.averages: dict[str, list[Tensor]] = {name: [] for name in names}
+        self.loaded: dict[str, dict[str, Tensor]] = {}
+        self.names: dict[str, int] = {}
         self.live: list[Tensor] = []
-        self.copy: Any = None
 
     def start(self, run: Run) -> None:
-        named = dict(run.module.denoiser.named_parameters(prefix="denoiser"))
-        self.names, self.live = list(named), [p.detach() for p in named.values()]
-        kept, self.averages = self.averages, {}
-        for halflife in self.halflives:
-            name = f"{halflife:g}"
-            self.averages[name] = [
-                cut_like(old, p) if old is not None else p.to(torch.float32, copy=True)
-                for p, old in zip(self.live, kept.get(name, [None] * len(self.live)), strict=True)
+        denoiser = run.module.denoiser
+        named = dict(denoiser.named_parameters(prefix="denoiser"))
+        number = {id(p): i for i, p in enumerate(named.values())}
+        everybody = denoiser.named_parameters(prefix="denoiser", remove_duplicate=False)  # of shared ones all names
+        self.names, self.live = {name: number[id(p)] for name, p in everybody}, [p.detach() for p in named.values()]
+        loaded, self.loaded = self.loaded, {}
+        for average in self.averages:
+            old = loaded.get(average, {})
+            self.averages[average] = [
+                cut_like(old[name], p) if name in old else p.to(torch.float32, copy=True)
+                for name, p in zip(named, self.live, strict=True)
             ]
 
     def beta(self, halflife: float, images: int, batch_size: int) -> float:
@@ -57,15 +63,15 @@ class EMA(Callback):
 
     def denoiser(self, run: Run) -> Any:
         """A copy of the denoiser that holds the first average, in evaluation mode; valid until the next call."""
-        if self.copy is None:
-            self.copy = run.copy()
-        torch._foreach_copy_(list(self.copy.parameters()), [whole(t) for t in next(iter(self.averages.values()))])
-        return self.copy
+        copied = run.copy()
+        torch._foreach_copy_(list(copied.parameters()), [whole(t) for t in next(iter(self.averages.values()))])
+        return copied
 
     def save(self, run: Run, checkpoint: dict[str, Any]) -> None:
-        checkpoint["ema"] = {
-            name: dict(zip(self.names, map(whole, average), strict=True)) for name, average in self.averages.items()
-        }
+        checkpoint["ema"] = {}
+        for average, parts in self.averages.items():
+            values = [whole(part) for part in parts]
+            checkpoint["ema"][average] = {name: values[i] for name, i in self.names.items()}
 
     def load(self, run: Run, checkpoint: dict[str, Any]) -> None:
-        self.averages = {name: list(average.values()) for name, average in checkpoint.get("ema", {}).items()}
+        self.loaded = checkpoint.get("ema", {})

@@ -14,8 +14,9 @@ from mezzotint.training.sharding import whole
 class FiniteLoss(Callback):
     """Stops with the step and the noise level of a loss that is NaN or infinite; the last good checkpoint stays.
 
-    Looks once every few steps, at what the steps left on the device, and always before a checkpoint is written, where
-    the weights must be finite too: so a bad step costs at most `every` steps and never a checkpoint.
+    Looks once every few steps, at what the steps left on the device, and always before the averaged weights are looked
+    at or a checkpoint is written, where the weights must be finite too: so a bad step costs at most `every` steps and
+    never a checkpoint, and nobody draws from weights that are no numbers.
 
     Args:
         every: optimiser steps between two looks.
@@ -26,11 +27,20 @@ class FiniteLoss(Callback):
     def __init__(self, every: int = 50) -> None:
         if every < 1:
             raise ValueError(f"every={every}: give 1 or more steps")
-        self.every = every
+        self.every, self.noted = every, 0
         self.window: list[tuple[int, list[Tensor], list[Tensor]]] = []
 
+    def start(self, run: Run) -> None:
+        self.window, self.noted, average = [], run.step, run.average
+
+        def checked() -> Any:
+            self.guard(run)
+            return average()
+
+        run.average = checked
+
     def step(self, run: Run) -> None:
-        self.window.append((run.step, run.module.losses, run.module.index))
+        self.note(run)
         if run.step % self.every == 0:
             self.check(run)
 
@@ -38,10 +48,21 @@ class FiniteLoss(Callback):
         self.check(run)
 
     def save(self, run: Run, checkpoint: dict[str, Any]) -> None:
+        self.guard(run)
+
+    def guard(self, run: Run) -> None:
+        """Raise on every rank if a loss, or now a weight, is not finite."""
+        self.note(run)
         self.check(run)
         weights = [p.detach() for p in run.module.parameters()]
         if not whole(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(weights)))).isfinite():
             raise TrainingError(f"The weights are not finite after step {run.step}. {ADVICE}")
+
+    def note(self, run: Run) -> None:
+        """Keep the losses of the step just done; who looks at the weights may come before `step`."""
+        if run.step > self.noted:
+            self.noted = run.step
+            self.window.append((run.step, run.module.losses, run.module.index))
 
     def check(self, run: Run) -> None:
         """Raise on every rank if any rank has seen a loss that is not finite."""

@@ -1,17 +1,17 @@
 """Train a run, or go on with it: the one way from built objects to a directory with weights in it."""
 
 import copy
-import json
 import logging
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
 from torch import nn
@@ -20,6 +20,7 @@ from mezzotint.data.datamodule import DataModule
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, TrainingError, no_room
 from mezzotint.training import checkpoints
+from mezzotint.training.agreement import agree
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.ema import EMA
 from mezzotint.training.files import truncate
@@ -179,8 +180,15 @@ def build_trainer(
 def connect(run: Run, trainer: pl.Trainer, data: DataModule, ema: EMA | None) -> None:
     """Give the run its hands: what callbacks may do without knowing Lightning."""
     template = copy.deepcopy(run.module.denoiser).eval().requires_grad_(False)  # while it is whole
+
+    def twin() -> Denoiser:
+        copied = template.to(run.module.device)
+        for ours, live in zip(copied.buffers(), run.module.denoiser.buffers(), strict=True):
+            ours.copy_(whole(live.detach()))
+        return copied
+
     run.sharded = run.module.sharded
-    run.copy = lambda: template.to(run.module.device)
+    run.copy = twin
     run.average = (lambda: ema.denoiser(run)) if ema else (lambda: plain(run))
     run.save = trainer.save_checkpoint
     run.forward = trainer.precision_plugin.forward_context
@@ -199,11 +207,14 @@ def train(
     trainer: pl.Trainer, module: Module, data: DataModule, saved: Path | None, run: Run, callbacks: list[Callback]
 ) -> None:
     failure: BaseException | None = None
+    heeds = signal.getsignal(signal.SIGINT)
     try:
         data.setup()
         trainer.fit(module, data.train_dataloader(), ckpt_path=saved, weights_only=True)
-    except SystemExit as error:  # what Lightning makes of a Ctrl-C that could not wait
+    except SystemExit as error:  # what Lightning makes of a Ctrl-C that could not wait; it ignores all that follow
         failure = KeyboardInterrupt()
+        if heeds is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, heeds)
         raise failure from error
     except OSError as error:
         failure = error
@@ -217,8 +228,9 @@ def train(
         failure = error
         raise
     finally:
-        for callback in callbacks:
-            callback.close(run, failure)
+        with ExitStack() as closing:  # whatever one of them meets, the others are closed too
+            for callback in reversed(callbacks):
+                closing.callback(callback.close, run, failure)
 
 
 def summary(run: Run, lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -267,26 +279,6 @@ class Bridge(pl.Callback):
         elif run.stopped:
             trainer.should_stop = True
         module.losses, module.index = [], []
-
-
-def agree(run: Run) -> None:
-    """Refuse to train unless all ranks start from the same config at the same step.
-
-    Raises:
-        TrainingError: on every rank.
-    """
-    if run.world == 1:
-        return
-    mine = (run.step, run.seed, run.budget, run.batch_size, json.dumps(run.config, sort_keys=True, default=str))
-    theirs: list[Any] = [None] * run.world
-    torch.distributed.all_gather_object(theirs, mine)
-    if others := [rank for rank, other in enumerate(theirs) if other != theirs[0]]:
-        names = ("step", "seed", "budget", "batch_size", "config")
-        what = [n for n, a, b in zip(names, theirs[0], theirs[others[0]], strict=True) if a != b]
-        raise TrainingError(
-            f"Rank {others[0]} disagrees with rank 0 about {', '.join(what)}. Start all ranks on one config.yaml, in a "
-            "folder that every node sees."
-        )
 
 
 def rewind(checkpoint: dict[str, Any], batches: int) -> None:

@@ -77,6 +77,8 @@ class Hardware:
             value = getattr(self, name)
             if isinstance(value, (int, float)) and value <= 0:
                 raise ConfigError(f"{name}={value} must be at least 1")
+        if self.strategy == "fsdp" and self.precision == "16-mixed":
+            raise ConfigError("precision=16-mixed and strategy=fsdp do not go together; use precision=bf16-mixed")
         if self.workers < 0:
             raise ConfigError(f"workers={self.workers}: give 0 or more processes")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.training.callback import Look, Run
-from mezzotint.training.log import truncate
+from mezzotint.training.files import truncate
 from mezzotint.training.sharding import whole
 
 

@@ -3,14 +3,14 @@
 import json
 import os
 import time
-from contextlib import suppress
-from pathlib import Path
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.training.callback import Callback, Run
+from mezzotint.training.files import truncate
 from mezzotint.training.loggers import Subject
 
 
@@ -109,21 +109,26 @@ class Log(Callback):
 
     def restore(self, run: Run) -> None:
         """Each rank takes its own part of the open window; another number of ranks takes the mean of all."""
-        if not self.loaded:
+        loaded, self.loaded = self.loaded, {}
+        self.losses, self.norms, self.seconds = [], [], 0.0
+        if not loaded:
             return
         device = run.module.device
-        parts = {name: self.loaded[name] for name in ("losses", "norms")}
+        parts = {name: loaded[name] for name in ("losses", "norms")}
         same = len(parts["losses"]) == run.world
         mine = {name: rows[run.rank] if same else rows.mean(0) for name, rows in parts.items()}
         self.losses, self.norms = (list(mine[name].to(device).unbind()) for name in ("losses", "norms"))
-        self.seconds = self.loaded["seconds"]
+        self.seconds = loaded["seconds"]
 
     def close(self, run: Run, error: BaseException | None) -> None:
-        if self.out is not None:
+        out, self.out = self.out, None
+        if out is not None:
             with suppress(OSError):  # each line was forced out; one that a full disk refused has been told of
-                self.out.close()
-        for logger in run.loggers:
-            logger.finish(130 if run.stopped or isinstance(error, KeyboardInterrupt) else 1 if error else 0)
+                out.close()
+        stopped = (run.stopped and not run.finished) or isinstance(error, KeyboardInterrupt)
+        with ExitStack() as closing:  # one that cannot be finished keeps no other from it
+            for logger in reversed(run.loggers):
+                closing.callback(logger.finish, 130 if stopped else 1 if error else 0)
 
 
 def gathered(run: Run, window: list[Tensor]) -> Tensor:
@@ -134,22 +139,6 @@ def gathered(run: Run, window: list[Tensor]) -> Tensor:
     rows = [torch.empty_like(mine) for _ in range(run.world)]
     torch.distributed.all_gather(rows, mine)
     return torch.stack(rows).cpu()
-
-
-def truncate(file: Path, step: int) -> list[dict[str, Any]]:
-    """Cut metrics.jsonl back to the lines up to a step, whole lines only; returns them."""
-    lines = []
-    for text in file.read_text().splitlines() if file.exists() else []:
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:  # the line that was being written when the run died
-            continue
-        if line["step"] <= step:
-            lines.append(line)
-    part = file.with_name(f".{file.name}.part")
-    part.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    os.replace(part, file)
-    return lines
 
 
 def flat(line: dict[str, Any], prefix: str = "") -> dict[str, float]:

@@ -1,12 +1,19 @@
 """Pictures of a run while it trains."""
 
+import os
+from typing import Any
+
+import torch
+from torch import Tensor
+
 from mezzotint.training.callback import Look, Run
 
 
 class Preview(Look):
     """A grid of samples from the averaged weights every so many images, always from the same noise and labels.
 
-    Writes samples/step-00001000.png, so that the files of a run are a film of its training; rank 0 draws.
+    Writes samples/step-00001000.png, so that the files of a run are a film of its training. Every rank draws its share,
+    so that none waits for another one to draw them all.
 
     Args:
         every: images between two grids, or below 1 the share of the budget; the end is always drawn.
@@ -23,17 +30,30 @@ class Preview(Look):
     def look(self, run: Run) -> None:
         if run.sampling is None:
             return
-        denoiser = run.average()  # on all ranks, which may have to put it together
+        images = self.draw(run)
         if run.rank:
             return
         from mezzotint.generation import grid
 
-        data = run.dataset
-        generator = run.sampling.generator(denoiser, data.shape, seed=run.seed, classes=data.classes)
-        with run.forward():
-            images, _ = generator.images(0, self.images)
         file = run.directory / "samples" / f"step-{run.step:08d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        grid(images).save(file)
+        part = file.with_name(f".{file.name}.part")
+        grid(images).save(part, format="PNG")
+        os.replace(part, file)
         for logger in run.loggers:
             logger.picture(run.images, "samples", file)
+
+    def draw(self, run: Run) -> Tensor:
+        """The images, uint8 (N, C, H, W) on the CPU, on every rank."""
+        data = run.dataset
+        generator = run.sampling.generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
+        first, last = (self.images * rank // run.world for rank in (run.rank, run.rank + 1))
+        mine = torch.empty(0, *data.shape, dtype=torch.uint8)
+        if first < last:
+            with run.forward():
+                mine, _ = generator.images(first, last)
+        if run.world == 1:
+            return mine
+        shares: list[Any] = [None] * run.world
+        torch.distributed.all_gather_object(shares, mine)
+        return torch.cat(shares)

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from contextlib import suppress
 from typing import Any, TextIO
 
 import torch
@@ -43,9 +44,9 @@ class Progress(Callback):
         text = line(run, now - self.began, run.images - self.first)
         if self.terminal:
             text = fitted(text, run.step / run.steps, shutil.get_terminal_size().columns - 1, drawable(sys.stderr))
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            say(f"\r\x1b[K{text}")
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(f"{text}\n")
 
     def finish(self, run: Run) -> None:
         if run.rank == 0:
@@ -53,7 +54,13 @@ class Progress(Callback):
 
     def close(self, run: Run, error: BaseException | None) -> None:
         if run.rank == 0 and getattr(self, "terminal", False):
-            print(file=sys.stderr, flush=True)
+            say("\n")
+
+
+def say(text: str) -> None:
+    """On standard error; whoever read it may be gone, such as a terminal that was closed, and the run goes on."""
+    with suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def line(run: Run, seconds: float, images: int) -> str:

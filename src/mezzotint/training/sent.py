@@ -7,6 +7,8 @@ import string
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from mezzotint.training.files import write
+
 
 @dataclass
 class Sent:
@@ -41,9 +43,7 @@ class Sent:
     def write(self, directory: Path) -> None:
         file = directory / "wandb" / "mezzotint.json"
         file.parent.mkdir(exist_ok=True)
-        part = file.with_name(f".{file.name}.{os.getpid()}")
-        part.write_text(json.dumps(asdict(self), indent=1))
-        os.replace(part, file)
+        write(file, json.dumps(asdict(self), indent=1))
 
 
 def new_id() -> str:

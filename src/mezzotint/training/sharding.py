@@ -38,8 +38,9 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def cut_like(tensor: Tensor, live: Tensor) -> Tensor:
-    """This rank's shard of a whole tensor, cut and placed as another one is."""
+    """This rank's shard of a whole tensor in float32, cut, placed and laid out in memory as another one is."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
-    tensor = tensor.to(live.device, torch.float32)
-    return distribute_tensor(tensor, live.device_mesh, live.placements) if isinstance(live, DTensor) else tensor
+    if isinstance(live, DTensor):
+        return distribute_tensor(tensor.to(live.device, torch.float32), live.device_mesh, live.placements)
+    return torch.empty_like(live, dtype=torch.float32).copy_(tensor)

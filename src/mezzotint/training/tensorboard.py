@@ -29,8 +29,7 @@ class TensorBoard(Logger):
     def start(self, subject: Subject, lines: list[dict[str, Any]]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        purge = subject.images + 1 if lines else None
-        self.writer = SummaryWriter(str(subject.directory / "tensorboard"), purge_step=purge)
+        self.writer = SummaryWriter(str(subject.directory / "tensorboard"), purge_step=subject.images + 1)
         self.config = subject.config
 
     def log(self, images: int, values: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Weights & Biases as a tracker: a mirror that asks nothing, waits for nobody and is never needed."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mezzotint.errors import ConfigError
+from mezzotint.training.files import read_lines
 from mezzotint.training.log import flat
 from mezzotint.training.loggers import STATES, Logger, Subject, edges
 from mezzotint.training.online import server
@@ -145,9 +145,7 @@ class WandB(Logger):
                 yield images, lambda images=images, file=file: self.picture(images, "samples", file)
 
     def histograms(self, until: int) -> Iterator[tuple[int, Callable[[], None]]]:
-        file = self.subject.directory / "histograms.jsonl"
-        for text in file.read_text().splitlines() if file.is_file() else ():
-            line = json.loads(text)
+        for line in read_lines(self.subject.directory / "histograms.jsonl"):
             if line["images"] <= until:
                 del line["step"]
                 yield line["images"], lambda line=line: self.histogram(**line)

@@ -74,6 +74,27 @@ def test_a_folder_of_the_users_own_called_latest_is_left_alone(tmp_path: Path) -
     assert not (tmp_path / "latest").is_symlink()
 
 
+def test_a_run_needs_no_link_where_there_can_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.point_latest(tmp_path / "a", tmp_path / "where" / "it" / "was")
+    assert list(tmp_path.iterdir()) == []
+
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    runs.point_latest(tmp_path / "a", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_lock_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(runs.fcntl, "flock", refuse)
+    with pytest.raises(ConfigError, match=r"cannot be locked there \(Function not implemented\)"), runs.claim(tmp_path):
+        pass
+
+
 def test_a_run_whose_process_is_gone_is_interrupted_not_running(tmp_path: Path) -> None:
     with runs.claim(tmp_path):
         runs.write_status(tmp_path, state="running")

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,6 +14,7 @@ from mezzotint.app.config.job import FREE, Config, differences, digest, identity
 from mezzotint.app.help import config_dir
 from mezzotint.build import find_checkpoint, read_config
 from mezzotint.errors import ConfigError
+from mezzotint.training.files import write
 
 Status = dict[str, Any]
 
@@ -61,6 +62,11 @@ def claim(directory: Path) -> Iterator[TextIO]:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"{directory}: another process is training this run") from None
+        except OSError as error:
+            raise ConfigError(
+                f"{directory}: files cannot be locked there ({error.strerror}), so two processes could write one run; "
+                "give a paths.runs= on another file system, or have this one mounted with locks (flock)"
+            ) from error
         yield log
 
 
@@ -77,26 +83,16 @@ def locked(directory: Path) -> bool:
 
 
 def point_latest(directory: Path, root: Path) -> None:
-    """`runs/latest` is a link to the newest run; replaced whole, so that it never points nowhere."""
-    link = root / f".latest.{os.getpid()}"
+    """`runs/latest` is a link to the newest run; replaced whole, so that it never points nowhere.
+
+    There is none where a file system knows no links, nor for a run that was moved away from a folder of runs.
+    """
+    link = root / f".latest.{os.urandom(4).hex()}"
     if (root / "latest").exists() and not (root / "latest").is_symlink():
         return
-    link.symlink_to(os.path.relpath(directory, root))
-    os.replace(link, root / "latest")
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(part, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with suppress(OSError):
+        link.symlink_to(os.path.relpath(directory, root))
+        os.replace(link, root / "latest")
 
 
 def write_config(directory: Path, config: Config) -> None:
@@ -118,9 +114,11 @@ def write_status(directory: Path, **entries: Any) -> None:
 
 
 def newest_step(directory: Path) -> int:
-    """The step of the newest checkpoint; 0 without one."""
-    files = (directory / "checkpoints").glob("step-*.ckpt")
-    return max((int(file.stem.removeprefix("step-")) for file in files), default=0)
+    """The step of the newest checkpoint that is whole, as it is read; 0 without one."""
+    from mezzotint.training.checkpoints import newest, step_of
+
+    file = newest(directory / "checkpoints", quiet=True)
+    return step_of(file) if file else 0
 
 
 def other_step(directory: Path, step: int | str | None) -> int | None:

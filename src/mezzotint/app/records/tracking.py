@@ -16,6 +16,7 @@ from mezzotint.app.config.job import Config, digest
 from mezzotint.app.records.commit import commit
 from mezzotint.app.records.runs import write
 from mezzotint.errors import MezzotintError
+from mezzotint.training import files
 from mezzotint.training.loggers import Logger, Subject, adopt
 
 PACKAGES = ("mezzotint", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "wandb")
@@ -110,9 +111,7 @@ def subject_of(directory: Path, config: Config, images: int = 0, **more: Any) ->
 
 def read_lines(directory: Path) -> list[dict[str, Any]]:
     """The whole lines of a run's log."""
-    file = directory / "metrics.jsonl"
-    lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return files.read_lines(directory / "metrics.jsonl")
 
 
 def environment() -> dict[str, Any]:
