@@ -103,12 +103,15 @@ def build(node: Node, where: str = "", **extra: Any) -> Any:
 
 
 def load(
-    directory: str | Path, weights: str = "ema", allow: Sequence[str] = (), step: int | Literal["best"] | None = None
+    directory: str | Path,
+    weights: str | float = "ema",
+    allow: Sequence[str] = (),
+    step: int | Literal["best"] | None = None,
 ) -> "Denoiser":
     """The denoiser of a run, in evaluation mode on the CPU, from its config.yaml and its newest good checkpoint.
 
     Args:
-        weights: "ema" (the first average kept, or the weights where none is), "raw", or the name of one average.
+        weights: "ema" (the first average kept, or the weights where none is), "raw", or the half-life of one average.
         allow: packages beside mezzotint whose classes config.yaml may name: a `_target_` from a stranger is code.
         step: an earlier checkpoint that the run still keeps, such as the weak network of autoguidance; or "best", the
             one that was judged best while the run was trained with callbacks=judge.
@@ -153,12 +156,12 @@ def read_config(directory: Path) -> dict[str, Node]:
     return config
 
 
-def read_weights(directory: Path, weights: str = "ema", step: int | str | None = None) -> dict[str, Any]:
+def read_weights(directory: Path, weights: str | float = "ema", step: int | str | None = None) -> dict[str, Any]:
     """State of the denoiser from a checkpoint: the newest that can be read, the best, or that of a step."""
     checkpoint = read_checkpoint(directory, step)
     state = dict(checkpoint["state_dict"])
     averages = checkpoint.get("ema", {})
-    weights = str(weights)
+    weights = weights if isinstance(weights, str) else f"{weights:g}"
     if weights == "ema":
         state |= next(iter(averages.values()), {})
     elif weights in averages:
