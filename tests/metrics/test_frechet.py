@@ -44,6 +44,14 @@ def test_the_distance_equals_the_nuclear_norm_form(case):
     assert frechet_distance(Moments.of(x), Moments.of(y)) == pytest.approx(by_nuclear_norm(x, y), rel=1e-7)
 
 
+def test_of_few_rows_no_eigenvectors_are_looked_for(monkeypatch):
+    """Halves of a small folder, over a thousand features and more, would wait for them for minutes."""
+    monkeypatch.setattr(torch.linalg, "eigh", lambda _: pytest.fail("eigenvectors were looked for"))
+    few, many = rows(12, 48, 1), rows(400, 48, 2)
+    for x, y in ((few, few[:5] + 1), (few, many), (many, few)):
+        assert frechet_distance(Moments.of(x), Moments.of(y)) == pytest.approx(by_nuclear_norm(x, y), rel=1e-9)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_distance_equals_torch_fidelity_to_six_digits(case):
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+Factors = tuple[Tensor | None, Tensor | None]
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Count n, mean (d,) and unbiased covariance (d, d), in float64."""
+    """Count n, mean (d,) and unbiased covariance (d, d), in float64.
+
+    Of n <= d rows also `factor` A (d, n), the centred rows with A A^T = covariance, which spares its eigenvectors.
+    """
 
     count: int
     mean: Tensor
     covariance: Tensor
+    factor: Tensor | None = None
 
     @classmethod
     def of_sums(cls, count: int, total: Tensor, outer: Tensor) -> Moments:
@@ -33,7 +39,10 @@ class Moments:
     def of(cls, features: Tensor) -> Moments:
         """Of feature rows (n, d)."""
         rows = features.to(torch.float64)
-        return cls.of_sums(len(rows), rows.sum(0), rows.T @ rows)
+        found = cls.of_sums(len(rows), rows.sum(0), rows.T @ rows)
+        if len(rows) > rows.shape[1]:
+            return found
+        return replace(found, factor=(rows - found.mean).T / (len(rows) - 1) ** 0.5)
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
@@ -43,21 +52,23 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     """
     shift = (first.mean - second.mean).square().sum()
     traces = first.covariance.trace() + second.covariance.trace()
-    return max(0.0, float(shift + traces - 2 * trace_of_root(first.covariance, second.covariance)))
+    root = trace_of_root(first.covariance, second.covariance, (first.factor, second.factor))
+    return max(0.0, float(shift + traces - 2 * root))
 
 
-def trace_of_root(first: Tensor, second: Tensor) -> Tensor:
-    """tr sqrt(S1 S2) of two covariances, by symmetric matrices only.
+def trace_of_root(first: Tensor, second: Tensor, known: Factors = (None, None)) -> Tensor:
+    """tr sqrt(S1 S2) of two covariances, by symmetric matrices only; `known` are factors A with A A^T = S.
 
     With S1 = L L^T (Cholesky) it is the sum of the roots of the eigenvalues of L^T S2 L. That loses half of the digits
     where an eigenvalue is zero, so where either covariance has no full rank, that one is factored by eigenvectors,
-    S = A A^T, and it is the sum of the singular values of A1^T A2.
+    S = A A^T, unless its factor is known, and it is the sum of the singular values of A1^T A2.
 
     The roots of the general eigenvalues of S1 S2, as torch-fidelity and torchmetrics take them, have the roots of
     rounding errors where zeros should be: 6e-6 of a distance over Inception from few images, where this is off by 8e-7.
     """
-    factors = _cholesky(first), _cholesky(second)
-    if factors[0] is not None and factors[1] is not None:
+    pairs = list(zip((first, second), known, strict=True))
+    factors = [_cholesky(s) if factor is None else factor for s, factor in pairs]
+    if known[0] is known[1] is None and factors[0] is not None and factors[1] is not None:
         return torch.linalg.eigvalsh(factors[0].T @ second @ factors[0]).clamp_min(0).sqrt().sum()
     a, b = (_root(s) if factor is None else factor for s, factor in zip((first, second), factors, strict=True))
     return torch.linalg.svdvals(a.T @ b).sum()
