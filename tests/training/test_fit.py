@@ -248,6 +248,18 @@ def test_lightnings_own_callbacks_stand_beside_ours(tmp_path):
         train(tmp_path / "other", extra={"wrong": object()})
 
 
+def test_a_run_that_lightnings_callbacks_end_is_saved(tmp_path):
+    import lightning.pytorch as pl
+
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = trainer.global_step == 12
+
+    outcome = train(tmp_path, extra={"stop": Stop()})
+    assert (outcome["state"], outcome["signal"], outcome["steps"]) == ("preempted", "a callback", 12)
+    assert newest(tmp_path / "checkpoints").name == "step-00000012.ckpt"
+
+
 def test_lightning_says_nothing(tmp_path, capfd):
     train(tmp_path, steps=2)
     said = capfd.readouterr()

@@ -56,7 +56,7 @@ class Run:
         validation: gives this rank's share of the held-out batches.
         sharded: no rank holds the whole network, so all must run it together.
         timeout: seconds until a silent rank is given up.
-        stopped: why the run ends before its budget, such as "SIGTERM".
+        stopped: why the run ends before its budget, such as "SIGTERM" or "a callback".
     """
 
     directory: Path

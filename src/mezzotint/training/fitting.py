@@ -271,6 +271,8 @@ class Bridge(pl.Callback):
         if trainer.global_step == run.step:  # a micro-batch that was only added up
             return
         run.step = trainer.global_step
+        if trainer.should_stop and not run.stopped:
+            run.stopped = "a callback"  # of Lightning's, such as its Timer: before ours, so that the step is saved
         for callback in self.callbacks:
             callback.step(run)
         if run.finished:

@@ -37,9 +37,9 @@ class Preemption(Callback):
     def step(self, run: Run) -> None:
         asked = received()
         if run.world == 1:
-            run.stopped = asked
+            run.stopped = asked or run.stopped
         elif run.step % self.every == 0:
-            run.stopped = self.vote(asked)
+            run.stopped = self.vote(asked) or run.stopped
 
     def vote(self, asked: str | None) -> str | None:
         import torch
