@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from mezzotint.app.terminal import unbroken
 from mezzotint.errors import MezzotintError
 from mezzotint.training.signals import ASKING, Stopped, listen
 
@@ -63,7 +64,6 @@ def main(directory: str, parent: str, pipe: str, task: str, *places: str) -> int
 
 
 if __name__ == "__main__":
-    status = main(*sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with unbroken():
+        status = main(*sys.argv[1:])
     os._exit(status)  # a process group with a dead member can hang in its destructor
