@@ -104,6 +104,8 @@ def test_the_rate_is_finite_beside_pure_noise():
     slope = schedule.level(999.0).log_snr - schedule.level(998.0).log_snr
     assert rest == pytest.approx([slope, slope])
     assert slope < before < 0
+    with pytest.raises(ValueError, match="no slope of log-SNR"):
+        Linear(1).rate(torch.tensor([1]))
 
 
 def test_previous_of_a_table_is_the_entry_before():

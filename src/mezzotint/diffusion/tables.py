@@ -125,6 +125,11 @@ class Discrete(Schedule):
         """
         key = self._table(t.device)[2]
         last = self.steps - (self._floats[1][-1] == math.inf)
+        if last < 2:
+            raise ValueError(
+                f"{self} has one level with both signal and noise, and so no slope of log-SNR. Use more steps, or a "
+                "weight that needs none, such as weight=plain."
+            )
         low, high = t.ceil().long() - 1, t.floor().long() + 1
         low, high = low.clamp(1, last - 1), high.clamp(2, last)
         return -(key[high] - key[low]) / (high - low)
