@@ -23,6 +23,10 @@ def test_new_images_are_as_far_as_held_out_ones(parts):
     found = memorised(new.pixels, training, held_out, DigitsClassifier())
     assert found.share == pytest.approx(found.level, abs=0.03)
     assert found.nearer == pytest.approx(0.5, abs=0.05)
+    fair = memorised(held_out.pixels, training, held_out, DigitsClassifier()).distances
+    pairs = (found.distances[:, None] < fair).double().mean() + (found.distances[:, None] == fair).double().mean() / 2
+    assert found.nearer == pytest.approx(float(pairs), abs=1e-12)
+    assert memorised(held_out.pixels, training, held_out, DigitsClassifier()).nearer == pytest.approx(0.5, abs=1e-12)
 
 
 def test_noisy_copies_are_caught_and_their_originals_found(parts):

@@ -128,8 +128,10 @@ def memorised(
     distances, indices = _to_training(queries, training, extractor, device)
     made, fair = distances[: len(drawn)], distances[len(drawn) :]
     share = float((made < fair.quantile(level)).double().mean())
-    nearer = (made[:, None] < fair).double().mean() + (made[:, None] == fair).double().mean() / 2
-    return Memorisation(share, level, float(nearer), made, indices[: len(drawn)], float(fair.median()))
+    ordered = fair.sort().values
+    below, through = (torch.searchsorted(ordered, made, right=right).double() for right in (False, True))
+    nearer = 1 - float((below + through).mean()) / (2 * len(fair))
+    return Memorisation(share, level, nearer, made, indices[: len(drawn)], float(fair.median()))
 
 
 def _to_training(rows: Tensor, training: Images, extractor: Extractor, device: torch.device) -> tuple[Tensor, Tensor]:
