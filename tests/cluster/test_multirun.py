@@ -43,9 +43,6 @@ def test_a_sweep_whose_ranks_torchrun_started(place: Place) -> None:
     place.run("train", *TINY, "name=own", "hardware.devices=2")
     joined = next(run for run in place.runs() if config(run)["seed"] == 0)
     same_weights(joined, place.folder / "runs/own")
-    one = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1", "-m", "mezzotint")
-    place.run("train", *TINY, "name=one", by=one)
-    same_weights(joined, place.folder / "runs/one", exact=False)
 
 
 def test_another_number_of_processes_than_torchrun_started_is_refused(place: Place) -> None:
