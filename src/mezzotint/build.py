@@ -50,7 +50,10 @@ def check(node: Node, where: str = "", provided: Iterable[str] = ()) -> list[str
 
 def check_call(target: Callable, given: Mapping[str, Node], where: str = "", provided: Iterable[str] = ()) -> list[str]:
     """What `target(**given)` would trip over: unknown and missing arguments, values of another type."""
-    parameters = inspect.signature(target).parameters
+    try:
+        parameters = inspect.signature(target).parameters
+    except ValueError:  # written in C, some say nothing
+        return []
     named = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     names = [p.name for p in named if p.name not in provided]
     free = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -58,14 +61,18 @@ def check_call(target: Callable, given: Mapping[str, Node], where: str = "", pro
     problems, misspelt = [], set()
     for key, value in given.items():
         if key not in names and not free:
-            close = difflib.get_close_matches(key, names, 1, 0.6)
-            misspelt.update(close)
-            known = f" (it takes {', '.join(names) or 'none'})" if not close else ""
-            problems.append(f"{join(where, key)}: {target.__name__} has no such argument{nearest(key, names)}{known}")
+            misspelt.update(difflib.get_close_matches(str(key), names, 1, 0.6))
+            problems.append(stranger(str(key), where, target.__name__, names))
         elif value != "???" and not fits(value, hints.get(key, Any)):
             problems.append(f"{join(where, key)}: {say(value)} is not {spell(hints[key])}")
     missing = [p.name for p in named if p.default is p.empty and p.name not in {*given, *provided, *misspelt}]
     return problems + [f"{join(where, name)}: {target.__name__} needs it, and it is not given" for name in missing]
+
+
+def stranger(key: str, where: str, target: str, names: Sequence[str]) -> str:
+    """What is wrong with a key that a target does not take: the nearest of those that it takes, or all of them."""
+    hint = nearest(key, names) or f" (it takes {', '.join(names) or 'none'})"
+    return f"{join(where, key)}: {target} has no such argument{hint}"
 
 
 def arguments(node: Mapping[str, Node]) -> dict[str, Node]:

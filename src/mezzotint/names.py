@@ -12,7 +12,7 @@ def locate(path: Any, where: str = "") -> Callable:
     """The class or function that a `_target_` names."""
     place = join(where, "_target_")
     module, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
-    if not module:
+    if not module or module.startswith("."):
         raise ConfigError(
             f"{place}: {path!r} is not the dotted path of a class or function, such as package.module.Name"
         )

@@ -89,7 +89,14 @@ def test_version(mezzotint: Command) -> None:
         (["train", "budget=0"], "budget=0: give 1 or more"),
         (["train", "name=a/b"], "name='a/b' must be usable as the name of a folder"),
         (["train", "images"], "'images' is not key=value"),
-        (["train", "experiment=null"], "Config group override must be a string"),
+        (["train", "experiment=null"], "experiment=null: give the name of a choice, or leave it out (cifar10_ddpm"),
+        (["train", "budget={a:1}"], "budget: {'a': 1} is not int"),
+        (["train", "network=mlp", "network._target_=..Net"], "network._target_: '..Net' is not the dotted path"),
+        (["train", "name=" + 201 * "x"], "name=xxxxxxxxxxxxxxxxxxxx...: 201 bytes are too many for a folder"),
+        (["train", "-m", "name=a/b", "seed=0,1"], "name='a/b' must be usable as the name of a folder"),
+        (["train", "-m", "paths.runs=deep/er", "seed=x,y"], "seed: 'x' is not int"),
+        (["train", "-m", "--cfg", "job"], "-m and --cfg exclude each other"),
+        (["train", "+seed=x"], "seed: 'x' is not int"),
         (["train", "run=nowhere"], "nowhere is not a run: no config.yaml in it"),
         (["sample"], "which run? Give run=DIR"),
         (["train", "data=image_folder"], "data.root: a value is needed; give it as data.root=VALUE"),
@@ -157,6 +164,71 @@ def test_a_typo_in_a_file_of_ones_own_is_seen(mezzotint: Command, home: Path) ->
     )
     done = mezzotint("train", "--config-dir", "own", "experiment=mine")
     assert (done.code, done.err) == (2, "mezzotint train: optimzer: no such key; did you mean 'optimizer'?\n")
+
+
+def own(home: Path, file: str, text: str) -> None:
+    place = home / "own" / file
+    place.parent.mkdir(parents=True)
+    place.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: mine\nbudget: 64\n", "experiment: the file begins with the line `# @package _global_`"),
+        ("a: [\n", "while parsing a flow node"),
+        (
+            "# @package _global_\ndefaults: [override network: mlp]\n",
+            "In 'experiment/mine': Could not override 'experiment/network",
+        ),
+        (
+            "# @package _global_\ndefaults: [override /network: mpl]\n",
+            "network=mpl: no such choice; did you mean 'mlp'?",
+        ),
+    ],
+)
+def test_a_file_of_ones_own_that_is_wrong_is_one_line(text: str, said: str, mezzotint: Command, home: Path) -> None:
+    own(home, "experiment/mine.yaml", text)
+    done = mezzotint("train", "--config-dir", "own", "experiment=mine")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert done.err.startswith(f"mezzotint train: {said}")
+    assert [path.name for path in home.iterdir()] == ["own"]
+
+
+def test_a_config_of_something_else_is_no_run(mezzotint: Command, home: Path) -> None:
+    (home / "config.yaml").write_text("paths: x\n")
+    for command in ("train", "sample", "evaluate", "check"):
+        done = mezzotint(command, "run=.")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert ". is not a run: its config.yaml is another thing" in done.err
+
+
+def test_a_home_that_is_nowhere_is_told(mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("MEZZOTINT_CACHE")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    done = mezzotint("train")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE" in done.err
+
+
+def test_an_empty_word_of_the_environment_is_none(mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEZZOTINT_RUNS", "")
+    assert mezzotint("runs").out == "no runs in runs\n"
+
+
+def test_a_folder_that_is_gone_is_told(mezzotint: Command, home: Path) -> None:
+    home.rmdir()
+    done = mezzotint("train")
+    assert (done.code, done.err) == (2, "mezzotint train: the folder that you are in is gone: go to another one\n")
+
+
+def test_a_word_of_hydra_for_whole_tracebacks_changes_nothing(
+    mezzotint: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    done = mezzotint("train", "schedul=linear")
+    assert (done.code, done.err) == (2, "mezzotint train: no key 'schedul'; did you mean 'schedule'?\n")
 
 
 def test_own_classes_beside_the_caller_are_found(mezzotint: Command, home: Path) -> None:

@@ -49,3 +49,12 @@ def test_other_faults_of_a_stream_are_told() -> None:
     stream.close()
     with pytest.raises(ValueError, match="closed file"):
         stream.write("word")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_has_closed_are_no_error(closed: str) -> None:
+    """As a daemon starts a command; else the next file that is opened would take the place of one."""
+    code = "import os, sys; from mezzotint.app import cli; cli.main(['--version']) or [os.fstat(n) for n in range(3)]"
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

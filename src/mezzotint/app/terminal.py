@@ -53,6 +53,7 @@ class Unbroken:
 def unbroken() -> Iterator[None]:
     """Let `mezzotint train | head -1` train to its end, and `mezzotint runs | head -1` end without a word."""
     before = sys.stdout, sys.stderr
+    reopen()
     sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)  # type: ignore[assignment]
     try:
         yield
@@ -60,6 +61,17 @@ def unbroken() -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         sys.stdout, sys.stderr = before
+
+
+def reopen() -> None:
+    """Let streams that the caller has closed (>&-) lead nowhere, before a file of ours takes the place of one."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 @contextmanager

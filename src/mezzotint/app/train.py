@@ -35,7 +35,7 @@ def main(config: Any) -> float | None:
         gpus.take()
     heard = listen(AGAIN)
     try:
-        return job(config, [word.partition("=")[0] for word in hydra.overrides.task], many)
+        return job(config, [word.lstrip("+").partition("=")[0] for word in hydra.overrides.task], many)
     except Stopped as stop:
         forget(heard)
         if wanted(stop):

@@ -8,7 +8,6 @@ import pytest
 
 from mezzotint.app.config import preflight
 from mezzotint.app.config.pairs import check_shards
-from mezzotint.app.config.words import check_words
 from mezzotint.errors import ConfigError
 
 from ..conftest import TINY, Command
@@ -71,11 +70,6 @@ def test_a_callback_that_is_null_is_left_out(mezzotint: Command) -> None:
     assert done.code == 0, done.err
     assert "finite" not in Path("runs/a/config.yaml").read_text()
     assert "4 steps of 16 images, " in done.out.splitlines()[1]
-
-
-def test_options_of_hydra_and_edits_pass() -> None:
-    check_words(["-m", "--cfg", "job", "--config-dir=x", "~callbacks.log", "+a.b=1", "sampler=ddim,heun"], many=True)
-    check_words(["metrics=[frechet,kernel]", "logger=csv", "experiment=digits_edm", "data.shape=[1,8,8]"], many=False)
 
 
 # ------------------------------------------------------------------------------------------------------------- the disk

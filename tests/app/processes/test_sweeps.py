@@ -1,9 +1,11 @@
 """What Hydra hands a sweeper is put right before the first job."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mezzotint.app.processes import sweeps
 from mezzotint.app.processes.sweeps import name_plainly
 
 WORDS = ["++optimizer.lr=interval(0.1,1)", "++network.new=interval(0,1)", "++ema.halflife=3", "++grid.new=3"]
@@ -30,3 +32,38 @@ def test_optuna_hears_names_as_they_are_typed_where_a_file_has_them(sweeper: str
     name_plainly(made)
     expected = [word.removeprefix("++") if i in plain else word for i, word in enumerate(WORDS)]
     assert list(made.hydra.overrides.task) == expected
+
+
+def begin(folder: Path, *jobs: Path) -> None:
+    """As Hydra does it: tells of the sweep, makes its folder, then makes and tells of each job's."""
+    callback = sweeps.Remember()
+    callback.on_multirun_start(sweep_in(folder))
+    for place in (folder, *jobs):
+        place.mkdir(parents=True, exist_ok=True)
+        callback.on_job_start(sweep_in(place))
+    (folder / "multirun.yaml").touch()
+
+
+def sweep_in(folder: Path) -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}, "sweeper": {}}})
+
+
+def test_a_sweep_that_came_to_nothing_leaves_what_was_there_before(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    begin(tmp_path / "runs" / "deep" / "er", tmp_path / "runs" / "deep" / "other")
+    assert sweeps.begun()
+    sweeps.tidy()
+    assert not sweeps.begun()
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
+    begin(tmp_path / "new" / "sweep")
+    sweeps.tidy()
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
+
+
+def test_a_sweep_with_a_run_in_it_stays_as_it_is(tmp_path: Path) -> None:
+    begin(tmp_path / "runs" / "s")
+    (tmp_path / "runs" / "s" / "12345678").mkdir()
+    sweeps.tidy()
+    assert sorted(path.name for path in (tmp_path / "runs" / "s").iterdir()) == ["12345678", "multirun.yaml"]

@@ -14,12 +14,15 @@ from mezzotint.hints import fits, say, spell
 from mezzotint.names import nearest
 
 SPLITS = ("train", "test", "all")
+PLACES = ("runs", "data", "cache")
 Node = dict[str, Any]
 Config = dict[str, Any]
 
 NOISE = ("name", "run", "paths", "logger", "images")  # what does not make another run
 SAMPLING = ("sampler", "grid", "guidance", "n", "seeds", "weights", "step", "metrics", "extractor", "reference")
 FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # what may differ when a run goes on
+LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
+LONGEST = 200  # bytes of a name: a file system takes 255, and the digest and parts of files come on top
 NAMED = ("metrics", "callbacks", "logger")  # dicts of nodes by name
 PROVIDED = {"objective": ("times", "weight", "loss"), "guidance": ("inner",), "metrics": ("extractor",)}
 
@@ -94,10 +97,19 @@ class Job:
                 raise ConfigError(f"{key}={value}: give 1 or more")
         if not -(2**63) <= self.seed < 2**63:
             raise ConfigError(f"seed={self.seed}: give a number of at most 63 bits")
-        if self.name == "latest":
-            raise ConfigError("name=latest is what the link to the newest run is called; choose another name")
-        if not re.fullmatch(r"\w[\w.+-]*", self.name):
-            raise ConfigError(f"name={self.name!r} must be usable as the name of a folder: letters, digits, . _ + -")
+        check_name(self.name)
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a run's folder. Raises ConfigError."""
+    if name == "latest":
+        raise ConfigError("name=latest is what the link to the newest run is called; choose another name")
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ConfigError(f"name={name!r} must be usable as the name of a folder: letters, digits, . _ + -")
+    if len(name.encode()) > LONGEST:
+        raise ConfigError(
+            f"name={name[:20]}...: {len(name.encode())} bytes are too many for a folder; at most {LONGEST}"
+        )
 
 
 def settle(config: Any, without: Sequence[str] = (), kind: type = Job) -> Config:
@@ -119,26 +131,29 @@ def resolve(config: Any, kind: type = Job) -> Config:
     """Hydra's config as plain values: paths absolute, nothing left to resolve, the top level checked."""
     from omegaconf import OmegaConf
 
-    for key, value in (config.get("paths") or {}).items():
-        if key != "_target_":
-            if not (isinstance(value, str) and value):
-                raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
-            config.paths[key] = str(Path(value).expanduser().absolute())
+    paths = config.get("paths")
+    for key in (key for key in PLACES if OmegaConf.is_dict(paths) and key in paths):
+        value = paths[key]
+        if not (isinstance(value, str) and value):
+            raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
+        paths[key] = str(Path(value).expanduser().absolute())
     plain: Config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     known = {item.name: item for item in fields(kind)}
     plain = defaults(kind) | plain
     for key in NAMED:  # callbacks.progress=null leaves it out
         if isinstance(plain.get(key), dict):
             plain[key] = {name: node for name, node in plain[key].items() if node is not None}
+    refuse([f"{key}: {LAID_OVER}" for key in ("experiment", "debug", "sweep") if key in plain])
     refuse(
         [f"{key}: no such key{nearest(key, known)}" for key in plain if key not in known]
         + [f"{key}: a value is needed; give {key}=VALUE" for key in known if plain.get(key, "???") == "???"]
         + [
             f"{key}: {say(value)} is not {spell(known[key].type)}"
             for key, value in plain.items()
-            if key in known and value != "???" and not (isinstance(value, dict) or fits(value, known[key].type))
+            if key in known and value != "???" and not fits({} if isinstance(value, dict) else value, known[key].type)
         ]
     )
+    refuse([problem for key in NAMED for problem in fragments(key, plain.get(key) or {})])
     kind(**plain)
     if plain.get("weights") == "ema" and plain["ema"] is None:
         plain["weights"] = "raw"
@@ -155,10 +170,7 @@ def check_groups(config: Config, without: Sequence[str] = ()) -> None:
             continue
         if key in NAMED:
             for name, node in value.items():
-                if not (isinstance(node, dict) and "_target_" in node):
-                    problems.append(f"{key}.{name}: the chosen {key}= has no {name!r}{nearest(name, whole(value))}")
-                else:
-                    problems += check(node, f"{key}.{name}", PROVIDED.get(key, ()))
+                problems += check(node, f"{key}.{name}", PROVIDED.get(key, ()))
         elif isinstance(value, dict) and "_target_" not in value:
             problems.append(f"{key}: it has no _target_; choose a {key}= or write a whole node")
         else:
@@ -166,9 +178,12 @@ def check_groups(config: Config, without: Sequence[str] = ()) -> None:
     refuse(problems)
 
 
-def whole(nodes: Node) -> list[str]:
-    """The names whose nodes can be built; an edit of one that was not chosen leaves a fragment."""
-    return [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
+def fragments(key: str, nodes: Node) -> list[str]:
+    """Nodes that cannot be built: an edit of one that was not chosen leaves no more than what it says."""
+    whole = [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
+    return [
+        f"{key}.{name}: the chosen {key}= has no {name!r}{nearest(name, whole)}" for name in nodes if name not in whole
+    ]
 
 
 def refuse(problems: Sequence[str]) -> None:
@@ -184,7 +199,8 @@ def defaults(kind: type = Job) -> Config:
 
 def relocatable(config: Config) -> Config:
     """A saved config in which what lay below a path of `paths` follows it again: `train run=DIR paths.data=NEW`."""
-    places = {key: value for key, value in config["paths"].items() if key != "_target_"}
+    paths = config.get("paths")  # of whatever calls itself a config.yaml
+    places = {key: value for key, value in paths.items() if key != "_target_"} if isinstance(paths, dict) else {}
 
     def walk(value: Any) -> Any:
         if isinstance(value, dict):

@@ -30,7 +30,8 @@ def take(wait: float = 1.0) -> str | None:
         return os.environ.get("CUDA_VISIBLE_DEVICES")
     while True:
         for name in names:
-            file = open(Path(tempfile.gettempdir()) / f"mezzotint-{os.getuid()}-gpu-{name}.lock", "w")  # noqa: SIM115
+            place = f"mezzotint-{os.getuid()}-gpu-{name.replace('/', '-')}.lock"  # MIG-GPU-.../1/0
+            file = open(Path(tempfile.gettempdir()) / place, "w")  # noqa: SIM115
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel's: it ends with this process
             except BlockingIOError:

@@ -48,6 +48,20 @@ def check(hardware: Any) -> None:
         )
 
 
+def check_environment() -> None:
+    """Refuse words of a launcher that are left over, or are not all of them: they would be waited for in vain.
+
+    Raises:
+        ConfigError: RANK and WORLD_SIZE without what torchrun says beside them.
+    """
+    world = os.environ.get("WORLD_SIZE", "1")
+    if "RANK" in os.environ and world != "1" and not joined():
+        raise ConfigError(
+            f"RANK={os.environ['RANK']} and WORLD_SIZE={world} stand in the environment, and neither torchrun nor srun "
+            "has started this process: unset them, or start the command with torchrun"
+        )
+
+
 def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) if joined() else 0
 

@@ -9,7 +9,8 @@ from mezzotint.app.processes.gpus import visible
 
 POINTS = "points.txt"  # in the folder of a sweep: the evaluations that its jobs made or found
 
-_folders: set[Path] = set()
+_folders: set[Path] = set()  # of sweeps: made by Hydra
+_new: set[Path] = set()  # the first of them and those above it, as far as none was there before
 
 
 class Remember(Callback):
@@ -17,13 +18,25 @@ class Remember(Callback):
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         name_plainly(config)
-        _folders.clear()
-        _folders.add(Path(config.hydra.sweep.dir))
-        (Path(config.hydra.sweep.dir) / POINTS).unlink(missing_ok=True)
+        folder = Path(config.hydra.sweep.dir).absolute()
+        forget()
+        _folders.add(folder)
+        _new.update(place for place in (folder, *folder.parents) if not place.exists())
+        (folder / POINTS).unlink(missing_ok=True)
 
     def on_job_start(self, config: Any, **_: Any) -> None:
         if _folders:
-            _folders.add(Path(config.hydra.sweep.dir))
+            _folders.add(Path(config.hydra.sweep.dir).absolute())
+
+
+def begun() -> bool:
+    """Whether Hydra has begun a sweep in this process, which is to be summed up."""
+    return bool(_folders)
+
+
+def forget() -> None:
+    _folders.clear()
+    _new.clear()
 
 
 def name_plainly(config: Any) -> None:
@@ -76,11 +89,11 @@ def points() -> list[Path]:
 
 
 def tidy() -> None:
-    """Remove the folders of the last sweep that hold no more than Hydra's own multirun.yaml."""
+    """Remove what the last sweep made and left without a run: Hydra's own multirun.yaml, and folders that are empty."""
     for folder in _folders:
         if folder.is_dir() and {file.name for file in folder.iterdir()} <= {"multirun.yaml"}:
             (folder / "multirun.yaml").unlink(missing_ok=True)
-            folder.rmdir()
-            if not any(folder.parent.iterdir()):
-                folder.parent.rmdir()
-    _folders.clear()
+            for place in (folder, *(above for above in folder.parents if above in _new)):
+                if not any(place.iterdir()):
+                    place.rmdir()
+    forget()

@@ -17,7 +17,7 @@ from mezzotint.app.terminal import unbroken
 from mezzotint.errors import MezzotintError
 from mezzotint.training.signals import ASKING, Stopped, listen
 
-ROOM = 30_000  # characters of a traceback: a pipe holds 64 kB, and nobody reads it before we end
+ROOM = 15_000  # characters of an error, of at most four bytes: a pipe holds 64 kB, and nobody reads it before we end
 
 
 def die_with(parent: int) -> None:
@@ -39,6 +39,14 @@ def work(directory: Path, task: str) -> dict[str, Any]:
     return evaluate.work(directory, json.loads(os.pread(int(task), size, 0)))
 
 
+def failure(text: str) -> dict[str, Any]:
+    return {"error": text[-ROOM:], "time": time.time()}
+
+
+def packed(told: dict[str, Any]) -> bytes:
+    return json.dumps(told, ensure_ascii=False).encode(errors="replace")
+
+
 def main(directory: str, parent: str, pipe: str, task: str, *places: str) -> int:
     listen()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)  # what came since we were started, comes now
@@ -55,11 +63,11 @@ def main(directory: str, parent: str, pipe: str, task: str, *places: str) -> int
         code = 130
     except MezzotintError as error:
         code = 1
-        told |= {"error": str(error), "time": time.time()}
+        told |= failure(str(error))
     except BaseException:
         code = 1
-        told |= {"error": f"\n{traceback.format_exc()[-ROOM:]}", "time": time.time()}
-    os.write(int(pipe), json.dumps(told).encode())
+        told |= failure(f"\n{traceback.format_exc()}")
+    os.write(int(pipe), packed(told))
     return code
 
 
