@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,14 @@ def test_any_sign_may_stand_in_a_name(mezzotint: Command, home: Path) -> None:
     assert mezzotint("report", "lr=0.1").out == "lr=0.1/report.html\n"
     assert content(home / "a.html")["title"] == "{{content}} {{script}} é&"
     assert "<title>{{content}} {{script}} &#233;&amp;</title>" in (home / "a.html").read_text()
+
+
+def test_the_page_is_utf8_where_the_locale_is_not(process: Command, home: Path) -> None:
+    make(home / "a")
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = process("report", "a", env={**os.environ, **plain})
+    assert (done.code, done.out) == (0, "a/report.html\n"), done.err
+    assert "\u25b6" in (home / "a/report.html").read_text(encoding="utf-8")
 
 
 def test_only_what_differs_is_compared_and_seeds_are_one_group(mezzotint: Command, home: Path) -> None:

@@ -13,7 +13,7 @@ def write(path: Path, text: str) -> None:
     """
     part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
-        with open(part, "w") as file:
+        with open(part, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
