@@ -28,7 +28,9 @@ def pixels(file: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def test_a_run_has_everything_that_its_layout_promises(trained: Path, mezzotint: Command) -> None:
+def test_a_run_has_everything_that_its_layout_promises(mezzotint: Command, home: Path) -> None:
+    done, trained = mezzotint("train", *TINY, "name=a"), home / "runs" / "a"
+    assert (done.code, done.out.splitlines()[0], done.out.splitlines()[-1]) == (0, "run: runs/a", "run: runs/a")
     config = yaml.safe_load((trained / "config.yaml").read_text())
     assert config["network"]["shape"] == [1, 8, 8]
     assert "${" not in (trained / "config.yaml").read_text()
