@@ -90,6 +90,10 @@ def test_version(mezzotint: Command) -> None:
         (["train", "name=a/b"], "name='a/b' must be usable as the name of a folder"),
         (["train", "images"], "'images' is not key=value"),
         (["train", "experiment=null"], "experiment=null: give the name of a choice, or leave it out (cifar10_ddpm"),
+        (
+            ["train", "hardware=cpu", "hardware.nodes=2"],
+            "hardware.nodes=2: several nodes are started by srun or torchrun",
+        ),
         (["train", "budget={a:1}"], "budget: {'a': 1} is not int"),
         (["train", "network=mlp", "network._target_=..Net"], "network._target_: '..Net' is not the dotted path"),
         (["train", "name=" + 201 * "x"], "name=xxxxxxxxxxxxxxxxxxxx...: 201 bytes are too many for a folder"),

@@ -23,6 +23,7 @@ from mezzotint.app.config.words import (
     flags_first,
     own_configs,
     primary,
+    readable,
     value,
 )
 from mezzotint.app.help import COMMANDS, config_dir, groups
@@ -122,7 +123,7 @@ def run(command: str, words: list[str]) -> None:
     if command in OWN_WORDS:
         import_module(f"mezzotint.app.{MODULES.get(command, command)}").main(words)
     else:
-        run_hydra(command, flags_first([addable(at_home(bare(word))) for word in words]))
+        run_hydra(command, flags_first([readable(addable(at_home(bare(word)))) for word in words]))
 
 
 def run_hydra(command: str, overrides: list[str]) -> None:

@@ -168,8 +168,6 @@ def train(directory: Path, hardware: Any, trackers: Trackers) -> dict[str, Any]:
     if ranks.joined() or hardware.local * hardware.nodes == 1:
         with met(directory):
             return work(directory, trackers)
-    if hardware.nodes > 1:
-        raise ConfigError("hardware.nodes > 1: several nodes are started by srun or torchrun, this command on each")
     return ranks.start(directory, hardware.local)
 
 

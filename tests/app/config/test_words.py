@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.config.words import addable, check_words, flags_first, own_configs, primary, value
+from mezzotint.app.config.words import addable, check_words, flags_first, own_configs, primary, readable, value
 from mezzotint.errors import ConfigError
 
 
@@ -116,3 +116,38 @@ def test_what_the_words_change(command: str, words: list[str], name: str) -> Non
 def test_images_of_a_folder_are_judged_without_a_run() -> None:
     with pytest.raises(ConfigError, match="run= and images= exclude each other"):
         primary("evaluate", ["run=a", "images=drawn"])
+
+
+@pytest.mark.parametrize("path", ["/x/a=b", "/x/o'neil", "/home/jörg/bilder", "photos (1)", "a\\'b", "end=\\", "a#b"])
+def test_a_path_may_hold_what_hydra_would_stumble_over(path: str) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    word = readable(f"++data.root={path}")
+    assert OverridesParser.create().parse_override(word).value() == path
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "a.b=[1,2]",
+        "a=x,y",
+        "a=range(1,3)",
+        "a={b:1}",
+        "a='q,r'",
+        "a=null",
+        "a=[x",
+        "a=${b}",
+        "--cfg=job",
+        "a",
+        "~a.b",
+        "a=",
+    ],
+)
+def test_what_hydra_can_read_stays_as_it_is(word: str) -> None:
+    assert readable(word) == word
+
+
+@pytest.mark.parametrize("name", ["5", "1e5", "2026.01", "true"])
+def test_a_name_may_be_a_number(name: str) -> None:
+    assert readable(f"name={name}") == f"name='{name}'"
+    assert readable(f"seed={name}") == f"seed={name}"

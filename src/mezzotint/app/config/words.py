@@ -14,6 +14,7 @@ from mezzotint.names import nearest
 
 CONFIG, STANDALONE = "mezzotint", "standalone"  # files of configs/
 SAVED = "_run_"  # the choice, in each group, that a run's own config.yaml makes
+NUMBER = re.compile(r"[+-]?[\d._]+(e[+-]?\d+)?|true|false|inf|nan", re.IGNORECASE)
 KEYS = {item.name for item in fields(Job)}
 SETTINGS = ("experiment", "debug", "sweep")  # folders of configs/ that set several groups
 LISTS = ("metrics", "callbacks", "logger")  # groups of which several may be chosen
@@ -56,6 +57,32 @@ def addable(word: str) -> str:
     if word != plain:
         return f"++{plain}" if dot or key in KEYS else word
     return f"++{plain}" if dot and group in groups() else plain
+
+
+def readable(word: str) -> str:
+    """The word with quotes where Hydra would stumble over its value, as over a path with = or ' or an umlaut in it.
+
+    And a name that is a number stays a name.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, equals, said = word.partition("=")
+    if word.startswith("-") or not equals or said.startswith(("[", "{", "'", '"')) or "${" in said:
+        return word
+    if key.lstrip("+") == "name" and NUMBER.fullmatch(said):
+        return f"{key}='{said}'"
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return f"{key}={','.join(map(quoted, said.split(',')))}"
+    return word
+
+
+def quoted(text: str) -> str:
+    """In single quotes; before one of its own, and at the end, a backslash would be taken for the mark of a quote."""
+    marked = re.sub(r"\\+(?='|$)", lambda found: 2 * found[0], text)
+    return "'" + marked.replace("'", r"\'") + "'"
 
 
 def flags_first(words: Sequence[str]) -> list[str]:

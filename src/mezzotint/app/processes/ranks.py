@@ -33,7 +33,7 @@ def tasks() -> int:
 
 
 def check(hardware: Any) -> None:
-    """Refuse another number of processes than the cluster started, or set aside and would leave idle.
+    """Refuse another number of processes than the cluster started, or set aside and would leave idle; or other nodes.
 
     Raises:
         ConfigError: with both numbers.
@@ -45,6 +45,10 @@ def check(hardware: Any) -> None:
         raise ConfigError(
             f"SLURM set {tasks()} tasks aside (SLURM_NTASKS) and hardware asks for {asked} process(es): put srun "
             "before the command, or make hardware.devices x hardware.nodes the number of tasks"
+        )
+    elif hardware.nodes > 1:
+        raise ConfigError(
+            f"hardware.nodes={hardware.nodes}: several nodes are started by srun or torchrun, this command on each"
         )
 
 
