@@ -85,7 +85,9 @@ def test_every_experiment_trains_draws_and_judges(
         monkeypatch.setattr(dataset, "read", random_images)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
-    code = cli.main(["train", f"experiment={experiment}", "debug=tiny", "hardware=cpu", "reference=test", "name=a"])
+    fewer = ["callbacks.validation.images=16", "callbacks.preview.images=4"]
+    words = [f"experiment={experiment}", "debug=tiny", "hardware=cpu", "reference=test", "name=a"]
+    code = cli.main(["train", *words, *fewer])
     assert code == 0, capsys.readouterr().err
     assert '"state": "finished"' in (tmp_path / "runs/a/status.json").read_text()
     assert len(list((tmp_path / "runs/a/samples").glob("*-seed0-*"))) == 3

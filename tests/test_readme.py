@@ -20,7 +20,9 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line.partition("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-SMALLER = ("debug=tiny", "hardware.threads=1")
+THREADS = "hardware.threads=1"
+SMALLER = (THREADS, "debug=tiny", "callbacks.validation.images=16", "callbacks.preview.images=4")
+FEWER = {"sample": ["n=4"], "evaluate": ["n=16"], "callbacks=judge": ["callbacks.judge.n=16"]}
 
 # One process for them all, so that torch and Lightning are imported once; each command starts from its words alone.
 DRIVER = """
@@ -38,9 +40,9 @@ def smaller(words: list[str]) -> list[str]:
     """The same command, over in a second or two."""
     if "--help" in words or words[0] in ("check", "runs", "report"):
         return words
-    if any(word.startswith("run=") for word in words):
-        return [*words, "hardware.threads=1"] + (["n=16"] if words[0] == "evaluate" else [])
-    return [*(word for word in words if not word.startswith("budget=")), *SMALLER]
+    fewer = [little for word in words for little in FEWER.get(word, [])]
+    kept = [word for word in words if not word.startswith(("budget=", "n="))]
+    return [*kept, *fewer, *([THREADS] if any(word.startswith("run=") for word in words) else SMALLER)]
 
 
 def run(code: str, *words: str, folder: Path) -> str:
