@@ -60,6 +60,14 @@ def test_a_name_taken_by_a_sweep_or_a_file_is_refused(tmp_path: Path) -> None:
         runs.refuse_other(tmp_path / "multirun.yaml", config(tmp_path))
 
 
+def test_a_folder_of_something_else_is_refused_and_a_start_that_died_at_once_is_not(tmp_path: Path) -> None:
+    (tmp_path / "train.log").touch()
+    runs.refuse_other(tmp_path, config(tmp_path))
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match=r"is no run: it holds thesis\.tex"):
+        runs.refuse_other(tmp_path, config(tmp_path))
+
+
 def test_latest_is_a_relative_link_that_is_replaced_whole(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

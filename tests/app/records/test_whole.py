@@ -41,6 +41,7 @@ def test_a_link_to_a_folder_is_replaced_and_not_followed(tmp_path: Path) -> None
 @pytest.mark.parametrize("folder", [False, True])
 def test_nothing_is_left_of_what_fails(folder: bool, error: type[BaseException], tmp_path: Path) -> None:
     fill(tmp_path / "x", "1")
+
     def fail(folder: bool) -> None:
         with whole(tmp_path / "x") as part:
             if folder:

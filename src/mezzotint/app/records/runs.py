@@ -27,6 +27,9 @@ def place(config: Config, named: bool, many: bool) -> Path:
     return root / (config["name"] if named else f"{config['name']}-{mark}")
 
 
+BEFORE_CONFIG = ("train.log", "status.json", "environment.json")  # of a run that was killed in its first moment
+
+
 def refuse_other(directory: Path, config: Config) -> None:
     """Refuse a directory that is not this config's run: another config's, or a folder of something else."""
     if (directory / "config.yaml").is_file():
@@ -41,6 +44,16 @@ def refuse_other(directory: Path, config: Config) -> None:
         raise ConfigError(f"{directory} holds the runs of a sweep; choose another name=")
     elif directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory} is a file; choose another name=")
+    elif strangers := strange(directory):
+        raise ConfigError(
+            f"{directory} is no run: it holds {strangers[0]} and no config.yaml; choose another name= or paths.runs="
+        )
+
+
+def strange(directory: Path) -> list[str]:
+    """What lies in a folder that is not what a run writes before its config."""
+    found = (file.name for file in directory.iterdir()) if directory.is_dir() else ()
+    return sorted(name for name in found if not name.startswith(".") and name not in BEFORE_CONFIG)
 
 
 def writable(directory: Path) -> None:
