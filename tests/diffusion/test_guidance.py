@@ -17,6 +17,7 @@ from mezzotint.diffusion import (
     ClassifierGuidance,
     Clean,
     Clip,
+    ClipQuotient,
     Denoiser,
     DynamicThreshold,
     Epsilon,
@@ -101,7 +102,7 @@ def test_the_target_does_not_matter(kind):
         torch.testing.assert_close(end, ends[0], rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("kind", [*CONTRASTS, Clip, DynamicThreshold])
+@pytest.mark.parametrize("kind", [*CONTRASTS, Clip, ClipQuotient, DynamicThreshold])
 def test_x_stays_alpha_x0_plus_sigma_eps(kind):
     wrapped = replace(kind(Labelled()), **({"scale": 4.0} if kind in CONTRASTS else {}))
     pred = wrapped.begin()(data(), LEVEL, label=LABEL)
@@ -256,6 +257,16 @@ def test_clip_rebuilds_eps():
     pred = Clip(Labelled(), -0.3, 0.4)(3.0 * data(), LEVEL)
     assert (float(pred.x0.min()), float(pred.x0.max())) == (-0.3, 0.4)
     torch.testing.assert_close(LEVEL.alpha * pred.x0 + LEVEL.sigma * pred.eps, 3.0 * data(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("target", "clips"), [(Epsilon(), True), (Score(), True), (Velocity(), False), (Clean(), False)]
+)
+def test_clip_where_x0_is_a_quotient(target, clips):
+    inner = Labelled(target.coefficients(LEVEL))
+    pred, plain = ClipQuotient(inner, -0.3, 0.4)(3.0 * data(), LEVEL), inner(3.0 * data(), LEVEL)
+    assert plain.x0.abs().max() > 0.4
+    torch.testing.assert_close(pred.x0, plain.x0.clamp(-0.3, 0.4) if clips else plain.x0, rtol=1e-12, atol=1e-12)
 
 
 def test_classifier_guidance_gives_the_conditional_denoiser():

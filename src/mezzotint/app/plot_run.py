@@ -270,8 +270,8 @@ def guided(asked: Asked, run: Path) -> list[str]:
     """guidance.scale=1,2,4 alone means classifier-free guidance, where the run itself has none."""
     keys = [*(word.partition("=")[0] for word in asked.overrides), *asked.swept]
     named = any(key.startswith("guidance.") for key in keys) and "guidance" not in keys
-    unguided = str(read_config(run)["guidance"]["_target_"]).endswith(".unguided")
-    return ["guidance=cfg"] if named and unguided else []
+    target = str(read_config(run)["guidance"]["_target_"])
+    return ["guidance=cfg"] if named and target.endswith((".unguided", ".ClipQuotient")) else []
 
 
 def extractor(name: str, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:

@@ -257,6 +257,20 @@ class Clip(Guidance):
 
 
 @dataclass(frozen=True)
+class ClipQuotient(Clip):
+    """Clip where the network tells of the noise alone (epsilon, score), as the code of Ho et al. 2020 does.
+
+    x0 is (x - sigma eps) / alpha there, and where a schedule ends near pure noise the first steps divide the network's
+    error by an alpha near 0: uncorrected, it saturates the images. Other targets are left as they are.
+    """
+
+    def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
+        pred = self.inner(x, level, **cond)
+        told_of_x0 = isinstance(pred.a, Tensor) or pred.a != 0.0
+        return pred if told_of_x0 else pred.with_x0(pred.x0.clamp(self.low, self.high))
+
+
+@dataclass(frozen=True)
 class DynamicThreshold(Guidance):
     """x0 clipped to [-s, s] and divided by s, s the percentile of |x0| in each example, at least `bound`; times bound.
 
