@@ -118,7 +118,7 @@ def test_images_of_a_folder_are_judged_without_a_run() -> None:
         primary("evaluate", ["run=a", "images=drawn"])
 
 
-@pytest.mark.parametrize("path", ["/x/a=b", "/x/o'neil", "/home/jörg/bilder", "photos (1)", "a\\'b", "end=\\", "a#b"])
+@pytest.mark.parametrize("path", ["/x/a=b", "/x/o'neil", "/mnt/jörg/bilder", "photos (1)", "a\\'b", "end=\\", "a#b"])
 def test_a_path_may_hold_what_hydra_would_stumble_over(path: str) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
