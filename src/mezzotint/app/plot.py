@@ -12,11 +12,11 @@ import yaml
 
 from mezzotint.app.help import choices, config_dir
 from mezzotint.app.records import runs
-from mezzotint.app.records.whole import whole
 from mezzotint.app.terminal import shown
 from mezzotint.build import build, check
 from mezzotint.errors import ConfigError
 from mezzotint.names import nearest
+from mezzotint.whole import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

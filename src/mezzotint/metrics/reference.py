@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.keepers import Keeper
 from mezzotint.metrics.statistic import FeatureMetric, content_keys
 from mezzotint.metrics.statistics_file import StatisticsFile
+from mezzotint.whole import whole
 
 VERSION = 1  # of the stored states: raise it when what is stored changes its meaning
 
@@ -117,14 +117,8 @@ def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _write(state: Mapping[str, Tensor], path: Path | None) -> None:
     if path is None:
         return
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with _storing(path.parent):
-        try:
-            save_file({name: value.cpu().contiguous() for name, value in state.items()}, part)
-            os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+    with _storing(path.parent), whole(path) as part:
+        save_file({name: value.cpu().contiguous() for name, value in state.items()}, part)
 
 
 @contextmanager

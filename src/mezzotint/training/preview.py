@@ -1,12 +1,12 @@
 """Pictures of a run while it trains."""
 
-import os
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.training.callback import Look, Run
+from mezzotint.whole import whole
 
 
 class Preview(Look):
@@ -37,9 +37,8 @@ class Preview(Look):
 
         file = run.directory / "samples" / f"step-{run.step:08d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.part")
-        grid(images).save(part, format="PNG")
-        os.replace(part, file)
+        with whole(file) as part:
+            grid(images).save(part)
         for logger in run.loggers:
             logger.picture(run.images, "samples", file)
 

@@ -1,6 +1,5 @@
 """The memorisation check of a run's samples: values beside the other ones, and a picture of the nearest pairs."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from mezzotint.app.records.references import Followed
 from mezzotint.app.terminal import bar, shown
 from mezzotint.data.images import Images
 from mezzotint.generation.share import position
+from mezzotint.whole import whole
 
 if TYPE_CHECKING:
     from mezzotint.generation import Generator
@@ -79,6 +79,5 @@ def draw(near: "Memorisation", drawn: Tensor, training: Images, path: Path) -> N
     pictures = training.batch(near.neighbours[worst])[0][:, None]
     figure = plot_neighbours(drawn[worst], pictures, Neighbours(index, distances, near.usual))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    figure.savefig(part, dpi=160, bbox_inches="tight", pad_inches=0.1)
-    os.replace(part, path)
+    with whole(path) as part:
+        figure.savefig(part, dpi=160, bbox_inches="tight", pad_inches=0.1)

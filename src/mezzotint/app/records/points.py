@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mezzotint.app.records.evaluations import Result, alike, columns, gathered, 
 from mezzotint.app.records.runs import write
 from mezzotint.app.terminal import shown, table
 from mezzotint.generation.quality import Panel, Point, pareto, plot_quality
+from mezzotint.whole import whole
 
 PANELS = 6  # measures in one plot, at most
 
@@ -143,9 +143,8 @@ def draw(files: Sequence[Path], results: Sequence[Result], names: Sequence[str])
         return False
     figure = plot_quality(panels)
     for file in files:
-        part = file.with_name(f".{os.getpid()}.{file.name}")
-        figure.savefig(part, dpi=160)
-        os.replace(part, file)
+        with whole(file) as part:
+            figure.savefig(part, dpi=160)
     return True
 
 

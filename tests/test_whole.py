@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.records.whole import whole
+from mezzotint.whole import whole
 
 
 def fill(path: Path, *names: str) -> None:
