@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.app import cli, plot_run
+from mezzotint.app import cli, plot, plot_run
 from mezzotint.generation import matrices
 
 from .conftest import TINY, Command
@@ -45,8 +45,9 @@ def test_losses_lie_in_the_run(run: Path, mezzotint: Command, home: Path) -> Non
         done = mezzotint("plot", f"run={run}", *words)
         assert (done.code, done.out) == (0, f"{run}/plots/{name}.png\n"), done.err
         assert mezzotint("plot", str(run), *words).out == done.out  # a folder alone is a run
-    (home / "lr=1").symlink_to(run)
-    assert mezzotint("plot", "lr=1").out == "lr=1/plots/loss.png\n"
+    for name in ("lr=1", "a,b"):
+        (home / name).symlink_to(run)
+        assert mezzotint("plot", name).out == f"{name}/plots/loss.png\n"
     both = mezzotint("plot", f"run={run},{run}", "out=both.svg,both.png")
     assert both.out == "both.svg\nboth.png\n"
 
@@ -111,6 +112,9 @@ def test_a_film_stands_and_moves(run: Path, mezzotint: Command, home: Path) -> N
     ("words", "said"),
     [
         (["kind=films"], "no such picture; did you mean 'film'?"),
+        (["film"], "'film' is not key=value"),
+        (["kind"], "'kind' is not key=value"),
+        (["--json"], "--json: plot run=DIR knows --config-dir DIR alone"),
         (["kind=film", "grid.steps=2,3"], "kind=film has room for 0 keys with several values"),
         (["grid.steps=2,3", "seed=0,1", "weights=ema,raw"], "kind=samples takes two"),
         (["kind=loss", "grid.steps=2"], "kind=loss shows what was trained"),
@@ -142,3 +146,26 @@ def test_a_kind_needs_a_run(mezzotint: Command) -> None:
     assert "give run=DIR" in mezzotint("plot", "kind=film").err
     assert "nowhere is not a run" in mezzotint("plot", "run=nowhere", "kind=film").err
     assert set(plot_run.DRAWN) == set(plot_run.KINDS)
+
+
+def test_words_that_say_nothing_are_no_picture(mezzotint: Command, home: Path) -> None:
+    for word in ("run", "schedule", "out"):
+        done = mezzotint("plot", word)
+        assert (done.code, done.err) == (2, f"mezzotint plot: {word!r} is not key=value\n")
+    assert list(home.iterdir()) == []
+
+
+def test_a_choice_is_changed_as_deep_as_it_goes() -> None:
+    from mezzotint.errors import ConfigError
+
+    given = {"grid.spacing.steps": "4", "grid.repeats": "2"}
+    grid = plot.part("grid", "restart", given)
+    assert (grid.spacing.steps, grid.repeats) == (4, 2)
+    with pytest.raises(ConfigError, match=r"grid\.steps\.deep: Trailing has no such argument"):
+        plot.part("grid", "trailing", {"grid.steps.deep": "4"})
+
+
+def test_a_folder_is_not_overwritten_by_a_picture(mezzotint: Command, home: Path) -> None:
+    (home / "mine.png" / "precious").mkdir(parents=True)
+    assert mezzotint("plot", "schedule=linear,cosine", "out=mine.png").code == 2
+    assert (home / "mine.png" / "precious").is_dir()

@@ -8,10 +8,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from mezzotint.app import help
+from mezzotint.app.config.refusals import check_words
 from mezzotint.app.config.words import (
     CONFIG,
     SAVED,
@@ -19,8 +21,8 @@ from mezzotint.app.config.words import (
     addable,
     at_home,
     bare,
-    check_words,
     flags_first,
+    follows,
     own_configs,
     primary,
     readable,
@@ -123,7 +125,9 @@ def run(command: str, words: list[str]) -> None:
     if command in OWN_WORDS:
         import_module(f"mezzotint.app.{MODULES.get(command, command)}").main(words)
     else:
-        run_hydra(command, flags_first([readable(addable(at_home(bare(word)))) for word in words]))
+        pairs = pairwise(["", *words])  # the value of an option, such as a folder with = in its name, stays as it is
+        told = [word if follows(last, word) else readable(addable(at_home(bare(word)))) for last, word in pairs]
+        run_hydra(command, flags_first(told))
 
 
 def run_hydra(command: str, overrides: list[str]) -> None:
@@ -141,7 +145,7 @@ def run_hydra(command: str, overrides: list[str]) -> None:
     elif name == SAVED:
         if many and command == "train":
             raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
-        compose_from_run(Path(directory), command)
+        compose_from_run(pointed(Path(directory)), command)
         overrides = [word for word in overrides if not word.lstrip("+").startswith("run=")]
     refused: list[Exception] = []
 
@@ -185,6 +189,11 @@ def finish_sweep() -> None:
     sweeps.tidy()
     if points:
         import_module("mezzotint.app.records.points").summarise(points)
+
+
+def pointed(directory: Path) -> Path:
+    """What a link such as runs/latest leads to now: to another run, perhaps, before the command is done."""
+    return directory.parent / directory.readlink() if directory.is_symlink() else directory
 
 
 def compose_from_run(directory: Path, command: str) -> None:

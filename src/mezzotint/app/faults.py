@@ -1,27 +1,37 @@
 """Faults that a user can mend, in one line; of Hydra's the text in our own terms."""
 
+import errno
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from mezzotint.app.config.words import SAVED, SETTINGS, own_configs, primary, value
+from mezzotint.app.config.words import SAVED, SETTINGS, own_configs, primary, quoted, value
 from mezzotint.app.help import config_dir, groups
 from mezzotint.names import nearest
+
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
     """One line for what a user can mend; None for everything else."""
     import yaml
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         choices = sorted(option for option in error.options if option != SAVED)
         return f"{group}={choice}: no such choice{nearest(choice, choices)} ({', '.join(choices)})"
-    if isinstance(error, PermissionError) and error.filename:
-        return f"{error.filename}: permission denied; choose another place by paths.runs=, paths.cache= or data.root="
+    if isinstance(error, OSError) and error.filename and error.errno in FORBIDDEN:
+        why = os.strerror(error.errno).lower()
+        return f"{error.filename}: {why}; choose another place by paths.runs=, paths.cache= or data.root="
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{str(error.filename)[:40]}...: no file can have so long a name"
     text = str(error)
+    needed = re.search(r"Missing mandatory value: (\S+)", text)
+    if isinstance(error, InterpolationToMissingValueError) and needed:
+        return f"{needed[1]}: a value is needed; give {needed[1]}=VALUE"
     if isinstance(error, RuntimeError) and "home directory" in text:
         return f"~ is nowhere: {text} Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE"
     bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)
@@ -37,7 +47,10 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
 def no_key(key: str, command: str, words: Sequence[str]) -> str:
     if key.partition(".")[0] in SETTINGS and value("run", words):
         return f"{key}= and run= exclude each other: a run has its whole config"
-    return f"no key {key!r}{nearest(key, known_keys(command, words))}"
+    known = known_keys(command, words)
+    whole = [name for name in known if name.endswith(f".{key}")][:3]  # lr of optimizer.lr
+    hint = f"; did you mean {' or '.join(map(repr, whole))}?" if whole else nearest(key, known)
+    return f"no key {key!r}{hint}"
 
 
 def known_keys(command: str, words: Sequence[str]) -> list[str]:
@@ -49,7 +62,7 @@ def known_keys(command: str, words: Sequence[str]) -> list[str]:
     GlobalHydra.instance().clear()
     known = groups() | {*SETTINGS}
     chosen = [word for word in words if word.partition("=")[0] in known and "," not in word]
-    own = ",".join(f"file://{folder}" for folder in own_configs(words))
+    own = ",".join(quoted(f"file://{folder}") for folder in own_configs(words))
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = compose(primary(command, words), [*chosen, f"hydra.searchpath=[{own}]"])

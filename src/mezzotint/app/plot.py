@@ -47,7 +47,7 @@ def paths(out: str | None, formats: Sequence[str] = FORMATS) -> list[Path]:
     """The files of out=a.png,b.svg."""
     files = [Path(name).expanduser() for name in (out or "").split(",") if name]
     for file in files:
-        if file.suffix not in formats:
+        if file.suffix not in formats or file.is_dir():
             raise ConfigError(f"out={file}: give a file name that ends in {', '.join(formats[:-1])} or {formats[-1]}")
     return files
 
@@ -76,8 +76,10 @@ def write(files: Sequence[Path], make: Callable[[Path, str], object]) -> None:
 
 
 def read(words: Sequence[str]) -> dict[str, str]:
-    given = dict(word.lstrip("+").partition("=")[::2] for word in words)
     known = ("run", OUT, *DRAWN, "target")
+    if strange := [word for word in words if word in known]:
+        raise ConfigError(f"{strange[0]!r} is not key=value")
+    given = dict(word.lstrip("+").partition("=")[::2] for word in words)
     if "kind" in given:
         raise ConfigError("kind= is of a run: give run=DIR too, such as run=runs/latest")
     for key in given:
@@ -115,8 +117,18 @@ def part(group: str, name: str, given: dict[str, str]) -> Any:
         raise ConfigError(f"{group}={name}: no such choice{nearest(name, known)} ({', '.join(known)})")
     node = yaml.safe_load(file.read_text())
     changes = {key.partition(".")[2]: value for key, value in given.items() if key.startswith(f"{group}.")}
-    node |= {key: yaml.safe_load(value) for key, value in changes.items()}
+    for key, value in changes.items():
+        change(node, key.split("."), yaml.safe_load(value))
     problems = check(node, group)
     if problems:
         raise ConfigError("\n  ".join(problems))
     return build(node, group)
+
+
+def change(node: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    """Set what a dotted key leads to; one that leads nowhere is left for `check` to tell of."""
+    first, *rest = keys
+    if rest and isinstance(node.get(first), dict):
+        change(node[first], rest, value)
+    else:
+        node[".".join(keys)] = value

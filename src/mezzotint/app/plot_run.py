@@ -6,7 +6,7 @@ The noise is that of the same numbered samples everywhere, so what differs betwe
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mezzotint.app import cli, plot, sample
 from mezzotint.app.config.job import Config, settle
+from mezzotint.app.config.words import follows, quoted, readable
 from mezzotint.app.help import KINDS, choices, config_dir
 from mezzotint.app.records import runs
 from mezzotint.app.terminal import bar
@@ -53,7 +54,7 @@ class Asked:
 
     @property
     def runs(self) -> list[Path]:
-        return [Path(name).expanduser() for name in self.own["run"].split(",")]
+        return places(self.own["run"])
 
     def number(self, key: str, default: int, least: int = 1) -> int:
         text = self.own.get(key, str(default))
@@ -102,12 +103,17 @@ def read(words: Sequence[str]) -> Asked:
     Raises:
         ConfigError: a word without a value, of another kind of picture, or more keys with commas than it has room for.
     """
-    split = cli.flags_first([word for word in words if word not in ("-m", "--multirun")])
-    given = next((i for i, word in enumerate(split) if "=" in word and not word.startswith("-")), len(split))
-    flags, words = split[:given], split[given:]
+    split = [word for word in words if word not in ("-m", "--multirun")]
+    flags = [word for last, word in pairwise(["", *split]) if word.startswith("-") or follows(last, word)]
+    words = [word for last, word in pairwise(["", *split]) if not (word.startswith("-") or follows(last, word))]
+    known = ("--config-dir", "-cd")
+    if strange := [word for word in flags if word.startswith("-") and word.partition("=")[0] not in known]:
+        raise ConfigError(f"{strange[0]}: plot run=DIR knows --config-dir DIR alone")
+    if strange := [word for word in words if "=" not in word]:
+        raise ConfigError(f"{strange[0]!r} is not key=value, such as kind=film or grid.steps=5,10")
     pairs = {key: value for key, _, value in (word.partition("=") for word in words)}
     own = {key: value for key, value in pairs.items() if key in WORDS}
-    overrides, swept = unfold([word for word in words if word.partition("=")[0] not in WORDS])
+    overrides, swept = unfold([readable(cli.at_home(word)) for word in words if word.partition("=")[0] not in WORDS])
     kind = own.get("kind") or ("samples" if swept or overrides or own.keys() & {"n", "samples"} else "loss")
     if kind not in KINDS:
         raise ConfigError(f"kind={kind}: no such picture{nearest(kind, KINDS)} ({', '.join(KINDS)})")
@@ -119,9 +125,15 @@ def read(words: Sequence[str]) -> Asked:
         )
     if kind in ("loss", "levels") and overrides:
         raise ConfigError(f"{overrides[0]}: kind={kind} shows what was trained; only kinds that draw samples change it")
-    if "," in own["run"] and kind != "loss":
+    if len(places(own["run"])) > 1 and kind != "loss":
         raise ConfigError(f"run={own['run']}: kind={kind} shows one run; kind=loss compares several")
     return Asked(kind, own, overrides, swept, flags)
+
+
+def places(said: str) -> list[Path]:
+    """The folders of run=DIR,DIR; or of one whose name has a comma in it."""
+    whole = Path(said).expanduser()
+    return [whole] if (whole / "config.yaml").is_file() else [Path(name).expanduser() for name in said.split(",")]
 
 
 def unfold(words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -254,7 +266,7 @@ def configs(asked: Asked, run: Path) -> Iterator[Config]:
     from hydra.core.global_hydra import GlobalHydra
 
     cli.compose_from_run(run, "sample")
-    own = ",".join(f"file://{folder}" for folder in cli.own_configs(asked.flags))
+    own = ",".join(quoted(f"file://{folder}") for folder in cli.own_configs(asked.flags))
     fixed = [*guided(asked, run), *asked.overrides, f"hydra.searchpath=[{own}]"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):

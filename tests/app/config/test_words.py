@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.config.words import addable, check_words, flags_first, own_configs, primary, readable, value
+from mezzotint.app.config.refusals import check_words
+from mezzotint.app.config.words import addable, flags_first, follows, own_configs, primary, readable, value
 from mezzotint.errors import ConfigError
 
 
@@ -58,6 +59,13 @@ def test_what_is_asked_for_stays_with_its_option(words: list[str], told: list[st
         (["debug=null"], "debug=null: give the name of a choice, or leave it out (tiny)"),
         (["experiment=digits_edm,digits_flow"], "experiment=digits_edm,digits_flow: one experiment at a time"),
         (["data=~/pictures"], "data=~/pictures: no such choice (cifar10, "),
+        (["32,"], "'32,' is not key=value; a list is written without spaces"),
+        (["seed=0,1,"], "seed=0,1,: a value is missing before or behind a comma"),
+        (["++grid.steps=,5"], "grid.steps=,5: a value is missing"),
+        (["--seed"], "no option --seed; give seed=VALUE"),
+        (["--optimizer.lr"], "no option --optimizer.lr; give optimizer.lr=VALUE"),
+        (["metrics=none"], "metrics=none: give the name of a choice: metrics=[] chooses nothing (by_class, "),
+        (["logger=null"], "logger=null: give the name of a choice: logger=none chooses nothing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -87,6 +95,10 @@ def test_a_file_that_hydra_would_pass_over_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unet\.yaml would not be used: mezzotint has a network=unet itself"):
         check_words([], many=False, own=[str(tmp_path)])
     (tmp_path / "network" / "unet.yaml").unlink()
+    (tmp_path / "mezzotint.yaml").write_text("seed: 5\n")
+    with pytest.raises(ConfigError, match=r"mezzotint has a mezzotint\.yaml itself"):
+        check_words([], many=False, own=[str(tmp_path)])
+    (tmp_path / "mezzotint.yaml").unlink()
     check_words(["network=mine"], many=False, own=[str(tmp_path)])
 
 
@@ -94,6 +106,7 @@ def test_words_are_asked_whichever_way_they_are_written(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert value("run", ["run=a", "++run=b"]) == "b"
     assert value("run", ["run=a", "run=null"]) == ""
+    assert value("run", ["run='a=b'"]) == value("run", ['run="a=b"']) == "a=b"
     places = [str(tmp_path / name) for name in "abcd"]
     assert own_configs(["--config-dir", "a", "-cd", "b", "x=1", "--config-dir=c", "-cd=d"]) == places
 
@@ -141,6 +154,8 @@ def test_a_path_may_hold_what_hydra_would_stumble_over(path: str) -> None:
         "a",
         "~a.b",
         "a=",
+        "a=0,1,",
+        "run=runs/a=b,c",
     ],
 )
 def test_what_hydra_can_read_stays_as_it_is(word: str) -> None:
@@ -151,3 +166,21 @@ def test_what_hydra_can_read_stays_as_it_is(word: str) -> None:
 def test_a_name_may_be_a_number(name: str) -> None:
     assert readable(f"name={name}") == f"name='{name}'"
     assert readable(f"seed={name}") == f"seed={name}"
+
+
+@pytest.mark.parametrize("key", ["++data.root", "reference", "images", "++paths.runs"])
+def test_a_folder_may_be_called_by_a_number(key: str) -> None:
+    assert readable(f"{key}=2024") == f"{key}='2024'"
+
+
+def test_what_follows_an_option_is_its_value() -> None:
+    assert follows("--config-dir", "a=b")
+    assert follows("-c", "job")
+    assert not follows("--info", "a=b")
+    assert not follows("-m", "a=b")
+
+
+def test_a_run_without_its_key_is_told_how_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(ConfigError, match=rf"is not key=value; a run is given as run={tmp_path}$"):
+        check_words([str(tmp_path)], many=False)

@@ -1,4 +1,4 @@
-"""The words of a command: what Hydra is told in their place, and what is wrong with them, said in our own terms."""
+"""The words of a command: what Hydra is told in their place, and what they ask for."""
 
 import os
 import re
@@ -7,14 +7,16 @@ from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
-from mezzotint.app.config.job import Job, check_name
-from mezzotint.app.help import choices, config_dir, groups
+from mezzotint.app.config.job import Job
+from mezzotint.app.help import groups
 from mezzotint.errors import ConfigError
-from mezzotint.names import nearest
 
 CONFIG, STANDALONE = "mezzotint", "standalone"  # files of configs/
 SAVED = "_run_"  # the choice, in each group, that a run's own config.yaml makes
+SYNTAX = ("[", "{", "'", '"')  # with which a value begins that is written in Hydra's own terms
 NUMBER = re.compile(r"[+-]?[\d._]+(e[+-]?\d+)?|true|false|inf|nan", re.IGNORECASE)
+QUOTED = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
+TEXT = ("name", "reference", "images", "out", "data.root", "paths.runs", "paths.data", "paths.cache")  # never numbers
 KEYS = {item.name for item in fields(Job)}
 SETTINGS = ("experiment", "debug", "sweep")  # folders of configs/ that set several groups
 LISTS = ("metrics", "callbacks", "logger")  # groups of which several may be chosen
@@ -62,20 +64,22 @@ def addable(word: str) -> str:
 def readable(word: str) -> str:
     """The word with quotes where Hydra would stumble over its value, as over a path with = or ' or an umlaut in it.
 
-    And a name that is a number stays a name.
+    And a name that is a number stays a name. A run is found before Hydra is asked, and stays as it is too.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     key, equals, said = word.partition("=")
-    if word.startswith("-") or not equals or said.startswith(("[", "{", "'", '"')) or "${" in said:
+    plain = key.lstrip("+")
+    if word.startswith("-") or not equals or plain == "run" or said.startswith(SYNTAX) or "${" in said:
         return word
-    if key.lstrip("+") == "name" and NUMBER.fullmatch(said):
+    if plain in TEXT and NUMBER.fullmatch(said):
         return f"{key}='{said}'"
     try:
         OverridesParser.create().parse_override(word)
     except HydraException:
-        return f"{key}={','.join(map(quoted, said.split(',')))}"
+        parts = said.split(",")
+        return f"{key}={','.join(map(quoted, parts))}" if all(parts) else word
     return word
 
 
@@ -83,6 +87,12 @@ def quoted(text: str) -> str:
     """In single quotes; before one of its own, and at the end, a backslash would be taken for the mark of a quote."""
     marked = re.sub(r"\\+(?='|$)", lambda found: 2 * found[0], text)
     return "'" + marked.replace("'", r"\'") + "'"
+
+
+def follows(option: str, word: str) -> bool:
+    """Whether a word is the value of the option before it."""
+    known = next((values for options, values in VALUES.items() if option in options), None)
+    return known is not None and (not known or word in known)
 
 
 def flags_first(words: Sequence[str]) -> list[str]:
@@ -114,9 +124,12 @@ def primary(command: str, words: Sequence[str]) -> str:
 
 
 def value(key: str, words: Iterable[str]) -> str:
-    """What the words say of a key, the last of them; nothing where that is null."""
+    """What the words say of a key, the last of them, without quotes; nothing where that is null."""
     said = [word.partition("=")[2] for word in words if word.lstrip("+").startswith(f"{key}=")]
-    return said[-1] if said and said[-1] != "null" else ""
+    if not said or said[-1] == "null":
+        return ""
+    inside = QUOTED.fullmatch(said[-1])
+    return inside[2] if inside else said[-1]
 
 
 def own_configs(words: Sequence[str]) -> list[str]:
@@ -124,112 +137,3 @@ def own_configs(words: Sequence[str]) -> list[str]:
     apart = [after for word, after in pairwise([*words, ""]) if word in ("--config-dir", "-cd")]
     found = apart + [word.partition("=")[2] for word in words if word.startswith(("--config-dir=", "-cd="))]
     return [os.path.abspath(folder) for folder in found]
-
-
-# ---------------------------------------------------------------------------------------------- what is wrong with them
-
-
-def check_words(words: Sequence[str], many: bool, own: Sequence[str] = ()) -> None:
-    """Refuse what is no option, no key=value, or no choice of a group.
-
-    Args:
-        many: whether each combination of values with commas is a job.
-        own: config folders of the user's own.
-
-    Raises:
-        ConfigError: the first that is wrong.
-    """
-    check_options([word for word in words if word.startswith("-")])
-    waiting = ""
-    for word in words:
-        if waiting:
-            check_value(waiting, word)
-            waiting = ""
-        elif word.startswith("-"):
-            check_option(word)
-            waiting = word if word in WITH_VALUE else ""
-        elif not word.startswith("~"):
-            check_pair(word, many, own)
-    if waiting:
-        check_value(waiting, "")
-    check_own(own)
-
-
-def check_option(word: str) -> None:
-    name, equals, said = word.partition("=")
-    if name not in WITH_VALUE and (name not in ALONE or equals):
-        raise ConfigError(f"no option {word}{nearest(name, WITH_VALUE | ALONE)}")
-    if equals:
-        check_value(name, said)
-
-
-def check_value(option: str, said: str) -> None:
-    known = next(values for options, values in VALUES.items() if option in options)
-    if not said or said.startswith("-") or (known and said not in known):
-        raise ConfigError(f"{option} {said}".strip() + f": it takes {', '.join(known) or 'a value'}")
-
-
-def check_options(words: Sequence[str]) -> None:
-    """Refuse options that only Hydra would know not to fit together."""
-    given = {word.partition("=")[0] for word in words}
-    asked = [next(option for option in options if option in given) for options in QUESTIONS if given & {*options}]
-    if len(asked) > 1:
-        raise ConfigError(f"{' and '.join(asked)} exclude each other: one question at a time")
-    for option in ("--resolve", "--package", "-p"):
-        if option in given and not given & {"--cfg", "-c"}:
-            raise ConfigError(f"{option} changes what --cfg job shows; it means nothing without")
-
-
-def check_pair(word: str, many: bool, own: Sequence[str]) -> None:
-    key, equals, said = word.lstrip("+").partition("=")
-    if not (key and equals):
-        raise ConfigError(f"{word!r} is not key=value")
-    if key == "run" and not said:
-        raise ConfigError("run=: give the folder of a run, such as run=runs/latest; `mezzotint runs` lists them")
-    if key == "name" and "/" in said:  # Hydra would make the folder of a sweep before its config is looked at
-        check_name(said)
-    if key in groups() or key in SETTINGS:
-        check_choice(key, said, many, own)
-
-
-def check_choice(group: str, said: str, many: bool, own: Sequence[str]) -> None:
-    known = known_choices(group, own)
-    if said in ("null", ""):
-        none = f": {group}=none chooses nothing" if "none" in known else ""
-        none = ", or leave it out" if group in SETTINGS else none
-        raise ConfigError(f"{group}={said}: give the name of a choice{none} ({', '.join(known)})")
-    if group in LISTS:
-        for name in re.findall(r"[\w.-]+", said):
-            if name not in known:
-                raise ConfigError(f"{group}={name}: no such choice{nearest(name, known)} ({', '.join(known)})")
-    elif said.startswith("["):
-        raise ConfigError(
-            f"{group}={said}: one {group} at a time; lists are for {', '.join(LISTS)}. For a job each: -m"
-        )
-    elif re.fullmatch(r"[\w.-]+(,[\w.-]+)+", said) and not many:
-        raise ConfigError(f"{group}={said}: one {group} at a time, or -m for a job each")
-    elif (
-        "/" in said and "," not in said and not any((place / group / f"{said}.yaml").is_file() for place in places(own))
-    ):
-        folder = f"; a folder of images is data=image_folder data.root={said}" if group == "data" else ""
-        raise ConfigError(f"{group}={said}: no such choice ({', '.join(known)}){folder}")
-
-
-def check_own(own: Sequence[str]) -> None:
-    """Refuse files that Hydra would pass over, because we have a choice of that name ourselves."""
-    for folder in map(Path, own):
-        for file in sorted(folder.glob("*/*.yaml")):
-            ours = config_dir() / file.relative_to(folder)
-            if ours.is_file() and ours.read_bytes() != file.read_bytes():
-                raise ConfigError(
-                    f"{file} would not be used: mezzotint has a {file.parent.name}={file.stem} itself. Give the file "
-                    "another name"
-                )
-
-
-def places(own: Sequence[str]) -> list[Path]:
-    return [config_dir(), *map(Path, own)]
-
-
-def known_choices(group: str, own: Sequence[str]) -> list[str]:
-    return sorted({name for place in places(own) for name in choices(place / group)})
