@@ -58,3 +58,14 @@ def test_streams_that_the_caller_has_closed_are_no_error(closed: str) -> None:
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
     done = subprocess.run(shell, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_that_was_closed_ends_nothing() -> None:
+    """A command that was left to run, when its window is closed."""
+    window, shell = os.openpty()
+    stream = Unbroken(os.fdopen(shell, "w"))
+    os.close(window)
+    for _ in range(2):
+        stream.write("word\n" * 5000)
+        stream.flush()
+    stream.close()

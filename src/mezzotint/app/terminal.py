@@ -1,5 +1,6 @@
 """What people see: tables, and a bar for what takes long. Nothing moves where the output is a file."""
 
+import errno
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ Advance = Callable[[int], None]  # told how much more is done
 STATES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "preempted": "yellow", "failed": "red"}
 QUIET = 30.0  # seconds between two lines where nothing moves
 ENDLESS = 10_000  # columns of a file: no line is broken there
+GONE = (errno.EPIPE, errno.EIO)  # of a pipe without a reader, of a terminal that was closed
 
 
 def shown(path: str | Path) -> str:
@@ -22,7 +24,9 @@ def shown(path: str | Path) -> str:
 
 
 class Unbroken:
-    """A stream whose reader may go: what is still written then is dropped, and the command goes on."""
+    """A stream whose reader may go, a pipe or a terminal that is closed: what is still written then is dropped, and the
+    command goes on.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -43,7 +47,9 @@ class Unbroken:
     def kept(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())
             os.close(nowhere)
