@@ -44,6 +44,7 @@ NEVER = "runs/never"
         (["hardware.checkpointing=true", "network=mlp"], "hardware: checkpointing=true, and MLP has no stages"),
         (["paths.runs=/proc/x"], "/proc cannot be written"),
         (["paths.cache=/proc/x"], "/proc cannot be written"),
+        (["callbacks.checkpoints=null"], "callbacks: none of them saves, and nothing could be drawn"),
         (["sampler=[ddim,heun]"], "sampler=[ddim,heun]: one sampler at a time; lists are for metrics"),
         (["sampler=ddim,heun"], "sampler=ddim,heun: one sampler at a time, or -m for a job each"),
         (["metrics=[frechet,kernl]"], "metrics=kernl: no such choice; did you mean 'kernel'?"),

@@ -14,7 +14,11 @@ from mezzotint.training.footprint import checkpoint_size, size
 
 def obstacles(config: Config, parts: Any, directory: Path) -> list[str]:
     """All that is in the way of training in `directory`, one line each, with the cure."""
-    return [*(folders(config, directory) or room(config, parts, directory)), *weights(config, parts.ema)]
+    return [
+        *(folders(config, directory) or room(config, parts, directory)),
+        *weights(config, parts.ema),
+        *saving(parts.callbacks),
+    ]
 
 
 def folders(config: Config, directory: Path) -> list[str]:
@@ -68,3 +72,10 @@ def weights(config: Config, ema: Any) -> list[str]:
     known = ["raw", *(["ema"] if ema else []), *(f"{halflife:g}" for halflife in getattr(ema, "halflives", ()))]
     asked = config["weights"] if isinstance(config["weights"], str) else f"{config['weights']:g}"
     return [] if asked in known else [f"weights={asked}: this run keeps {', '.join(known)}"]
+
+
+def saving(callbacks: dict[str, Any]) -> list[str]:
+    """What was trained must be kept: samples are drawn from a checkpoint, at the end too."""
+    if any(isinstance(callback, Checkpoints) for callback in callbacks.values()):
+        return []
+    return ["callbacks: none of them saves, and nothing could be drawn or go on: keep callbacks.checkpoints"]
