@@ -155,13 +155,16 @@ def test_inception_equals_torch_fidelity(inception_file):
     theirs = FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(inception_file)
     )
+    maps: list[torch.Tensor] = []
+    theirs.Mixed_6d.branch1x1.register_forward_hook(lambda module, given, out: maps.append(out))
     pooled, logits = theirs(given)
     views = Inception(weights=str(inception_file)).views(given)
     assert pooled.std(0).mean() > 1e-3
     torch.testing.assert_close(views["pooled"], pooled, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(views["logits"], logits, rtol=1e-4, atol=1e-5)
-    assert views["spatial"].shape == (Inception.batch, 7 * 17 * 17)
-    assert views["spatial"].std() > 0
+    in_tensorflow = maps[0].permute(0, 2, 3, 1)[..., :7].reshape(Inception.batch, -1)  # as ADM publishes mu_s
+    assert in_tensorflow.std() > 1e-3
+    torch.testing.assert_close(views["spatial"], in_tensorflow, rtol=1e-4, atol=1e-5)
 
 
 def test_inception_weights_are_looked_for_before_anything_is_drawn(tmp_path, monkeypatch):

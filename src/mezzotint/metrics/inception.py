@@ -25,7 +25,7 @@ class Inception(Extractor):
     """2,048 pooled features of the Inception-v3 of December 2015, ported from TensorFlow: the ones that FID is made of.
 
     Views: "pooled" (2,048), "logits" (1,008, without bias, as the Inception score takes them) and "spatial", the first
-    seven channels of the 1 x 1 branch of the third 17 x 17 block (7 x 17 x 17 = 2,023), which sFID takes.
+    seven channels of the 1 x 1 branch of the third 17 x 17 block (17 x 17 x 7 = 2,023), which sFID takes.
 
     Sources: Szegedy et al. 2015, https://arxiv.org/abs/1512.00567; weights and port: torch-fidelity; spatial view: Nash
     et al. 2021, https://arxiv.org/abs/2103.03841, with the layer that Dhariwal and Nichol 2021 evaluate.
@@ -81,7 +81,7 @@ class Inception(Extractor):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         early: list[Tensor] = []
         layer = self.network.Mixed_6d.branch1x1
-        handle = layer.register_forward_hook(lambda module, given, out: early.append(out[:, :7].flatten(1)))
+        handle = layer.register_forward_hook(lambda module, given, out: early.append(by_place(out[:, :7])))
         try:
             pooled, logits = self.network(to_rgb(images, "Inception"))
         finally:
@@ -127,3 +127,8 @@ def _build(state: dict[str, Tensor], path: Path) -> nn.Module:
         if isinstance(block, BasicConv2d):
             fold(block, "conv", "bn")
     return network
+
+
+def by_place(maps: Tensor) -> Tensor:
+    """Maps (B, C, H, W) as rows (B, H W C): the order of published statistics of the spatial view, TensorFlow's."""
+    return maps.permute(0, 2, 3, 1).flatten(1)

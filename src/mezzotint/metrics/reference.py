@@ -23,7 +23,7 @@ from mezzotint.metrics.statistic import FeatureMetric, content_keys
 from mezzotint.metrics.statistics_file import StatisticsFile
 from mezzotint.whole import whole
 
-VERSION = 1  # of the stored states: raise it when what is stored changes its meaning
+VERSION = 2  # of the stored states: raise it when what is stored changes its meaning
 
 
 def load_references(
