@@ -106,3 +106,14 @@ def test_damage_is_one_line(statistics, tmp_path):
         (tmp_path / "packed.npz").write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
         with pytest.raises(DataError, match="cannot be read as arrays"):
             StatisticsFile(str(tmp_path / "packed.npz")).fill(Frechet(DigitsClassifier()))
+
+
+@pytest.mark.parametrize("name", ["mu", "sigma"])
+def test_statistics_that_are_not_finite_are_refused(name, statistics, tmp_path):
+    """A distance to them would be no number, and what is no number must never come out as 0."""
+    with np.load(statistics.path) as file:
+        arrays = dict(file)
+    arrays[name].flat[5] = np.nan
+    np.savez(tmp_path / "nan.npz", **arrays)
+    with pytest.raises(DataError, match=r"nan\.npz holds statistics that are not finite"):
+        StatisticsFile(str(tmp_path / "nan.npz")).fill(Frechet(DigitsClassifier()))

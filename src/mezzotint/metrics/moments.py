@@ -53,7 +53,7 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     shift = (first.mean - second.mean).square().sum()
     traces = first.covariance.trace() + second.covariance.trace()
     root = trace_of_root(first.covariance, second.covariance, (first.factor, second.factor))
-    return max(0.0, float(shift + traces - 2 * root))
+    return float((shift + traces - 2 * root).clamp_min(0))  # a NaN stays one
 
 
 def trace_of_root(first: Tensor, second: Tensor, known: Factors = (None, None)) -> Tensor:

@@ -81,6 +81,8 @@ class StatisticsFile:
                 f"{self.path} holds statistics of shape {tuple(mean.shape)} and {tuple(covariance.shape)}; "
                 f"{width} features are needed: they were made with another extractor."
             )
+        if not (mean.isfinite().all() and covariance.isfinite().all()):
+            raise DataError(f"{self.path} holds statistics that are not finite: whatever made them failed.")
         count = len(self)
         outer = covariance * (count - 1) + count * torch.outer(mean, mean)
         return {"real_count": torch.tensor(count), "real_total": mean * count, "real_outer": outer}
