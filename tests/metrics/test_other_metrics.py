@@ -15,6 +15,7 @@ from mezzotint.metrics import (
     FrechetInfinity,
     Inception,
     InceptionScore,
+    Kernel,
     MemorisationFrechet,
     PrecisionRecall,
     evaluate,
@@ -170,11 +171,22 @@ def test_what_is_called_fid_can_be_chosen_for_all_of_them(inception_file, monkey
     assert MemorisationFrechet(made).label(1000) == "mfd_inception_1000"
 
 
+@pytest.mark.parametrize("kind", [Frechet, FrechetInfinity, MemorisationFrechet, lambda made: FrechetByClass(made, 2)])
+def test_every_distance_over_inception_says_why_it_is_not_called_fid(kind, inception_file, monkeypatch, projection):
+    metric = kind(Inception(weights=str(inception_file)))
+    reasons = [note for note in metric.notes(10_000) if "is not called FID" in note]
+    assert reasons == [f"{metric.label(10_000)} is not called FID: the Inception weights are not the published ones."]
+    monkeypatch.setattr(Inception, "published", True)
+    assert "1000 images are fewer than 2048" in " ".join(metric.notes(2000 if "class" in metric.label(9) else 1000))
+    assert not any("not called FID" in note for note in [*metric.notes(10_000), *kind(projection(6)).notes(50)])
+
+
 def test_a_name_tells_how_many_images_a_value_is_of_and_not_how_many_were_drawn(projection):
     six = projection(6)
     assert MemorisationFrechet(six, keep=4000).label(9000) == "mfd_projection_4k"
     assert PrecisionRecall(six, keep=4000).label(9000) == DensityCoverage(six, keep=4000).label(9000) == "projection_4k"
     assert Cmmd(six, keep=4000).label(9000) == "mmd_projection_4k"
+    assert Kernel(six, keep=4000).label(9000) == "kd_projection_4k"
     assert FrechetInfinity(six, keep=4000).label(9000) == "fd_projection_infinity_4k"
     assert FrechetError(six, keep=4000).notes(4000) == []
     assert "that of 4000 images, larger than of all 9000" in FrechetError(six, keep=4000).notes(9000)[0]

@@ -46,10 +46,7 @@ class Frechet(FeatureMetric):
         return f"{letter}{frechet_name(self.extractor, n, reference, self.minimum)}_{short_count(n)}"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
-        found = []
-        reason = why_not_fid(self.extractor, n, reference, self.minimum)
-        if reason and isinstance(self.extractor, Inception):
-            found.append(f"{self.label(n, reference)} is not called FID: {reason}.")
+        found = name_notes(self.label(n, reference), self.extractor, n, reference, self.minimum)
         if n <= self.width:
             found.append(f"{n} images give a singular covariance of {self.width} features: compare at equal n only.")
         return found
@@ -58,6 +55,14 @@ class Frechet(FeatureMetric):
 def frechet_name(extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM) -> str:
     """What a Frechet distance is called: "fid", or "fd_" and the extractor's name."""
     return f"fd_{extractor.name}" if why_not_fid(extractor, n, reference, minimum) else "fid"
+
+
+def name_notes(
+    label: str, extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM
+) -> list[str]:
+    """Why a Frechet distance over Inception is not called FID: one line; none where it is, nor over other features."""
+    reason = why_not_fid(extractor, n, reference, minimum)
+    return [f"{label} is not called FID: {reason}."] if reason and isinstance(extractor, Inception) else []
 
 
 def why_not_fid(extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM) -> str | None:

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from mezzotint.errors import DataError
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.frechet import MINIMUM, frechet_name
+from mezzotint.metrics.frechet import MINIMUM, frechet_name, name_notes
 from mezzotint.metrics.keepers import Sums, Totals
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
@@ -47,8 +47,15 @@ class FrechetByClass(FeatureMetric):
         return torch.tensor(found, dtype=torch.float64)
 
     def label(self, n: int, reference: int | None = None) -> str:
-        per_class = min(n, n if reference is None else reference) // self.classes
-        return f"{frechet_name(self.extractor, per_class, minimum=self.minimum)}_{short_count(n)}_class"
+        name = frechet_name(self.extractor, self.per_class(n, reference), minimum=self.minimum)
+        return f"{name}_{short_count(n)}_class"
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        return name_notes(self.label(n, reference), self.extractor, self.per_class(n, reference), minimum=self.minimum)
+
+    def per_class(self, n: int, reference: int | None = None) -> int:
+        """How many images of a class there are on the smaller side, where classes are balanced."""
+        return min(n, n if reference is None else reference) // self.classes
 
     def values(self, n: int, reference: int | None = None) -> dict[str, float]:
         found = dict(enumerate(self.compute().tolist()))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.frechet import MINIMUM, frechet_name
+from mezzotint.metrics.frechet import MINIMUM, frechet_name, name_notes
 from mezzotint.metrics.keepers import Rows, Sums
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
@@ -66,10 +66,13 @@ class FrechetInfinity(FeatureMetric):
         return f"{frechet_name(self.extractor, n, reference, self.minimum)}_infinity_{short_count(n)}"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
-        least = round(self.first * min(n, self.keep))
-        if least > self.width:
-            return []
-        return [f"{self.label(n, reference)} extrapolates from {least} images: {self.width} features want more."]
+        kept = min(n, self.keep)
+        label = self.label(n, reference)
+        found = name_notes(label, self.extractor, kept, reference, self.minimum)
+        least = round(self.first * kept)
+        if least <= self.width:
+            found.append(f"{label} extrapolates from {least} images: {self.width} features want more.")
+        return found
 
 
 def _intercept(x: Tensor, y: Tensor) -> Tensor:

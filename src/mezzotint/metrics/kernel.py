@@ -60,7 +60,7 @@ class Kernel(FeatureMetric):
 
     def label(self, n: int, reference: int | None = None) -> str:
         name = "kid" if self.extractor.name == "inception" else f"kd_{self.extractor.name}"
-        return f"{name}_{short_count(n)}"
+        return f"{name}_{short_count(min(n, self.keep))}"
 
 
 def polynomial_mmd(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:

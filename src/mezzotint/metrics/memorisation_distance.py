@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.frechet import MINIMUM, frechet_name
+from mezzotint.metrics.frechet import MINIMUM, frechet_name, name_notes
 from mezzotint.metrics.keepers import Rows
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
@@ -48,6 +48,10 @@ class MemorisationFrechet(FeatureMetric):
     def label(self, n: int, reference: int | None = None) -> str:
         n = min(n, self.keep)
         return f"m{frechet_name(self.extractor, n, reference, self.minimum).replace('fid', 'ifid')}_{short_count(n)}"
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        n = min(n, self.keep)
+        return name_notes(self.label(n, reference), self.extractor, n, reference, self.minimum)
 
 
 def mean_cosine_distance(rows: Tensor, others: Tensor) -> Tensor:
