@@ -57,6 +57,7 @@ def test_parts(written):
         ({"images": IMAGES / 255}, {}, "are float64: store them as uint8"),
         ({"images": IMAGES[0, 0]}, {}, r"have shape \[6, 3\]: store"),
         ({"images": IMAGES}, {"shape": (3, 6, 6)}, r"shape=\[3, 6, 6\], but the images of .* are \[3, 4, 6\]"),
+        ({"images": IMAGES}, {"shape": (1, 4, 6)}, r"images of .* are \[3, 4, 6\] .*: set data.shape=\[3,4,6\]"),
         ({"images": IMAGES[:0]}, {}, "holds no images"),
         ({"images": IMAGES}, {"classes": 4}, r"has no labels, but data.classes=4: set data.classes=0"),
         ({"images": IMAGES, "labels": LABELS[:7]}, {}, r"labels of .* are int64 of shape \[7\]: store one integer"),

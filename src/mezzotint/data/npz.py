@@ -60,7 +60,8 @@ class Npz(ArrayDataset):
             return stored[:, None]
         if stored.shape[1:] == self.shape:
             return stored
-        return stored.transpose(0, 3, 1, 2) if stored.shape[-1] == self.shape[0] else stored
+        last = stored.shape[-1] == self.shape[0] or stored.shape[-1] < stored.shape[1]
+        return stored.transpose(0, 3, 1, 2) if last else stored
 
 
 @dataclass(frozen=True)
