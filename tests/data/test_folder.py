@@ -133,6 +133,18 @@ def test_folders_train_and_val_are_the_parts(tmp_path):
     assert dataset.split("all").labels.tolist() == [0, 1, 1]
 
 
+def test_a_class_called_train_is_not_taken_for_the_training_part(tmp_path):
+    for name in ("bus", "train"):
+        save(tmp_path / name / "0.png", picture())
+    with pytest.raises(DataError, match="a folder train beside bus, and no test, val or validation"):
+        folder(tmp_path).split("train")
+    assert len(folder(tmp_path / "train").split("train")) == 1
+    (tmp_path / "bus").rename(tmp_path / "test")
+    assert len(folder(tmp_path).split("train")) == 1
+    (tmp_path / "notes").mkdir()
+    assert len(folder(tmp_path).split("all")) == 2
+
+
 def test_decoding_late_gives_the_same_images(classes):
     late, early = folder(classes, classes=3, **LAZY).split("all"), folder(classes, classes=3).split("all")
     indices = torch.tensor([29, 3, 3, 14])

@@ -48,6 +48,10 @@ class Dataset(ABC):
         """What error messages call it."""
         return type(self).__name__
 
+    def preprocessing(self) -> str:
+        """What was done to the images as they were published, for the protocol of a number."""
+        return "none"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayDataset(Dataset):

@@ -29,6 +29,9 @@ class Digits(KnownDataset):
     shape: tuple[int, int, int] = (1, 8, 8)
     classes: int = 10
 
+    def preprocessing(self) -> str:
+        return "ink of 0 to 16 as 0 to 255, rounded"
+
     def read(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         table = _table()
         ink, labels = table[:, :64], table[:, 64].astype(np.int64)

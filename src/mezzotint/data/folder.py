@@ -46,6 +46,9 @@ class ImageFolder(Dataset):
         if self.shape[0] not in (1, 3):
             raise DataError(f"shape={list(self.shape)}: image files are read as grey (1 channel) or RGB (3 channels).")
 
+    def preprocessing(self) -> str:
+        return f"{RECIPE.decode()} to {self.shape[1]}x{self.shape[2]}"
+
     def split(self, name: str) -> Images:
         check_split(name)
         entries, names = self._entries(name)
@@ -63,6 +66,8 @@ class ImageFolder(Dataset):
             raise DataError(f"{root} is no folder: give data.root=DIR with a folder of images.")
         divided = (root / "train").is_dir()
         test = next((root / name for name in TEST_NAMES if divided and (root / name).is_dir()), None)
+        if divided and test is None:
+            check_alone(root)
         train = listed(root / "train" if divided else root)
         names, strata = np.unique([entry.group for entry in train], return_inverse=True)
         if test is None:
@@ -118,6 +123,16 @@ def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images."
         seen = f"; it holds {len(others)} other file(s), such as {others[0]}" if others else "; it is empty"
         raise DataError(f"{root} holds no PNG, JPEG or WebP images{seen}. {cure}")
     return sorted(entries, key=lambda entry: entry.file.parts)
+
+
+def check_alone(root: Path) -> None:
+    """Refuse a folder `train` beside other folders of images, none of them the test part: it may well be a class."""
+    for folder in sorted(folder for folder in root.glob("[!.]*") if folder.is_dir() and folder.name != "train"):
+        if any(file.suffix.lower() in SUFFIXES for file in folder.rglob("*")):
+            raise DataError(
+                f"{root} has a folder train beside {folder.name}, and no test, val or validation. If train is the "
+                f"training part, give data.root={root / 'train'}; if it is a class, rename it."
+            )
 
 
 def leads_back(folder: Path) -> bool:
