@@ -108,3 +108,36 @@ def test_capital_endings_and_notes_beside_the_images(tmp_path: Path, pixels: np.
     (folder / "__MACOSX").mkdir()
     (folder / "__MACOSX" / "._000.PNG").write_bytes(b"Mac OS X")
     assert np.array_equal(everything(open_loose(folder)), pixels)
+
+
+def test_a_kind_that_is_not_read_is_named_and_not_left_out(tmp_path: Path, pixels: np.ndarray) -> None:
+    folder = save(tmp_path / "a", pixels)
+    (folder / "._000.bmp").write_bytes(b"Mac OS X")
+    (folder / "readme.txt").write_text("about")
+    assert len(open_loose(folder).images) == 5
+    (folder / "b").mkdir()
+    Image.fromarray(pixels[0]).save(folder / "b" / "5.BMP")
+    with pytest.raises(DataError, match=r"b/5.BMP would be left out, for PNG, JPEG and WebP are read"):
+        open_loose(folder)
+
+
+def test_sixteen_bits_palettes_and_transparency_are_read_as_they_look(tmp_path: Path, pixels: np.ndarray) -> None:
+    """Each alone in a folder: grey stays grey, and what shines through is white."""
+    grey = pixels[0, :, :, 0]
+    kinds = {
+        "16": Image.fromarray(grey.astype(np.uint16) * 257),
+        "palette": Image.fromarray(grey).convert("P"),
+        "bits": Image.fromarray(grey).convert("1"),
+        "alpha": Image.fromarray(np.dstack([grey, np.zeros_like(grey)])),
+        "cmyk": Image.fromarray(pixels[0]).convert("CMYK"),
+    }
+    found = {}
+    for name, image in kinds.items():
+        (tmp_path / name).mkdir()
+        image.save(tmp_path / name / ("ä b=c.jpg" if name == "cmyk" else "ä b=c.png"))
+        found[name] = open_loose(tmp_path / name)
+    assert [found[name].shape[0] for name in kinds] == [1, 3, 1, 1, 3]
+    assert np.array_equal(everything(found["16"])[0, :, :, 0], grey)
+    assert np.array_equal(everything(found["palette"])[0], np.dstack([grey] * 3))
+    assert set(np.unique(everything(found["bits"]))) <= {0, 255}
+    assert (everything(found["alpha"]) == 255).all()

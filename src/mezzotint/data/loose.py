@@ -17,15 +17,17 @@ GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")  # Pillow's modes of ima
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 ORIENTATION = 0x0112
 MEMORY = 1 << 30  # bytes; images that take no more are decoded once and kept
+UNREAD = (".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif", ".heic", ".jxl")  # images, which are not read
 
 
 @dataclass(frozen=True)
 class Loose:
-    """Images of one shape, and how they were stored."""
+    """Images of one shape, how they were stored and what was done to them since."""
 
     images: Images
     shape: tuple[int, int, int]
     format: str
+    preprocessing: str = "none"
 
 
 def open_loose(path: Path) -> Loose:
@@ -34,7 +36,7 @@ def open_loose(path: Path) -> Loose:
     A folder is grey where all its files are, and RGB otherwise.
 
     Raises:
-        DataError: there is nothing there, a file is damaged, or the images are not all of one size.
+        DataError: there is nothing there, a file is damaged or of a kind that is not read, or sizes differ.
     """
     if path.is_dir():
         return open_folder(path)
@@ -49,6 +51,12 @@ def open_loose(path: Path) -> Loose:
 
 def open_folder(root: Path) -> Loose:
     files = tuple(entry.file for entry in listed(root, "Give a folder of images."))
+    unread = next((f for f in root.rglob("[!.]*") if f.suffix.lower() in UNREAD), None)
+    if unread is not None:
+        raise DataError(
+            f"{unread} would be left out, for PNG, JPEG and WebP are read, and what remains is not the folder. Convert "
+            "it, or take it out"
+        )
     headers: dict[Path, tuple[int, int, int]] = {}
 
     def look(file: Path) -> None:
@@ -66,7 +74,7 @@ def open_folder(root: Path) -> Loose:
     endings = ", ".join(sorted({file.suffix.lower().removeprefix(".").replace("jpeg", "jpg") for file in files}))
     folder = FolderImages(files, shape)
     small = len(files) * shape[0] * shape[1] * shape[2] <= MEMORY
-    return Loose(folder.loaded() if small else folder, shape, endings)
+    return Loose(folder.loaded() if small else folder, shape, endings, "upright, on white, in their own size")
 
 
 def header(file: Path) -> tuple[int, int, int]:
