@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,7 @@ def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_
         (["evaluate", "run=runs/a", "n=9", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
         (["train", *TINY, "name=b", "n=1"], "metrics.frechet: Frechet needs 2 or more drawn images"),
         (["train", *TINY, "name=b", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
+        (["train", *TINY, "name=b", "reference=grey", "metrics=[by_class]"], "need labels beside the real images"),
         (
             ["train", *TINY, "name=b", "callbacks=judge", "callbacks.judge.n=3", "metrics=[precision_recall]"],
             "callbacks.judge: PrecisionRecall needs 4 or more drawn images",
@@ -128,6 +130,8 @@ def test_what_no_metric_can_judge_is_one_line(
     (home / "coloured").mkdir()
     for i in range(4):
         Image.fromarray(np.full((8, 8, 3), i, np.uint8)).save(home / "coloured" / f"{i}.png")
+    (home / "grey").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(home / "grey" / "0.png")
     before = sorted(path for path in home.rglob("*"))
     done = mezzotint(*words)
     assert (done.code, done.err.count("\n")) == (2, 1), done.err
@@ -157,6 +161,17 @@ def test_a_bad_reference_is_one_line_and_nothing_is_drawn(trained: Path, mezzoti
         assert (done.code, done.err.count("\n")) == (2, 1)
         assert said in done.err
         assert sorted(trained.rglob("*")) == before
+
+
+def test_a_run_that_cannot_be_written_is_refused_before_anything_is_drawn(
+    trained: Path, mezzotint: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(trained / "evaluation", ignore_errors=True)
+    (trained / "evaluation").write_text("no folder")
+    monkeypatch.setattr("mezzotint.app.evaluate.open_generator", lambda *_: pytest.fail("it was not refused"))
+    done = mezzotint("evaluate", "run=runs/a", "n=20")
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert "runs/a/evaluation cannot be written, and evaluations lie in their run: copy the run first" in done.err
 
 
 # ---------------------------------------------------------------------------------------------------------- without one
@@ -226,6 +241,43 @@ def test_images_with_their_statistics_beside_them_are_judged_as_images_and_serve
     refused = mezzotint("evaluate", "images=stats.npz", "reference=batch.npz")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "an array `images` or `arr_0` of uint8 (N, H, W, C) is needed" in refused.err
+
+
+def test_a_folder_may_be_called_like_a_split_where_there_is_no_dataset(
+    folders: tuple[Path, Path], mezzotint: Command, home: Path
+) -> None:
+    folders[0].rename(home / "test")
+    done = mezzotint("evaluate", "images=real.npz", "reference=test", "metrics=[frechet]", "out=a.json")
+    assert done.code == 0, done.err
+    made = json.loads((home / "a.json").read_text())["protocol"]
+    assert made["reference"]["folder"] == str(home / "test")
+    split = mezzotint("evaluate", "images=real.npz", "data=digits", "reference=test", "metrics=[frechet]", "out=b.json")
+    assert split.code == 0, split.err
+    assert json.loads((home / "b.json").read_text())["protocol"]["reference"]["count"] == 297
+
+
+def test_a_protocol_tells_dataset_split_and_preprocessing_of_the_reference(
+    trained: Path, folders: tuple[Path, Path], mezzotint: Command
+) -> None:
+    words = ("evaluate", "run=runs/a", "n=20", "metrics=[frechet]")
+    told = []
+    for reference in ("train", "drawn", "real.npz"):
+        done = mezzotint(*words, f"reference={reference}")
+        told.append(json.loads(Path(last_line(done)).read_text())["protocol"]["reference"])
+    assert told[0].items() >= {"dataset": "Digits", "split": "train", "count": 1500}.items()
+    assert [one["preprocessing"] for one in told] == [
+        "ink of 0 to 16 as 0 to 255, rounded",
+        "upright, on white, in their own size",
+        "none",
+    ]
+
+
+def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
+    folders: tuple[Path, Path], mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folders[0])
+    done = mezzotint("evaluate", "images=.", "reference=../real.npz", "metrics=[frechet]")
+    assert last_line(done).startswith("drawn-against-real-"), done.err
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from mezzotint.app.processes.together import agreed, common_bar, spread, togethe
 from mezzotint.app.records.commit import commit
 from mezzotint.app.records.copies import Copies
 from mezzotint.app.records.references import Reference, open_reference, remember
-from mezzotint.app.records.runs import existing, mark, newest_step, other_step, write
+from mezzotint.app.records.runs import existing, mark, newest_step, other_step, writable, write
 from mezzotint.app.sample import name as sampling_name
 from mezzotint.app.sample import open_generator
 from mezzotint.app.terminal import shown, table
@@ -60,6 +60,7 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     held = content(metrics, dataset, reference)
     asked = {place(directory, one, reference, held): one for one in (config | {"seed": seed} for seed in seeds)}
     if not all(path.is_file() for path in asked):
+        check_writable(directory)
         spread(directory, config)
     each = [(path, judge_seed(directory, one, metrics, dataset, reference, path)) for path, one in asked.items()]
     path, found = each[0]
@@ -71,6 +72,15 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     if position()[0] == 0:
         write(path, json.dumps(summary, indent=1))
     return path, summary
+
+
+def check_writable(directory: Path) -> None:
+    """Refuse, before anything is drawn, a run that keeps no evaluation. Raises ConfigError."""
+    folder = directory / "evaluation"
+    try:
+        writable(folder)
+    except ConfigError:
+        raise ConfigError(f"{folder} cannot be written, and evaluations lie in their run: copy the run first") from None
 
 
 def judge_seed(

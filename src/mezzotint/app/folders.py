@@ -111,14 +111,20 @@ def place(config: Config) -> Path:
     """The file that out= names; else one in the present folder, whose name tells what was asked of which images."""
     if config["out"]:
         path = Path(config["out"]).expanduser()
-        if path.suffix != ".json":
+        if path.suffix != ".json" or path.is_dir():
             raise ConfigError(f"out={path}: give a file name that ends in .json")
     else:
         asked = {key: config[key] for key in ("images", "reference", "data", "n", "metrics", "extractor")}
         mark = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:6]
-        real = Path(config["reference"] or config["data"]["_target_"].rpartition(".")[2].lower())
-        path = Path(f"{Path(config['images']).absolute().stem}-against-{real.stem}-{mark}.json")
+        real = config["reference"] or config["data"]["_target_"].rpartition(".")[2].lower()
+        path = Path(f"{stem(config['images'])}-against-{stem(real)}-{mark}.json")
     folder = path.absolute().parent
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise ConfigError(f"out={shown(path)}: {folder} is no folder that can be written")
     return path
+
+
+def stem(path: str) -> str:
+    """What a folder or a file is called, wherever one stands: `.` and `..` have names too."""
+    there = Path(os.path.abspath(Path(path).expanduser()))
+    return there.stem if there.is_file() else there.name

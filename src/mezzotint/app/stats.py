@@ -11,6 +11,7 @@ from mezzotint.app.records.references import Reference, remember
 from mezzotint.app.terminal import shown
 from mezzotint.build import build
 from mezzotint.errors import ConfigError
+from mezzotint.whole import whole
 
 
 def main(config: Any) -> None:
@@ -40,7 +41,7 @@ def main(config: Any) -> None:
 
 def named(path: Path, metrics: dict[str, Any]) -> Path:
     """The file that out= names, if it can be written and there will be something to write."""
-    if path.suffix != ".npz":
+    if path.suffix != ".npz" or path.is_dir():
         raise ConfigError(f"out={path}: give a file name that ends in .npz")
     if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise ConfigError(f"out={path}: {path.absolute().parent} is no folder that can be written")
@@ -71,7 +72,5 @@ def export(path: Path, metrics: dict[str, Any], reference: Reference) -> None:
         names = NAMES[view]
         arrays |= {names[0]: found.mean.cpu().numpy(), names[1]: found.covariance.cpu().numpy()}
         arrays |= {"extractor": metric.extractor.name, "extractor_sha256": metric.extractor.digest}
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(part, "wb") as file:
-        np.savez(file, **arrays)
-    os.replace(part, path)
+    with whole(path) as part:
+        np.savez(part, **arrays)

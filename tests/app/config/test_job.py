@@ -1,10 +1,11 @@
 """What makes two runs the same, and what follows a folder that moves."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mezzotint.app.config.job import differences, digest, relocatable
+from mezzotint.app.config.job import anchor, differences, digest, relocatable
 
 CONFIG: dict[str, Any] = {
     "name": "a",
@@ -59,3 +60,18 @@ def test_differences_are_named_as_one_would_write_them() -> None:
     other = CONFIG | {"seed": 1, "sampler": {"_target_": "S", "eta": 0.5}, "hardware": {"_target_": "G", "devices": 1}}
     assert differences(CONFIG, other) == ["seed", "hardware", "sampler.eta"]
     assert differences({"a": 1}, {"b": 1}) == ["a", "b"]
+
+
+def test_what_parts_are_made_from_is_found_from_other_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was trained with data.root=photos is judged from anywhere; what is no path here stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    weak = {"weak": {"_target_": "mezzotint.load", "directory": "photos"}}
+    config = {"data": {"root": "photos"}, "extractor": {"weights": "absent.pth"}, "guidance": weak, "seed": 0}
+    anchor(config)
+    assert config["data"] == {"root": str(tmp_path / "photos")}
+    assert weak["weak"]["directory"] == str(tmp_path / "photos")
+    assert config["extractor"] == {"weights": "absent.pth"}
+    for data in (None, {"root": ""}, {"root": "???"}, {"root": 3}, {"root": "s3://photos"}, {"root": "x" * 5000}):
+        anchor(other := {"data": data})
+        assert other == {"data": data}

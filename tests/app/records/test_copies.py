@@ -47,8 +47,12 @@ def test_the_check_stands_beside_other_metrics_with_a_picture_of_the_nearest_pai
 
 
 def test_a_dataset_that_holds_nothing_out_is_refused_before_anything_is_drawn(mezzotint: Command, home: Path) -> None:
-    words = few(home / "few.npz", 20, 10)[:-1]
-    assert mezzotint("train", *words, "data.held_out=0", *TINY, "name=a", "metrics=[]").code == 0
+    words = ["train", *few(home / "few.npz", 20, 10)[:-1], "data.held_out=0", *TINY, "name=a"]
+    early = mezzotint(*words, "metrics=[memorised]")
+    assert early.code == 2
+    assert "metrics: the memorisation check compares with images that were not trained on" in early.err
+    assert not (home / "runs").exists()
+    assert mezzotint(*words, "metrics=[]").code == 0
     done = mezzotint("evaluate", "run=runs/a", "n=5", "metrics=[memorised]")
     assert done.code == 2
     assert "this dataset holds none out" in done.err

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -15,6 +16,7 @@ from mezzotint.names import nearest
 
 SPLITS = ("train", "test", "all")
 PLACES = ("runs", "data", "cache")
+FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files and folders that parts are made from
 Node = dict[str, Any]
 Config = dict[str, Any]
 
@@ -136,7 +138,7 @@ def resolve(config: Any, kind: type = Job) -> Config:
         value = paths[key]
         if not (isinstance(value, str) and value):
             raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
-        paths[key] = str(Path(value).expanduser().absolute())
+        paths[key] = absolute(value)
     plain: Config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     known = {item.name: item for item in fields(kind)}
     plain = defaults(kind) | plain
@@ -158,8 +160,25 @@ def resolve(config: Any, kind: type = Job) -> Config:
     if plain.get("weights") == "ema" and plain["ema"] is None:
         plain["weights"] = "raw"
     if plain["reference"] not in (None, *SPLITS):
-        plain["reference"] = str(Path(plain["reference"]).expanduser().absolute())
+        plain["reference"] = absolute(plain["reference"])
+    anchor(plain)
     return plain
+
+
+def anchor(config: Config) -> None:
+    """Make paths that parts are made from absolute, where they are there: a run is used from other folders too."""
+    for key in FILES:
+        *groups, last = key.split(".")
+        node: Any = config
+        for group in groups:
+            node = node.get(group) if isinstance(node, dict) else None
+        value = node.get(last) if isinstance(node, dict) else None
+        if isinstance(value, str) and value and os.path.exists(os.path.expanduser(value)):
+            node[last] = absolute(value)
+
+
+def absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def check_groups(config: Config, without: Sequence[str] = ()) -> None:

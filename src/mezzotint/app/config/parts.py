@@ -10,6 +10,7 @@ import torch
 
 from mezzotint.app.config.job import Config
 from mezzotint.app.config.pairs import check_pairs
+from mezzotint.app.records.copies import Copies
 from mezzotint.app.records.references import check_reference, open_reference
 from mezzotint.build import build, build_denoiser
 from mezzotint.diffusion import Denoiser, Draws, Objective
@@ -136,24 +137,30 @@ def rehearse(config: Config) -> Parts:
     """
     parts = meet(config)
     with placed("data"):
-        parts.dataset.split("train")
+        train = parts.dataset.split("train")
     metrics = build_metrics(config, parts.dataset.shape)
     check_reference(config["reference"], parts.dataset, metrics)
-    check_judges(config, parts, metrics)
+    check_judges(config, parts, metrics, len(train) if config["reference"] == "train" else None)
+    with placed("metrics"):
+        Copies.among(metrics, parts.dataset)
     return parts
 
 
-def check_judges(config: Config, parts: Parts, metrics: dict[str, Any]) -> None:
-    """Whether what is to judge the run, while it trains and at its end, can."""
+def check_judges(config: Config, parts: Parts, metrics: dict[str, Any], real: int | None = None) -> None:
+    """Whether what is to judge the run, while it trains and at its end, can.
+
+    Args:
+        real: images of the reference, where they have been counted.
+    """
     for name, metric in metrics.items():
         if judges_samples(metric):
             with placed(f"metrics.{name}"):
-                metric.expect(config["n"])
+                metric.expect(config["n"] or real, real)
     for name, callback in parts.callbacks.items():
         if isinstance(callback, Judge):
             with placed(f"callbacks.{name}"):
                 for metric in callback.choose(metrics).values():
-                    metric.expect(callback.n)
+                    metric.expect(callback.n, real)
                 callback.shortened(parts.sampling)
 
 

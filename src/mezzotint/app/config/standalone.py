@@ -1,9 +1,10 @@
 """What is asked of images without a run: the top level of configs/standalone.yaml as one call."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from mezzotint.app.config.job import SPLITS, Config, Node, settle
+from mezzotint.app.config.job import SPLITS, Config, Node, absolute, settle
 from mezzotint.app.records.references import Reference, open_reference
 from mezzotint.build import build
 from mezzotint.errors import ConfigError
@@ -33,7 +34,7 @@ class Standalone:
     def __post_init__(self) -> None:
         if self.n is not None and self.n < 2:
             raise ConfigError(f"n={self.n}: give 2 or more")
-        if self.reference in SPLITS and self.data is None:
+        if self.reference in SPLITS and self.data is None and not Path(self.reference).exists():
             raise ConfigError(f"reference={self.reference} is a split of a dataset: say of which, data=NAME")
         if self.reference is None and self.data is None:
             raise ConfigError("against what? Give data=NAME, or reference= with a folder or an npz file of real images")
@@ -42,5 +43,7 @@ class Standalone:
 def settle_standalone(config: Any) -> tuple[Config, Reference]:
     """The checked config, and the real images that it names."""
     plain = settle(config, kind=Standalone)
+    if plain["data"] is None:  # a folder, whatever its name
+        plain["reference"] = absolute(plain["reference"])
     dataset = None if plain["data"] is None else build(plain["data"], "data")
     return plain, open_reference(plain["reference"] or "train", dataset)

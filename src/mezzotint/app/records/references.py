@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from mezzotint.app.config.job import SPLITS
@@ -39,7 +40,8 @@ def open_reference(named: str, dataset: Any = None) -> Reference:
         DataError: it is neither, or its images are of another size than the dataset's.
     """
     if dataset is not None and named in SPLITS:
-        return Reference(dataset.split(named), dataset.shape, {"split": named})
+        about = {"dataset": dataset.name(), "split": named, "preprocessing": dataset.preprocessing()}
+        return Reference(dataset.split(named), dataset.shape, about)
     path = Path(named).expanduser()
     if not path.exists():
         choices = f"a split ({', '.join(SPLITS)}), " if dataset is not None else ""
@@ -66,15 +68,18 @@ def check_reference(named: str, dataset: Any, metrics: Mapping[str, Any]) -> Non
     """
     if named in SPLITS or not metrics:
         return
+    from mezzotint.metrics import StatisticsFile
     from mezzotint.metrics.statistic import FeatureMetric
 
     reference = open_reference(named, dataset)
-    for metric in metrics.values():
-        if isinstance(metric, FeatureMetric) and reference.shape is None:
-            reference.images.fill(metric)  # type: ignore[union-attr]
-            metric.reset()
-        elif isinstance(metric, FeatureMetric):
-            metric.extractor.expect(reference.shape)
+    for metric in [metric for metric in metrics.values() if isinstance(metric, FeatureMetric)]:
+        metric.expect(reference=len(reference.images))
+        if isinstance(reference.images, StatisticsFile):
+            reference.images.fill(metric)
+        else:
+            metric.extractor.expect(reference.shape)  # type: ignore[arg-type]
+            metric.update_features(torch.empty(0, metric.width), real=True)  # such images have no labels
+        metric.reset()
 
 
 def open_path(path: Path) -> Reference:
@@ -91,9 +96,9 @@ def open_path(path: Path) -> Reference:
 def open_images(path: Path) -> Reference:
     """The images of a folder or an npz file, which may hold their statistics too, as ADM's reference batches do."""
     loose = open_loose(path)
-    return Reference(
-        loose.images, loose.shape, {"folder" if path.is_dir() else "file": str(path), "format": loose.format}
-    )
+    place = "folder" if path.is_dir() else "file"
+    about = {place: str(path), "format": loose.format, "preprocessing": loose.preprocessing}
+    return Reference(loose.images, loose.shape, about)
 
 
 @dataclass(frozen=True, eq=False)
