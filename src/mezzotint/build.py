@@ -153,10 +153,14 @@ def read_config(directory: Path) -> dict[str, Node]:
 
     file = directory / "config.yaml"
     if not file.is_file():
-        raise ConfigError(f"{directory} is not a run: no config.yaml in it; `mezzotint runs` lists those that exist")
+        above = next((place for place in directory.parents if (place / "config.yaml").is_file()), None)
+        hint = f", but in {above} above it" if above and directory.exists() else ""
+        raise ConfigError(
+            f"{directory} is not a run: no config.yaml in it{hint}; `mezzotint runs` lists those that exist"
+        )
     try:
-        config = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{file} does not hold a config")

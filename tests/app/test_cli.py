@@ -2,16 +2,19 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from mezzotint import __version__
 from mezzotint.app import cli, help
 
-from .conftest import TINY, Command
+from .conftest import TINY, Command, Done
 
 COSINE_TO_ZERO = "schedule=continuous_cosine"  # alpha is exactly 0 at its end
 
@@ -82,6 +85,8 @@ def test_version(mezzotint: Command) -> None:
         (["train", "+network.widht=8"], "network.widht: UNet has no such argument; did you mean 'width'?"),
         (["train", "netwrok.width=8"], "no key 'netwrok.width'; did you mean 'network.width'?"),
         (["train", "+optimzer=3"], "optimzer: no such key; did you mean 'optimizer'?"),
+        (["train", "lr=1e-3"], "no key 'lr'; did you mean 'optimizer.lr'?"),
+        (["train", "steps=9"], "no key 'steps'; did you mean 'schedule.steps' or 'grid.steps'?"),
         (["train", "network.width=wide"], "network.width: 'wide' is not int"),
         (["train", "network.resample=plane"], "network.resample: 'plane' is not one of 'plain', 'residual'"),
         (["train", "callbacks.lgo.every=5"], "callbacks.lgo: the chosen callbacks= has no 'lgo'; did you mean 'log'?"),
@@ -105,6 +110,7 @@ def test_version(mezzotint: Command) -> None:
         (["sample"], "which run? Give run=DIR"),
         (["train", "data=image_folder"], "data.root: a value is needed; give it as data.root=VALUE"),
         (["train", "data=image_folder", "data.root=nothing"], "data: "),
+        (["train", "data=npz", "data.root=x.npz"], "data.shape: a value is needed; give data.shape=VALUE"),
         (["train", "ema.halflife=-1"], "ema: halflife=-1"),
         (["train", "network.multipliers=[1,2,2,2,2]"], "network: 8 x 8 images do not fit 5 levels"),
         (["train", COSINE_TO_ZERO, "target=epsilon"], "target=epsilon cannot be decoded at t="),
@@ -305,3 +311,84 @@ def test_no_word_of_the_environment_stays_changed(mezzotint: Command) -> None:
     before = {**os.environ, "HYDRA_FULL_ERROR": "1"}
     mezzotint("check", *TINY)
     assert dict(os.environ) == before
+
+
+# --------------------------------------------------------------------------------------------------------- runs, places
+
+
+def composed(done: Done) -> dict[str, Any]:
+    assert done.code == 0, done.err
+    return yaml.safe_load(done.out)
+
+
+@pytest.mark.parametrize("name", ["a=b", "a b", "a,b", "[a]", "it's", "größe", "2024", "a=b, 'c' [d]/e", "{a}"])
+def test_a_run_may_lie_anywhere(name: str, four_steps: Path, mezzotint: Command, home: Path) -> None:
+    shutil.copytree(four_steps / "a", home / name)
+    for place in (name, f"{name}/", str(home / name)):
+        assert composed(mezzotint("sample", f"run={place}", "--cfg", "job"))["run"] == place.rstrip("/")
+
+
+def test_a_link_is_what_it_leads_to_when_the_command_begins(trained: Path, mezzotint: Command) -> None:
+    """Another run that is started meanwhile takes runs/latest, and half of this one's samples would be its own."""
+    for place in ("runs/latest", "runs/latest/"):
+        assert composed(mezzotint("sample", f"run={place}", "--cfg", "job"))["run"] == "runs/a"
+    found = composed(mezzotint("evaluate", f"run={trained.parent}/latest", "--cfg", "job"))
+    assert found["run"] == str(trained)
+
+
+def test_what_lies_in_a_run_is_not_one_and_it_is_told_where_that_is(trained: Path, mezzotint: Command) -> None:
+    for inside in ("checkpoints", "checkpoints/step-00000004.ckpt", "config.yaml"):
+        done = mezzotint("sample", f"run=runs/a/{inside}")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert f"runs/a/{inside} is not a run: no config.yaml in it, but in runs/a above it" in done.err
+    assert "a run is given as run=runs/a" in mezzotint("sample", "runs/a").err
+
+
+def test_a_name_longer_than_files_may_have_is_one_line(mezzotint: Command) -> None:
+    for words in (["sample", f"run={300 * 'x'}"], ["plot", "schedule=linear", f"out={300 * 'x'}.png"]):
+        done = mezzotint(*words)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+
+
+def test_a_config_that_is_no_text_is_told(mezzotint: Command, home: Path) -> None:
+    (home / "config.yaml").write_bytes(b"\xff\xfe\x00network: {}\n")
+    done = mezzotint("sample", "run=.")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "config.yaml cannot be read" in done.err
+
+
+def test_own_configs_may_lie_in_a_folder_with_any_sign_in_its_name(mezzotint: Command, home: Path) -> None:
+    for folder in ("a=b, c [d]", "x+y"):
+        (home / folder / "network").mkdir(parents=True)
+        (home / folder / "network" / "mine.yaml").write_text("_target_: mine.Net\n")
+        for words in ([f"--config-dir={folder}"], ["--config-dir", folder]):
+            done = mezzotint("train", *words, "network=mine", "--cfg", "job")
+            assert composed(done)["network"] == {"_target_": "mine.Net"}
+            assert "did you mean 'mine'?" in mezzotint("train", *words, "network=mien").err
+            assert "did you mean 'schedule'?" in mezzotint("train", *words, "schedul=linear").err
+
+
+def test_check_refuses_what_train_would(trained: Path, mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words, said in (
+        ([*TINY, "name=a", "seed=1"], "runs/a holds another run: it differs in seed"),
+        (["run=runs/a", "network.width=16"], "network.width cannot change in a run that goes on"),
+        (["run=runs/a", "step=2"], "step=2 is for sample and evaluate"),
+    ):
+        for command in ("train", "check"):
+            done = mezzotint(command, *words)
+            assert (done.code, said in done.err) == (2, True), (command, done.err)
+    monkeypatch.setattr("mezzotint.app.check.look_for_micro_batch", lambda _: None)
+    done = mezzotint("check", *TINY, "name=a", "hardware.micro_batch=find")
+    assert done.code == 0, done.err
+
+
+def test_the_help_of_a_command_offers_what_it_takes() -> None:
+    stats, evaluate, sample = (help.of(command) for command in ("stats", "evaluate", "sample"))
+    assert "out=FILE.npz" in stats
+    assert "cifar100" in stats
+    for word in ("experiment=", "sampler", "run=", "budget", "-m "):
+        assert word not in stats
+    assert "out=FILE.json" in evaluate
+    assert "images=PATH" in evaluate
+    assert "images=none|png|npz" in sample
+    assert "images=none|png|npz" not in evaluate

@@ -11,6 +11,7 @@ from mezzotint.app.evaluate import MANY
 from mezzotint.app.records import runs
 from mezzotint.app.records.references import open_reference
 from mezzotint.app.terminal import shown, table
+from mezzotint.app.train import choose
 from mezzotint.build import build
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.training.footprint import size
@@ -20,13 +21,14 @@ def main(config: Any) -> None:
     """Print the plan as far as it can be known, then refuse what training would refuse."""
     from hydra.core.hydra_config import HydraConfig
 
-    given = [word.lstrip("+").partition("=")[0] for word in HydraConfig.get().overrides.task]
+    hydra = HydraConfig.get()
+    given = [word.lstrip("+").partition("=")[0] for word in hydra.overrides.task]
     plain = resolve(config)
     check_groups(plain)
     problems: list[str] = []
+    directory = home(plain, given, hydra.mode.name == "MULTIRUN", problems)
     plain["hardware"] = planned(plain["hardware"], problems)
     parts = meet(plain)
-    directory = Path(plain["run"]) if plain["run"] else runs.place(plain, named="name" in given, many=False)
     rows = [*cost(plain, parts), *data(plain, parts, problems), *metrics(plain, parts, problems), place(directory)]
     problems += obstacles(plain, parts, directory)
     if problems:
@@ -35,6 +37,17 @@ def main(config: Any) -> None:
     refuse(problems)
     if parts.hardware.micro_batch == "find":
         look_for_micro_batch(plain)
+
+
+def home(config: Config, given: list[str], many: bool, problems: list[str]) -> Path:
+    """Where the run lies or would lie, also where training refuses it."""
+    if config["hardware"].get("micro_batch") == "find":  # which is asked here alone
+        config = config | {"hardware": config["hardware"] | {"micro_batch": None}}
+    try:
+        return choose(config, given, many)
+    except ConfigError as error:
+        problems.append(str(error))
+    return Path(config["run"]) if config["run"] else runs.place(config, "name" in given, many)
 
 
 def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:

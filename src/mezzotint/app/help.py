@@ -96,6 +96,18 @@ WORDS = {
     "group=NAME, group.key=VALUE": "choose a part, set one of its values",
 }
 
+OF_STATS = {  # what needs no run takes few of them
+    "data=NAME": "a dataset; reference=train, test or all says of which split: train, if not given",
+    "reference=PATH": "a folder of images, or an npz file, instead",
+    "metrics=[...] extractor=NAME": "of what the statistics are: what evaluate will ask for",
+    "out=FILE.npz": "mean and covariance too, as mu and sigma for other programs",
+    "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
+}
+
+OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith("images=")} | {
+    "images=PATH": "instead of run=: a folder of images, or an npz file, of any program; with reference= or data=",
+    "out=FILE.json": "with images=: where the evaluation is written; else in the present folder",
+}
 
 KINDS = {
     "loss": "training and validation loss; run=DIR,DIR compares runs",
@@ -133,11 +145,15 @@ USAGE = {
     "runs": "[WORD ...] [paths.runs=DIR] [--json]",
     "sweep": "DIR",
     "sync": "DIR ... [project=NAME] [entity=NAME]",
+    "stats": "[key=value ...] [--cfg job] [--config-dir DIR]",
     "plot": "GROUP=A,B [GROUP.key=VALUE ...] [out=FILE]\n"
     "       mezzotint plot run=DIR [kind=KIND] [key=VALUE[,VALUE ...] ...] [--config-dir DIR]",
 }
 
-GROUPS = {"plot": ("schedule", "grid", "times", "weight", "target", "sampler", "guidance", "extractor", "hardware")}
+GROUPS = {  # of the commands that do not take all
+    "plot": ("schedule", "grid", "times", "weight", "target", "sampler", "guidance", "extractor", "hardware"),
+    "stats": ("data", "metrics", "extractor", "hardware", "paths"),
+}
 
 SHELLS = {
     "bash": 'eval "$(mezzotint -sc install=bash)"',
@@ -186,7 +202,7 @@ def overview() -> str:
             "",
             *table(COMMANDS.items()),
             "",
-            "mezzotint COMMAND --help   its examples, every key and every choice",
+            "mezzotint COMMAND --help   its examples, its words, every choice",
             "",
             "completion of commands, keys, choices and runs, in the file that your shell reads at its start",
             *(f"  {shell:6}{line}" for shell, line in SHELLS.items()),  # never broken: they are copied
@@ -203,7 +219,7 @@ def of(command: str, more: Sequence[str] = ()) -> str:
                 folders[folder.name] = sorted({*folders.get(folder.name, []), *choices(folder)})
     first = {name: folders.pop(name) for name in ("experiment", "debug", "sweep") if name in folders}
     chosen = {**first, **folders}
-    if command in OWN_WORDS:
+    if command in OWN_WORDS or command in GROUPS:
         chosen = {name: names for name, names in folders.items() if name in GROUPS.get(command, ())}
     return "\n".join(
         [
@@ -214,12 +230,21 @@ def of(command: str, more: Sequence[str] = ()) -> str:
             *(f"  {line}" for line in EXAMPLES[command].splitlines()),
             "",
             "words",
-            *table(OWN_WORDS.get(command, WORDS).items()),
+            *table(words_of(command).items()),
             *(["", "groups and their choices"] if chosen else []),
             *table((name, ", ".join(names)) for name, names in chosen.items()),
-            *([] if command in OWN_WORDS else ["", *(line.format(command) for line in MORE)]),
+            *([] if command in OWN_WORDS else ["", *more_of(command)]),
         ]
     )
+
+
+def words_of(command: str) -> dict[str, str]:
+    return OWN_WORDS.get(command) or {"stats": OF_STATS, "evaluate": OF_EVALUATE}.get(command, WORDS)
+
+
+def more_of(command: str) -> list[str]:
+    lines = [line for line in MORE if command != "stats" or not line.startswith("-m")]
+    return [line.format(command) for line in lines]
 
 
 def table(rows: Iterable[tuple[str, str]]) -> list[str]:

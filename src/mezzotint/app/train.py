@@ -55,10 +55,6 @@ def main(config: Any) -> float | None:
 
 def job(config: Any, given: list[str], many: bool) -> float | None:
     plain = resolve(config)
-    if plain["step"] is not None:
-        raise ConfigError(
-            f"step={plain['step']} is for sample and evaluate: training goes on from the newest checkpoint"
-        )
     directory = choose(plain, given, many)
     if finished(directory, plain):
         print(f"{shown(directory)} is finished; nothing to do")
@@ -124,15 +120,19 @@ def choose(config: Config, given: list[str], many: bool) -> Path:
     """The run's directory; refused where it is another config's.
 
     Raises:
-        ConfigError: the name is taken, or run= is given another config than may go on there.
+        ConfigError: the name is taken, or run= is given another config than may go on there, or a step.
     """
+    if config["step"] is not None:
+        raise ConfigError(
+            f"step={config['step']} is for sample and evaluate: training goes on from the newest checkpoint"
+        )
     if config["run"]:
         directory = Path(config["run"]).resolve()
         changed = differences(fixed(read_config(directory)), fixed(config))
         if changed:
             raise ConfigError(
                 f"{', '.join(changed)} cannot change in a run that goes on; leave it out, or train a new run "
-                f"without run=. {', '.join(sorted(FREE))} may change"
+                f"without run=. {', '.join(sorted([*FREE, 'data.root']))} may change"
             )
         return directory
     directory = runs.place(config, named="name" in given, many=many)
@@ -141,7 +141,9 @@ def choose(config: Config, given: list[str], many: bool) -> Path:
 
 
 def fixed(config: Config) -> Config:
-    return {key: value for key, value in relocatable(config).items() if key not in FREE}
+    """What must stay as it was. Where the data lies may change: it may have been moved."""
+    kept = {key: value for key, value in relocatable(config).items() if key not in FREE}
+    return kept | {"data": {key: value for key, value in kept["data"].items() if key != "root"}}
 
 
 def finished(directory: Path, config: Config) -> bool:
