@@ -148,3 +148,12 @@ def test_what_is_broken_or_no_number_does_not_hide_the_rest(home: Path, mezzotin
     (run,) = listed(mezzotint)
     assert run["best"] == {"name": "fd_10", "value": 2.0}
     assert "fd_10 2" in mezzotint("runs").out
+
+
+def test_a_score_that_was_cut_is_none(home: Path, mezzotint: Command) -> None:
+    directory = make(home, "a", "finished")
+    (directory / "checkpoints").mkdir()
+    for text in ('{"step": 3, "na', '{"step": 3}', "[]"):
+        (directory / "checkpoints" / "best.json").write_text(text)
+        (run,) = listed(mezzotint)
+        assert run["best"] is None

@@ -89,7 +89,7 @@ class Listed:
             self.name,
             self.state,
             f"{self.images:,} of {budget:,}",
-            f"{self.images / budget:.0%}" if budget else "",
+            f"{min(1.0, self.images / budget):.0%}" if budget else "",
             age(time.time() - self.changed),
             f"{self.best[0]} {self.best[1]:.4g}" if self.best else "",
         ]
@@ -158,8 +158,8 @@ def judged(directory: Path) -> tuple[str, float] | None:
 def kept(directory: Path) -> tuple[str, float] | None:
     """The score of the best checkpoint."""
     file = directory / "checkpoints" / "best.json"
-    score = json.loads(file.read_text()) if file.is_file() else {}
-    return (score["name"], score["value"]) if score else None
+    scores = parsed([file.read_bytes()]) if file.is_file() else []
+    return next(((one["name"], one["value"]) for one in scores if finite(one.get("value")) and "name" in one), None)
 
 
 def validated(lines: Sequence[dict[str, Any]]) -> tuple[str, float] | None:
