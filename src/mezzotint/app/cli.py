@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -147,6 +148,7 @@ def run_hydra(command: str, overrides: list[str]) -> None:
             raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
         compose_from_run(pointed(Path(directory)), command)
         overrides = [word for word in overrides if not word.lstrip("+").startswith("run=")]
+    theirs = any(word.lstrip("+").startswith(("hydra", "--config", "-c")) for word in overrides)  # their file may sweep
     refused: list[Exception] = []
 
     def task(config: Any) -> Any:
@@ -171,7 +173,8 @@ def run_hydra(command: str, overrides: list[str]) -> None:
     sweeps.count_gpus()
     before, sys.argv = sys.argv, [f"mezzotint {command}", *overrides]
     try:
-        hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
+        with nullcontext() if many or theirs else sweeps.single():
+            hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
     finally:
         sys.argv = before
         if sweeps.begun():

@@ -1,9 +1,14 @@
 """What Hydra makes before the first config of a sweep is looked at, and its removal where nothing came of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from hydra._internal.hydra import Hydra
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 
 from mezzotint.app.processes.gpus import visible
 
@@ -27,6 +32,13 @@ class Remember(Callback):
     def on_job_start(self, config: Any, **_: Any) -> None:
         if _folders:
             _folders.add(Path(config.hydra.sweep.dir).absolute())
+
+
+@contextmanager
+def single() -> Iterator[None]:
+    """Hydra hears that this is one job; by itself it composes the whole config once more just to find that out."""
+    with patch.object(Hydra, "get_mode", lambda *_, **__: RunMode.RUN):
+        yield
 
 
 def begun() -> bool:
