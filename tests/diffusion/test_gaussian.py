@@ -18,6 +18,7 @@ from mezzotint.diffusion import (
     Rectified,
     SubVP,
     Transition,
+    expand,
     posterior,
     transition,
 )
@@ -119,3 +120,21 @@ def test_a_network_without_variance_cannot_be_asked_for_one():
     x = torch.zeros(1, 1, 2, 2)
     with pytest.raises(ValueError, match="two outputs a channel"):
         LearnedRange()(Linear().level(499.0), t, Prediction(x, t, x, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("variance", [Posterior(), Transition(), LearnedRange()], ids=repr)
+def test_variances_of_many_levels_are_those_of_each(variance):
+    """A clean one among them has variance 0, and gives the fraction no gradient that is not a number."""
+    schedule, times = Linear(), torch.tensor([1, 2, 500])
+    s, t = schedule.level(times - 1), schedule.level(times)
+    x = torch.zeros(3, 1, 2, 2, dtype=torch.float64)
+    fraction = torch.tensor([0.0, 0.5, 1.0]).double().reshape(3, 1, 1, 1).expand_as(x).clone().requires_grad_()
+    found = variance(s, t, Prediction(x, t, x, 0.0, 1.0, fraction))
+    found = found if found.ndim > 1 else expand(found, x)
+    for i, at in enumerate(times.tolist()):
+        alone = Prediction(x[i : i + 1], schedule.level(float(at)), x[i : i + 1], 0.0, 1.0, fraction[i : i + 1])
+        wanted = torch.as_tensor(variance(schedule.level(at - 1.0), alone.level, alone), dtype=torch.float64)
+        assert found[i, 0, 0, 0].item() == pytest.approx(wanted.max().item(), rel=1e-12)
+    if found.requires_grad:
+        found.sum().backward()
+        assert torch.isfinite(fraction.grad).all()

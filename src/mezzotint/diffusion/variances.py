@@ -3,6 +3,7 @@
 import abc
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .elementary import Number, exp, log
@@ -19,9 +20,12 @@ class Variance(abc.ABC):
         """The choice, given the variances of q(x_s | x_t, x0) and of q(x_t | x_s), both positive."""
 
     def __call__(self, s: NoiseLevel, t: NoiseLevel, pred: Prediction) -> Number:
-        if not isinstance(s.sigma, Tensor) and s.sigma == 0:
-            return 0.0
-        return self.between(posterior(s, t)[2], transition(s, t)[1], pred)
+        if not isinstance(s.sigma, Tensor):
+            return 0.0 if s.clean else self.between(posterior(s, t)[2], transition(s, t)[1], pred)
+        clean, large = s.sigma == 0, torch.as_tensor(transition(s, t)[1])
+        small = torch.where(clean, large, posterior(s, t)[2])  # there it is 0, whose logarithm would spoil gradients
+        found = torch.as_tensor(self.between(small, large, pred))
+        return torch.where(torch.as_tensor(expand(clean, found)).bool(), 0.0, found)
 
 
 @dataclass(frozen=True)
