@@ -78,6 +78,18 @@ def test_floats_and_tensors_give_the_same_numbers(schedule, times_of, same_level
     same_level(together, NoiseLevel([n.alpha for n in floats], [n.sigma for n in floats]), 1e-13)
 
 
+def test_levels_are_float64_whatever_the_times_are(schedule):
+    """Else what low precision leaves of a level depends on who asked."""
+    whole = torch.tensor([0, 1])
+    for t in (torch.tensor([0.25, 1.0]) * schedule.t_max, torch.tensor([0.25, 1.0]).bfloat16(), whole):
+        level, wanted = schedule.level(t), schedule.level(t.double())
+        assert level.alpha.dtype == level.sigma.dtype == torch.float64
+        torch.testing.assert_close(level.alpha, wanted.alpha, rtol=0, atol=0)
+        torch.testing.assert_close(level.sigma, wanted.sigma, rtol=0, atol=0)
+    end = schedule.level(torch.tensor([schedule.t_max])).alpha.item()
+    assert end == pytest.approx(float(schedule.level(schedule.t_max).alpha), rel=1e-5, abs=0.0)
+
+
 def test_time_is_held_to_the_noisy_range(schedule):
     assert float(schedule.time(NoiseLevel(0.0, 1.0))) == pytest.approx(schedule.t_max)
     nearly_clean = float(schedule.time(NoiseLevel(1.0, 1e-12)))

@@ -8,6 +8,11 @@ from torch import Tensor
 Number = float | Tensor
 
 
+def precise(t: Number) -> Number:
+    """A tensor in float64, but on a device without it (MPS); a float has that precision already."""
+    return t.double() if isinstance(t, Tensor) and t.device.type != "mps" else t
+
+
 def log(v: Number) -> Number:
     """Natural logarithm; log 0 = -inf for floats too."""
     if isinstance(v, Tensor):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .elementary import Number, asinh, atan2, exp, expm1, log1p, minimum, sin
+from .elementary import Number, asinh, atan2, exp, expm1, log1p, minimum, precise, sin
 from .levels import NoiseLevel
 
 
@@ -23,7 +23,7 @@ class Schedule(abc.ABC):
 
     @abc.abstractmethod
     def level(self, t: Number) -> NoiseLevel:
-        """The level at time t."""
+        """The level at time t; of times in a tensor, whatever their dtype, in float64."""
 
     @abc.abstractmethod
     def time(self, level: NoiseLevel) -> Number:
@@ -58,6 +58,7 @@ class ContinuousCosine(Schedule):
     t_max = 1.0
 
     def level(self, t: Number) -> NoiseLevel:
+        t = precise(t)
         return NoiseLevel(sin((1.0 - t) * (math.pi / 2)), sin(t * (math.pi / 2)))
 
     def time(self, level: NoiseLevel) -> Number:
@@ -111,6 +112,7 @@ class SubVP(Schedule):
 
 def _accumulated(beta_min: float, beta_max: float, t: Number) -> Number:
     """c(t), the integral of beta from 0 to t."""
+    t = precise(t)
     return (beta_min + 0.5 * (beta_max - beta_min) * t) * t
 
 
@@ -138,6 +140,7 @@ class EDM(Schedule):
         return float(self.sigma_max)
 
     def level(self, t: Number) -> NoiseLevel:
+        t = precise(t)
         return NoiseLevel(torch.ones_like(t) if isinstance(t, Tensor) else 1.0, t)
 
     def time(self, level: NoiseLevel) -> Number:
@@ -162,6 +165,7 @@ class Rectified(Schedule):
     t_max = 1.0
 
     def level(self, t: Number) -> NoiseLevel:
+        t = precise(t)
         rest, shifted = 1.0 - t, self.shift * t
         return NoiseLevel(rest / (rest + shifted), shifted / (rest + shifted))
 
@@ -183,6 +187,7 @@ class TrigFlow(Schedule):
     t_max = math.pi / 2
 
     def level(self, t: Number) -> NoiseLevel:
+        t = minimum(precise(t), self.t_max)  # float32 rounds pi / 2 up
         return NoiseLevel(sin(math.pi / 2 - t), self.sigma_data * sin(t))
 
     def time(self, level: NoiseLevel) -> Number:
@@ -207,6 +212,7 @@ class Laplace(Schedule):
     t_max = 1.0
 
     def level(self, t: Number) -> NoiseLevel:
+        t = precise(t)
         if isinstance(t, Tensor):
             away = torch.where(t < 0.5, -torch.log(2.0 * t), torch.log(2.0 * (1.0 - t)))
             return NoiseLevel.from_log_snr(self.mean + self.scale * away)
