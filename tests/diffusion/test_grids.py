@@ -21,6 +21,7 @@ from mezzotint.diffusion import (
     Quad,
     Rectified,
     Trailing,
+    TrigFlow,
     UniformAngle,
     UniformLogSNR,
 )
@@ -128,6 +129,8 @@ def test_lists_of_times():
     for nowhere in ([], [0.0], [1.0, -0.5]):
         with pytest.raises(ValueError, match="above 0"):
             Listed(nowhere)
+    with pytest.raises(ValueError, match=r"begin at 999, and ContinuousCosine.* ends at 1"):
+        Listed([999.0, 500.0])(ContinuousCosine())
 
 
 def test_on_table_moves_to_entries():
@@ -143,6 +146,8 @@ def test_on_table_moves_to_entries():
 def test_pure_noise_stays_pure_noise():
     for kind in (Trailing, Linspace, UniformAngle, Beta):
         assert kind(7)(Rectified())[0].alpha == 0.0
+    for kind in (Trailing, Linspace, LinspaceOpen, Quad):
+        assert all(kind(n)(TrigFlow())[0].alpha == 0.0 for n in range(1, 200))
     assert Karras(7)(Rectified())[0].ratio == pytest.approx(80.0)
     assert math.isfinite(UniformLogSNR(7)(ContinuousCosine())[0].log_snr)
 
@@ -154,3 +159,11 @@ def test_impossible_numbers_of_steps_are_refused(kind):
     if kind in (Trailing, Leading, Linspace, LinspaceOpen, Quad):
         with pytest.raises(ValueError, match="at most 60"):
             kind(61)(Linear(60))
+
+
+@pytest.mark.parametrize("kind", SPACINGS)
+def test_a_table_of_one_step_is_walked_in_one(kind):
+    schedule = Cosine(1)
+    assert kind(1)(schedule) == (schedule.level(1.0), schedule.level(0.0))
+    with pytest.raises(ValueError, match=r"Use at most 1|Use steps=1|is not below"):
+        kind(2)(schedule)

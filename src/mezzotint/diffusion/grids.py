@@ -36,9 +36,10 @@ class Trailing(Spacing):
     steps: int = 50
 
     def __call__(self, schedule: Schedule) -> Grid:
-        n, _ = self.steps, _entries(schedule, self.steps)
-        times = [schedule.t_max * (n - i) / n for i in range(n)]
-        return _at(schedule, [float(round(t)) if schedule.steps else t for t in times])
+        n, end, _ = self.steps, schedule.t_max, _entries(schedule, self.steps)
+        if schedule.steps:
+            return _at(schedule, [float(round(end * (n - i) / n)) for i in range(n)])
+        return _at(schedule, [end * ((n - i) / n) for i in range(n)])
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Karras(Spacing):
     rho: float = 7.0
 
     def __call__(self, schedule: Schedule) -> Grid:
-        low, high = _ratios(schedule, self.sigma_min, self.sigma_max)
+        low, high = _ratios(schedule, self.sigma_min, self.sigma_max, self.steps)
         a, b = high ** (1.0 / self.rho), low ** (1.0 / self.rho)
         return _at_ratios(schedule, [(a + f * (b - a)) ** self.rho for f in _ramp(self.steps)])
 
@@ -145,7 +146,7 @@ class UniformLogSNR(Spacing):
     sigma_max: float | None = None
 
     def __call__(self, schedule: Schedule) -> Grid:
-        low, high = _ratios(schedule, self.sigma_min, self.sigma_max)
+        low, high = _ratios(schedule, self.sigma_min, self.sigma_max, self.steps)
         return _at_ratios(schedule, [high * (low / high) ** f for f in _ramp(self.steps)])
 
 
@@ -208,6 +209,10 @@ class Listed(Spacing):
         return sum(t != 0.0 for t in self.times)
 
     def __call__(self, schedule: Schedule) -> Grid:
+        if self.times[0] > schedule.t_max * (1.0 + 1e-9):
+            raise ValueError(
+                f"times begin at {self.times[0]:g}, and {schedule} ends at {schedule.t_max:g}. Give times of this one."
+            )
         return _at(schedule, [t for t in self.times if t])
 
 
@@ -254,8 +259,8 @@ def _at(schedule: Schedule, times: list[float]) -> Grid:
 
 def _at_indices(schedule: Schedule, steps: int, indices: list[int]) -> Grid:
     """Rising indices from 0 for the first noisy entry, to falling levels."""
-    unit = 1.0 if schedule.steps else schedule.t_max / _entries(schedule, steps)
-    return _at(schedule, [(i + 1) * unit for i in reversed(indices)])
+    entries, end = _entries(schedule, steps), schedule.t_max
+    return _at(schedule, [float(i + 1) if schedule.steps else end * ((i + 1) / entries) for i in reversed(indices)])
 
 
 def _apart(indices: list[int], last: int) -> list[int]:
@@ -278,13 +283,13 @@ def _ramp(steps: int) -> list[float]:
     return [i / last for i in range(steps)]
 
 
-def _ratios(schedule: Schedule, low: float | None, high: float | None) -> tuple[float, float]:
+def _ratios(schedule: Schedule, low: float | None, high: float | None, steps: int) -> tuple[float, float]:
     """The range of sigma / alpha: what was asked, held inside what the schedule has."""
     own_high = float(schedule.level(schedule.t_max).ratio)
     own_low = float(schedule.level(1.0).ratio) if schedule.steps else 0.0
     high = min(high or (own_high if own_high < math.inf else 80.0), own_high)
     low = max(low or own_low or 0.002, own_low)
-    if not 0.0 < low < high:
+    if not 0.0 < low <= high or (low == high and steps > 1):
         raise ValueError(
             f"sigma_min={low:g} is not below sigma_max={high:g} on {schedule}. Give 0 < sigma_min < sigma_max."
         )
@@ -297,6 +302,8 @@ def _distinct(schedule: Schedule, times: list[float]) -> list[float]:
     inside = [t for t in times if t > low]
     missing = len(times) - len(inside)
     top = min(inside[-1:] or [schedule.t_max])
+    if missing and not top > low:
+        raise ValueError(f"steps={len(times) + 1} on {schedule}, which has one noisy level. Use steps=1.")
     return inside + [low + (top - low) * (missing - 1 - i) / missing for i in range(missing)] if missing else inside
 
 
