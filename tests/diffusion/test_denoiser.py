@@ -20,6 +20,7 @@ from mezzotint.diffusion import (
     ExactMixture,
     Flow,
     Index,
+    Laplace,
     Linear,
     LogSigma,
     LogSnr,
@@ -31,6 +32,7 @@ from mezzotint.diffusion import (
     Score,
     Shifted,
     Trailing,
+    TrigFlow,
     Unit,
     UnitVariance,
     Velocity,
@@ -175,6 +177,14 @@ def test_undecodable_pairs_are_refused_when_built(target, schedule):
         Denoiser(Echo(), schedule, target)
 
 
+@pytest.mark.parametrize(
+    "schedule", [Rectified(0.0), Rectified(-0.5), EDM(-1.0), EDM(0.0), TrigFlow(-0.5), Laplace(scale=0.0)], ids=repr
+)
+def test_a_schedule_on_which_noise_does_not_grow_is_refused_when_built(schedule):
+    with pytest.raises(ValueError, match="must grow with time"):
+        Denoiser(Echo(), schedule, Velocity())
+
+
 def test_a_clock_that_is_infinite_on_the_table_is_refused_when_built():
     for clock in (LogSnr(), LogSigma()):
         Denoiser(Echo(), Linear(), Velocity(), clock)
@@ -213,6 +223,19 @@ def test_beyond_a_table_the_level_is_the_true_one_and_the_time_the_last():
     pred = d(x, NoiseLevel(1.0, 1000.0))  # the table ends at 157
     assert echo.asked[0][1].item() == 999.0
     torch.testing.assert_close(pred.x0, x / (1 + 1000.0**2), rtol=1e-9, atol=0.0)
+
+
+def test_beyond_a_schedule_x_keeps_the_norm_that_it_has_at_the_end():
+    """A variance-exploding network is shown pure noise of the size that it knows."""
+    echo = Echo(0.0)
+    pred = Denoiser(echo, EDM(), Velocity())(X, NoiseLevel(0.0, 1.0))
+    torch.testing.assert_close(echo.asked[0][0], EDM().level(80.0).norm * X)
+    torch.testing.assert_close(pred.eps, X)
+
+
+def test_the_fraction_of_a_low_precision_answer_is_not_rounded_twice():
+    d, x = Denoiser(Echo(0.001, 2, torch.bfloat16), Linear()), torch.ones(1, 1, 1, 1)
+    assert d(x, Linear().level(5.0)).fraction.item() == pytest.approx(0.5005, abs=1e-6)
 
 
 def test_placements_follow_batch_dtype_and_device_and_stay_bounded():

@@ -171,7 +171,8 @@ class Denoiser(nn.Module):
         scale: the factor on its input.
 
     Raises:
-        ValueError: the target cannot be decoded somewhere on the schedule, or the clock has no time there.
+        ValueError: noise does not grow along the schedule, or the target cannot be decoded somewhere on it, or the
+            clock has no time there.
     """
 
     def __init__(
@@ -184,11 +185,12 @@ class Denoiser(nn.Module):
     ):
         super().__init__()
         self.network, self.schedule = network, schedule
+        levels = noisy_levels(schedule)
         self.target = Epsilon() if target is None else target
         self.clock = clock or (Index() if schedule.steps else Rescaled(1000.0 / schedule.t_max))
         self.scale = Unit() if scale is None else scale
         self._placed: dict[NoiseLevel, _Placement] = {}
-        check_target(self.target, schedule)
+        check_target(self.target, schedule, levels)
         check_clock(self.clock, schedule)
 
     def begin(self) -> Running:
@@ -233,15 +235,12 @@ class Denoiser(nn.Module):
 
     def _place(self, level: NoiseLevel, x: Tensor) -> _Placement:
         t = float(self.schedule.time(level))
-        own = on_path = _floats(self.schedule.level(t))
-        k = float(own.norm) / float(level.norm)
-        if not _close(
-            float(own.ratio), float(level.ratio)
-        ):  # beyond an end of the schedule: the true level, at unit norm
-            k = 1.0 / float(level.norm)
-            own = NoiseLevel(level.alpha * k, level.sigma * k)
+        on_path = _floats(self.schedule.level(t))
+        k = float(on_path.norm) / float(level.norm)  # beyond an end of the schedule: to the norm that x has there
         if abs(k - 1.0) < 1e-12:
             own, k = level, 1.0
+        else:
+            own = NoiseLevel(level.alpha * k, level.sigma * k)
         told = float(self.clock(t, own))
         if not math.isfinite(told):
             told = float(self.clock(t, on_path))
@@ -256,10 +255,28 @@ class Denoiser(nn.Module):
         return _Placement(own, k, float(self.scale(own)), time, coefficients, det)
 
 
-def check_target(target: Target, schedule: Schedule) -> None:
-    """Raise ValueError unless the target tells x0 from eps at every noisy time of the schedule."""
+def noisy_levels(schedule: Schedule) -> list[tuple[float, NoiseLevel]]:
+    """The noisy times of a table, or 64 of a continuous schedule, each with its level.
+
+    Raises:
+        ValueError: sigma / alpha does not grow from each to the next.
+    """
     times = range(1, schedule.steps + 1) if schedule.steps else [schedule.t_max * i / 64 for i in range(1, 65)]
-    levels = ((t, _floats(schedule.level(float(t)))) for t in times)
+    levels, before = [], 0.0
+    for t in map(float, times):
+        level = _floats(schedule.level(t))
+        if not before < float(level.ratio):
+            raise ValueError(
+                f"The schedule {schedule} has {level} at t={t:g}, no more noise than before: sigma / alpha must grow "
+                "with time. Change the numbers it is built with."
+            )
+        levels.append((t, level))
+        before = float(level.ratio)
+    return levels
+
+
+def check_target(target: Target, schedule: Schedule, levels: list[tuple[float, NoiseLevel]]) -> None:
+    """Raise ValueError unless the target tells x0 from eps at every one of the schedule's noisy levels."""
     for t, level in levels:
         try:
             _decoding(target, level)
@@ -308,10 +325,6 @@ def _floats(level: NoiseLevel) -> NoiseLevel:
     return level
 
 
-def _close(a: float, b: float) -> bool:
-    return a == b or abs(a - b) <= 1e-9 * abs(b)
-
-
 def _time_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
@@ -325,4 +338,4 @@ def _split(out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             f"{2 * channels} with a learned variance."
         )
     value, fraction = out.chunk(2, 1)
-    return value, (fraction + 1.0).to(x.dtype) / 2.0
+    return value, (fraction.to(x.dtype) + 1.0) / 2.0
