@@ -38,6 +38,7 @@ from mezzotint.diffusion import (
     Transition,
     Velocity,
     White,
+    coordinates,
     integrate,
     samplers,
 )
@@ -301,6 +302,9 @@ def test_there_and_back_again():
         lambda: LMS(2, Data()),
         lambda: samplers.Exponential(2, Noise(), eta=1.0),
         lambda: samplers.Exponential(2, eta=-1.0),
+        lambda: samplers.Exponential(2, Angle()),
+        lambda: samplers.Singlestep(2, coordinates.Flow()),
+        lambda: Heun(Flow()),  # the target of that name
         lambda: samplers.Churned(DPMSolverPP(2)),
         lambda: samplers.Churned(samplers.Started(LMS(3), Heun(Noise()), 2)),
         lambda: samplers.Corrected(samplers.UniPC(2)),
@@ -314,7 +318,7 @@ def test_there_and_back_again():
     ],
 )
 def test_what_cannot_be_is_refused(refused):
-    with pytest.raises(ValueError, match=r"\. |Use|combines|must|is for"):
+    with pytest.raises(ValueError, match=r"\. |Use|take|combines|must|is for"):
         refused()
 
 

@@ -127,6 +127,7 @@ class Exponential(Multistep):
 
     def __post_init__(self) -> None:
         check_points(self, 4)
+        check_coordinate(self)
         check_eta(self)
 
     @property
@@ -332,6 +333,11 @@ class IPNDM(Multistep):
 def check_points(sampler: Any, most: int) -> None:
     if not 1 <= sampler.points <= most:
         raise ValueError(f"points={sampler.points}: {type(sampler).__name__} combines 1 to {most} predictions.")
+
+
+def check_coordinate(sampler: Any) -> None:
+    if not isinstance(sampler.coordinate, Data | Noise):
+        raise ValueError(f"coordinate={sampler.coordinate}: {type(sampler).__name__} is for Data() or Noise().")
 
 
 def check_eta(sampler: Any) -> None:

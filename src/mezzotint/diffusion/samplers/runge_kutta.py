@@ -46,6 +46,10 @@ class RungeKutta(Sampler):
     tableau: ClassVar[Tableau]
     coordinate: Coordinate
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.coordinate, Coordinate):  # there is a target Flow and a protocol Noise beside
+            raise ValueError(f"coordinate={self.coordinate}: take one of mezzotint.diffusion.coordinates.")
+
     @property
     def order(self) -> int | None:  # type: ignore[override]
         return self.tableau.order

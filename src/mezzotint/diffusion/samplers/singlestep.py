@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..coordinates import Coordinate, Data, Noise
 from ..levels import NoiseLevel
-from .multistep import DPMSolver, DPMSolverPP, Exponential, advance, check_points
+from .multistep import DPMSolver, DPMSolverPP, Exponential, advance, check_coordinate, check_points
 from .sampler import Sampler, State
 
 
@@ -35,6 +35,7 @@ class Singlestep(Sampler):
 
     def __post_init__(self) -> None:
         check_points(self, 3)
+        check_coordinate(self)
 
     @property
     def order(self) -> int | None:  # type: ignore[override]
