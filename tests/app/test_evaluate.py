@@ -294,6 +294,14 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
         (["images=drawn", "reference=real.npz", "metrics=nll"], "metrics.nll asks the network that drew the images"),
         (["images=drawn", "reference=real.npz", "-m", "n=3,4"], "-m is for runs"),
         (["images=drawn", "reference=large", "images=large"], "needs 2 or more drawn images, and there is 1"),
+        (
+            ["images=drawn", "reference=real.npz", "metrics=by_class"],
+            "metrics.by_class.classes: it follows data.classes, which is not there; choose a data=",
+        ),
+        (
+            ["images=drawn", "reference=real.npz", "extractor=inception", "metrics.weights=gone.pth"],
+            "extractor: there are no Inception weights at gone.pth",
+        ),
         (["images=drawn", "data=digits", "metrics=by_class"], "metrics.by_class needs the labels of the images"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

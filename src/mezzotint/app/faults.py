@@ -29,9 +29,18 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"{str(error.filename)[:40]}...: no file can have so long a name"
     text = str(error)
+    several = re.match(r"Ambiguous value for argument '\+*([^=]+)=(.*)'\n", text)
+    if isinstance(error, HydraException) and several:
+        key, said = several[1], several[2].replace("'", "")
+        listed = said.strip("()")
+        return f"{key}={said}: a list is {key}=[{listed}]; a job for each needs -m; one text: \"{key}='{said}'\""
     needed = re.search(r"Missing mandatory value: (\S+)", text)
     if isinstance(error, InterpolationToMissingValueError) and needed:
         return f"{needed[1]}: a value is needed; give {needed[1]}=VALUE"
+    followed = re.search(r"Interpolation key '(\w+)([\w.]*)' not found\s+full_key: (\S+)", text)
+    if followed:
+        group, rest, key = followed.groups()
+        return f"{key}: it follows {group}{rest}, which is not there; choose a {group}=, or leave out what has {key}"
     if isinstance(error, RuntimeError) and "home directory" in text:
         return f"~ is nowhere: {text} Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE"
     bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)

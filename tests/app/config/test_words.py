@@ -14,6 +14,8 @@ from mezzotint.errors import ConfigError
     [
         ("network.resample=residual", "++network.resample=residual"),
         ("+network.width=8", "++network.width=8"),
+        ("metrics.weights=a=b.pth", "++extractor.weights=a=b.pth"),
+        ("metrics.kernel.size=9", "++metrics.kernel.size=9"),
         ("+seed=1", "++seed=1"),
         ("+experiment=digits_edm", "experiment=digits_edm"),
         ("+sampler=ddim", "sampler=ddim"),

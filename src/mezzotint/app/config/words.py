@@ -19,6 +19,7 @@ QUOTED = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
 TEXT = ("name", "reference", "images", "out", "data.root", "paths.runs", "paths.data", "paths.cache")  # never numbers
 KEYS = {item.name for item in fields(Job)}
 SETTINGS = ("experiment", "debug", "sweep")  # folders of configs/ that set several groups
+MEANT = {"metrics.weights": "extractor.weights"}  # a metric has none but its extractor's
 LISTS = ("metrics", "callbacks", "logger")  # groups of which several may be chosen
 VALUES = {  # options with a value, and the values that there are where only some are
     ("--cfg", "-c"): ("job", "hydra", "all"),
@@ -52,7 +53,9 @@ def addable(word: str) -> str:
     So a + before a key or a group that we have ourselves, a habit from other programs, means nothing.
     """
     plain = word.lstrip("+")
-    key, equals, _ = plain.partition("=")
+    key, equals, said = plain.partition("=")
+    if key in MEANT:
+        return f"++{MEANT[key]}={said}"
     group, dot, _ = key.partition(".")
     if not equals or key in groups() or key in SETTINGS:
         return plain
