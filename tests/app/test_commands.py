@@ -358,3 +358,11 @@ def test_augmentation_is_told_to_a_network_that_listens(mezzotint: Command, home
     done = mezzotint("train", "objective=augmented", "network.augmentation=9", *TINY, "name=b", "metrics=[]")
     assert done.code == 0, done.err
     assert package.load(home / "runs" / "b").network.embedding.augment.in_features == 9
+
+
+def test_a_run_goes_on_where_its_data_has_been_moved() -> None:
+    paths = {"runs": "/r", "data": "/d", "cache": "/c"}
+    before = {"data": {"_target_": "D", "root": "/old/photos", "classes": 2}, "network": {"width": 8}, "paths": paths}
+    moved = before | {"data": before["data"] | {"root": "/new/photos"}}
+    assert train.fixed(before) == train.fixed(moved)
+    assert train.fixed(before) != train.fixed(before | {"data": before["data"] | {"classes": 0}})
