@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mezzotint.networks import UNet
+from mezzotint.networks import MLP, UNet
 from mezzotint.networks.layers import Upsample
 from mezzotint.networks.unet import Stage
 
@@ -197,6 +197,13 @@ def test_time_is_resolved_in_a_bfloat16_network():
 def test_float64_throughout():
     network = tiny().double()
     assert network(torch.randn(1, 3, 8, 8, dtype=torch.float64), torch.zeros(1)).dtype == torch.float64
+
+
+@pytest.mark.parametrize(("weights", "state"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float64)])
+def test_a_state_may_be_finer_than_the_weights(weights, state):
+    """Sampling keeps its state in float32 at least, whatever the network computes in."""
+    for network in (tiny(), MLP((3, 8, 8))):
+        assert network.to(weights)(torch.randn(1, 3, 8, 8, dtype=state), torch.zeros(1)).dtype == weights
 
 
 def test_channels_last_gives_the_same_numbers():

@@ -29,7 +29,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), time (B,), label (B,) int64 with -1 for none -> (B, C, H, W)."""
         embedding = self.embedding(time, label)
-        h = self.first(x.flatten(1))
+        h = self.first(x.flatten(1).to(self.first.weight.dtype))
         for layer in self.hidden:
             h = h + layer(functional.silu(h + embedding))
         return self.last(functional.silu(h)).view_as(x)

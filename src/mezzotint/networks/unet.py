@@ -214,7 +214,7 @@ class UNet(nn.Module):
     ) -> Tensor:
         """x, estimate (B, C, H, W), time (B,), label (B,) int64, -1 for none, augment (B, A) -> (B, C or 2 C, H, W)."""
         embedding = functional.silu(self.embedding(time, label, augment))
-        x = self.first(self.beside_estimate(x, estimate))
+        x = self.first(self.beside_estimate(x, estimate).to(self.first.weight.dtype))  # the state may be finer
         skips = [x]
         for descent in self.down.values():
             x = descent(x, embedding, skips)
