@@ -114,6 +114,10 @@ class Draws:
         """(B,) float64 in (0, 1)."""
         return _unit(_streams(self.index, _key(self.seed, purpose, counters)))
 
+    def stratified(self, purpose: str, strata: int) -> Tensor:
+        """(B,) float64 in (0, 1), example i in part i mod `strata` of as many equal ones."""
+        return (self.index.remainder(strata) + self.uniform(purpose)).div_(strata)
+
     def to(self, device: torch.device) -> Draws:
         """The same draws made on a device; on one without float64 (MPS) they are made on the CPU."""
         if device == self.index.device or device.type == "mps":

@@ -102,7 +102,7 @@ class Stratified(Times):
         return self.times.at(u, schedule)
 
     def uniforms(self, draws: Draws) -> Tensor:
-        return (draws.index.remainder(self.strata) + draws.uniform("time")).div_(self.strata)
+        return draws.stratified("time", self.strata)
 
     def observe(self, t: Tensor, losses: Tensor, schedule: Schedule) -> None:
         self.times.observe(t, losses, schedule)

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from mezzotint.diffusion import Draws
+from mezzotint.errors import DataError
 from mezzotint.training.callback import Look, Run, Score
 
 APART = 1 << 40  # validation examples are numbered far from those of training, so no noise is shared
 GOLDEN = 0.6180339887498949  # multiples of the golden section fill [0, 1) evenly, however many there are
+LEAST = 16  # examples in a share: a mean over fewer says little
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +24,17 @@ class Fixed(Draws):
             return ((self.index - APART) * GOLDEN + 0.5) % 1.0
         return torch.ones(len(self.index), dtype=torch.float64)
 
+    def stratified(self, purpose: str, strata: int) -> Tensor:
+        """Even as they are: few examples would not come round the strata."""
+        return self.uniform(purpose)
+
 
 class Validation(Look):
     """Loss of the averaged weights on held-out images: in total, and in equal shares of the training times.
 
     Times and noise depend on the example's number alone, examples are split over ranks without padding and summed in
-    float64: the number is the same on any number of processes up to rounding. Share 0 is the cleanest.
+    float64: the number is the same on any number of processes up to rounding. Share 0 is the cleanest. Of few images
+    each is an example several times, so that every share has some.
 
     Args:
         every: images between two looks, or below 1 the share of the budget; the end is always looked at.
@@ -43,25 +50,33 @@ class Validation(Look):
         self.every, self.images, self.bins = every, images, bins
 
     def look(self, run: Run) -> None:
-        sums = self.sums(run, run.average())
-        if run.world > 1:
-            torch.distributed.all_reduce(sums)
+        denoiser = run.average()
+        sums = self.sums(run, denoiser)
+        images = int(sums[1].sum())
+        if not images:
+            raise DataError("there are no held-out images to validate on; leave it out by callbacks.validation=null")
+        for turn in range(1, -(-LEAST * self.bins // images)):
+            sums += self.sums(run, denoiser, turn * images)
         totals, counts = sums.cpu()
-        means = (totals / counts.clamp(min=1)).tolist()
+        means = (totals / counts).tolist()
         loss = float(totals.sum() / counts.sum())
         run.scores["validation"] = Score(run.step, run.images, "validation loss", loss)
         run.pending["validation"] = {"loss": loss} | {f"share_{i}": mean for i, mean in enumerate(means)}
 
     @torch.no_grad()
-    def sums(self, run: Run, denoiser: Any) -> Tensor:
-        """(2, bins): sums of losses and numbers of examples on this rank."""
+    def sums(self, run: Run, denoiser: Any, first: int = 0) -> Tensor:
+        """(2, bins): sums of losses and numbers of examples over all ranks, each image once.
+
+        Args:
+            first: number of the first image's example.
+        """
         objective = run.module.objective
         sums = torch.zeros(2, self.bins, dtype=torch.float64)
         for batch in run.validation():
             batch = {name: value[batch["index"] < self.images] for name, value in batch.items()}
             if not len(batch["index"]):
                 break
-            draws = Fixed(0, batch["index"] + APART)
+            draws = Fixed(0, batch["index"] + first + APART)
             share = (objective.times.uniforms(draws) * self.bins).long().clamp_(max=self.bins - 1)
             with run.forward():
                 losses = run.module.example_losses(
@@ -69,4 +84,7 @@ class Validation(Look):
                 )
             sums[0].index_add_(0, share, losses.double().cpu())
             sums[1].index_add_(0, share, torch.ones_like(share, dtype=torch.float64))
-        return sums.to(run.module.device)
+        sums = sums.to(run.module.device)
+        if run.world > 1:
+            torch.distributed.all_reduce(sums)
+        return sums
