@@ -50,6 +50,18 @@ def test_tensorboard_has_no_step_twice_though_the_log_had_no_line_yet(tmp_path):
     assert [event.step for event in events.Scalars("loss")] == [160, 320]
 
 
+def test_tensorboard_has_each_line_at_once(tmp_path):
+    """A process that is killed writes nothing any more, and a run that goes on does not tell a line again."""
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    tracker = TensorBoard()
+    tracker.start(Subject(tmp_path), [])
+    tracker.log(16, {"loss": 0.5})
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [16]
+    tracker.finish(0)
+
+
 def test_a_line_that_was_being_written_is_passed_over(tmp_path):
     one = {"step": 1, "images": 16, "name": "weights/a", "counts": [1], "low": 0.0, "high": 1.0}
     (tmp_path / "histograms.jsonl").write_text(f'{json.dumps(one)}\n{{"step": 2, "ima')

@@ -35,6 +35,7 @@ class TensorBoard(Logger):
     def log(self, images: int, values: dict[str, Any]) -> None:
         for name, value in values.items():
             self.writer.add_scalar(name, value, images)
+        self.writer.flush()  # a run that is killed goes on behind this line
         self.last |= values
         self.images = images
 
@@ -50,6 +51,7 @@ class TensorBoard(Logger):
         with Image.open(file) as picture:
             pixels = numpy.asarray(picture.convert("RGB"))
         self.writer.add_image(name, pixels, images, dataformats="HWC")
+        self.writer.flush()
 
     def histogram(self, images: int, name: str, counts: Sequence[int], low: float, high: float) -> None:
         ends = edges(len(counts), low, high)
