@@ -66,11 +66,12 @@ def say(text: str) -> None:
 def line(run: Run, seconds: float, images: int) -> str:
     """How far a run is, of which this start has seen so many images in so many seconds."""
     rate = images / max(seconds, 1e-9)
-    left = (run.budget - run.images) / rate if rate > 0 else float("inf")
+    whole = run.steps * run.batch_size
+    left = (whole - run.images) / rate if rate > 0 else float("inf")
     loss = run.values.get("loss")
     parts = [
         f"{100 * run.step // run.steps:3}%",
-        f"{run.images:,} of {run.budget:,} images",
+        f"{run.images:,} of {whole:,} images",
         f"{rate:,.0f}/s",
         *([f"loss {loss:.4f}"] if loss is not None else []),
         *newest(run.values),
