@@ -5,14 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import BATCH, Broken, Kill, Killed, entries, lines, train, weights
+from tiny import BATCH, Broken, Kill, Killed, Noise, entries, lines, train, weights
 
+from mezzotint.diffusion import Objective, Stratified
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.training import Callback, FiniteLoss, Hardware, Log, Preview, Run, Validation, newest
 from mezzotint.training.agreement import agree, code
@@ -157,6 +159,22 @@ def test_a_budget_is_rounded_up_to_whole_batches(tmp_path, capsys):
     assert "rounded up" in capsys.readouterr().err
 
 
+def test_a_run_keeps_its_batch_size(tmp_path):
+    train(tmp_path, steps=7)
+    for batch_size in (32, 8):
+        with pytest.raises(ConfigError, match=r"has seen 112 images in 7 steps; go on with batch_size=16"):
+            train(tmp_path, steps=10, batch_size=batch_size)
+    assert train(tmp_path, steps=8)["steps"] == 8
+
+
+def test_a_run_is_saved_though_nobody_says_how(tmp_path):
+    outcome = train(tmp_path, steps=20, callbacks=None)
+    assert outcome["steps"] == 20
+    assert [file.name for file in sorted((tmp_path / "checkpoints").glob("*.ckpt"))] == [
+        f"step-{step:08d}.ckpt" for step in (18, 19, 20)
+    ]
+
+
 @pytest.mark.parametrize("micro_batch", [None, 4])
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, micro_batch):
     example = 23 * BATCH + 5  # of step 24, counted from 1
@@ -222,6 +240,31 @@ def test_validation_is_the_same_every_time_and_has_its_shares(whole):
     assert looks[0]["share_1"] == pytest.approx(float(totals[1]) / 20)
 
 
+@dataclass(frozen=True)
+class Scarce(Noise):
+    """Holds so many images out."""
+
+    held_out: int = 2
+
+    def split(self, name):
+        return super().split(name) if name == "train" else super().split(name).take(torch.arange(self.held_out))
+
+
+def test_every_noise_level_is_looked_at_however_few_images_are_held_out(tmp_path):
+    counts = []
+
+    class Count(Validation):
+        def sums(self, *given):
+            found = super().sums(*given)
+            counts.append(found[1].clone())
+            return found
+
+    extra = {"validation": Count(every=1000, bins=8), "judge": Callback()}
+    outcome = train(tmp_path, steps=2, dataset=Scarce(), objective=Objective(times=Stratified(strata=64)), extra=extra)
+    assert min(outcome["validation"].values()) > 0
+    assert sum(counts).tolist() == pytest.approx([16] * 8, abs=1)
+
+
 def test_previews_are_drawn(tmp_path):
     from PIL import Image
 
@@ -246,6 +289,17 @@ def test_lightnings_own_callbacks_stand_beside_ours(tmp_path):
     assert count.batches == 8
     with pytest.raises(ConfigError, match="neither a callback of mezzotint nor of lightning"):
         train(tmp_path / "other", extra={"wrong": object()})
+
+
+def test_what_lightning_has_no_place_for_here_is_refused_at_once(tmp_path):
+    import lightning.pytorch.callbacks as theirs
+
+    for wrong in (theirs.EarlyStopping("loss"), theirs.ModelCheckpoint()):
+        with pytest.raises(ConfigError, match=f"{type(wrong).__name__} looks at what Lightning"):
+            train(tmp_path / "run", steps=2, extra={"wrong": wrong})
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match=r"lightning: .*LearningRateMonitor.* no logger"):
+        train(tmp_path / "run", steps=2, extra={"wrong": theirs.LearningRateMonitor()})
 
 
 def test_a_run_that_lightnings_callbacks_end_is_saved(tmp_path):

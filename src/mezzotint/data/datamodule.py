@@ -1,7 +1,7 @@
 """From a dataset to the batches of training and validation: the only part of this room that knows Lightning."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from mezzotint.data.dataset import Dataset
 from mezzotint.data.images import Images
 from mezzotint.data.order import Order, Share, micro_batches
 from mezzotint.diffusion.draws import Draws
-from mezzotint.errors import DataError
+from mezzotint.errors import ConfigError, DataError
 
 Batch = dict[str, Tensor]
 
@@ -43,8 +43,8 @@ class TrainBatches(TorchDataset):
             flip_(pixels, self.order.seed, positions)
         return _named(pixels, positions, labels)
 
-    def keys(self) -> Iterator[int]:
-        return itertools.count()
+    def keys(self, first: int) -> Iterator[int]:
+        return itertools.count(first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,8 @@ class ValidationBatches(TorchDataset):
         mine = len(range(self.share.rank, len(self.images), self.share.world))
         return -(-mine // self.share.size)
 
-    def keys(self) -> range:
-        return range(len(self))
+    def keys(self, first: int) -> range:
+        return range(first, len(self))
 
 
 def _named(pixels: Tensor, index: Tensor, labels: Tensor | None) -> Batch:
@@ -78,18 +78,22 @@ class Loader:
     """Hands out batches in the order of their keys, made here or by worker processes: the result is the same.
 
     A worker sends an error about the data as a value, so that it arrives as itself and not inside a traceback.
+
+    Args:
+        first: the key to begin at, asked whenever somebody begins.
     """
 
     batches: TrainBatches | ValidationBatches
     workers: int = 0
+    first: Callable[[], int] = int
 
     def __iter__(self) -> Iterator[Batch]:
         pin = torch.cuda.is_available()
         if not self.workers:
-            made = map(self.batches.__getitem__, self.batches.keys())
+            made = map(self.batches.__getitem__, self.batches.keys(self.first()))
             yield from (_pinned(batch) for batch in made) if pin else made
             return
-        keys, guarded = self.batches.keys(), _Guarded(self.batches)
+        keys, guarded = self.batches.keys(self.first()), _Guarded(self.batches)
         for batch in DataLoader(guarded, None, sampler=keys, num_workers=self.workers, pin_memory=pin):
             if isinstance(batch, DataError):
                 raise batch
@@ -122,7 +126,11 @@ class DataModule(LightningDataModule):
     """Batches {"image": uint8 (B, C, H, W), "index": int64 (B,), "label": int64 (B,) if there are classes}.
 
     In training, index is the position p of `mezzotint.data.order`, the name by which all random numbers of the example
-    are drawn; in validation, the number of the test image. Build it anew to go on from another number of images.
+    are drawn; in validation, the number of the test image.
+
+    A Trainer that it is given to says which process this is, how many there are, how many micro-batches a step has, and
+    by its steps where it goes on: in a new epoch and from a checkpoint as well, but for `overfit_batches`, which wants
+    the same batches again.
 
     Args:
         dataset: the `data` node.
@@ -147,7 +155,7 @@ class DataModule(LightningDataModule):
         workers: int = 0,
     ) -> None:
         super().__init__()
-        self.dataset, self.seed, self.workers = dataset, seed, workers
+        self.dataset, self.batch_size, self.seed, self.workers = dataset, batch_size, seed, workers
         self.micro_batch, self.accumulation = micro_batches(batch_size, world, micro_batch)
         self.share = Share(self.micro_batch, rank, world, images_seen)
         self.train: Images | None = None
@@ -155,12 +163,34 @@ class DataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the data, on every process: nothing is kept that only the first one would have."""
+        if self.trainer is not None:
+            self.follow(self.trainer)
         if self.train is None:
             self.train, self.test = self.dataset.split("train"), self.dataset.split("test")
 
+    def follow(self, trainer: Any) -> None:
+        """Take one's share of the batch from a Trainer.
+
+        Raises:
+            ConfigError: the batch cannot be shared out so.
+        """
+        world, parts = trainer.world_size, trainer.accumulate_grad_batches
+        if self.batch_size % (world * parts):
+            raise ConfigError(
+                f"batch_size={self.batch_size} is the images of a step, over all processes and micro-batches: with "
+                f"{world} process(es) and accumulate_grad_batches={parts} it must be a multiple of {world * parts}"
+            )
+        self.micro_batch, self.accumulation = self.batch_size // (world * parts), parts
+        self.share = Share(self.micro_batch, trainer.global_rank, world, self.share.start)
+
+    def position(self) -> int:
+        """The micro-batch at which training goes on, counted from `images_seen`."""
+        trainer = self.trainer
+        return 0 if trainer is None or trainer.overfit_batches else trainer.global_step * self.accumulation
+
     def train_dataloader(self) -> Any:
         order = Order(self.seed, len(self.train))
-        return Loader(TrainBatches(self.train, order, self.share, self.dataset.flip), self.workers)
+        return Loader(TrainBatches(self.train, order, self.share, self.dataset.flip), self.workers, self.position)
 
     def val_dataloader(self) -> Any:
         return FiniteLoader(ValidationBatches(self.test, self.share), self.workers)

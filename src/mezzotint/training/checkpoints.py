@@ -131,9 +131,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read(file: Path) -> dict[str, Any]:
-    """A checkpoint on the CPU; no code in it is run."""
-    checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+def read(file: Path, lazily: bool = False) -> dict[str, Any]:
+    """A checkpoint on the CPU; no code in it is run.
+
+    Args:
+        lazily: leave tensors on the disk until they are used.
+    """
+    checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=lazily)
     if checkpoint.get("format_version") != FORMAT:
         raise TrainingError(
             f"{file} has format {checkpoint.get('format_version')}, and this version of mezzotint reads {FORMAT}. "

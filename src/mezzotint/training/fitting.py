@@ -14,6 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from mezzotint.data.datamodule import DataModule
@@ -24,11 +25,13 @@ from mezzotint.training.agreement import agree
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.ema import EMA
 from mezzotint.training.files import truncate
+from mezzotint.training.finite import FiniteLoss
 from mezzotint.training.hardware import Hardware, Place, is_full, out_of_memory
 from mezzotint.training.log import Log
 from mezzotint.training.loggers import adopt
 from mezzotint.training.module import Module
 from mezzotint.training.optimizers import AdamW
+from mezzotint.training.preemption import Preemption
 from mezzotint.training.sharding import whole
 
 
@@ -55,8 +58,9 @@ def fit(
     Args:
         objective: per-example losses.
         budget: images to see; rounded up to whole batches.
-        batch_size: images a step, over all processes and micro-batches.
-        callbacks, loggers: by name; ours and Lightning's.
+        batch_size: images a step, over all processes and micro-batches; a run keeps it.
+        callbacks: by name, ours and Lightning's; None saves, logs, guards and heeds signals, as callbacks=quiet does.
+        loggers: by name, ours and Lightning's.
         sampling: how previews are drawn (mezzotint.generation.Sampling); None draws none.
         judging: how Judge judges samples (mezzotint.training.Judging).
         config: plain data, for trackers.
@@ -75,6 +79,8 @@ def fit(
     place = hardware.place()
     saved = checkpoints.newest(directory / "checkpoints", quiet=place.rank > 0)
     done = checkpoints.step_of(saved) if saved else 0
+    if saved:
+        check_batch_size(saved, batch_size)
     module = Module(
         denoiser,
         objective,
@@ -108,16 +114,18 @@ def fit(
     if place.rank == 0:
         for remark in remarks(run, hardware):
             print(remark, file=sys.stderr)
-    ours, theirs = sorted_out(callbacks or {})
+    ours, theirs = sorted_out(quiet_callbacks() if callbacks is None else callbacks)
     run.loggers = [adopt(logger) for logger in (loggers or {}).values()]
     ours = sorted([*ours, *([ema] if ema else [])], key=lambda callback: callback.order)
     directory.mkdir(parents=True, exist_ok=True)
     hardware.prepare(denoiser.network)
     with quiet():
-        trainer = build_trainer(hardware, place, run, data, [*theirs, Bridge(run, ours)])
-        connect(run, trainer, data, ema)
         try:
+            trainer = build_trainer(hardware, place, run, data, [*theirs, Bridge(run, ours)])
+            connect(run, trainer, data, ema)
             train(trainer, module, data, saved, run, ours)
+        except MisconfigurationException as error:
+            raise ConfigError(f"lightning: {' '.join(str(error).split())}") from error
         except RuntimeError as error:
             if not is_full(error):
                 raise
@@ -125,6 +133,21 @@ def fit(
     if run.stopped == "SIGINT":
         raise KeyboardInterrupt
     return summary(run, [run.values])
+
+
+def check_batch_size(saved: Path, batch_size: int) -> None:
+    """Refuse to go on with another batch size: the steps done would be taken for other images than were seen."""
+    images, step = checkpoints.read(saved, lazily=True)["images"], checkpoints.step_of(saved)
+    if images != step * batch_size:
+        raise ConfigError(
+            f"batch_size={batch_size}: {saved.parent.parent} has seen {images} images in {step} steps; go on with "
+            f"batch_size={images // step}, or train in another folder"
+        )
+
+
+def quiet_callbacks() -> dict[str, Callback]:
+    """What a run needs to be saved and to be true, and nothing to look at."""
+    return {"finite": FiniteLoss(), "preemption": Preemption(), "checkpoints": checkpoints.Checkpoints(0.05)}
 
 
 def remarks(run: Run, hardware: Hardware) -> Iterator[str]:
@@ -143,6 +166,12 @@ def sorted_out(callbacks: Mapping[str, Any]) -> tuple[list[Callback], list[pl.Ca
     if strangers := [c for c in values if not isinstance(c, (Callback, pl.Callback))]:
         raise ConfigError(
             f"callbacks: {type(strangers[0]).__name__} is neither a callback of mezzotint nor of lightning"
+        )
+    blind = (pl.callbacks.EarlyStopping, pl.callbacks.Checkpoint)
+    if lost := [callback for callback in values if isinstance(callback, blind)]:
+        raise ConfigError(
+            f"callbacks: {type(lost[0]).__name__} looks at what Lightning itself logs and validates, which is nothing "
+            "here. Checkpoints(best='validation') keeps the newest and the best moment of a run"
         )
     return [c for c in values if isinstance(c, Callback)], [c for c in values if isinstance(c, pl.Callback)]
 
@@ -280,7 +309,6 @@ class Bridge(pl.Callback):
                 callback.finish(run)
         elif run.stopped:
             trainer.should_stop = True
-        module.losses, module.index = [], []
 
 
 def rewind(checkpoint: dict[str, Any], batches: int) -> None:
@@ -320,6 +348,7 @@ CHATTER = (
     ".*GPU available but not used.*",
     ".*`srun` command is available on your system but is not used.*",
     ".*returned a view tensor.*",  # nothing here writes into what a network returns
+    ".*You defined a `validation_step` but have no `val_dataloader`.*",  # Validation looks at the average
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
 )
 

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from mezzotint.data.range import Range
 from mezzotint.diffusion import Denoiser, Draws
+from mezzotint.errors import DataError
 from mezzotint.training.optimizers import AdamW, clip_, settle
 from mezzotint.training.sharding import shard
+from mezzotint.training.validation import APART, Fixed
 
 Batch = dict[str, Tensor]
 
@@ -17,8 +19,11 @@ Batch = dict[str, Tensor]
 class Module(LightningModule):
     """The loss of a denoiser under an objective, and its optimiser.
 
-    A step leaves behind what callbacks read, detached and still on the device: `losses`, one tensor (b,) a micro-batch,
-    the `index` of these examples (on the CPU), and the norm of the gradient before clipping.
+    A step leaves behind what callbacks read until the next one, detached and still on the device: `losses`, one tensor
+    (b,) a micro-batch, the `index` of these examples (on the CPU), and the norm of the gradient before clipping.
+
+    `fit` brings its own Trainer. In another one it trains with every DataModule that gives such batches; the learning
+    rate follows from that Trainer's steps, the batch size and the budget.
 
     Args:
         denoiser: the network with its conventions.
@@ -51,6 +56,7 @@ class Module(LightningModule):
         self.losses: list[Tensor] = []
         self.index: list[Tensor] = []
         self.grad_norm: Tensor | None = None
+        self.stepped = False  # what lies here belongs to a step that is done
         self.rate = 0.0
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -71,9 +77,21 @@ class Module(LightningModule):
         if self.random:  # dropout inside the network: a function of the seed and of the first example
             torch.manual_seed(int(Draws(self.seed, batch["index"][:1]).uniform("dropout").item() * 2**31))
         losses = self.example_losses(self.denoiser, batch, draws)
+        if self.stepped:
+            self.losses, self.index, self.stepped = [], [], False
         self.losses.append(losses.detach())
         self.index.append(batch["index"])
         return losses.mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Logs validation/loss, of the weights as they are, at fixed times and with fixed noise.
+
+        For a Trainer of one's own: a run has Validation, which looks at the average.
+        """
+        with torch.inference_mode(False), torch.no_grad():  # tables that are made here are remembered for training
+            loss = self.example_losses(self.denoiser, batch, Fixed(0, batch["index"] + APART)).mean()
+        self.log("validation/loss", loss, batch_size=len(batch["index"]), sync_dist=True)
+        return loss
 
     def configure_model(self) -> None:
         """Lightning's place for cutting the network into shards."""
@@ -94,11 +112,28 @@ class Module(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = self.rate
         optimizer.step(closure=optimizer_closure)
+        self.stepped = True
 
-    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """As the optimiser's settings say; as a Trainer of one's own says where it was told."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        self.grad_norm = clip_(gradients, self.settings.clip)
+        self.grad_norm = clip_(gradients, self.settings.clip if gradient_clip_val is None else None)
+        if gradient_clip_val is not None:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """All but the index, from which the random numbers are made on the CPU."""
+        """All but the index, from which the random numbers are made on the CPU.
+
+        Raises:
+            DataError: a batch of another make.
+        """
+        if not (isinstance(batch, dict) and {"image", "index"} <= batch.keys()):
+            given = f"holds {', '.join(map(str, batch))}" if isinstance(batch, dict) else f"is a {type(batch).__name__}"
+            raise DataError(
+                "a batch is a dict of image, uint8 (B, C, H, W), index, int64 (B,), and label where there are classes; "
+                f"this one {given}. Examples of one index have the same times and noise: count them on through all "
+                "epochs, as mezzotint.data.DataModule does."
+            )
         return {k: v if k == "index" else v.to(device, non_blocking=True) for k, v in batch.items()}
