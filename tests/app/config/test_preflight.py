@@ -45,6 +45,10 @@ NEVER = "runs/never"
         (["paths.runs=/proc/x"], "/proc cannot be written"),
         (["paths.cache=/proc/x"], "/proc cannot be written"),
         (["callbacks.checkpoints=null"], "callbacks: none of them saves, and nothing could be drawn"),
+        (
+            ["+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: loss}"],
+            "callbacks: EarlyStopping looks at what Lightning itself logs and validates",
+        ),
         (["sampler=[ddim,heun]"], "sampler=[ddim,heun]: one sampler at a time; lists are for metrics"),
         (["sampler=ddim,heun"], "sampler=ddim,heun: one sampler at a time, or -m for a job each"),
         (["metrics=[frechet,kernl]"], "metrics=kernl: no such choice; did you mean 'kernel'?"),

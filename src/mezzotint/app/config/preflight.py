@@ -8,7 +8,8 @@ from typing import Any
 
 from mezzotint.app.config.job import Config
 from mezzotint.app.terminal import shown
-from mezzotint.training import Checkpoints
+from mezzotint.errors import ConfigError
+from mezzotint.training import Callback, Checkpoints
 from mezzotint.training.footprint import checkpoint_size, size
 
 
@@ -18,7 +19,21 @@ def obstacles(config: Config, parts: Any, directory: Path) -> list[str]:
         *(folders(config, directory) or room(config, parts, directory)),
         *weights(config, parts.ema),
         *saving(parts.callbacks),
+        *foreign(parts.callbacks),
     ]
+
+
+def foreign(callbacks: dict[str, Any]) -> list[str]:
+    """Lightning's callbacks, and whatever else is not ours, must find here what they look at."""
+    if all(isinstance(callback, Callback) for callback in callbacks.values()):
+        return []
+    from mezzotint.training.fitting import sorted_out
+
+    try:
+        sorted_out(callbacks)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def folders(config: Config, directory: Path) -> list[str]:
