@@ -23,6 +23,7 @@ from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingErr
 from mezzotint.training.signals import AGAIN, Stopped, forget, listen, obeyed
 
 MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one to write config.yaml
+MAY_CHANGE = [key for key in FREE if key not in ("name", "step")]  # when training goes on
 
 
 def main(config: Any) -> float | None:
@@ -132,7 +133,7 @@ def choose(config: Config, given: list[str], many: bool) -> Path:
         if changed:
             raise ConfigError(
                 f"{', '.join(changed)} cannot change in a run that goes on; leave it out, or train a new run "
-                f"without run=. {', '.join(sorted([*FREE, 'data.root']))} may change"
+                f"without run=. {', '.join(sorted([*MAY_CHANGE, 'data.root']))} may change"
             )
         return directory
     directory = runs.place(config, named="name" in given, many=many)
@@ -142,7 +143,7 @@ def choose(config: Config, given: list[str], many: bool) -> Path:
 
 def fixed(config: Config) -> Config:
     """What must stay as it was. Where the data lies may change: it may have been moved."""
-    kept = {key: value for key, value in relocatable(config).items() if key not in FREE}
+    kept = {key: value for key, value in relocatable(config).items() if key not in MAY_CHANGE}
     return kept | {"data": {key: value for key, value in kept["data"].items() if key != "root"}}
 
 
