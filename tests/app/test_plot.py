@@ -113,6 +113,7 @@ def test_a_film_stands_and_moves(run: Path, mezzotint: Command, home: Path) -> N
     [
         (["kind=films"], "no such picture; did you mean 'film'?"),
         (["film"], "'film' is not key=value"),
+        (["grid.steps=2,3,"], "grid.steps=2,3,: a value is missing before or behind a comma"),
         (["kind"], "'kind' is not key=value"),
         (["--json"], "--json: plot run=DIR knows --config-dir DIR alone"),
         (["kind=film", "grid.steps=2,3"], "kind=film has room for 0 keys with several values"),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mezzotint.app import cli, plot, sample
 from mezzotint.app.config.job import Config, settle
+from mezzotint.app.config.refusals import check_pair
 from mezzotint.app.config.words import follows, quoted, readable
 from mezzotint.app.help import KINDS, choices, config_dir
 from mezzotint.app.records import runs
@@ -109,8 +110,8 @@ def read(words: Sequence[str]) -> Asked:
     known = ("--config-dir", "-cd")
     if strange := [word for word in flags if word.startswith("-") and word.partition("=")[0] not in known]:
         raise ConfigError(f"{strange[0]}: plot run=DIR knows --config-dir DIR alone")
-    if strange := [word for word in words if "=" not in word]:
-        raise ConfigError(f"{strange[0]!r} is not key=value, such as kind=film or grid.steps=5,10")
+    for word in words:
+        check_pair(word, many=True, own=cli.own_configs(flags))
     pairs = {key: value for key, _, value in (word.partition("=") for word in words)}
     own = {key: value for key, value in pairs.items() if key in WORDS}
     overrides, swept = unfold([readable(cli.at_home(word)) for word in words if word.partition("=")[0] not in WORDS])
