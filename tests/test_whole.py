@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.whole import whole
+from mezzotint.whole import clear, whole
 
 
 def fill(path: Path, *names: str) -> None:
@@ -55,3 +55,26 @@ def test_nothing_is_left_of_what_fails(folder: bool, error: type[BaseException],
     with pytest.raises(error), whole(tmp_path / "x"):
         raise error
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["x", "x/1"]
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    fill(tmp_path / "photos.png", "1")
+    with pytest.raises(IsADirectoryError), whole(tmp_path / "photos.png") as part:
+        part.write_text("one photo")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["photos.png", "photos.png/1"]
+
+
+def test_what_is_being_made_is_no_file_of_its_kind(tmp_path: Path) -> None:
+    """Or a report would show half a picture, and a list of runs a run that is not there yet."""
+    for name in ("config.yaml", "grid.png"):
+        with whole(tmp_path / name) as part:
+            part.write_text("half")
+            assert not [*tmp_path.glob("*.png"), *tmp_path.glob("*/config.yaml")]
+
+
+def test_what_the_killed_leave_behind_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_text("kept")
+    making = whole(tmp_path / "a.txt")
+    making.__enter__().write_text("half")
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]

@@ -5,33 +5,54 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place beside a file or folder at which it is made. When that is done, it takes the place of what was there;
-    where it fails or is interrupted, nothing is left of it, and what was there stays.
+    """A place with the same ending at which a file or folder is made. When that is done, it takes the place of what was
+    there; where it fails or is interrupted, nothing is left of it, and what was there stays.
+
+    It is made in a folder beside it, `.NAME.*.part`, which no other process has, on this machine or on another that
+    sees it, and which no pattern for whole files matches. Only a process that is killed leaves that behind.
     """
-    part = path.with_name(f".{os.urandom(4).hex()}.{path.name}")
+    workshop = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    workshop.mkdir()
     try:
+        part = workshop / f"new{path.suffix}"
         yield part
         put(part, path)
-    except BaseException:
-        remove(part)
-        raise
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)  # what is done is done
 
 
 def put(part: Path, path: Path) -> None:
     """Move it into place; a folder cannot replace another one, so that one is moved away first."""
-    old = part.with_name(f"{part.name}.old")
-    if path.is_dir():
+    old = part.with_name("old")
+    if part.is_dir() and path.is_dir():
         os.replace(path, old)
-    os.replace(part, path)
-    remove(old)
+    try:
+        os.replace(part, path)
+    except BaseException:
+        if os.path.lexists(old):
+            os.replace(old, path)
+        raise
 
 
-def remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def write_text(path: Path, text: str) -> None:
+    """A text file, on the disk before it takes its place."""
+    with whole(path) as part, open(part, "w", encoding="utf-8") as file:
+        file.write(text)
+        sync(file)
+
+
+def sync(file: IO[Any]) -> None:
+    """Force what was written to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def clear(folder: Path) -> None:
+    """Remove what processes that were killed had been making in a folder; only for who alone writes there."""
+    for workshop in folder.glob(".*.part"):
+        shutil.rmtree(workshop) if workshop.is_dir() else workshop.unlink()

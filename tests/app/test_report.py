@@ -20,7 +20,7 @@ from mezzotint.app.records.runs import claim
 from mezzotint.generation import film_strip, grid
 from mezzotint.report import LIMIT, page
 from mezzotint.report.album import LADDER, Photographs
-from mezzotint.report.history import decimate, read_lines, thin
+from mezzotint.report.history import decimate, logged, thin
 
 from .conftest import Command
 from .made import SIDE, STEPS, config, content, discs, make, make_sweep, pictures
@@ -244,9 +244,9 @@ def test_thinned_curves_keep_their_ends_and_extremes(count: int, points: int) ->
 
 
 def test_lines_that_are_no_lines_are_passed_over(tmp_path: Path) -> None:
-    assert read_lines(tmp_path) == []
+    assert logged(tmp_path) == []
     (tmp_path / "metrics.jsonl").write_text('\n[1]\n"images"\n{"step": 1}\n{"images": NaN}\n{"images": 3}\n{"images"')
-    assert read_lines(tmp_path) == [{"images": 3}]
+    assert logged(tmp_path) == [{"images": 3}]
 
 
 def test_each_rung_of_the_ladder_is_smaller_and_keeps_first_and_last(tmp_path: Path) -> None:

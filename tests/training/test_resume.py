@@ -63,6 +63,9 @@ def test_killed_in_the_middle_of_writing_a_checkpoint(whole, tmp_path, monkeypat
         train(tmp_path, dropout=0.5)
     monkeypatch.undo()
     assert newest(tmp_path / "checkpoints").name == "step-00000014.ckpt"
+    left = tmp_path / "checkpoints" / ".step-00000021.ckpt.0000.part"  # as by a SIGKILL
+    left.mkdir()
+    (left / "new.ckpt").write_bytes(b"half a checkpoint")
     train(tmp_path, dropout=0.5)
     assert_same(whole, tmp_path)
     assert not list(tmp_path.rglob("*.part"))

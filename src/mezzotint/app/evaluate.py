@@ -12,7 +12,7 @@ from mezzotint.app.processes.together import agreed, common_bar, spread, togethe
 from mezzotint.app.records.commit import commit
 from mezzotint.app.records.copies import Copies
 from mezzotint.app.records.references import Reference, open_reference, remember
-from mezzotint.app.records.runs import existing, mark, newest_step, other_step, writable, write
+from mezzotint.app.records.runs import existing, mark, newest_step, other_step, writable
 from mezzotint.app.sample import name as sampling_name
 from mezzotint.app.sample import open_generator
 from mezzotint.app.terminal import shown, table
@@ -20,6 +20,7 @@ from mezzotint.build import build
 from mezzotint.errors import ConfigError
 from mezzotint.generation.share import position, share
 from mezzotint.training.signals import obeyed
+from mezzotint.whole import write_text
 
 MANY = 10_000  # images, where n is not given and the reference has more
 SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data")
@@ -70,7 +71,7 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     summary["protocol"]["seeds"] = list(seeds)
     path = path.with_name(f"{path.stem}-seeds{len(seeds)}.json")
     if position()[0] == 0:
-        write(path, json.dumps(summary, indent=1))
+        write_text(path, json.dumps(summary, indent=1))
     return path, summary
 
 
@@ -116,7 +117,7 @@ def judge_seed(
     copies.add(found, path, generator, count(config, reference))
     if position()[0] == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, json.dumps(found, indent=1))
+        write_text(path, json.dumps(found, indent=1))
     return found
 
 

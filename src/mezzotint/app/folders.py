@@ -16,11 +16,11 @@ from mezzotint.app.config.standalone import settle_standalone
 from mezzotint.app.evaluate import NOTHING, objective, report
 from mezzotint.app.records.commit import commit
 from mezzotint.app.records.references import Reference, open_images, remember
-from mezzotint.app.records.runs import write
 from mezzotint.app.terminal import Advance, bar, shown
 from mezzotint.build import build
 from mezzotint.data.images import Images
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.whole import write_text
 
 BATCH = 256  # images that are decoded at a time
 
@@ -33,7 +33,7 @@ def main(config: Any) -> float | None:
         raise ConfigError(NOTHING)
     out = place(plain)
     found = judge(plain, judged, reference, metrics)
-    write(out, json.dumps(found, indent=1))
+    write_text(out, json.dumps(found, indent=1))
     report(out, found)
     return objective(found)
 

@@ -5,8 +5,7 @@ machines. Reads small files alone and imports no torch.
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown, table
 from mezzotint.errors import ConfigError
+from mezzotint.jsonl import parsed
 from mezzotint.names import nearest
 
 JSON, ROOT = "--json", "paths.runs"
@@ -123,15 +123,6 @@ def read(words: Sequence[str]) -> tuple[list[str], Path, bool]:
             raise ConfigError(f"{word}: there is no such word{nearest(word, (ROOT, JSON))} (WORD, {ROOT}=DIR, {JSON})")
     root = Path(given[ROOT]).expanduser().absolute() if ROOT in given else runs.folder()
     return [word for word in words if word not in flags and "=" not in word], root, bool(flags)
-
-
-def parsed(lines: Iterable[bytes]) -> list[dict[str, Any]]:
-    """The lines that are whole objects; the first one of a tail, or one that is being written, is not."""
-    found = []
-    for line in lines:
-        with suppress(ValueError):
-            found.append(json.loads(line))
-    return [each for each in found if isinstance(each, dict)]
 
 
 def finite(value: Any) -> bool:

@@ -12,7 +12,8 @@ from mezzotint.app.sweep import at, compared, differing, short
 from mezzotint.app.terminal import bar, shown
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError
-from mezzotint.report import Entry, Report, write
+from mezzotint.report import Entry, Report, compose
+from mezzotint.whole import write_text
 
 OUT = "out="
 FILE = "report.html"
@@ -29,9 +30,9 @@ def main(words: Sequence[str]) -> None:
         raise ConfigError(f"{path.parent} cannot be written; name a file elsewhere: out=FILE") from None
     report = gather(directories, places)
     with bar("reading", len(report.entries)) as advance:
-        page, left_out = write(report, advance)
+        page, left_out = compose(report, advance)
     path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write(path, page)
+    write_text(path, page)
     for what in left_out:
         print(f"left out: {what}")
     print(shown(path))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app.records import runs
-from mezzotint.app.records.tracking import evaluations, pictures, read_lines, subject_of, tell_all
+from mezzotint.app.records.tracking import evaluations, logged, pictures, subject_of, tell_all
 from mezzotint.app.terminal import shown
 from mezzotint.build import build, read_config
 from mezzotint.errors import ConfigError, TrainingError
@@ -75,7 +75,7 @@ def reachable() -> None:
 
 def send(run: Path, node: dict[str, Any]) -> str:
     """Upload a run, or what of it is not there yet; says what was done."""
-    status, sent, lines = runs.read_status(run), Sent.read(run), read_lines(run)
+    status, sent, lines = runs.read_status(run), Sent.read(run), logged(run)
     state = runs.state(run)
     if state == "running":
         return "left out, it is being trained; send it when it is done"

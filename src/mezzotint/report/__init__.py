@@ -1,11 +1,11 @@
 """The room of the report: from what runs left on disk to one HTML page that needs nothing else.
 
-`write` is handed runs, found and named by whoever calls, and gives the page as text: below five million bytes, without
-a network, and with no text of a run taken for markup. It reads metrics.jsonl, evaluation/ and samples/ of each run,
-whole or still being written, and imports no torch.
+`compose` is handed runs, found and named by whoever calls, and gives the page as text: below five million bytes,
+without a network, and with no text of a run taken for markup. It reads metrics.jsonl, evaluation/ and samples/ of each
+run, whole or still being written, and imports no torch.
 """
 
-from mezzotint.report.page import LIMIT, Report, write
+from mezzotint.report.page import LIMIT, Report, compose
 from mezzotint.report.record import Entry
 
-__all__ = ["LIMIT", "Entry", "Report", "write"]
+__all__ = ["LIMIT", "Entry", "Report", "compose"]

@@ -1,30 +1,23 @@
 """What metrics.jsonl says of a run, as curves with few enough points for a page."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mezzotint.jsonl import read_lines
+
 Line = dict[str, Any]
 CURVES = {"loss": ("loss",), "grad_norm": ("grad_norm",), "lr": ("lr",), "rate": ("time", "images_per_second")}
 
 
-def read_lines(directory: Path) -> list[Line]:
-    """The whole lines of metrics.jsonl; none where it does not exist yet, and not the one that is being written."""
-    lines = []
+def logged(directory: Path) -> list[Line]:
+    """The whole lines of metrics.jsonl that say how many images had been seen; none where it cannot be read."""
     try:
-        text = (directory / "metrics.jsonl").read_text()
-    except (OSError, UnicodeDecodeError):
+        lines = read_lines(directory / "metrics.jsonl")
+    except OSError:
         return []
-    for word in text.splitlines():
-        try:
-            line = json.loads(word)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(line, dict) and number(line.get("images")) is not None:
-            lines.append(line)
-    return lines
+    return [line for line in lines if number(line.get("images")) is not None]
 
 
 def curves(lines: Sequence[Line], points: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from itertools import product
 
 from mezzotint.report.album import Photographs
 from mezzotint.report.evaluations import metric_names, read_evaluations
-from mezzotint.report.history import Line, curves, number, read_lines
+from mezzotint.report.history import Line, curves, logged, number
 from mezzotint.report.record import Entry, Node, changes, flat, now, record
 
 LIMIT = 5_000_000  # bytes of a page
@@ -40,7 +40,7 @@ class Report:
     left_out: Sequence[str] = ()
 
 
-def write(report: Report, progress: Callable[[int], None] = lambda count: None) -> tuple[str, list[str]]:
+def compose(report: Report, progress: Callable[[int], None] = lambda count: None) -> tuple[str, list[str]]:
     """The page, at most LIMIT bytes of it, and what was left out of it, in words.
 
     Args:
@@ -97,7 +97,7 @@ class Found:
 
 
 def find(entry: Entry) -> Found:
-    return Found(entry, read_lines(entry.directory), *read_evaluations(entry.directory, entry.group))
+    return Found(entry, logged(entry.directory), *read_evaluations(entry.directory, entry.group))
 
 
 def gather(report: Report, found: Sequence[Found], points: int, newest: int) -> Node:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 
 from mezzotint.errors import TrainingError, no_room
-from mezzotint.training import files
 from mezzotint.training.callback import Callback, Run, Score
+from mezzotint.whole import clear, sync, whole, write_text
 
 FORMAT = 1
 
@@ -48,8 +48,7 @@ class Checkpoints(Callback):
         self.record, self.loaded = self.loaded, None
         if run.rank == 0:
             folder = run.directory / "checkpoints"
-            for part in folder.glob(".*.part"):  # what was being written when the run died
-                part.unlink()
+            clear(folder)  # of what was being written when the run died
             write_best(folder, self.record)
 
     def step(self, run: Run) -> None:
@@ -89,7 +88,7 @@ def write_best(folder: Path, score: Score | None) -> None:
     if score is None or not named(folder, score.step).is_file():
         file.unlink(missing_ok=True)
         return
-    files.write(file, json.dumps(asdict(score), indent=1))
+    write_text(file, json.dumps(asdict(score), indent=1))
 
 
 def best(folder: Path) -> Score | None:
@@ -100,22 +99,18 @@ def best(folder: Path) -> Score | None:
 
 
 def write(checkpoint: dict[str, Any], file: Path) -> None:
-    """Write to a name of its own in the same folder, force it to the disk, then move it into place.
+    """Write it whole, on the disk before it takes its place.
 
     Raises:
         TrainingError: the disk is full or the folder cannot be written; what was there before is whole.
     """
-    part = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as out:
+        with whole(file) as part, open(part, "wb") as out:
             torch.save(checkpoint, out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, file)
+            sync(out)
         sync_folder(file.parent)
     except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
         cause = error.__context__ if no_room(error.__context__) else error  # of which torch makes a RuntimeError
         raise TrainingError(
             f"{file} could not be written ({' '.join(str(cause).split())[:200]}). The checkpoints before it are whole. "

@@ -20,11 +20,11 @@ from torch import nn
 from mezzotint.data.datamodule import DataModule
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, TrainingError, no_room
+from mezzotint.jsonl import truncate
 from mezzotint.training import checkpoints
 from mezzotint.training.agreement import agree
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.ema import EMA
-from mezzotint.training.files import truncate
 from mezzotint.training.finite import FiniteLoss
 from mezzotint.training.hardware import Hardware, Place, is_full, out_of_memory
 from mezzotint.training.log import Log

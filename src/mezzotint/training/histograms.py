@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.jsonl import truncate
 from mezzotint.training.callback import Look, Run
-from mezzotint.training.files import truncate
 from mezzotint.training.sharding import whole
 
 

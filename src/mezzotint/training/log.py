@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.jsonl import truncate
 from mezzotint.training.callback import Callback, Run
-from mezzotint.training.files import truncate
 from mezzotint.training.loggers import Subject
 
 

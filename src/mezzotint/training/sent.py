@@ -7,7 +7,7 @@ import string
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mezzotint.training.files import write
+from mezzotint.whole import write_text
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Sent:
     def write(self, directory: Path) -> None:
         file = directory / "wandb" / "mezzotint.json"
         file.parent.mkdir(exist_ok=True)
-        write(file, json.dumps(asdict(self), indent=1))
+        write_text(file, json.dumps(asdict(self), indent=1))
 
 
 def new_id() -> str:

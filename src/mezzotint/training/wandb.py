@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mezzotint.errors import ConfigError
-from mezzotint.training.files import read_lines
+from mezzotint.jsonl import read_lines
 from mezzotint.training.log import flat
 from mezzotint.training.loggers import STATES, Logger, Subject, edges
 from mezzotint.training.online import server

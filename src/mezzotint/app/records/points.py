@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mezzotint.app.records.evaluations import Result, alike, columns, gathered, read, read_folder
-from mezzotint.app.records.runs import write
 from mezzotint.app.terminal import shown, table
 from mezzotint.generation.quality import Panel, Point, pareto, plot_quality
-from mezzotint.whole import whole
+from mezzotint.whole import whole, write_text
 
 PANELS = 6  # measures in one plot, at most
 
@@ -61,8 +60,8 @@ def write_all(stem: Path, results: Sequence[Result]) -> list[Path]:
     table(rows, head)
     files = [stem.with_name(f"{stem.name}.{ending}") for ending in ("md", "csv", "png", "svg")]
     pictures = files[2:] if draw(files[2:], results, names) else []
-    write(files[0], markdown(results, head, rows, pictures[:1]))
-    write(files[1], comma_separated(results, names, front))
+    write_text(files[0], markdown(results, head, rows, pictures[:1]))
+    write_text(files[1], comma_separated(results, names, front))
     print(f"table: {', '.join(map(shown, files[:2]))}")
     if pictures:
         print(f"plot: {', '.join(map(shown, pictures))}")

@@ -14,7 +14,7 @@ from mezzotint.app.config.job import FREE, Config, differences, digest, identity
 from mezzotint.app.help import config_dir
 from mezzotint.build import find_checkpoint, read_config
 from mezzotint.errors import ConfigError
-from mezzotint.training.files import write
+from mezzotint.whole import write_text
 
 Status = dict[str, Any]
 
@@ -111,7 +111,7 @@ def point_latest(directory: Path, root: Path) -> None:
 def write_config(directory: Path, config: Config) -> None:
     import yaml
 
-    write(directory / "config.yaml", yaml.safe_dump(config | {"run": None}, sort_keys=False))
+    write_text(directory / "config.yaml", yaml.safe_dump(config | {"run": None}, sort_keys=False))
 
 
 def read_status(directory: Path) -> Status:
@@ -123,7 +123,7 @@ def read_status(directory: Path) -> Status:
 
 def write_status(directory: Path, **entries: Any) -> None:
     now = {**read_status(directory), **entries, "time": time.time()}
-    write(directory / "status.json", json.dumps(now, indent=1))
+    write_text(directory / "status.json", json.dumps(now, indent=1))
 
 
 def newest_step(directory: Path) -> int:

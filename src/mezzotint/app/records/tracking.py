@@ -14,10 +14,10 @@ from typing import Any
 
 from mezzotint.app.config.job import Config, digest
 from mezzotint.app.records.commit import commit
-from mezzotint.app.records.runs import write
 from mezzotint.errors import MezzotintError
-from mezzotint.training import files
+from mezzotint.jsonl import read_lines
 from mezzotint.training.loggers import Logger, Subject, adopt
+from mezzotint.whole import write_text
 
 PACKAGES = ("mezzotint", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "wandb")
 
@@ -36,7 +36,7 @@ class Trackers(Logger):
     def start(self, subject: Subject, lines: list[dict[str, Any]]) -> None:
         self.started = True
         record = environment()
-        write(self.directory / "environment.json", json.dumps(record, indent=1))
+        write_text(self.directory / "environment.json", json.dumps(record, indent=1))
         self.each("start", subject_of(self.directory, self.config, subject.images, environment=record), lines)
 
     def log(self, images: int, values: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Trackers(Logger):
         """Tell what came after training; where that was done before, or by other processes, the trackers start here."""
         if not self.loggers:
             return
-        lines = read_lines(self.directory)
+        lines = logged(self.directory)
         if not self.started:
             self.start(Subject(self.directory, images=lines[-1]["images"] if lines else 0), lines)
         tell_all(self, self.directory, lines)
@@ -109,9 +109,9 @@ def subject_of(directory: Path, config: Config, images: int = 0, **more: Any) ->
     return Subject(directory, config, images, place if place.startswith(name) else f"{name}-{place}", group, **more)
 
 
-def read_lines(directory: Path) -> list[dict[str, Any]]:
+def logged(directory: Path) -> list[dict[str, Any]]:
     """The whole lines of a run's log."""
-    return files.read_lines(directory / "metrics.jsonl")
+    return read_lines(directory / "metrics.jsonl")
 
 
 def environment() -> dict[str, Any]:
