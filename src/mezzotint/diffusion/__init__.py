@@ -5,19 +5,8 @@ and inside the Denoiser; samplers and guidance speak in levels. Start with level
 """
 
 from .augment import Geometric
-from .denoiser import (
-    Clock,
-    Denoise,
-    Denoiser,
-    Index,
-    LogSigma,
-    LogSnr,
-    Native,
-    Rescaled,
-    Scale,
-    Unit,
-    UnitVariance,
-)
+from .clocks import Clock, Index, LogSigma, LogSnr, Native, Rescaled
+from .denoiser import Denoise, Denoiser
 from .draws import (
     Brownian,
     Draws,
@@ -115,6 +104,7 @@ from .samplers import (
     Started,
     UniPC,
 )
+from .scales import Scale, Unit, UnitVariance
 from .schedules import (
     EDM,
     VP,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import abc
 import math
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from .elementary import Number, log
+from .clocks import Clock, Index, Rescaled
 from .levels import NoiseLevel, beside, expand
 from .prediction import Prediction
+from .scales import Scale, Unit
 from .schedules import Schedule
 from .targets import Epsilon, Target
 
@@ -30,84 +29,6 @@ class Denoise(Protocol):
         ...
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction: ...
-
-
-class Clock(abc.ABC):
-    """The number that the network is told for a time of its schedule."""
-
-    @abc.abstractmethod
-    def __call__(self, t: Number, level: NoiseLevel) -> Number: ...
-
-
-@dataclass(frozen=True)
-class Index(Clock):
-    """t - 1: 0 for the first noisy step of a table, as in the DDPM code."""
-
-    def __call__(self, t: Number, level: NoiseLevel) -> Number:
-        return t - 1
-
-
-@dataclass(frozen=True)
-class Rescaled(Clock):
-    """factor * t: with 1000 and t in [0, 1], what embeddings made for 1000 steps expect."""
-
-    factor: float = 1000.0
-
-    def __call__(self, t: Number, level: NoiseLevel) -> Number:
-        return t * self.factor
-
-
-@dataclass(frozen=True)
-class Native(Clock):
-    """t as it is."""
-
-    def __call__(self, t: Number, level: NoiseLevel) -> Number:
-        return t
-
-
-@dataclass(frozen=True)
-class LogSigma(Clock):
-    """c_noise = ln(sigma / alpha) / 4. Source: Karras et al. 2022, table 1, https://arxiv.org/abs/2206.00364"""
-
-    def __call__(self, t: Number, level: NoiseLevel) -> Number:
-        return 0.25 * log(level.ratio)
-
-
-@dataclass(frozen=True)
-class LogSnr(Clock):
-    """log(alpha^2 / sigma^2). Source: Kingma et al. 2021, https://arxiv.org/abs/2107.00630"""
-
-    def __call__(self, t: Number, level: NoiseLevel) -> Number:
-        return level.log_snr
-
-
-class Scale(abc.ABC):
-    """The factor on x before the network sees it."""
-
-    @abc.abstractmethod
-    def __call__(self, level: NoiseLevel) -> Number: ...
-
-
-@dataclass(frozen=True)
-class Unit(Scale):
-    """x as it is."""
-
-    def __call__(self, level: NoiseLevel) -> Number:
-        return 1.0
-
-
-@dataclass(frozen=True)
-class UnitVariance(Scale):
-    """c_in = 1 / sqrt(alpha^2 s_d^2 + sigma^2). Source: Karras et al. 2022, table 1, https://arxiv.org/abs/2206.00364
-
-    Args:
-        sigma_data: s_d, standard deviation of the data.
-    """
-
-    sigma_data: float = 0.5
-
-    def __call__(self, level: NoiseLevel) -> Number:
-        return ((level.alpha * self.sigma_data) ** 2 + level.sigma**2) ** -0.5
 
 
 class _Placement:
