@@ -32,7 +32,7 @@ from mezzotint.data.images import InMemory
 from mezzotint.diffusion import Denoiser, Linear, Objective
 from mezzotint.networks import MLP
 from mezzotint.training import EMA, AdamW, Callback, FiniteLoss, Hardware, Log, Progress, Run, fit
-from mezzotint.training.fitting import quiet
+from mezzotint.training.trainer import quiet
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ but weights, averages, the optimiser's moments and the open window of the log ha
 goes on as if it had not been.
 
 What a config names (AdamW, Hardware, EMA, Log, ...) imports no lightning, so that naming it costs nothing. One
-Lightning callback, the Bridge in fitting.py, calls the hooks of ours once per optimiser step; Lightning's own callbacks
+Lightning callback, the Bridge in bridge.py, calls the hooks of ours once per optimiser step; Lightning's own callbacks
 and loggers may stand beside them.
 """
 

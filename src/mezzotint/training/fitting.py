@@ -1,19 +1,15 @@
 """Train a run, or go on with it: the one way from built objects to a directory with weights in it."""
 
 import copy
-import logging
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.plugins.io import CheckpointIO
-from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
@@ -22,17 +18,18 @@ from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, TrainingError, no_room
 from mezzotint.jsonl import truncate
 from mezzotint.training import checkpoints
-from mezzotint.training.agreement import agree
+from mezzotint.training.bridge import Bridge
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.ema import EMA
 from mezzotint.training.finite import FiniteLoss
-from mezzotint.training.hardware import Hardware, Place, is_full, out_of_memory
+from mezzotint.training.hardware import Hardware, is_full, out_of_memory
 from mezzotint.training.log import Log
 from mezzotint.training.loggers import adopt
 from mezzotint.training.module import Module
 from mezzotint.training.optimizers import AdamW
 from mezzotint.training.preemption import Preemption
 from mezzotint.training.sharding import whole
+from mezzotint.training.trainer import build_trainer, quiet
 
 
 def fit(
@@ -176,36 +173,6 @@ def sorted_out(callbacks: Mapping[str, Any]) -> tuple[list[Callback], list[pl.Ca
     return [c for c in values if isinstance(c, Callback)], [c for c in values if isinstance(c, pl.Callback)]
 
 
-def build_trainer(
-    hardware: Hardware, place: Place, run: Run, data: DataModule, callbacks: list[pl.Callback]
-) -> pl.Trainer:
-    """Lightning's Trainer with everything off that our callbacks do, or that promises to be exact forbid."""
-    arguments = hardware.trainer_arguments(place)
-    plugins = [*arguments.pop("plugins", []), WholeFiles()]
-    trainer = pl.Trainer(
-        **arguments,
-        plugins=plugins,
-        callbacks=callbacks,
-        profiler=Unprofiled(),
-        max_steps=run.steps,
-        accumulate_grad_batches=data.accumulation,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,  # the data module knows its rank
-        inference_mode=False,  # guidance may need gradients
-        default_root_dir=run.directory,
-    )
-    # Lightning's handler of SIGTERM communicates inside the handler, which can hang, and each of its steps broadcasts
-    # whether one came, which waits for the device. Preemption does both better.
-    trainer._signal_connector.register_signal_handlers = lambda: None
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
-    return trainer
-
-
 def connect(run: Run, trainer: pl.Trainer, data: DataModule, ema: EMA | None) -> None:
     """Give the run its hands: what callbacks may do without knowing Lightning."""
     template = copy.deepcopy(run.module.denoiser).eval().requires_grad_(False)  # while it is whole
@@ -235,6 +202,7 @@ def plain(run: Run) -> Denoiser:
 def train(
     trainer: pl.Trainer, module: Module, data: DataModule, saved: Path | None, run: Run, callbacks: list[Callback]
 ) -> None:
+    """Let Lightning train, say what ended it in our terms, and close every callback whatever happens."""
     failure: BaseException | None = None
     heeds = signal.getsignal(signal.SIGINT)
     try:
@@ -271,105 +239,3 @@ def summary(run: Run, lines: list[dict[str, Any]]) -> dict[str, Any]:
     clock = known.pop("time", {})
     ended = {"state": state, "signal": run.stopped, "images": run.images, "steps": run.step}
     return known | ended | {"seconds": clock.get("seconds", 0.0)}
-
-
-class Bridge(pl.Callback):
-    """The one Lightning callback: tells ours of each optimiser step, so that six of them cost a step what one would."""
-
-    def __init__(self, run: Run, callbacks: list[Callback]) -> None:
-        self.run, self.callbacks = run, callbacks
-
-    def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
-        for callback in self.callbacks:
-            callback.load(self.run, checkpoint)
-        rewind(checkpoint, self.run.step * trainer.accumulate_grad_batches)
-
-    def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint["images"], checkpoint["format_version"] = self.run.images, checkpoints.FORMAT
-        for callback in self.callbacks:
-            callback.save(self.run, checkpoint)
-
-    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        self.run.step = trainer.global_step
-        agree(self.run)
-        for callback in self.callbacks:
-            callback.start(self.run)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Module, *_: Any) -> None:
-        run = self.run
-        if trainer.global_step == run.step:  # a micro-batch that was only added up
-            return
-        run.step = trainer.global_step
-        if trainer.should_stop and not run.stopped:
-            run.stopped = "a callback"  # of Lightning's, such as its Timer: before ours, so that the step is saved
-        for callback in self.callbacks:
-            callback.step(run)
-        if run.finished:
-            for callback in self.callbacks:
-                callback.finish(run)
-        elif run.stopped:
-            trainer.should_stop = True
-
-
-def rewind(checkpoint: dict[str, Any], batches: int) -> None:
-    """Set Lightning's count of micro-batches to what this process would have counted.
-
-    Another number of micro-batches a step than before would otherwise end the next step in the middle of one.
-    """
-    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-    for scope in ("total", "current"):
-        progress[scope] |= {"ready": batches, "started": batches, "processed": batches, "completed": batches - 1}
-
-
-class Unprofiled(PassThroughProfiler):
-    """Lightning's profiler that does nothing, without a generator for each of the two dozen hooks of a step."""
-
-    nothing = nullcontext()
-
-    def profile(self, action_name: str) -> AbstractContextManager[None]:
-        return self.nothing
-
-
-class WholeFiles(CheckpointIO):
-    """Lightning's checkpoints through our files: atomic, and without code in them."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        checkpoints.write(checkpoint, Path(path))
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return checkpoints.read(Path(path))
-
-    def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink(missing_ok=True)
-
-
-CHATTER = (
-    ".*does not have many workers.*",
-    ".*GPU available but not used.*",
-    ".*`srun` command is available on your system but is not used.*",
-    ".*returned a view tensor.*",  # nothing here writes into what a network returns
-    ".*You defined a `validation_step` but have no `val_dataloader`.*",  # Validation looks at the average
-    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Lightning's tips and notices are not shown; its warnings are, but for those that our set-up makes void."""
-    names = (
-        "lightning.pytorch",
-        "lightning.fabric",
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.fabric.utilities.rank_zero",
-    )
-    levels = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings():
-        for pattern in CHATTER:
-            warnings.filterwarnings("ignore", pattern)
-        for name in names:
-            logging.getLogger(name).setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)

@@ -1,0 +1,101 @@
+"""Lightning's Trainer as `fit` has it: silent, and without what our callbacks do."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.profilers import PassThroughProfiler
+
+from mezzotint.data.datamodule import DataModule
+from mezzotint.training import checkpoints
+from mezzotint.training.callback import Run
+from mezzotint.training.hardware import Hardware, Place
+
+
+def build_trainer(
+    hardware: Hardware, place: Place, run: Run, data: DataModule, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's Trainer with everything off that our callbacks do, or that promises to be exact forbid."""
+    arguments = hardware.trainer_arguments(place)
+    plugins = [*arguments.pop("plugins", []), WholeFiles()]
+    trainer = pl.Trainer(
+        **arguments,
+        plugins=plugins,
+        callbacks=callbacks,
+        profiler=Unprofiled(),
+        max_steps=run.steps,
+        accumulate_grad_batches=data.accumulation,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the data module knows its rank
+        inference_mode=False,  # guidance may need gradients
+        default_root_dir=run.directory,
+    )
+    # Lightning's handler of SIGTERM communicates inside the handler, which can hang, and each of its steps broadcasts
+    # whether one came, which waits for the device. Preemption does both better.
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+    return trainer
+
+
+class Unprofiled(PassThroughProfiler):
+    """Lightning's profiler that does nothing, without a generator for each of the two dozen hooks of a step."""
+
+    nothing = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:
+        return self.nothing
+
+
+class WholeFiles(CheckpointIO):
+    """Lightning's checkpoints through our files: atomic, and without code in them."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        checkpoints.write(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return checkpoints.read(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+CHATTER = (
+    ".*does not have many workers.*",
+    ".*GPU available but not used.*",
+    ".*`srun` command is available on your system but is not used.*",
+    ".*returned a view tensor.*",  # nothing here writes into what a network returns
+    ".*You defined a `validation_step` but have no `val_dataloader`.*",  # Validation looks at the average
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Lightning's tips and notices are not shown; its warnings are, but for those that our set-up makes void."""
+    names = (
+        "lightning.pytorch",
+        "lightning.fabric",
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.rank_zero",
+    )
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        for pattern in CHATTER:
+            warnings.filterwarnings("ignore", pattern)
+        for name in names:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
