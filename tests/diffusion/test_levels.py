@@ -148,7 +148,8 @@ def test_no_gradient_means_the_same_numbers():
 def test_level_properties():
     assert NoiseLevel(0.0, 1.0).ratio == math.inf
     assert NoiseLevel(0.0, 1.0).log_snr == -math.inf
-    assert NoiseLevel(1.0, 0.0).clean
+    assert NoiseLevel(1.0, 0.0).clean is True
+    assert NoiseLevel(torch.ones(2), torch.tensor([0.0, 0.1])).clean.tolist() == [True, False]
     assert NoiseLevel(3.0, 4.0).norm == 5.0
     for value in (-700.0, -3.0, 0.0, 25.0):
         assert NoiseLevel.from_log_snr(value).log_snr == pytest.approx(value, rel=1e-12)

@@ -59,9 +59,9 @@ class NoiseLevel:
         return (self.alpha**2 + self.sigma**2) ** 0.5
 
     @property
-    def clean(self) -> bool:
-        """Whether there is no noise at all (asked of float levels)."""
-        return bool(self.sigma == 0)
+    def clean(self) -> bool | Tensor:
+        """Whether there is no noise at all, for each example where there are several."""
+        return self.sigma == 0
 
     def perturb(self, x0: Tensor, eps: Tensor) -> Tensor:
         """alpha x0 + sigma eps."""
