@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,20 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path):
     torch.save({"format_version": 99}, file)
     with pytest.raises(TrainingError, match="format 99"):
         checkpoints.read(file)
+
+
+def test_a_checkpoint_that_an_earlier_version_wrote_is_gone_on_from(tmp_path):
+    """format-1.ckpt holds 7 of 10 steps of the run of tiny.py, and is never written again."""
+    kept = checkpoints.named(tmp_path / "old" / "checkpoints", 7)
+    kept.parent.mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("format-1.ckpt"), kept)
+    for name in ("old", "new"):
+        train(tmp_path / name, steps=10)
+    a, b = (dict(entries(weights(tmp_path / name))) for name in ("old", "new"))
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(value, b[name], rtol=1e-3, atol=1e-5)  # another processor wrote it
 
 
 def test_a_full_disk_keeps_the_checkpoints_before(tmp_path, monkeypatch):
