@@ -11,11 +11,13 @@ and DDPM. Written so, both ends are exact for all: at alpha = 0 there is nothing
 No loop, grid, clip or progress bar in here: `integrate` loops, grids are given, guidance wraps the denoiser.
 """
 
+from .adams_bashforth import DEIS, IPNDM, LMS
 from .combinators import Churned, Corrected, Renoise, Started
 from .ddim import DDIM
 from .ddpm import DDPM
 from .ersde import ERSDE
-from .multistep import DEIS, IPNDM, LMS, DPMSolver, DPMSolverPP, Exponential, Multistep
+from .exponential import DPMSolver, DPMSolverPP, Exponential
+from .multistep import Multistep
 from .predictor_corrector import BH1, BH2, SASolver, UniPC
 from .runge_kutta import RK4, Euler, Heun, Midpoint, RungeKutta, Tableau
 from .sampler import Sampler

@@ -9,7 +9,8 @@ from torch import Tensor
 from ..coordinates import Coordinate, Data
 from ..levels import NoiseLevel
 from ..prediction import Prediction
-from .multistep import Levels, advance, check_points, log_snr_weights, reverse_variance
+from .exponential import log_snr_weights, reverse_variance
+from .multistep import Levels, advance, check_points
 from .sampler import Sampler, State, plus, rho
 
 

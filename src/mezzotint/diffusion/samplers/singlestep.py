@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ..coordinates import Coordinate, Data, Noise
 from ..levels import NoiseLevel
-from .multistep import DPMSolver, DPMSolverPP, Exponential, advance, check_coordinate, check_points
+from .exponential import DPMSolver, DPMSolverPP, Exponential, check_coordinate
+from .multistep import advance, check_points
 from .sampler import Sampler, State
 
 

@@ -1,0 +1,106 @@
+"""Multistep samplers of the kind of Adams and Bashforth: LMS, DEIS, PNDM."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..coordinates import Coordinate, Flow, Noise
+from ..levels import NoiseLevel
+from ..schedules import ContinuousCosine, Schedule
+from .multistep import Levels, Multistep, check_points
+from .polynomials import match, stieltjes_moments
+from .sampler import rho
+
+
+@dataclass(frozen=True)
+class LMS(Multistep):
+    """Adams-Bashforth in a coordinate, on the steps as they lie: y' = y + sum_j f_j times the integral of L_j(u) du.
+
+    L_j are Lagrange's polynomials in u. In the noise coordinate, where f is eps and u = sigma / alpha, it is
+    k-diffusion's LMS and rho AB-DEIS; the flow coordinate reaches pure noise as well. Clean data are regular in both,
+    so the last step keeps its order.
+
+    Source: Zhang and Chen 2023, eq. 15, https://arxiv.org/abs/2204.13902
+
+    Args:
+        points: predictions combined, 1 to 4.
+        coordinate: Noise or Flow.
+    """
+
+    points: int = 4
+    coordinate: Coordinate = Noise()
+
+    def __post_init__(self) -> None:
+        check_points(self, 4)
+        if not isinstance(self.coordinate, Noise | Flow):
+            raise ValueError(f"coordinate={self.coordinate}: LMS is for Noise() or Flow().")
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        of = self.coordinate.of
+        (m, u), (_, start) = of(next), of(now)
+        nodes = [at - start for at in (of(level)[1] for level in others) if at < math.inf]
+        return match(nodes, [m * (u - start) ** (k + 1) / (k + 1) for k in range(1, len(nodes) + 1)])
+
+
+@dataclass(frozen=True)
+class DEIS(Multistep):
+    """t AB-DEIS: Adams-Bashforth in rho = sigma / alpha, with eps a polynomial in the time t of a schedule.
+
+    x'/alpha' = x/alpha + sum_j eps_j times the integral of L_j(t) d rho, by Gauss's rule in float64. In rho itself it
+    is `LMS`, in log rho `Exponential(coordinate=Noise())`.
+
+    Source: Zhang and Chen 2023, eq. 15, https://arxiv.org/abs/2204.13902
+
+    Args:
+        points: predictions combined, 1 to 4.
+        schedule: whose t; the paper takes that of the process. The default's is the angle atan(rho), which reaches
+            from clean data to pure noise.
+    """
+
+    points: int = 3
+    schedule: Schedule = ContinuousCosine()
+    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        check_points(self, 4)
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        def time(level: NoiseLevel) -> float:
+            return 0.0 if level.clean else float(self.schedule.time(level))
+
+        start, stop = time(now), time(next)
+        nodes = [s for s in (time(level) - start for level in others) if s]
+        moments = stieltjes_moments(lambda t: float(self.schedule.level(t).ratio), start, stop, len(nodes))
+        return match(nodes, [float(next.alpha) * mu for mu in moments])
+
+
+ADAMS_BASHFORTH = ((), (-1 / 2,), (-16 / 12, 5 / 12), (-59 / 24, 37 / 24, -9 / 24))
+
+
+@dataclass(frozen=True)
+class IPNDM(Multistep):
+    """DDIM's step with e = (55 e_0 - 59 e_1 + 37 e_2 - 9 e_3) / 24 in place of eps, as if the steps were equal.
+
+    The first steps use (23 e_0 - 16 e_1 + 5 e_2) / 12, (3 e_0 - e_1) / 2 and e_0. Second order, since the weights ask
+    for equal steps in rho and the grids have none. PNDM and PLMS: `Started` by a Runge-Kutta method.
+
+    Source: Zhang and Chen 2023, app. H.1, https://arxiv.org/abs/2204.13902; Liu et al. 2022, eqs. 9 and 12,
+    https://arxiv.org/abs/2202.09778
+
+    Args:
+        points: predictions combined, 1 to 4.
+    """
+
+    points: int = 4
+    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        check_points(self, 4)
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        return min(self.points, 2)
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        on_eps = float(next.sigma) - float(next.alpha) * rho(now) if others else 0.0
+        return tuple(on_eps * b for b in ADAMS_BASHFORTH[len(others)])

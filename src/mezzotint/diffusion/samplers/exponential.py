@@ -1,0 +1,179 @@
+"""Multistep samplers in the log-SNR: exponential integrators, DPM-Solver and DPM-Solver++."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..coordinates import Coordinate, Data, Noise
+from ..levels import NoiseLevel
+from .multistep import Levels, Multistep, check_points
+from .polynomials import exponential_moments, match
+from .sampler import lam, rho
+
+
+def log_snr_weights(
+    coordinate: Coordinate, now: NoiseLevel, next: NoiseLevel, others: Levels, rate: float, rule: Any
+) -> tuple[float, ...]:
+    """Weights of polynomials in lambda = log(alpha / sigma), with the moments as `rule` leaves them.
+
+    Data: mu_k = alpha' rate^{-k} times the exponential moments of rate h. Noise: mu_k = -sigma' (-1)^{k+1} times those
+    of -h. Levels at infinity are of no use.
+    """
+    start = lam(now)
+    h = lam(next) - start
+    nodes = [s for s in (lam(level) - start for level in others) if abs(s) < math.inf]
+    if not nodes or not abs(h) < math.inf:
+        return ()
+    n = len(nodes)
+    if isinstance(coordinate, Noise):
+        mu = [float(next.sigma) * (-1) ** k * m for k, m in enumerate(exponential_moments(-h, n))]
+    else:
+        mu = [float(next.alpha) * rate**-k * m for k, m in enumerate(exponential_moments(rate * h, n))]
+    return match(nodes, rule(h, mu))
+
+
+@dataclass(frozen=True)
+class Exponential(Multistep):
+    r"""Exponential Adams-Bashforth: f, x0 or eps, is the polynomial in lambda through the last `points` predictions.
+
+    With D_1 = h f', D_2 = h^2 f'' of that polynomial at lambda, and r_i the earlier steps over h, for x0
+
+    x' = (sigma'/sigma) x + alpha' (1 - e^-h) D_0
+         + alpha' ((e^-h - 1)/h + 1) D_1 - alpha' ((e^-h - 1 + h)/h^2 - 1/2) D_2.
+
+    This is DPM-Solver(++) multistep with the exact integrals; with points=3 its corrected third order: here
+    D_2 = 2 (D_10 - D_11) / (r_0 + r_1) is the second derivative, and without that 2 (`DPMSolverPP`) the order is 2.
+    eta > 0 adds noise: the weights are those of (1 + eta) h and v = sigma'^2 (1 - e^{-2 eta h}).
+
+    Source: Hochbruck and Ostermann 2010, eq. 2.34, https://doi.org/10.1017/S0962492910000048; Lu et al. 2022, eq. 8,
+    https://arxiv.org/abs/2211.01095; with noise Xue et al. 2023, eq. 14, https://arxiv.org/abs/2309.05019
+
+    Args:
+        points: predictions combined, 1 to 4.
+        coordinate: Data (x0) or Noise (eps).
+        eta: share of fresh noise, of x0 only; 0 is deterministic, 1 the reverse SDE.
+    """
+
+    points: int = 2
+    coordinate: Coordinate = Data()
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_points(self, 4)
+        check_coordinate(self)
+        check_eta(self)
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        return None if self.eta else self.points
+
+    @property
+    def weak_order(self) -> int | None:  # type: ignore[override]
+        return min(self.points, 2) if self.eta else None
+
+    def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
+        return reverse_variance(now, next, self.eta)
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        return log_snr_weights(self.coordinate, now, next, others, 1.0 + self.eta, lambda h, mu: mu[1:])
+
+
+def reverse_variance(now: NoiseLevel, next: NoiseLevel, eta: float) -> float:
+    """sigma'^2 (1 - e^{-2 eta h}): the noise of the reverse SDE whose noise is sqrt(eta) times the usual one's."""
+    if not eta or next.clean:
+        return 0.0
+    if now.alpha == 0:
+        return float(next.sigma) ** 2
+    r = rho(next) / rho(now)
+    if r > 1.0 + 1e-9:
+        raise ValueError(f"{next} is noisier than {now}: a reverse step with eta={eta} cannot go there. Use eta=0.")
+    return float(next.sigma) ** 2 * max(1.0 - r ** (2.0 * eta), 0.0)
+
+
+def published(h: float, mu: list[float]) -> list[float]:
+    """The moments that DPM-Solver's published multistep formulas integrate to: mu_1 = mu_0 h / 2 for two points, and
+    for three the exact mu_1 beside half of mu_2."""
+    return [0.5 * h * mu[0]] if len(mu) == 2 else [mu[1], 0.5 * mu[2]]
+
+
+@dataclass(frozen=True)
+class DPMSolverPP(Multistep):
+    r"""DPM-Solver++ multistep as published, and its SDE form.
+
+    With h = lambda' - lambda and r_0, r_1 the earlier steps over h, kappa = 1 + eta:
+
+    1: x' = (sigma'/sigma) e^{-eta h} x + alpha' (1 - e^{-kappa h}) D_0, which is DDIM at eta = 0, DDPM at eta = 1
+    2: D_0 + (D_0 - D_{-1}) / (2 r_0) in place of D_0
+    3: D_0 + alpha' ((e^{-kappa h} - 1)/(kappa h) + 1) D_1 - alpha' ((e^{-kappa h} - 1 + kappa h)/(kappa h)^2 - 1/2) D_2
+       with D_1 = D_10 + r_0/(r_0 + r_1) (D_10 - D_11) and D_2 = (D_10 - D_11) / (r_0 + r_1)
+    and the noise sigma' sqrt(1 - e^{-2 eta h}) z.
+
+    D_2 lacks a factor 2 against the second derivative, so three points are of order 2, though often the better ones
+    at ten steps; `Exponential(3)` has the factor and the order 3.
+
+    Source: Lu et al. 2022, algorithm 2 and app. A, https://arxiv.org/abs/2211.01095
+
+    Args:
+        points: predictions combined, 1 to 3.
+        eta: share of fresh noise; 0 is the ODE, 1 the SDE (2M SDE, 3M SDE).
+    """
+
+    points: int = 2
+    eta: float = 0.0
+    coordinate: ClassVar[Coordinate] = Data()  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        check_points(self, 3)
+        check_eta(self)
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        return None if self.eta else min(self.points, 2)
+
+    @property
+    def weak_order(self) -> int | None:  # type: ignore[override]
+        return min(self.points, 2) if self.eta else None
+
+    def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
+        return reverse_variance(now, next, self.eta)
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        return log_snr_weights(self.coordinate, now, next, others, 1.0 + self.eta, published)
+
+
+@dataclass(frozen=True)
+class DPMSolver(Multistep):
+    r"""DPM-Solver multistep of eps, as published.
+
+    x' = (alpha'/alpha) x - sigma' (e^h - 1) (D_0 + (D_0 - D_{-1}) / (2 r_0)), and with three points instead of the
+    last term - sigma' ((e^h - 1)/h - 1) D_1 - sigma' ((e^h - 1 - h)/h^2 - 1/2) D_2 with D_1, D_2 as in
+    `DPMSolverPP`, and of order 2 for the same reason; `Exponential(3, Noise())` has order 3.
+
+    Source: Lu et al. 2022, https://arxiv.org/abs/2206.00927 (multistep form in the authors' code)
+
+    Args:
+        points: predictions combined, 1 to 3.
+    """
+
+    points: int = 2
+    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        check_points(self, 3)
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        return min(self.points, 2)
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        return log_snr_weights(self.coordinate, now, next, others, 1.0, published)
+
+
+def check_coordinate(sampler: Any) -> None:
+    if not isinstance(sampler.coordinate, Data | Noise):
+        raise ValueError(f"coordinate={sampler.coordinate}: {type(sampler).__name__} is for Data() or Noise().")
+
+
+def check_eta(sampler: Any) -> None:
+    if sampler.eta < 0 or (sampler.eta and not isinstance(sampler.coordinate, Data)):
+        raise ValueError(f"{sampler}: eta must be 0, or positive with the data coordinate, where noise enters exactly.")
