@@ -18,7 +18,8 @@ from mezzotint.app.sample import open_generator
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import build
 from mezzotint.errors import ConfigError
-from mezzotint.generation.share import position, share
+from mezzotint.generation.share import share
+from mezzotint.processes import position
 from mezzotint.training.signals import obeyed
 from mezzotint.whole import write_text
 

@@ -2,15 +2,10 @@
 
 from collections.abc import Iterator
 
-import torch.distributed as dist
 from torch import Tensor
 
 from mezzotint.generation.generator import Generator, Progress
-
-
-def position() -> tuple[int, int]:
-    """The rank of this process among those that work together, and how many they are."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+from mezzotint.processes import position
 
 
 def share(generator: Generator, n: int, progress: Progress | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -21,9 +16,3 @@ def share(generator: Generator, n: int, progress: Progress | None = None) -> Ite
     rank, world = position()
     for first in range(rank * generator.batch, n, world * generator.batch):
         yield from generator.batches(first, min(first + generator.batch, n), progress)
-
-
-def share_size(generator: Generator, n: int) -> int:
-    """How many samples those are."""
-    rank, world = position()
-    return sum(min(generator.batch, n - first) for first in range(rank * generator.batch, n, world * generator.batch))

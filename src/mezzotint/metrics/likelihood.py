@@ -30,6 +30,7 @@ from mezzotint.diffusion import (
 from mezzotint.diffusion.elementary import Number
 from mezzotint.errors import ConfigError
 from mezzotint.metrics.statistic import short_count
+from mezzotint.processes import position
 
 REPEAT = 1 << 40  # between the numbers that name the draws of two repeats of an image
 STEPS = {"vlb": 1000, "ode": 32}
@@ -119,10 +120,10 @@ class NegativeLogLikelihood:
         if count < 2:
             raise ConfigError(f"{count} images have no standard error: the likelihood needs two or more.")
         method = self.chosen(denoise)
-        measured = getattr(self, f"_{method}")
+        measured = {"vlb": self._vlb, "ode": self._ode}[method]
         parts: list[dict[str, Tensor]] = []
         batches = permutation(0, "held out", len(images))[:count].split(self.batch)
-        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        rank, world = position()
         for index in batches[rank::world]:
             pixels, labels = images.batch(index)
             condition = {} if labels is None else {"label": labels.to(device)}

@@ -21,6 +21,7 @@ from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.keepers import Keeper
 from mezzotint.metrics.statistic import FeatureMetric, content_keys
 from mezzotint.metrics.statistics_file import StatisticsFile
+from mezzotint.processes import position
 from mezzotint.whole import whole
 
 VERSION = 2  # of the stored states: raise it when what is stored changes its meaning
@@ -42,25 +43,25 @@ def load_references(
     Returns:
         The stored files, none without a cache.
     """
+    rank, _ = position()
     if isinstance(reference, StatisticsFile):
         for metric in metrics.values():
-            if _rank() == 0:
+            if rank == 0:
                 reference.fill(metric)
             metric.touch()
         return []
     paths = {name: _paths(metric, reference, cache) for name, metric in metrics.items()}
     missing = {name: metrics[name] for name, found in paths.items() if not _stored(list(found.values()))}
-    if cache is not None and missing and _rank() == 0:
+    if cache is not None and missing and rank == 0:
         with _storing(Path(cache)):  # noticed before the work and not after it
             pass
     _compute(missing, reference, device, batch)
     for name, found in paths.items():
-        if _rank() == 0 and name not in missing:
-            for keeper, path in found.items():
-                keeper.load(metrics[name], _read(path))
-        if _rank() == 0 and name in missing:
-            for keeper, path in found.items():
+        for keeper, path in found.items() if rank == 0 else ():
+            if name in missing:
                 _write(keeper.state(metrics[name]), path)
+            else:
+                keeper.load(metrics[name], _read(path))
         metrics[name].touch()
     return sorted({path for found in paths.values() for path in found.values() if path})
 
@@ -77,16 +78,17 @@ def add_batch(metrics: Mapping[str, FeatureMetric], images: Tensor, real: bool, 
 
 def _compute(metrics: Mapping[str, FeatureMetric], reference: Images, device: torch.device | str, batch: int) -> None:
     """Each process adds its share of the reference; then the first one gets the whole, and the others forget theirs."""
+    rank, world = position()
     needed = {name: metric for name, metric in metrics.items() if metric.real_keepers}
-    share = torch.arange(_rank(), len(reference), _world())
+    share = torch.arange(rank, len(reference), world)
     for indices in share.split(batch) if needed else ():
         images, labels = reference.batch(indices)
         add_batch(needed, images.to(device), real=True, labels=labels)
-    for metric in needed.values() if _world() > 1 else ():
+    for metric in needed.values() if world > 1 else ():
         with metric.sync_context():
-            whole = [(keeper, _copy(keeper.state(metric))) for keeper in metric.real_keepers]
+            merged = [(keeper, _copy(keeper.state(metric))) for keeper in metric.real_keepers]
         metric.reset()
-        for keeper, state in whole if _rank() == 0 else ():
+        for keeper, state in merged if rank == 0 else ():
             keeper.load(metric, state)
 
 
@@ -105,7 +107,7 @@ def _path(metric: FeatureMetric, keeper: Keeper, reference: Images, cache: str |
 def _stored(paths: list[Path | None]) -> bool:
     """Whether all files are there, as the first process sees it: all processes must decide alike."""
     found = [all(path is not None and path.is_file() for path in paths)]
-    if _world() > 1:
+    if position()[1] > 1:
         dist.broadcast_object_list(found, src=0)
     return found[0]
 
@@ -140,11 +142,3 @@ def _read(path: Path | None) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise DataError(f"the stored statistics {path} are damaged ({error}): delete the file.") from error
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def _world() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

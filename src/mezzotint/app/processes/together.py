@@ -16,7 +16,7 @@ from mezzotint.app.config.job import Config
 from mezzotint.app.processes import ranks
 from mezzotint.app.terminal import Advance, bar
 from mezzotint.build import build
-from mezzotint.generation.share import position
+from mezzotint.processes import position
 from mezzotint.training.hardware import Place
 
 _groups = count()

@@ -10,7 +10,7 @@ from torch import Tensor
 from mezzotint.app.records.references import Followed
 from mezzotint.app.terminal import bar, shown
 from mezzotint.data.images import Images
-from mezzotint.generation.share import position
+from mezzotint.processes import position
 from mezzotint.whole import whole
 
 if TYPE_CHECKING:
