@@ -385,6 +385,10 @@ def test_check_refuses_what_train_would(trained: Path, mezzotint: Command, monke
     assert done.code == 0, done.err
 
 
+def test_a_key_that_another_command_takes_is_not_offered_for_itself(mezzotint: Command) -> None:
+    assert mezzotint("stats", "sampler=ddim").err == "mezzotint stats: no key 'sampler'\n"
+
+
 def test_the_help_of_a_command_offers_what_it_takes() -> None:
     stats, evaluate, sample = (help.of(command) for command in ("stats", "evaluate", "sample"))
     assert "out=FILE.npz" in stats

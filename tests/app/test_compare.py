@@ -225,3 +225,12 @@ def test_runs_of_one_name_in_two_places_are_two(mezzotint: Command, home: Path) 
         evaluation(home / place / "a" / "evaluation" / "0.json", value)
     done = mezzotint("compare", "x/a", "y/a")
     assert [row[1] for row in ranked(done.out)] == ["y/a", "x/a"]
+
+
+def test_a_run_without_evaluations_is_told_without_a_word_of_its_other_files(mezzotint: Command, home: Path) -> None:
+    (home / "a").mkdir()
+    for name in ("config.yaml", "status.json"):
+        (home / "a" / name).write_text("{}")
+    done = mezzotint("compare", "a", "a")
+    assert (done.code, done.out) == (2, "")
+    assert "a has no evaluations yet: mezzotint evaluate run=a" in done.err

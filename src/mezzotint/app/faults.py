@@ -56,7 +56,7 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
 def no_key(key: str, command: str, words: Sequence[str]) -> str:
     if key.partition(".")[0] in SETTINGS and value("run", words):
         return f"{key}= and run= exclude each other: a run has its whole config"
-    known = known_keys(command, words)
+    known = known_keys(command, [word for word in words if word.lstrip("+~").partition("=")[0] != key])
     whole = [name for name in known if name.endswith(f".{key}")][:3]  # lr of optimizer.lr
     hint = f"; did you mean {' or '.join(map(repr, whole))}?" if whole else nearest(key, known)
     return f"no key {key!r}{hint}"

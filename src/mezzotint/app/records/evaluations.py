@@ -155,7 +155,8 @@ def open_results(path: Path) -> list[Result]:
     """
     if not path.is_dir():
         return [read(path)]
-    results = read_folder(path / "evaluation" if (path / "evaluation").is_dir() else path)
+    run = (path / "evaluation").is_dir() or (path / "config.yaml").is_file()
+    results = read_folder(path / "evaluation" if run else path)
     if not results:
         raise ConfigError(f"{shown(path)} has no evaluations yet: mezzotint evaluate run={shown(path)}")
     return results
