@@ -79,3 +79,15 @@ def inception_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("inception") / "weights.pth"
     torch.save(network.state_dict(), path)
     return path
+
+
+def rows(count: int, width: int, seed: int, shift: float = 0.0) -> Tensor:
+    """Features of a unit normal around `shift`."""
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+def filled(metric, real: Tensor, drawn: Tensor):
+    """The metric, told of both sets of features."""
+    metric.update_features(real, real=True)
+    metric.update_features(drawn, real=False)
+    return metric

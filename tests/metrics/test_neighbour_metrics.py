@@ -2,20 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor
 
 from mezzotint.metrics import DensityCoverage, PrecisionRecall
 from mezzotint.metrics.neighbours import nearest, radii
 
-
-def rows(count: int, width: int, seed: int, shift: float = 0.0) -> Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed)) + shift
-
-
-def filled(metric, real: Tensor, drawn: Tensor):
-    metric.update_features(real, real=True)
-    metric.update_features(drawn, real=False)
-    return metric
+from .conftest import filled, rows
 
 
 def test_radii_and_nearest_in_one_dimension():

@@ -24,16 +24,7 @@ from mezzotint.metrics.frechet_infinity import _intercept
 from mezzotint.metrics.memorisation_distance import mean_cosine_distance
 from mezzotint.metrics.moments import Moments, frechet_distance
 
-
-def rows(count: int, width: int, seed: int, shift: float = 0.0) -> Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed)) + shift
-
-
-def filled(metric, real: Tensor, drawn: Tensor):
-    metric.update_features(real, real=True)
-    metric.update_features(drawn, real=False)
-    return metric
-
+from .conftest import filled, rows
 
 # ---- Inception score ----------------------------------------------------------------------------------------------
 
