@@ -16,7 +16,7 @@ from torch import Tensor
 from mezzotint.app import cli, plot, sample
 from mezzotint.app.config.job import Config, settle
 from mezzotint.app.config.refusals import check_pair
-from mezzotint.app.config.words import follows, quoted, readable
+from mezzotint.app.config.words import SAVED, addable, at_home, follows, own_configs, quoted, readable
 from mezzotint.app.help import KINDS, choices, config_dir
 from mezzotint.app.records import runs
 from mezzotint.app.terminal import bar
@@ -111,10 +111,10 @@ def read(words: Sequence[str]) -> Asked:
     if strange := [word for word in flags if word.startswith("-") and word.partition("=")[0] not in known]:
         raise ConfigError(f"{strange[0]}: plot run=DIR knows --config-dir DIR alone")
     for word in words:
-        check_pair(word, many=True, own=cli.own_configs(flags))
+        check_pair(word, many=True, own=own_configs(flags))
     pairs = {key: value for key, _, value in (word.partition("=") for word in words)}
     own = {key: value for key, value in pairs.items() if key in WORDS}
-    overrides, swept = unfold([readable(cli.at_home(word)) for word in words if word.partition("=")[0] not in WORDS])
+    overrides, swept = unfold([readable(at_home(word)) for word in words if word.partition("=")[0] not in WORDS])
     kind = own.get("kind") or ("samples" if swept or overrides or own.keys() & {"n", "samples"} else "loss")
     if kind not in KINDS:
         raise ConfigError(f"kind={kind}: no such picture{nearest(kind, KINDS)} ({', '.join(KINDS)})")
@@ -267,13 +267,13 @@ def configs(asked: Asked, run: Path) -> Iterator[Config]:
     from hydra.core.global_hydra import GlobalHydra
 
     cli.compose_from_run(run, "sample")
-    own = ",".join(quoted(f"file://{folder}") for folder in cli.own_configs(asked.flags))
+    own = ",".join(quoted(f"file://{folder}") for folder in own_configs(asked.flags))
     fixed = [*guided(asked, run), *asked.overrides, f"hydra.searchpath=[{own}]"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         for values in product(*asked.swept.values()):
             words = [*fixed, *(f"{key}={value}" for key, value in zip(asked.swept, values, strict=True))]
-            config = settle(compose(cli.SAVED, [cli.addable(cli.at_home(word)) for word in words]), without=UNUSED)
+            config = settle(compose(SAVED, [addable(at_home(word)) for word in words]), without=UNUSED)
             config["run"] = str(run)
             runs.existing(config)
             yield config
