@@ -86,6 +86,7 @@ def test_levels_are_float64_whatever_the_times_are(schedule):
         assert level.alpha.dtype == level.sigma.dtype == torch.float64
         torch.testing.assert_close(level.alpha, wanted.alpha, rtol=0, atol=0)
         torch.testing.assert_close(level.sigma, wanted.sigma, rtol=0, atol=0)
+    assert schedule.level(torch.tensor(0.5)).alpha.shape == ()
     end = schedule.level(torch.tensor([schedule.t_max])).alpha.item()
     assert end == pytest.approx(float(schedule.level(schedule.t_max).alpha), rel=1e-5, abs=0.0)
 

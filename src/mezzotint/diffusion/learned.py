@@ -39,12 +39,12 @@ class LearnedSchedule(nn.Module, Schedule):
         return f"high={high:g}, low={low:g}, width={len(self.offsets)}"
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """Of t (B,), float64, on the parameters' device; differentiable in both."""
-        at = torch.cat([t.double(), t.new_tensor([0.0, 1.0]).double()])
+        """Of times, of any shape, float64, on the parameters' device; differentiable in both."""
+        at = torch.cat([t.double().reshape(-1), t.new_tensor([0.0, 1.0]).double()])
         inner = F.softplus(self.steepness.double()) * at[:, None] + self.offsets.double()
         g = F.softplus(self.slope.double()) * at + inner.sigmoid() @ F.softplus(self.amplitudes.double())
         high, low = self.ends.double()
-        return high - (high - low) * (g[:-2] - g[-2]) / (g[-1] - g[-2])
+        return (high - (high - low) * (g[:-2] - g[-2]) / (g[-1] - g[-2])).reshape(t.shape)
 
     def level(self, t: Number) -> NoiseLevel:
         device = self.ends.device
