@@ -67,13 +67,14 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
             "with the number that it answers"
         )
     from mezzotint.app.config.parts import rehearse
-    from mezzotint.app.config.plan import line
+    from mezzotint.app.config.plan import calls, line
     from mezzotint.app.config.preflight import obstacles
 
     rehearsed = rehearse(plain)
     ranks.check(rehearsed.hardware)
     if ranks.rank():
         return follow(directory, plain)
+    calls(rehearsed)  # the whole way of a sample, which is drawn when all is trained
     refuse(obstacles(plain, rehearsed, directory))
     with runs.claim(directory) as log:
         runs.write_config(directory, plain)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.app.config.job import Config
-from mezzotint.app.config.parts import Parts, on_meta
+from mezzotint.app.config.parts import Parts, on_meta, placed
 from mezzotint.app.config.preflight import checkpoints
 from mezzotint.networks.describe import describe
 from mezzotint.training.footprint import checkpoint_size, footprint, free_memory, size
@@ -109,13 +109,18 @@ class Still(nn.Module):
 
 
 def calls(parts: Parts) -> int:
-    """Network calls for one image, found by letting the sampler walk its whole grid with one pixel."""
+    """Network calls for one image, found by letting the sampler walk its whole grid with a network that does nothing.
+
+    Raises:
+        ConfigError: it cannot go where the grid leads.
+    """
     shape = parts.dataset.shape
     outputs = 1
     with on_meta(), torch.no_grad():
         answer = parts.denoiser.network(torch.empty(1, *shape, device="meta"), torch.empty(1, device="meta"))
         outputs = answer.shape[1] // shape[0]
     still = parts.denoiser.using(Still(outputs))
-    generator = parts.sampling.generator(still, (1, 1, 1), classes=parts.dataset.classes)
-    generator.draw(torch.arange(1))
+    generator = parts.sampling.generator(still, shape, classes=parts.dataset.classes)
+    with placed("sampler"):
+        generator.draw(torch.arange(1))
     return round(generator.calls)
