@@ -222,9 +222,10 @@ def test_an_earlier_snapshot_of_the_run_guides_it(trained: Path, mezzotint: Comm
     words = ("sample", "run=runs/a", "guidance=autoguidance", "guidance.weak.directory=runs/a")
     done = mezzotint(*words, "guidance.weak.step=3", "n=4")
     assert done.code == 0, done.err
+    assert mezzotint("check", "run=runs/a", *words[2:]).code == 0
     refused = mezzotint(*words, "guidance.weak.step=9", "n=4")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "step=9: runs/a keeps the steps 2, 3, 4" in refused.err
+    assert "runs/a keeps the steps 2, 3, 4" in refused.err
 
 
 def test_guidance_by_label_is_refused_where_there_are_no_labels(mezzotint: Command, home: Path) -> None:
