@@ -28,8 +28,8 @@ test: $(READY)  ## run the tests (minutes)
 test-slow: $(READY)  ## run all tests, the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-cluster: $(READY)  ## prove SLURM, two hosts and a full disk (minutes; Linux and root, else skipped)
-	$(BIN)/python -m pytest -rs -m "" tests/cluster/test_slurm.py tests/cluster/test_hosts.py tests/cluster/test_disk.py
+test-cluster: $(READY)  ## prove sweeps of several processes, SLURM, two hosts, a full disk (minutes; skips what cannot be)
+	$(BIN)/python -m pytest -rs -m slow tests/cluster --ignore tests/cluster/test_launchers.py
 
 lint: $(READY)  ## check style and layers
 	$(BIN)/ruff check .

@@ -40,7 +40,10 @@ class Server:
         asking = Thread(target=lambda: found.append(self.ask(patience)), daemon=True)
         asking.start()
         asking.join(patience)  # a timeout of sockets bounds neither a name server nor an answer that drips
-        return found[0] if found else f"{self.url} does not answer within {patience:g} s"
+        return found[0] if found else self.silent(patience)
+
+    def silent(self, patience: float) -> str:
+        return f"{self.url} does not answer within {patience:g} s"
 
     def ask(self, patience: float) -> str | None:
         """Ask the server who we are, as the tracker itself does first of all."""
@@ -55,7 +58,9 @@ class Server:
         except HTTPError as error:
             return f"{self.url} refuses the key" if error.code in (401, 403) else f"{self.url} answers {error.code}"
         except (URLError, OSError) as error:
-            return f"{self.url} cannot be reached ({getattr(error, 'reason', error)})"
+            why = getattr(error, "reason", error)
+            late = isinstance(why, TimeoutError)  # the socket's limit, where it is noticed before that of the thread
+            return self.silent(patience) if late else f"{self.url} cannot be reached ({why})"
         except (ValueError, LookupError, TypeError):
             return f"{self.url} answers, but is no server of W&B"
         return None if viewer or not self.key else f"{self.url} refuses the key"
