@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from hydra._internal.hydra import Hydra
 from hydra.experimental.callback import Callback
@@ -37,8 +36,12 @@ class Remember(Callback):
 @contextmanager
 def single() -> Iterator[None]:
     """Hydra hears that this is one job; by itself it composes the whole config once more just to find that out."""
-    with patch.object(Hydra, "get_mode", lambda *_, **__: RunMode.RUN):
+    found = Hydra.get_mode
+    Hydra.get_mode = lambda *_, **__: RunMode.RUN
+    try:
         yield
+    finally:
+        Hydra.get_mode = found
 
 
 def begun() -> bool:

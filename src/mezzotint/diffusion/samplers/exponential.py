@@ -32,8 +32,21 @@ def log_snr_weights(
     return match(nodes, rule(h, mu))
 
 
+class WithNoise(Multistep):
+    """Multistep with a share `eta` of fresh noise, that of the reverse SDE."""
+
+    eta: float
+
+    @property
+    def weak_order(self) -> int | None:  # type: ignore[override]
+        return min(self.points, 2) if self.eta else None
+
+    def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
+        return reverse_variance(now, next, self.eta)
+
+
 @dataclass(frozen=True)
-class Exponential(Multistep):
+class Exponential(WithNoise):
     r"""Exponential Adams-Bashforth: f, x0 or eps, is the polynomial in lambda through the last `points` predictions.
 
     With D_1 = h f', D_2 = h^2 f'' of that polynomial at lambda, and r_i the earlier steps over h, for x0
@@ -67,13 +80,6 @@ class Exponential(Multistep):
     def order(self) -> int | None:  # type: ignore[override]
         return None if self.eta else self.points
 
-    @property
-    def weak_order(self) -> int | None:  # type: ignore[override]
-        return min(self.points, 2) if self.eta else None
-
-    def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
-        return reverse_variance(now, next, self.eta)
-
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
         return log_snr_weights(self.coordinate, now, next, others, 1.0 + self.eta, lambda h, mu: mu[1:])
 
@@ -97,7 +103,7 @@ def published(h: float, mu: list[float]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class DPMSolverPP(Multistep):
+class DPMSolverPP(WithNoise):
     r"""DPM-Solver++ multistep as published, and its SDE form.
 
     With h = lambda' - lambda and r_0, r_1 the earlier steps over h, kappa = 1 + eta:
@@ -129,13 +135,6 @@ class DPMSolverPP(Multistep):
     @property
     def order(self) -> int | None:  # type: ignore[override]
         return None if self.eta else min(self.points, 2)
-
-    @property
-    def weak_order(self) -> int | None:  # type: ignore[override]
-        return min(self.points, 2) if self.eta else None
-
-    def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
-        return reverse_variance(now, next, self.eta)
 
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
         return log_snr_weights(self.coordinate, now, next, others, 1.0 + self.eta, published)
