@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mezzotint.networks.winograd import Convolution3
+
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     """GroupNorm of the most groups, up to `groups`, that divide the channels and have four channels or more each."""
@@ -79,10 +81,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norm = group_norm(inputs, groups)
         self.resample = resample or nn.Identity()
-        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.first = Convolution3(inputs, outputs)
         self.condition = condition
         self.dropout = nn.Dropout(dropout)
-        self.second = zero(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.second = zero(Convolution3(outputs, outputs))
         self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
