@@ -15,11 +15,11 @@ def example(batch: int, inputs: int, outputs: int, height: int, width: int, dtyp
 
 
 @pytest.mark.parametrize("size", [(2, 2), (4, 6), (8, 2)])
-@pytest.mark.parametrize("tiles", [2, 1024])  # in several portions, and in one
+@pytest.mark.parametrize("factors", [1000, 2**21])  # in several portions, and in one
 def test_the_convolution_and_its_derivatives(
-    size: tuple[int, int], tiles: int, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], factors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winograd, "TILES", tiles)
+    monkeypatch.setattr(winograd, "FACTORS", factors)
     x, weight, bias = example(3, 5, 7, *size, torch.float64)
     y = functional.conv2d(x, weight, bias, padding=1)
     torch.testing.assert_close(Winograd.apply(x, weight, bias), y, rtol=0, atol=1e-13)

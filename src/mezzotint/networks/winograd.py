@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
-CHANNELS = 128  # in and out, and
+CHANNELS = 64  # in and out, and
 PRODUCTS = 2**24  # tiles x inputs x outputs, from which on it is the faster way
-TILES = 1024  # of 2 x 2 pixels, worked on at once: what stays in the cache
+FACTORS = 2**21  # worked on at once: 8 MB stay in the cache
 
 
 class Convolution3(nn.Conv2d):
@@ -67,7 +67,8 @@ class Winograd(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         kernel = factors_of_weight(weight).transpose(1, 2)
         y = torch.empty(len(x), len(weight), *x.shape[2:], dtype=x.dtype, memory_format=suggested(x))
-        for images, result in zip(portions(x), portions(y), strict=True):
+        size = portion(x, weight)
+        for images, result in zip(x.split(size), y.split(size), strict=True):
             write_pixels(factors(images) @ kernel, result)
         return y.add_(bias[:, None, None])
 
@@ -81,16 +82,17 @@ class Winograd(torch.autograd.Function):
             )
         kernel = factors_of_weight(weight)
         of_kernel, of_x = torch.zeros_like(kernel), torch.empty_like(x)
-        for images, received, result in zip(portions(x), portions(gradient), portions(of_x), strict=True):
+        size = portion(x, weight)
+        for images, received, result in zip(x.split(size), gradient.split(size), of_x.split(size), strict=True):
             products = write_pixels_adjoint(received)
             of_kernel.baddbmm_(products.transpose(1, 2), factors(images))
             factors_adjoint(products @ kernel, result)
         return of_x, factors_of_weight_adjoint(of_kernel).view_as(weight), gradient.sum((0, 2, 3))
 
 
-def portions(images: Tensor) -> Sequence[Tensor]:
-    """The images, as many at a time as have `TILES` tiles together."""
-    return images.split(max(1, 4 * TILES // images[0, 0].numel()))
+def portion(x: Tensor, weight: Tensor) -> int:
+    """How many images are worked on at once."""
+    return max(1, FACTORS // (4 * x[0, 0].numel() * max(weight.shape[:2])))
 
 
 def suggested(x: Tensor) -> torch.memory_format:
