@@ -40,7 +40,7 @@ class Order:
         first, last = int(positions[0]) // self.size, int(positions[-1]) // self.size
         within = positions % self.size
         if first == last:
-            return _shuffled(self.seed, self.size, first)[within]
+            return _shuffled(self.seed, self.size, first).index_select(0, within)
         epochs = torch.stack([_shuffled(self.seed, self.size, epoch) for epoch in range(first, last + 1)])
         return epochs[positions // self.size - first, within]
 

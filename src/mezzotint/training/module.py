@@ -114,6 +114,12 @@ class Module(LightningModule):
         optimizer.step(closure=optimizer_closure)
         self.stepped = True
 
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """As the optimiser does it, without its entries for torch's profiler."""
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                p.grad = None
+
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:

@@ -63,9 +63,13 @@ class AdamW:
         ]
         if not self.weight_decay:
             groups = [{"params": parameters, "weight_decay": 0.0}]  # one group costs a step less than two
-        return torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             [group for group in groups if group["params"]], self.lr, self.betas, self.eps, fused=fused or None
         )
+        if not torch.accelerator.is_available():
+            # Else each step begins with a search for CUDA's driver, which takes 0.4 ms where there is none.
+            optimizer._accelerator_graph_capture_health_check = lambda: None
+        return optimizer
 
 
 def settle(optimizer: torch.optim.Optimizer, fused: bool) -> None:

@@ -44,6 +44,8 @@ def build_trainer(
     # whether one came, which waits for the device. Preemption does both better.
     trainer._signal_connector.register_signal_handlers = lambda: None
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+    # Lightning reads the signature of training_step anew at every step.
+    trainer.fit_loop.epoch_loop._build_kwargs = lambda _, batch, number: {"batch": batch, "batch_idx": number}
     return trainer
 
 
