@@ -74,8 +74,10 @@ def test_few_or_odd_pixels_are_left_alone(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.usefixtures("spied")
 def test_sampling_is_left_alone() -> None:
+    layer, x = Convolution3(*WIDE), torch.randn(4, 128, 32, 32)
     with torch.no_grad():
-        Convolution3(*WIDE)(torch.randn(4, 128, 32, 32))
+        layer(x)
+    layer.eval()(x.requires_grad_()).sum().backward()  # guided by a gradient
 
 
 @pytest.mark.usefixtures("spied")
