@@ -1,5 +1,6 @@
 """One thread a process: two workers share two cores, and threads that fight are ten times slower."""
 
+import gc
 import os
 from collections.abc import Iterator
 from itertools import groupby
@@ -45,6 +46,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         until = max(0, len(items) * (worker + 1) // workers - len(dealt))
         dealt, short = dealt + short[:until], short[until:]
     items[:] = dealt
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # thousands of tests that stay: the collector would look through them again and again
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -162,10 +162,11 @@ def test_images_that_do_not_divide_are_refused_before_anything_is_made(mezzotint
     (home / "folder").mkdir()
     for number in range(4):
         Image.new("RGB", (30, 30), (number, 0, 0)).save(home / "folder" / f"{number}.png")
-    words = ["data=image_folder", "data.root=folder", "data.shape=[3,30,30]", "network.multipliers=[1,1,1,1]"]
-    done = mezzotint("train", *words)
-    assert done.code == 2
-    assert "30 x 30 images do not fit 4 levels" in done.err
+    words = ["train", "data=image_folder", "data.root=folder", "network.multipliers=[1,1,1,1]"]
+    for shape, said in (([], "asks for 64 x 64"), (["data.shape=[3,30,30]"], "30 x 30 images do not fit 4 levels")):
+        done = mezzotint(*words, *shape)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert said in done.err
     assert [path.name for path in home.iterdir()] == ["folder"]
 
 
@@ -361,14 +362,13 @@ def test_a_config_that_is_no_text_is_told(mezzotint: Command, home: Path) -> Non
 
 
 def test_own_configs_may_lie_in_a_folder_with_any_sign_in_its_name(mezzotint: Command, home: Path) -> None:
-    for folder in ("a=b, c [d]", "x+y"):
+    for folder, words in (("a=b, c [d]", ["--config-dir=a=b, c [d]"]), ("x+y", ["--config-dir", "x+y"])):
         (home / folder / "network").mkdir(parents=True)
         (home / folder / "network" / "mine.yaml").write_text("_target_: mine.Net\n")
-        for words in ([f"--config-dir={folder}"], ["--config-dir", folder]):
-            done = mezzotint("train", *words, "network=mine", "--cfg", "job")
-            assert composed(done)["network"] == {"_target_": "mine.Net"}
-            assert "did you mean 'mine'?" in mezzotint("train", *words, "network=mien").err
-            assert "did you mean 'schedule'?" in mezzotint("train", *words, "schedul=linear").err
+        done = mezzotint("train", *words, "network=mine", "--cfg", "job")
+        assert composed(done)["network"] == {"_target_": "mine.Net"}
+        assert "did you mean 'mine'?" in mezzotint("train", *words, "network=mien").err
+    assert "did you mean 'schedule'?" in mezzotint("train", *words, "schedul=linear").err
 
 
 def test_check_refuses_what_train_would(trained: Path, mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:

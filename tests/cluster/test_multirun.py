@@ -11,7 +11,7 @@ from mezzotint.build import read_config
 
 from .conftest import CONSOLE, MODULE, TINY, TORCHRUN, Place, config, same_weights, status, steps, wait_until, workers
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")]
 LONG = ("budget=10000000", "callbacks.checkpoints.every=320")
 
 
@@ -28,7 +28,6 @@ def test_jobs_of_two_ranks_each_with_the_config_of_their_own(place: Place) -> No
     assert [status(run)["time"] for run in runs] == times
 
 
-@pytest.mark.slow
 def test_a_sweep_over_the_number_of_processes(place: Place) -> None:
     """And without the console command: its ranks are started as it was."""
     place.run("train", "-m", *TINY, "name=s", "hardware.devices=1,2", by=MODULE)
@@ -37,7 +36,6 @@ def test_a_sweep_over_the_number_of_processes(place: Place) -> None:
     same_weights(one, two, exact=False)
 
 
-@pytest.mark.slow
 def test_a_sweep_whose_ranks_torchrun_started(place: Place) -> None:
     place.run("train", "-m", *TINY, "name=s", "hardware.devices=2", "seed=0,1", by=TORCHRUN)
     assert {config(run)["seed"]: status(run)["state"] for run in place.runs()} == {0: "finished", 1: "finished"}
@@ -46,14 +44,12 @@ def test_a_sweep_whose_ranks_torchrun_started(place: Place) -> None:
     same_weights(joined, place.folder / "runs/own")
 
 
-@pytest.mark.slow
 def test_another_number_of_processes_than_torchrun_started_is_refused(place: Place) -> None:
     said = place.run("train", *TINY, "name=s", by=TORCHRUN, code=1)
     assert "1 process(es) in all, but 2 run" in said
     assert not (place.folder / "runs").exists()
 
 
-@pytest.mark.slow
 def test_a_job_that_fails_in_the_middle_of_a_sweep(place: Place) -> None:
     """A network of the user's own, that cannot be taken for sound before it trains, fails on rank 1 alone."""
     (place.folder / "mine.py").write_text(
@@ -79,14 +75,13 @@ def test_a_job_that_fails_in_the_middle_of_a_sweep(place: Place) -> None:
     assert "rank 1 of 2 failed" in said
 
 
-@pytest.mark.slow
 def test_the_jobs_after_a_failed_one_are_done(place: Place) -> None:
     said = place.run("train", "-m", *TINY, "name=s", "optimizer.weight_decay=0.1,1e38,0.2", code=1)
     found = {config(run)["optimizer"]["weight_decay"]: status(run)["state"] for run in place.runs()}
     assert found == {0.1: "finished", 1e38: "failed", 0.2: "finished"}, said
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("devices", [1, 2])
 def test_ctrl_c_ends_the_sweep_with_a_checkpoint_and_it_goes_on(place: Place, devices: int) -> None:
     words = ("train", "-m", *TINY, "name=s", f"hardware.devices={devices}", "seed=0,1", *LONG)
     process = place.start(*words)

@@ -178,6 +178,27 @@ def test_workers_that_decode_change_nothing(classes, workers):
         assert all(torch.equal(a[name], b[name]) for name in ("image", "index", "label"))
 
 
+@pytest.mark.parametrize("limit", [0, 1 << 30])
+def test_a_small_image_is_enlarged_only_where_that_is_asked_for(tmp_path, limit):
+    save(tmp_path / "a.png", picture(12, 12))
+    save(tmp_path / "b.png", picture(30, 6))
+    with pytest.raises(DataError, match=r"b\.png is 30 x 6 .* 8 x 8 .*data\.shape=\[3,6,6\] fits it, or data\.enlarge"):
+        folder(tmp_path, memory_limit=limit).split("train")
+    assert everything(folder(tmp_path, memory_limit=limit, shape=(3, 6, 6)).split("train")).shape == (2, 3, 6, 6)
+    assert everything(folder(tmp_path, memory_limit=limit, enlarge=True).split("train")).shape == (2, 3, 8, 8)
+
+
+def test_a_photograph_that_lies_on_its_side_is_measured_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(tmp_path / "a.jpg", picture(8, 16), exif=exif)
+    for limit in (0, 1 << 30):
+        images = folder(tmp_path, shape=(3, 16, 8), memory_limit=limit).split("train")
+        assert everything(images).shape == (1, 3, 16, 8)
+        with pytest.raises(DataError, match="is 16 x 8"):
+            folder(tmp_path, shape=(3, 8, 16), memory_limit=limit).split("train")
+
+
 def cut_short(file: Path) -> None:
     save(file, picture())
     file.write_bytes(file.read_bytes()[:-60])
@@ -251,7 +272,7 @@ def test_threads_report_the_first_damaged_file_in_order(tmp_path):
     for i in (300, 301, 599):
         os.truncate(tmp_path / f"{i:03}.png", 0)
     with pytest.raises(DataError, match=r"300\.png"):
-        folder(tmp_path).split("all")
+        folder(tmp_path, shape=(3, 1, 1)).split("all")
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,13 @@ class ImageFolder(Dataset):
 
     Args:
         root: the folder.
+        enlarge: whether images that are smaller than `shape` are enlarged, and not refused.
         held_out: fraction of the images that the test part has where no folder gives it; with 0 both are the whole.
         memory_limit: bytes; a part that takes no more is decoded once and kept, a larger one is decoded when used.
     """
 
     root: str
+    enlarge: bool = False
     held_out: float = 0.05
     memory_limit: int = 1 << 30
 
@@ -53,7 +55,7 @@ class ImageFolder(Dataset):
         check_split(name)
         entries, names = self._entries(name)
         files = tuple(entry.file for entry in entries)
-        folder = FolderImages(files, self.shape, self._labels(entries, names) if self.classes else None)
+        folder = FolderImages(files, self.shape, self._labels(entries, names) if self.classes else None, self.enlarge)
         if len(files) * math.prod(self.shape) <= self.memory_limit:
             return folder.loaded()
         folder.check()
@@ -154,12 +156,13 @@ class FolderImages(Images):
     files: tuple[Path, ...]
     shape: tuple[int, int, int]
     labels: torch.Tensor | None = None
+    enlarge: bool = False
 
     def __len__(self) -> int:
         return len(self.files)
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        pixels = np.stack([decode(self.files[i], self.shape) for i in indices.tolist()])
+        pixels = np.stack([decode(self.files[i], self.shape, self.enlarge) for i in indices.tolist()])
         return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
 
     def digest(self) -> str:
@@ -172,15 +175,15 @@ class FolderImages(Images):
         return digest((len(self), *self.shape), parts, self.labels)
 
     def check(self) -> None:
-        """Reads every header, so that what is no image is found before training and not in the middle of it."""
-        threaded(check_header, self.files)
+        """Reads every header, so that what cannot be used is found before training and not in the middle of it."""
+        threaded(lambda file: check_header(file, self.shape, self.enlarge), self.files)
 
     def loaded(self) -> "Decoded":
         """The same images in memory."""
         pixels = np.empty((len(self), *self.shape), np.uint8)
 
         def fill(i: int) -> None:
-            pixels[i] = decode(self.files[i], self.shape)
+            pixels[i] = decode(self.files[i], self.shape, self.enlarge)
 
         threaded(fill, range(len(self)))
         return Decoded(torch.from_numpy(pixels), self.labels, source=self)

@@ -5,17 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from mezzotint.data.folder import FolderImages, listed, threaded
 from mezzotint.data.images import Images, InMemory
 from mezzotint.data.npz import IMAGES, Archive
-from mezzotint.data.picture import damaged
+from mezzotint.data.picture import header
 from mezzotint.errors import DataError
 
-GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")  # Pillow's modes of images without colour
-TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-ORIENTATION = 0x0112
 MEMORY = 1 << 30  # bytes; images that take no more are decoded once and kept
 UNREAD = (".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif", ".heic", ".jxl")  # images, which are not read
 
@@ -75,18 +71,6 @@ def open_folder(root: Path) -> Loose:
     folder = FolderImages(files, shape)
     small = len(files) * shape[0] * shape[1] * shape[2] <= MEMORY
     return Loose(folder.loaded() if small else folder, shape, endings, "upright, on white, in their own size")
-
-
-def header(file: Path) -> tuple[int, int, int]:
-    """(channels, height, width) of an image file as it is decoded, from its first bytes."""
-    try:
-        with Image.open(file) as image:
-            channels = 1 if image.mode in GREY else 3
-            width, height = image.size
-            turned = image.getexif().get(ORIENTATION) in TURNED
-    except Exception as error:  # decoders of damaged files fail in every way there is
-        raise damaged(file, error) from error
-    return (channels, width, height) if turned else (channels, height, width)
 
 
 def open_archive(path: Path) -> Loose:

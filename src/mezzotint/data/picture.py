@@ -8,33 +8,78 @@ from PIL import Image, ImageOps
 from mezzotint.errors import DataError
 
 RECIPE = b"upright, on white, centre, bicubic"  # part of a digest: whoever changes what follows changes it too
+GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")  # Pillow's modes of images without colour
+TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+ORIENTATION = 0x0112
 
 
-def decode(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
+def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np.ndarray:
     """uint8 (C, H, W), grey for one channel and RGB for three. An image that has the size already is left as it is.
 
     Raises:
-        DataError: where the file is damaged or no image.
+        DataError: where the file is damaged, no image, or smaller than it is to be.
     """
     channels, height, width = shape
     try:
         with Image.open(file) as opened:
             ImageOps.exif_transpose(opened, in_place=True)
+            if not enlarge:
+                check_size(file, opened.size, shape)
             image = in_mode(plain(opened), "L" if channels == 1 else "RGB")
             image = image.resize((width, height), Image.Resampling.BICUBIC, box=middle(image.size, (width, height)))
+    except DataError:
+        raise
     except Exception as error:  # decoders of damaged files fail in every way there is
         raise damaged(file, error) from error
     pixels = np.asarray(image)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def check_header(file: Path) -> None:
-    """Raises DataError where the file does not begin like an image."""
+def header(file: Path) -> tuple[int, int, int]:
+    """(channels, height, width) of an image file as it is decoded. Raises DataError where it is none."""
     try:
-        with Image.open(file):
-            pass
+        with Image.open(file) as image:
+            width, height = upright(image)
+            return 1 if image.mode in GREY else 3, height, width
     except Exception as error:
         raise damaged(file, error) from error
+
+
+def check_header(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None:
+    """Raises DataError where a file does not begin like an image, or one that is too small."""
+    try:
+        with Image.open(file) as image:
+            size = image.size
+            turning_matters = fits(size, shape) != fits(size[::-1], shape)
+            if not enlarge:
+                check_size(file, upright(image) if turning_matters else size, shape)
+    except DataError:
+        raise
+    except Exception as error:
+        raise damaged(file, error) from error
+
+
+def upright(image: Image.Image) -> tuple[int, int]:
+    """(width, height) as it is looked at. Of a PNG this may have to be read behind all its pixels."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(ORIENTATION) in TURNED else (width, height)
+
+
+def fits(size: tuple[int, int], shape: tuple[int, int, int]) -> bool:
+    """Whether an image of this (width, height) becomes one of a shape without being enlarged."""
+    return size[0] >= shape[2] and size[1] >= shape[1]
+
+
+def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -> None:
+    """Refuse an image of this (width, height) that would have to be enlarged: what is blurred is learnt as blurred."""
+    channels, height, width = shape
+    if not fits(size, shape):
+        left, top, right, bottom = middle(size, (width, height))
+        fitting = f"[{channels},{max(1, int(bottom - top))},{max(1, int(right - left))}]"
+        raise DataError(
+            f"{file} is {size[1]} x {size[0]} and shape={list(shape)} asks for {height} x {width} (height x width): "
+            f"data.shape={fitting} fits it, or data.enlarge=true enlarges it."
+        )
 
 
 def damaged(file: Path, error: Exception) -> DataError:
