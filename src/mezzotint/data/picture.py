@@ -49,10 +49,9 @@ def check_header(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None
     """Raises DataError where a file does not begin like an image, or one that is too small."""
     try:
         with Image.open(file) as image:
-            size = image.size
-            turning_matters = fits(size, shape) != fits(size[::-1], shape)
             if not enlarge:
-                check_size(file, upright(image) if turning_matters else size, shape)
+                turning_matters = fits(image.size, shape) != fits(image.size[::-1], shape)
+                check_size(file, upright(image) if turning_matters else image.size, shape)
     except DataError:
         raise
     except Exception as error:
