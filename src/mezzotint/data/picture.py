@@ -1,5 +1,7 @@
 """One image file as an array: upright, on white, cut to the middle, resized with antialiasing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,42 +22,42 @@ def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np
         DataError: where the file is damaged, no image, or smaller than it is to be.
     """
     channels, height, width = shape
-    try:
-        with Image.open(file) as opened:
-            ImageOps.exif_transpose(opened, in_place=True)
-            if not enlarge:
-                check_size(file, opened.size, shape)
-            image = in_mode(plain(opened), "L" if channels == 1 else "RGB")
-            image = image.resize((width, height), Image.Resampling.BICUBIC, box=middle(image.size, (width, height)))
-    except DataError:
-        raise
-    except Exception as error:  # decoders of damaged files fail in every way there is
-        raise damaged(file, error) from error
+    with opened(file) as stored:
+        ImageOps.exif_transpose(stored, in_place=True)
+        if not enlarge:
+            check_size(file, stored.size, shape)
+        image = in_mode(plain(stored), "L" if channels == 1 else "RGB")
+        image = image.resize((width, height), Image.Resampling.BICUBIC, box=middle(image.size, (width, height)))
     pixels = np.asarray(image)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def header(file: Path) -> tuple[int, int, int]:
     """(channels, height, width) of an image file as it is decoded. Raises DataError where it is none."""
-    try:
-        with Image.open(file) as image:
-            width, height = upright(image)
-            return 1 if image.mode in GREY else 3, height, width
-    except Exception as error:
-        raise damaged(file, error) from error
+    with opened(file) as image:
+        width, height = upright(image)
+        return 1 if image.mode in GREY else 3, height, width
 
 
 def check_header(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None:
     """Raises DataError where a file does not begin like an image, or one that is too small."""
+    with opened(file) as image:
+        if not enlarge:
+            turning_matters = fits(image.size, shape) != fits(image.size[::-1], shape)
+            check_size(file, upright(image) if turning_matters else image.size, shape)
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Image.Image]:
+    """An image file; whatever its decoder makes of it is one DataError."""
     try:
         with Image.open(file) as image:
-            if not enlarge:
-                turning_matters = fits(image.size, shape) != fits(image.size[::-1], shape)
-                check_size(file, upright(image) if turning_matters else image.size, shape)
+            yield image
     except DataError:
         raise
-    except Exception as error:
-        raise damaged(file, error) from error
+    except Exception as error:  # decoders of damaged files fail in every way there is
+        reason = "it is no image" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise DataError(f"{file} cannot be decoded ({reason}): mend it or take it out of the folder.") from error
 
 
 def upright(image: Image.Image) -> tuple[int, int]:
@@ -79,11 +81,6 @@ def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -
             f"{file} is {size[1]} x {size[0]} and shape={list(shape)} asks for {height} x {width} (height x width): "
             f"data.shape={fitting} fits it, or data.enlarge=true enlarges it."
         )
-
-
-def damaged(file: Path, error: Exception) -> DataError:
-    reason = "it is no image" if isinstance(error, Image.UnidentifiedImageError) else error
-    return DataError(f"{file} cannot be decoded ({reason}): mend it or take it out of the folder.")
 
 
 def plain(image: Image.Image) -> Image.Image:
