@@ -1,5 +1,6 @@
 """Guidance: exact at w = 0 and 1, indifferent to the target and the frame, without memory between trajectories."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import pytest
 import torch
 import yaml
 
-from mezzotint.build import build
+from mezzotint import diffusion
+from mezzotint.build import build, check
 from mezzotint.diffusion import (
     APG,
     CFG,
     DDIM,
+    DPS,
     VP,
     CFGZero,
     ClassifierGuidance,
@@ -24,9 +27,12 @@ from mezzotint.diffusion import (
     ExactMixture,
     Flow,
     Heun,
+    Inpaint,
     Karras,
+    MomentMatching,
     Native,
     NoiseLevel,
+    PiGDM,
     Preconditioned,
     Prediction,
     Rectified,
@@ -41,7 +47,7 @@ from mezzotint.diffusion import (
     sample,
     unguided,
 )
-from mezzotint.diffusion.guidance import place
+from mezzotint.diffusion.guidance import Guidance, place
 
 CONTRASTS = [CFG, RescaledCFG, CFGZero, APG]
 LEVEL = VP().level(0.5)
@@ -370,3 +376,80 @@ def test_every_guidance_config_guides(file):
         inner = Labelled()
     x = sample(build(node, "guidance", inner=inner), DDIM(), Trailing(4), data(), label=LABEL)
     assert x.isfinite().all()
+
+
+KNOWN, MASK = torch.full((4, 1, 3, 3), 0.25, dtype=torch.float64), torch.eye(3).bool().expand(4, 1, 3, 3)
+SETTINGS = {  # of every class, none at its default
+    APG: {"scale": 4.0, "weak": Labelled(strength=0.3), "low": 0.01, "high": 90.0, "eta": 0.7},
+    CFG: {"scale": 3.0, "weak": Labelled(strength=0.3), "low": 0.01},
+    CFGZero: {"scale": 3.0, "weak": Labelled(strength=0.3)},
+    ClassifierGuidance: {"classifier": lambda x, level: x.flatten(1)[:, :3], "scale": 0.4},
+    Clip: {"low": -0.5, "high": 0.5},
+    ClipQuotient: {"low": -0.5, "high": 0.5},
+    DPS: {"operator": torch.tanh, "y": KNOWN, "std": 0.3, "gamma": 0.6},
+    DynamicThreshold: {"percentile": 0.5, "bound": 0.3},
+    Inpaint: {"known": KNOWN, "mask": MASK},
+    MomentMatching: {"operator": lambda x: 2.0 * x, "y": KNOWN, "std": 0.3, "iterations": 2},
+    PiGDM: {"operator": lambda x: 2.0 * x, "y": KNOWN, "std": 0.3, "iterations": 2, "sigma_data": 0.4},
+    RescaledCFG: {"scale": 3.0, "weak": Labelled(strength=0.3), "low": 0.01, "high": 90.0, "phi": 0.2},
+    SelfConditioned: {},
+}
+
+
+def exported():
+    found = (value for value in vars(diffusion).values() if inspect.isclass(value) and issubclass(value, Guidance))
+    return sorted({kind for kind in found if not inspect.isabstract(kind)}, key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("kind", exported(), ids=lambda kind: kind.__name__)
+def test_settings_by_position_are_those_by_name_and_take_effect(kind):
+    """No class has a first field that `chain` overwrites; a denoiser in front is what is guided, as before."""
+    settings, inner = SETTINGS[kind], Labelled((-0.6, 0.8) if kind is not ClipQuotient else (0.0, 1.0))
+    by_name, by_position = kind(**settings), kind(*settings.values())
+    for name, value in settings.items():
+        assert getattr(by_position, name) is value
+    assert by_position.inner is by_name.inner is None
+    around = {
+        "chain": chain(inner, [by_position]),
+        "by name": kind(**settings, inner=inner),
+        "in front": kind(inner, *settings.values()),
+        "node": build({"_target_": f"mezzotint.diffusion.{kind.__name__}", **settings}, inner=inner),
+    }
+    if kind is SelfConditioned:
+        assert all(guided.inner is inner for guided in around.values())
+        return
+    x = 3.0 * data()
+    plain = inner(x, LEVEL, label=LABEL).x0
+    ends = {how: guided.begin()(x, LEVEL, label=LABEL).x0 for how, guided in around.items()}
+    for end in ends.values():
+        assert torch.equal(end, ends["chain"])
+        assert (end - plain).abs().max() > 1e-3
+    told = check({"_target_": f"mezzotint.diffusion.{kind.__name__}", **settings}, provided=("inner",))
+    assert not [line for line in told if "argument" in line]
+
+
+def test_guidance_around_nothing_says_so():
+    for kind in exported():
+        part = kind(**SETTINGS[kind])
+        for use in (part.begin, lambda part=part: part.schedule):
+            with pytest.raises(ValueError, match=f"{kind.__name__} is around no denoiser: chain"):
+                use()
+    with pytest.raises(ValueError, match="CFG is already around a denoiser"):
+        chain(Labelled(), [CFG(Labelled(), 2.0)])
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: RescaledCFG(2.0, 0.7),
+        lambda: CFG(float("inf")),
+        lambda: CFG(float("nan")),
+        lambda: CFG(2.0, low=3.0, high=1.0),
+        lambda: Clip(0.5, -0.5),
+        lambda: DynamicThreshold(99.5),
+        lambda: DynamicThreshold(0.9, 0.0),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(refused):
+    with pytest.raises(ValueError, match=r"give|is no denoiser|must be"):
+        refused()

@@ -32,8 +32,8 @@ class Measured(Guidance):
         std: of its noise.
     """
 
-    operator: Operator = None  # type: ignore[assignment]
-    y: Tensor = None  # type: ignore[assignment]
+    operator: Operator
+    y: Tensor
     std: float = 0.01
 
     @abc.abstractmethod

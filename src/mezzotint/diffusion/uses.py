@@ -96,8 +96,8 @@ class Inpaint(Guidance):
         mask: true where it is known.
     """
 
-    known: Tensor = None  # type: ignore[assignment]
-    mask: Tensor = None  # type: ignore[assignment]
+    known: Tensor
+    mask: Tensor
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         pred = self.inner(x, level, **cond)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,10 @@ class Clip(Guidance):
 
     low: float = -1.0
     high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"low={self.low:g}, high={self.high:g}: x0 is clipped between them; give low < high.")
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         pred = self.inner(x, level, **cond)
@@ -54,6 +59,12 @@ class DynamicThreshold(Guidance):
 
     percentile: float = 0.995
     bound: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.percentile <= 1.0 or not 0.0 < self.bound < math.inf:
+            raise ValueError(
+                f"percentile={self.percentile:g} must be a share, 0 to 1, and bound={self.bound:g} above 0."
+            )
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         pred = self.inner(x, level, **cond)

@@ -27,7 +27,7 @@ class ClassifierGuidance(Guidance):
         scale: w.
     """
 
-    classifier: Callable[[Tensor, NoiseLevel], Tensor] = None  # type: ignore[assignment]
+    classifier: Callable[[Tensor, NoiseLevel], Tensor]
     scale: float = 1.0
 
     def __call__(self, x: Tensor, level: NoiseLevel, *, label: Tensor | None = None, **cond: Any) -> Prediction:

@@ -15,7 +15,7 @@ from ..coordinates import Flow
 from ..denoiser import Denoise
 from ..levels import NoiseLevel, expand
 from ..prediction import Prediction
-from .guidance import Guidance
+from .guidance import Guidance, is_denoiser
 
 NULL = -1
 
@@ -42,12 +42,16 @@ class Contrast(Guidance):
     def __post_init__(self) -> None:
         if not 0.0 <= self.low < self.high:
             raise ValueError(f"low={self.low:g}, high={self.high:g}: guidance acts between them; give 0 <= low < high.")
+        if not math.isfinite(self.scale):
+            raise ValueError(f"scale={self.scale}: give a finite number.")
+        if self.weak is not None and not is_denoiser(self.weak):
+            raise ValueError(f"weak={self.weak!r} is no denoiser. Settings after `scale` go by name, such as phi=0.7.")
 
     @abc.abstractmethod
     def combine(self, weak: Prediction, strong: Prediction) -> Prediction: ...
 
     def begin(self) -> Denoise:
-        return replace(self, inner=self.inner.begin(), weak=self.weak and self.weak.begin())
+        return replace(self, inner=self._inside().begin(), weak=self.weak and self.weak.begin())
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         if self.scale == 1.0 or not self.low < level.ratio <= self.high:
@@ -154,7 +158,7 @@ class APG(Contrast):
     momentum: float = -0.5
 
     def begin(self) -> Denoise:
-        fresh = {"inner": self.inner.begin(), "weak": self.weak and self.weak.begin(), "past": []}
+        fresh = {"inner": self._inside().begin(), "weak": self.weak and self.weak.begin(), "past": []}
         return _MovingAPG(**(vars(self) | fresh))
 
     def combine(self, weak: Prediction, strong: Prediction) -> Prediction:

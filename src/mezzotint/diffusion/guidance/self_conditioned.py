@@ -22,7 +22,7 @@ class SelfConditioned(Guidance):
     """
 
     def begin(self) -> Denoise:
-        return _SelfConditioning(self.inner.begin())
+        return _SelfConditioning(inner=self._inside().begin())
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         return self.inner(x, level, estimate=torch.zeros_like(x), **cond)
