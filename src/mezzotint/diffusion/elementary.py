@@ -44,9 +44,9 @@ def asinh(v: Number) -> Number:
 
 
 def atan2(y: Number, x: Number) -> Number:
-    """The angle of (x, y); both floats or both tensors."""
+    """The angle of (x, y); x may be a float beside a tensor y."""
     if isinstance(y, Tensor):
-        return torch.atan2(y, torch.as_tensor(x).to(y))
+        return torch.atan2(y, torch.as_tensor(x, dtype=y.dtype, device=y.device))
     return math.atan2(y, x)  # type: ignore[arg-type]
 
 

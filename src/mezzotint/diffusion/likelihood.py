@@ -98,13 +98,14 @@ def bound_term(
     _, clean, small = posterior(s, t)
     last = s.sigma == 0
     if isinstance(last, Tensor):
-        small = torch.where(last, torch.as_tensor(clipped).to(last.device, torch.float64), small)
+        small = torch.where(last, torch.as_tensor(clipped, dtype=torch.float64, device=last.device), small)
     elif last:
         small = clipped
     large = transition(s, t)[1]
-    var = variance.between(small, large, pred)
-    var = torch.as_tensor(var if isinstance(var, Tensor) and var.ndim > 1 else expand(var, x0)).double()
-    q_var = torch.as_tensor(expand(small, x0)).double()
+    fraction = None if pred.fraction is None else pred.fraction.double()
+    found = variance.between(small, large, Prediction(pred.x, pred.level, pred.value, pred.a, pred.b, fraction))
+    found = found if isinstance(found, Tensor) and found.ndim > 1 else expand(found, x0)
+    var, q_var = (torch.as_tensor(v, dtype=torch.float64) for v in (found, expand(small, x0)))
     kl = 0.5 * ((var / q_var).log() + (q_var + (expand(clean, x0) * (x0 - guess)) ** 2) / var - 1.0)
     kl = kl.expand_as(x0).flatten(1).mean(1)
     if isinstance(last, bool) and not last:
@@ -214,9 +215,7 @@ def _field_and_trace(
         if signs is None:
             flat = f.flatten(1)
             rows = [torch.autograd.grad(flat[:, i].sum(), y, retain_graph=True)[0] for i in range(flat.shape[1])]
-            trace = sum(
-                (row.flatten(1)[:, i].double() for i, row in enumerate(rows)), torch.zeros(len(y)).to(y).double()
-            )
+            trace = torch.stack([row.flatten(1)[:, i].double() for i, row in enumerate(rows)]).sum(0)
         else:
             grads = [torch.autograd.grad((f * v).sum(), y, retain_graph=True)[0] for v in signs]
             trace = sum(((g * v).flatten(1).double().sum(1) for g, v in zip(grads, signs, strict=True))) / len(signs)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..levels import NoiseLevel
@@ -70,5 +71,6 @@ class DynamicThreshold(Guidance):
         pred = self.inner(x, level, **cond)
         x0 = pred.x0
         flat = x0.flatten(1).abs()
-        s = flat.float().quantile(self.percentile, dim=1).to(x0).clamp(min=self.bound).unsqueeze(1)
+        exact = flat if flat.dtype == torch.float64 else flat.float()
+        s = exact.quantile(self.percentile, dim=1).to(x0).clamp(min=self.bound).unsqueeze(1)
         return pred.with_x0((x0.flatten(1).clamp(-s, s) * (self.bound / s)).reshape_as(x0))
