@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mezzotint.diffusion import Draws
 from mezzotint.metrics import DigitsClassifier, Inception, Kernel
 from mezzotint.metrics.statistic import content_keys, feature_keys
 
@@ -80,22 +81,60 @@ def test_neither_order_nor_batches_matter(digit_pixels):
 def _other_seed(metric: Kernel) -> Kernel:
     other = Kernel(metric.extractor, metric.subsets, metric.size, seed=metric.seed + 1)
     other.real.load(other, metric.real.state(metric))
-    other.drawn_rows, other.drawn_keys = list(metric.drawn_rows), list(metric.drawn_keys)
+    other.drawn.load(other, metric.drawn.state(metric))
     return other
 
 
-def test_memory_is_bounded_by_a_choice_that_ignores_order(digit_pixels):
-    kept = []
-    for images in (digit_pixels, digit_pixels.flip(0)):
+def test_memory_is_bounded_by_a_choice_that_ignores_order_and_content(digit_pixels):
+    """A function of the index alone; what is kept lies in the order of the content."""
+    index, kept = torch.arange(len(digit_pixels)), []
+    for order in (index, index.flip(0)):
         metric = Kernel(DigitsClassifier(), keep=100)
-        for part in images.split(60):
-            metric.update(part, real=True)
+        for part in order.split(60):
+            metric.update(digit_pixels[part], real=True, index=part)
             assert sum(map(len, metric.real_rows)) <= 200 + 60
         kept.append(metric.real.rows(metric))
     assert kept[0].shape == (100, 64)
     assert torch.equal(kept[0], kept[1])
-    smallest = content_keys(digit_pixels).argsort()[:100]
-    assert torch.equal(kept[0], DigitsClassifier()(digit_pixels[smallest]).double())
+    chosen = digit_pixels[Draws(0, index).uniform("real rows").argsort()[:100]]
+    in_order = chosen[content_keys(chosen).argsort()]
+    assert torch.equal(kept[0], DigitsClassifier()(in_order).double())
+    by_default = Kernel(DigitsClassifier(), keep=100)
+    by_default.update(digit_pixels, real=True)
+    assert torch.equal(by_default.real.rows(by_default), kept[0])
+
+
+@pytest.mark.parametrize("copied", ["smallest", "largest", "first"])
+def test_copies_are_kept_in_proportion_whatever_their_content(digit_pixels, copied):
+    """Half of what is drawn is one image: so is half of what is kept, and the distance is that of all."""
+    keys = content_keys(digit_pixels)
+    image = {"smallest": keys.argmin(), "largest": keys.argmax(), "first": torch.tensor(0)}[copied]
+    drawn = torch.cat([digit_pixels[:1500], digit_pixels[image].expand(1500, -1, -1, -1)])
+
+    def judged(keep: int) -> Kernel:
+        metric = Kernel(DigitsClassifier(), subsets=50, size=400, keep=keep)
+        metric.update(digit_pixels, real=True)
+        for part in drawn.split(500):
+            metric.update(part, real=False)
+        return metric
+
+    part, all_of_it = judged(1000), judged(3000)
+    rows = part.drawn.rows(part)
+    alike = (rows == DigitsClassifier()(digit_pixels[image][None]).double()).all(1).double().mean()
+    assert float(alike) == pytest.approx(0.5, abs=5 * (0.25 / 1000) ** 0.5)
+    assert float(part.compute()) == pytest.approx(float(all_of_it.compute()), rel=0.1)
+
+
+def test_rows_without_meaning_of_their_order_mix_copies_and_leave_distinct_ones(digit_pixels):
+    distinct = digit_pixels.flatten(1).unique(dim=0).view(-1, 1, 8, 8)
+    metric = Kernel(DigitsClassifier())
+    metric.update(distinct, real=False)
+    assert torch.equal(metric.drawn.shuffled(metric), metric.drawn.rows(metric))
+    for image in distinct[content_keys(distinct).argsort()][[0, 800, -1]]:
+        metric.reset()
+        metric.update(torch.cat([distinct[:800], image.expand(800, -1, -1, -1)]), real=False)
+        alike = (metric.drawn.shuffled(metric) == DigitsClassifier()(image[None]).double()).all(1).double()
+        assert float(alike[:400].mean()) == pytest.approx(0.5, abs=0.1)
 
 
 def test_keys_are_of_the_content(digit_pixels, monkeypatch):

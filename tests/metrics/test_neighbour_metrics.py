@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mezzotint.metrics import DensityCoverage, PrecisionRecall
-from mezzotint.metrics.neighbours import nearest, radii
+from mezzotint.metrics.neighbours import distance_blocks, nearest, radii
 
 from .conftest import filled, rows
 
@@ -68,3 +68,32 @@ def test_sets_far_apart_have_nothing_in_common(projection):
     far = filled(DensityCoverage(projection(6)), rows(100, 6, 1), rows(100, 6, 2, 50.0))
     assert far.compute().tolist() == [0.0, 0.0]
     assert set(far.values(100)) == {"density_projection_100", "coverage_projection_100"}
+
+
+@pytest.mark.parametrize("times", [1, 2, 5, 6, 7])
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_the_real_images_themselves_are_perfect_however_often_each_comes(projection, times, scale):
+    real = scale * rows(300, 6, 1).repeat_interleave(times, 0)
+    assert filled(DensityCoverage(projection(6)), real, real).compute().tolist() == pytest.approx([1.0, 1.0], abs=1e-12)
+    order = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))
+    assert filled(PrecisionRecall(projection(6)), real, real[order]).compute().tolist() == [1.0, 1.0]
+    shifted = filled(DensityCoverage(projection(6)), real, real + 100 * scale)
+    assert shifted.compute().tolist() == [0.0, 0.0]
+
+
+def test_one_image_among_copies_counts_as_much_as_one_among_others(projection):
+    """Seven equal real images and 200 others; one drawn image of each kind counts k."""
+    others, same = rows(200, 6, 1), rows(1, 6, 5, 30.0)
+    real = torch.cat([others, same.expand(7, -1)])
+    density, coverage = filled(DensityCoverage(projection(6)), real, same.expand(2, -1)).compute().tolist()
+    assert density == pytest.approx(1.0)
+    assert coverage == pytest.approx(7 / 207)
+
+
+def test_equal_rows_are_at_no_distance(projection):
+    given = 1000 + rows(100, 40, 1).double().float().double()
+    (block,) = distance_blocks(given, torch.cat([given, -0.0 * given]))
+    assert torch.equal(block.diagonal(), torch.zeros(100, dtype=torch.float64))
+    assert (block == 0).sum() == 100
+    zeros = torch.zeros(1, 3, dtype=torch.float64)
+    assert next(distance_blocks(zeros, -zeros)).item() == 0

@@ -21,6 +21,7 @@ from mezzotint.metrics import (
     evaluate,
 )
 from mezzotint.metrics.frechet_infinity import _intercept
+from mezzotint.metrics.inception_score import dealt
 from mezzotint.metrics.memorisation_distance import mean_cosine_distance
 from mezzotint.metrics.moments import Moments, frechet_distance
 
@@ -53,8 +54,8 @@ def test_the_score_of_the_digits(digit_pixels):
     """At most ten, less for labels smoothed in training; at most five for five digits. Order does not matter."""
     first, second = InceptionScore(DigitsClassifier()), InceptionScore(DigitsClassifier())
     first.update(digit_pixels, real=False)
-    for part in digit_pixels.flip(0).split(100):
-        second.update(part, real=False)
+    for part in torch.arange(1797).flip(0).split(100):
+        second.update(digit_pixels[part], real=False, index=part)
     assert float(first.compute()) == pytest.approx(float(second.compute()), rel=1e-12)
     assert 6.5 < float(first.compute()) < 10
     pixels, labels = Digits().split("all").batch(torch.arange(1797))
@@ -66,6 +67,26 @@ def test_the_score_of_the_digits(digit_pixels):
     second.update(pixels[:0], real=False)
     with pytest.raises(ValueError, match="has none"):
         second.compute()
+
+
+def test_parts_are_even_random_and_a_function_of_the_index():
+    parts = dealt(torch.arange(1003), 10)
+    assert set(parts.bincount().tolist()) <= {100, 101}
+    assert torch.equal(dealt(torch.arange(500, 700), 10), parts[500:700])
+    one_class = parts[torch.arange(3, 1003, 10)].bincount(minlength=10)  # of labels i modulo ten
+    assert one_class.min() > 0
+    assert one_class.max() < 25
+
+
+@pytest.mark.parametrize("image", [0, 7, 1000])
+def test_copies_are_in_all_parts_of_the_score(digit_pixels, image):
+    metric = InceptionScore(DigitsClassifier())
+    copies = digit_pixels[image].expand(1000, -1, -1, -1)
+    metric.update(torch.cat([digit_pixels[:1000], copies]), real=False)
+    alone = InceptionScore(DigitsClassifier(), splits=1)
+    alone.update(torch.cat([digit_pixels[:1000], copies]), real=False)
+    assert float(metric.compute()) == pytest.approx(float(alone.compute()), rel=0.05)
+    assert metric.drawn_count.tolist() == [200] * 10
 
 
 # ---- MiFID --------------------------------------------------------------------------------------------------------

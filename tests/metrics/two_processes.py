@@ -41,10 +41,11 @@ METRICS = (
 
 def judge(share: slice, cache: str | None = None) -> Evaluation:
     """The first 700 digits, mirrored, against the train part; this process holds a share of them."""
-    images, labels = Digits().split("all").batch(torch.arange(700)[share])
+    numbers = torch.arange(700)[share]
+    images, labels = Digits().split("all").batch(numbers)
     metrics = {metric.__name__: metric(DigitsClassifier()) for metric in METRICS}
     metrics["FrechetByClass"] = FrechetByClass(DigitsClassifier(), classes=10)
-    batches = zip(images.flip(-1).split(64), labels.split(64), strict=True)
+    batches = zip(images.flip(-1).split(64), labels.split(64), numbers.split(64), strict=True)
     return evaluate(batches, Digits().split("train"), metrics, n=700, cache=cache)
 
 

@@ -22,6 +22,8 @@ from mezzotint.metrics.reference import add_batch, load_references
 from mezzotint.metrics.statistic import FeatureMetric
 from mezzotint.metrics.statistics_file import StatisticsFile
 
+Labelled = tuple[Tensor, Tensor | None]
+Numbered = tuple[Tensor, Tensor | None, Tensor]
 SPREAD = "_std"  # behind the name of a value: its error, found by a metric of its own
 PACKAGES = ("mezzotint", "torch", "torchmetrics", "torch-fidelity")
 
@@ -100,7 +102,7 @@ class Evaluation:
 
 
 def evaluate(
-    images: Iterable[Tensor | tuple[Tensor, Tensor | None]],
+    images: Iterable[Tensor | Labelled | Numbered],
     reference: Images | StatisticsFile,
     metrics: Mapping[str, FeatureMetric],
     n: int,
@@ -115,7 +117,8 @@ def evaluate(
     own call, all call, and all get the values of the whole.
 
     Args:
-        images: batches of uint8 (B, C, H, W), with or without labels beside them.
+        images: batches of uint8 (B, C, H, W), alone, with labels (B,) or with labels and the number of each image
+            (B,), by which random choices are made; without numbers they are counted as they come.
         reference: the real images.
         metrics: built metrics, by the names they have in the config.
         n: drawn images over all processes.
@@ -134,8 +137,8 @@ def evaluate(
     load_references(metrics, reference, device, cache)
     seen = 0
     for batch in images:
-        pixels, labels = (batch, None) if isinstance(batch, Tensor) else batch
-        add_batch(metrics, pixels.to(device), real=False, labels=labels)
+        pixels, labels, index = (*((batch,) if isinstance(batch, Tensor) else batch), None, None)[:3]
+        add_batch(metrics, pixels.to(device), real=False, labels=labels, index=index)
         seen += len(pixels)
     total = _over_processes(seen, device)
     if total != n:

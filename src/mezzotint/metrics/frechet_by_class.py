@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from mezzotint.errors import DataError
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.frechet import MINIMUM, frechet_name, name_notes
-from mezzotint.metrics.keepers import Sums, Totals
+from mezzotint.metrics.keepers import Batch, Sums, Totals
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
 
@@ -75,7 +75,8 @@ class ClassSums(Totals):
     def shapes(self, width: int) -> dict[str, tuple[int, ...]]:
         return {part: (self.classes, *shape) for part, shape in Sums(self.side).shapes(width).items()}
 
-    def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
+    def add(self, metric: Metric, features: Tensor, batch: Batch) -> None:
+        labels = batch.labels
         if labels is None:
             raise DataError(f"values by class need labels beside the {self.side} images: leave metrics=by_class out.")
         count, total, outer = self.state(metric).values()

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.frechet import MINIMUM, frechet_name
-from mezzotint.metrics.keepers import Rows, Sums
+from mezzotint.metrics.keepers import Batch, Rows, Sums
 from mezzotint.metrics.moments import Moments, frechet_distance
 from mezzotint.metrics.statistic import FeatureMetric, short_count
 
@@ -19,9 +19,10 @@ from mezzotint.metrics.statistic import FeatureMetric, short_count
 class LabelledRows(Rows):
     """Rows with the label of each image as one more column; -1 where there are none."""
 
-    def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
+    def add(self, metric: Metric, features: Tensor, batch: Batch) -> None:
+        labels = batch.labels
         told = features.new_full((len(features),), -1) if labels is None else labels.to(features.dtype)
-        super().add(metric, torch.cat([features, told[:, None]], dim=1), keys, labels)
+        super().add(metric, torch.cat([features, told[:, None]], dim=1), batch)
 
     def settle(self, metric: Metric, width: int) -> None:
         super().settle(metric, width + 1)

@@ -18,7 +18,8 @@ class FrechetInfinity(FeatureMetric):
     """The intercept of a straight line through d^2 against 1/m, m from half of the drawn images to all of them.
 
     The bias of d^2 is close to linear in 1/m once m is well above the number of features; the bias of the reference
-    remains. The m images are the first in the order of their contents' hashes: a random choice that is always the same.
+    remains. The m images are the first in the order of their contents' hashes, with copies spread evenly: a random
+    choice that is always the same.
 
     Source: Chong and Forsyth 2020, sec. 3, https://arxiv.org/abs/1911.07023 (who begin at 5,000 of 50,000)
 
@@ -54,7 +55,7 @@ class FrechetInfinity(FeatureMetric):
 
     def compute(self) -> Tensor:
         """The extrapolated distance, float64; possibly slightly negative. Raises ValueError for too few images."""
-        real, drawn = self.real.moments(self), self.drawn.rows(self)
+        real, drawn = self.real.moments(self), self.drawn.shuffled(self)
         sizes = torch.linspace(self.first * len(drawn), len(drawn), self.points).round().to(torch.int64)
         if not 2 <= sizes[0] < sizes[-1]:
             raise ValueError(f"an extrapolation from {len(drawn)} images is not possible: draw more.")

@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from mezzotint.diffusion import Draws
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.keepers import Totals
+from mezzotint.metrics.keepers import Batch, Totals
 from mezzotint.metrics.statistic import FeatureMetric, short_count
 
 
 class InceptionScore(FeatureMetric):
     """exp of the mean over images of KL(p(y | x) || p(y)), averaged over parts of the images; it knows no real images.
 
-    An image's part follows from its content, so that any number of processes gives the same value.
+    The parts are equally large, or differ by one, and chosen at random by the index of each image, so that any number
+    of processes gives the same value. The score grows with the images in a part.
 
     Source: Salimans et al. 2016, sec. 4, https://arxiv.org/abs/1606.03498
 
@@ -35,7 +37,7 @@ class InceptionScore(FeatureMetric):
         self.splits = splits
 
     def least(self) -> dict[str, int]:
-        return {"drawn": 1}
+        return {"drawn": self.splits}
 
     def compute(self) -> Tensor:
         """The score, float64. Raises ValueError without images."""
@@ -53,6 +55,14 @@ class InceptionScore(FeatureMetric):
         return f"{name}_{short_count(n)}"
 
 
+def dealt(index: Tensor, parts: int) -> Tensor:
+    """The part of each index, int64 (B,): every run of `parts` indices has one in each part, at random."""
+    first = index - index.remainder(parts)
+    chances = Draws(0, (first[:, None] + torch.arange(parts)).flatten()).uniform("parts").view(-1, parts)
+    own = chances.gather(1, (index - first)[:, None])
+    return (chances < own).sum(1)
+
+
 @dataclass(frozen=True)
 class Probabilities(Totals):
     """For each part of the images: count, sum of p and sum of sum p log p."""
@@ -66,9 +76,9 @@ class Probabilities(Totals):
     def shapes(self, width: int) -> dict[str, tuple[int, ...]]:
         return {"count": (self.splits,), "total": (self.splits, width), "certainty": (self.splits,)}
 
-    def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
+    def add(self, metric: Metric, features: Tensor, batch: Batch) -> None:
         count, total, certainty = self.state(metric).values()
-        part = keys.remainder(self.splits)
+        part = dealt(batch.index.cpu(), self.splits).to(features.device)
         logs = features.to(torch.float64).log_softmax(dim=1)
         count.index_add_(0, part, torch.ones_like(part))
         total.index_add_(0, part, logs.exp())

@@ -5,12 +5,31 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from mezzotint.diffusion import Draws
 from mezzotint.metrics.moments import Moments
+
+GOLDEN = -7046029254386353131  # 2^64 / golden ratio, odd, as an int64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is known of a batch of images beside their features.
+
+    Args:
+        keys: int64 (B,), hashes of the content, as of `content_keys`.
+        index: int64 (B,), the place of each image in its whole set, whatever the batch and the process.
+        labels: int64 (B,), or None without classes.
+    """
+
+    keys: Tensor
+    index: Tensor
+    labels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -29,8 +48,8 @@ class Keeper(ABC):
         """Gives the metric empty states for features of this width."""
 
     @abstractmethod
-    def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
-        """Adds rows (B, d) with their keys (B,) and, where there are classes, labels (B,)."""
+    def add(self, metric: Metric, features: Tensor, batch: Batch) -> None:
+        """Adds rows (B, d) of a batch."""
 
     @abstractmethod
     def state(self, metric: Metric) -> dict[str, Tensor]:
@@ -77,7 +96,7 @@ class Sums(Totals):
     def shapes(self, width: int) -> dict[str, tuple[int, ...]]:
         return {"count": (), "total": (width,), "outer": (width, width)}
 
-    def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
+    def add(self, metric: Metric, features: Tensor, batch: Batch) -> None:
         rows = features.to(torch.float64)
         count, total, outer = self.state(metric).values()
         count.add_(len(rows))
@@ -92,13 +111,14 @@ class Sums(Totals):
 
 @dataclass(frozen=True)
 class Rows(Keeper):
-    """The features themselves, in float32, at most `keep` of them.
+    """The features themselves, in float32, at most `keep` of them, in the order of their images' content.
 
-    Each row goes with a key made from the image's content. Kept are the rows of the smallest keys, which is a random
-    choice that depends neither on the order of the images nor on how they were spread over processes.
+    Which are kept is a random choice by the index of each image and nothing else: copies of one image are kept in
+    proportion, and neither the order of the images nor their spread over processes matters.
     """
 
     keep: int = 10_000
+    parts: ClassVar[tuple[str, ...]] = ("rows", "keys", "chance")
 
     def __post_init__(self) -> None:
         if self.keep < 2:
@@ -106,17 +126,17 @@ class Rows(Keeper):
 
     @property
     def recipe(self) -> str:
-        return f"rows, at most {self.keep}"
+        return f"rows, at most {self.keep} by index"
 
     def open(self, metric: Metric, width: int) -> None:
-        metric.add_state(f"{self.side}_rows", default=[], dist_reduce_fx="cat")
-        metric.add_state(f"{self.side}_keys", default=[], dist_reduce_fx="cat")
+        for name in self._names:
+            metric.add_state(name, default=[], dist_reduce_fx="cat")
 
-    def add(self, metric: Metric, features: Tensor, keys: Tensor, labels: Tensor | None) -> None:
-        rows, kept = self._lists(metric)
-        rows.append(features.to(torch.float32))
-        kept.append(keys)
-        if sum(map(len, rows)) > 2 * self.keep:
+    def add(self, metric: Metric, features: Tensor, batch: Batch) -> None:
+        chance = Draws(0, batch.index.cpu()).uniform(f"{self.side} rows").to(features.device)
+        for held, part in zip(self._lists(metric), (features.to(torch.float32), batch.keys, chance), strict=True):
+            held.append(part)
+        if sum(map(len, self._lists(metric)[0])) > 2 * self.keep:
             self.load(metric, self.state(metric))
 
     def rows(self, metric: Metric) -> Tensor:
@@ -126,19 +146,33 @@ class Rows(Keeper):
             raise ValueError(f"{type(metric).__name__} needs at least two {self.side} images, and has {len(rows)}.")
         return rows.to(torch.float64)
 
+    def shuffled(self, metric: Metric) -> Tensor:
+        """The same rows in an order without meaning, of which any beginning is a fair choice: by key, with the copies
+        of an image at equal distances (in golden ratio) around the circle of keys."""
+        rows, keys = self.rows(metric), self.state(metric)[f"{self.side}_keys"]
+        copies = torch.arange(len(keys), device=keys.device) - torch.searchsorted(keys, keys)
+        return rows[(keys + copies * GOLDEN).argsort(stable=True)]
+
     def state(self, metric: Metric) -> dict[str, Tensor]:
-        rows, keys = (part if isinstance(part, Tensor) else torch.cat(part) for part in self._lists(metric))
-        order = keys.argsort(stable=True)[: self.keep]
-        return {f"{self.side}_rows": rows[order], f"{self.side}_keys": keys[order]}
+        held = [part if isinstance(part, Tensor) else torch.cat(part) for part in self._lists(metric)]
+        by_key = held[1].argsort(stable=True)
+        if len(by_key) > self.keep:
+            by_chance = held[2][by_key].argsort(stable=True)[: self.keep]
+            by_key = by_key[by_chance.sort().values]
+        return {name: part[by_key] for name, part in zip(self._names, held, strict=True)}
 
     def load(self, metric: Metric, state: Mapping[str, Tensor]) -> None:
-        for name in (f"{self.side}_rows", f"{self.side}_keys"):
+        for name in self._names:
             setattr(metric, name, [state[name].to(metric.device)])
 
     def settle(self, metric: Metric, width: int) -> None:
         if not len(self._lists(metric)[0]):
-            empty = torch.empty(0, width), torch.empty(0, dtype=torch.int64)
-            self.load(metric, dict(zip((f"{self.side}_rows", f"{self.side}_keys"), empty, strict=True)))
+            empty = torch.empty(0, width), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.float64)
+            self.load(metric, dict(zip(self._names, empty, strict=True)))
 
-    def _lists(self, metric: Metric) -> tuple[list[Tensor], list[Tensor]]:
-        return getattr(metric, f"{self.side}_rows"), getattr(metric, f"{self.side}_keys")
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(f"{self.side}_{part}" for part in self.parts)
+
+    def _lists(self, metric: Metric) -> list[list[Tensor]]:
+        return [getattr(metric, name) for name in self._names]

@@ -7,13 +7,20 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from mezzotint.metrics.statistic import feature_keys
+
+TIE = 1e-7  # relative difference below which two distances are equal: that of float32 features
 BLOCK = 1024  # rows of a distance matrix in memory at a time
 
 
 def distance_blocks(rows: Tensor, others: Tensor) -> Iterator[Tensor]:
-    """Euclidean distances from rows (n, d) to others (m, d): blocks (b, m) in the order of the rows."""
-    for part in rows.split(BLOCK):
-        yield torch.cdist(part, others)
+    """Euclidean distances from rows (n, d) to others (m, d): blocks (b, m) in the order of the rows.
+
+    Those of equal rows are exactly 0, where rounding would leave something of them.
+    """
+    own, theirs = (feature_keys(side + 0.0) for side in (rows, others))  # of -0 and 0 alike
+    for part, keys in zip(rows.split(BLOCK), own.split(BLOCK), strict=True):
+        yield torch.cdist(part, others).masked_fill_(keys[:, None] == theirs, 0)
 
 
 def radii(rows: Tensor, neighbours: int) -> Tensor:

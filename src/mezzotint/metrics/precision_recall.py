@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mezzotint.metrics.balls import BallMetric
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.neighbours import distance_blocks, radii
+from mezzotint.metrics.neighbours import TIE, distance_blocks, radii
 
 
 class PrecisionRecall(BallMetric):
@@ -36,5 +36,5 @@ class PrecisionRecall(BallMetric):
 
 def covered(rows: Tensor, centres: Tensor, neighbours: int) -> Tensor:
     """The share of rows inside the ball of at least one centre."""
-    reach = radii(centres, neighbours)
+    reach = radii(centres, neighbours) * (1 + TIE)
     return torch.cat([(block <= reach).any(dim=1) for block in distance_blocks(rows, centres)]).double().mean()

@@ -24,7 +24,7 @@ from mezzotint.metrics.statistics_file import StatisticsFile
 from mezzotint.processes import position
 from mezzotint.whole import whole
 
-VERSION = 2  # of the stored states: raise it when what is stored changes its meaning
+VERSION = 3  # of the stored states: raise it when what is stored changes its meaning
 
 
 def load_references(
@@ -66,14 +66,20 @@ def load_references(
     return sorted({path for found in paths.values() for path in found.values() if path})
 
 
-def add_batch(metrics: Mapping[str, FeatureMetric], images: Tensor, real: bool, labels: Tensor | None = None) -> None:
+def add_batch(
+    metrics: Mapping[str, FeatureMetric],
+    images: Tensor,
+    real: bool,
+    labels: Tensor | None = None,
+    index: Tensor | None = None,
+) -> None:
     """Adds a batch to every metric; each extractor sees it once."""
     keys = content_keys(images)
     views: dict[Extractor, dict[str, Tensor]] = {}
     for metric in metrics.values():
         if metric.extractor not in views:
             views[metric.extractor] = metric.extractor.views(images)
-        metric.update_features(views[metric.extractor][metric.view], real, keys, labels)
+        metric.update_features(views[metric.extractor][metric.view], real, keys, labels, index)
 
 
 def _compute(metrics: Mapping[str, FeatureMetric], reference: Images, device: torch.device | str, batch: int) -> None:
@@ -83,7 +89,7 @@ def _compute(metrics: Mapping[str, FeatureMetric], reference: Images, device: to
     share = torch.arange(rank, len(reference), world)
     for indices in share.split(batch) if needed else ():
         images, labels = reference.batch(indices)
-        add_batch(needed, images.to(device), real=True, labels=labels)
+        add_batch(needed, images.to(device), real=True, labels=labels, index=indices)
     for metric in needed.values() if world > 1 else ():
         with metric.sync_context():
             merged = [(keeper, _copy(keeper.state(metric))) for keeper in metric.real_keepers]

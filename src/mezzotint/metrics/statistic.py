@@ -13,7 +13,8 @@ from torchmetrics import Metric
 
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.keepers import Keeper
+from mezzotint.metrics.keepers import Batch, Keeper
+from mezzotint.processes import position
 
 CHUNK = 1 << 22  # pixels whose keys are found at a time, eight bytes for each
 
@@ -45,16 +46,28 @@ class FeatureMetric(Metric, ABC):
             )
         self.extractor = extractor
         self.keepers = tuple(keepers)
+        self._come = {"real": 0, "drawn": 0}  # images so far
         self.view = view
         for keeper in self.keepers:
             keeper.open(self, self.width)
 
-    def update(self, images: Tensor, real: bool, labels: Tensor | None = None) -> None:
-        """Adds uint8 images (B, C, H, W), real or drawn; labels (B,) for metrics by class."""
-        self._take(self.extractor.views(images)[self.view], real, content_keys(images), labels)
+    def update(self, images: Tensor, real: bool, labels: Tensor | None = None, index: Tensor | None = None) -> None:
+        """Adds uint8 images (B, C, H, W), real or drawn.
+
+        Args:
+            labels: int64 (B,), for metrics by class.
+            index: int64 (B,), the number of each image in its whole set, by which random choices are made. By default
+                images are numbered as they come, of several processes in turn.
+        """
+        self._take(self.extractor.views(images)[self.view], real, content_keys(images), labels, index)
 
     def update_features(
-        self, features: Tensor, real: bool, keys: Tensor | None = None, labels: Tensor | None = None
+        self,
+        features: Tensor,
+        real: bool,
+        keys: Tensor | None = None,
+        labels: Tensor | None = None,
+        index: Tensor | None = None,
     ) -> None:
         """Adds feature rows (B, d) that the extractor gave for the same view; keys as of `content_keys`.
 
@@ -62,7 +75,12 @@ class FeatureMetric(Metric, ABC):
             ValueError: another width. DataError: a feature that is not finite.
         """
         self.touch()
-        self._take(features, real, feature_keys(features) if keys is None else keys, labels)
+        self._take(features, real, feature_keys(features) if keys is None else keys, labels, index)
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        super().reset()
+        self._come = {"real": 0, "drawn": 0}
 
     @abstractmethod
     def label(self, n: int, reference: int | None = None) -> str:
@@ -110,7 +128,7 @@ class FeatureMetric(Metric, ABC):
         self._computed = None
         self._update_count += 1
 
-    def _take(self, features: Tensor, real: bool, keys: Tensor, labels: Tensor | None) -> None:
+    def _take(self, features: Tensor, real: bool, keys: Tensor, labels: Tensor | None, index: Tensor | None) -> None:
         if features.dim() != 2 or features.shape[1] != self.width:
             raise ValueError(
                 f"{self.view} features of {self.extractor.name} have shape (B, {self.width}), "
@@ -121,10 +139,14 @@ class FeatureMetric(Metric, ABC):
             raise DataError(
                 f"features of {side} images by extractor={self.extractor.name} are not finite: its weights are damaged."
             )
-        placed = [None if part is None else part.to(self.device) for part in (features, keys, labels)]
+        if index is None:
+            rank, world = position()
+            index = (torch.arange(len(features)) + self._come[side]) * world + rank
+        self._come[side] += len(features)
+        placed = [None if part is None else part.to(self.device) for part in (keys, index, labels)]
         for keeper in self.keepers:
             if keeper.side == side:
-                keeper.add(self, *placed)
+                keeper.add(self, features.to(self.device), Batch(*placed))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> FeatureMetric:
         """Moves states between devices and ignores every change of precision."""
