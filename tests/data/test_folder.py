@@ -1,5 +1,6 @@
 """Image files of all kinds become uint8 of one shape, in a fixed order; what is damaged is named."""
 
+import json
 import os
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def test_folders_train_and_val_are_the_parts(tmp_path):
 def test_a_class_called_train_is_not_taken_for_the_training_part(tmp_path):
     for name in ("bus", "train"):
         save(tmp_path / name / "0.png", picture())
-    with pytest.raises(DataError, match="a folder train beside bus, and no test, val or validation"):
+    with pytest.raises(DataError, match="a folder train beside bus, and none that is called test, val or validation"):
         folder(tmp_path).split("train")
     assert len(folder(tmp_path / "train").split("train")) == 1
     (tmp_path / "bus").rename(tmp_path / "test")
@@ -312,3 +313,112 @@ def test_a_folder_that_cannot_be_read_is_named_and_not_passed_over(classes, monk
     monkeypatch.setattr(os, "scandir", guarded)
     with pytest.raises(DataError, match=r"bee cannot be read \(Permission denied\)"):
         folder(classes).split("train")
+
+
+def filled(root: Path, *names: str) -> None:
+    for name in names:
+        save(root / name / "0.png", picture())
+
+
+def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
+    names = [*map(str, range(12)), "a2", "a10", "b"]
+    filled(tmp_path, *names)
+    dataset = folder(tmp_path, classes=15)
+    assert dataset.class_names() == tuple(names)
+    images = dataset.split("all")
+    assert {file.parent.name: int(label) for file, label in zip(images.source.files, images.labels, strict=True)} == {
+        name: label for label, name in enumerate(names)
+    }
+
+
+def test_given_names_decide_which_class_is_which(tmp_path):
+    filled(tmp_path, "ant", "bee")
+    assert folder(tmp_path, classes=2, names=("bee", "ant")).split("all").labels.tolist() == [1, 0]
+    with pytest.raises(DataError, match="has no class folder cow; it has ant, bee"):
+        folder(tmp_path, classes=2, names=("ant", "cow")).split("all")
+    with pytest.raises(DataError, match="names gives 1 different names"):
+        folder(tmp_path, classes=2, names=("ant", "ant"))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("Train", "Test"), ("training", "testing"), ("TRAIN", "valid"), ("train", "Validation")]
+)
+def test_parts_are_known_by_their_usual_names(tmp_path, train, test):
+    filled(tmp_path, f"{train}/ant", f"{train}/bee", f"{test}/bee")
+    dataset = folder(tmp_path, classes=2, held_out=0.5)
+    assert dataset.class_names() == ("ant", "bee")
+    assert [dataset.split(part).labels.tolist() for part in ("train", "test", "all")] == [[0, 1], [1], [0, 1, 1]]
+
+
+def test_two_training_parts_are_one_too_many(tmp_path):
+    filled(tmp_path, "train/ant", "Training/ant", "test/ant")
+    with pytest.raises(DataError, match="which is the training part"):
+        folder(tmp_path).split("train")
+
+
+def test_a_class_called_training_may_be_listed_as_one(tmp_path):
+    filled(tmp_path, "running", "training")
+    with pytest.raises(DataError, match=r"list all classes in data\.names"):
+        folder(tmp_path, classes=2).split("train")
+    assert folder(tmp_path, classes=2, names=("running", "training")).split("all").labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("held", ["a.xcf", None])
+def test_a_class_without_images_is_named_and_not_counted_away(tmp_path, held):
+    filled(tmp_path, "ant", "bee")
+    (tmp_path / "cat").mkdir()
+    if held:
+        (tmp_path / "cat" / held).write_bytes(b"gimp xcf")
+    for classes in (3, 4):
+        with pytest.raises(DataError, match=f"class folder .*cat holds {(held and '1 file') or 'nothing'}") as caught:
+            folder(tmp_path, classes=classes).split("train")
+        assert "data.classes" not in str(caught.value)
+    assert folder(tmp_path, classes=2).class_names() == ("ant", "bee")
+
+
+def test_folders_of_the_system_are_no_classes(tmp_path):
+    filled(tmp_path, "ant", "bee")
+    for name in ("lost+found", "__MACOSX", ".cache"):
+        (tmp_path / name).mkdir()
+    assert folder(tmp_path, classes=2).split("all").labels.tolist() == [0, 1]
+    assert folder(tmp_path, classes=3).class_names() == ("ant", "bee")
+
+
+def described(root: Path, labels: object) -> Path:
+    """Four images as EDM's and StyleGAN's tools lay them down."""
+    for i in range(4):
+        save(root / f"0000{i % 2}" / f"img{i}.png", picture())
+    (root / "dataset.json").write_text(json.dumps({"labels": labels}))
+    return root
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30])
+def test_labels_of_a_dataset_json(tmp_path, limit):
+    pairs = [[f"0000{i % 2}/img{i}.png", (0, 2, 1, 2)[i]] for i in range(4)]
+    dataset = folder(described(tmp_path, pairs), classes=3, memory_limit=limit)
+    assert dataset.split("all").labels.tolist() == [0, 1, 2, 2]  # in the order of paths: img0, img2, img1, img3
+    assert dataset.class_names() == ()
+    assert dataset.labelled_by().startswith("dataset.json")
+    with pytest.raises(DataError, match=r"dataset\.json run from 0 to 2: set data\.classes=3"):
+        folder(tmp_path, classes=2).split("train")
+
+
+def test_dataset_json_without_labels_leaves_folders_as_classes(tmp_path):
+    assert folder(described(tmp_path, None), classes=2).class_names() == ("00000", "00001")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([["00000/img0.png", 0]], "none of 00000/img2.png"),
+        ([["00000/img0.png", [0.0, 1.0]]], "a path and a class, is meant"),
+        ("no list", "a path and a class, is meant"),
+        ([["00000/img0.png"]], "a path and a class, is meant"),
+    ],
+)
+def test_a_dataset_json_that_does_not_fit_is_told(tmp_path, labels, said):
+    with pytest.raises(DataError, match=said):
+        folder(described(tmp_path, labels), classes=2).split("train")
+    (tmp_path / "dataset.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="cannot be read"):
+        folder(tmp_path, classes=2).split("train")

@@ -115,3 +115,68 @@ def test_only_what_is_needed_is_read(written):
 def test_grey_images_of_width_one_stay_upright(written):
     tall = IMAGES[:, :, :1, 0]
     assert torch.equal(written(images=tall, shape=(1, 4, 1))().split("all").pixels[:, 0], torch.from_numpy(tall))
+
+
+def saved(tmp_path, **arrays):
+    np.savez(tmp_path / "set.npz", **arrays)
+    return {"root": str(tmp_path / "set.npz"), "shape": (3, 8, 8)}
+
+
+PIXELS = np.arange(12 * 8 * 8 * 3, dtype=np.int64).reshape(12, 8, 8, 3).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train_images", "train_labels", "test_images", "test_labels"), ("x_train", "y_train", "x_test", "y_test")],
+)
+def test_published_sets_keep_their_parts(tmp_path, names):
+    """MedMNIST's labels are a column; its part for validation is neither trained on nor judged against."""
+    labels = np.arange(12) % 3
+    arrays = dict(zip(names, (PIXELS[:8], labels[:8, None], PIXELS[8:], labels[8:, None]), strict=True))
+    dataset = Npz(**saved(tmp_path, **arrays, val_images=PIXELS), classes=3)
+    parts = {name: dataset.split(name) for name in ("train", "test", "all")}
+    assert [len(part) for part in parts.values()] == [8, 4, 12]
+    assert parts["all"].labels.tolist() == labels.tolist()
+    assert torch.equal(parts["test"].pixels, torch.from_numpy(PIXELS[8:]).permute(0, 3, 1, 2))
+
+
+def test_arrays_are_chosen_by_name(tmp_path):
+    written = saved(tmp_path, pictures=PIXELS, kinds=np.arange(12) % 2)
+    assert Npz(**written, classes=2, images="pictures", labels="kinds", held_out=0).split("all").labels.sum() == 6
+    with pytest.raises(DataError, match=r"holds pictures, kinds, but no array .* choose them, such as data.images="):
+        Npz(**written).split("train")
+    with pytest.raises(DataError, match="has no array 'picture'; did you mean 'pictures'"):
+        Npz(**written, images="picture").split("train")
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted", "said"),
+    [((5, 8, 8, 4), (3, 8, 8), "drop the fourth channel"), ((5, 8, 8, 2), (1, 8, 8), "drop the second channel")],
+)
+def test_transparency_is_no_colour(tmp_path, shape, wanted, said):
+    arrays = saved(tmp_path, images=np.zeros(shape, np.uint8)) | {"shape": wanted}
+    with pytest.raises(DataError, match=said):
+        Npz(**arrays).split("train")
+    assert Npz(**arrays | {"shape": (shape[-1], 8, 8)}).split("train").pixels.shape[1] == shape[-1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([1, 2, 3, 4], "run from 1 to 4: number the classes from 0, that is, take 1 from each, and set data.classes=4"),
+        ([-1, 0, 1], "run from -1 to 1: number the classes from 0, that is, add 1 to each, and set data.classes=3"),
+        ([0, 2, 7, 9], r"\(not 1, 3, 4, 5, 6, ...\): number the classes 0 to 3 without gaps and set data.classes=4"),
+    ],
+)
+def test_labels_that_do_not_begin_at_0_or_have_gaps_are_told_as_such(tmp_path, labels, said):
+    labels = np.resize(labels, 12)
+    for classes in (3, 4) if max(labels) < 9 else (4, 8):
+        if max(labels) >= classes or min(labels) < 0:
+            with pytest.raises(DataError, match=said) as caught:
+                Npz(**saved(tmp_path, images=PIXELS, labels=labels), classes=classes).split("train")
+            assert f"data.classes={max(labels) + 1}," not in str(caught.value)
+
+
+def test_a_folder_is_no_archive(tmp_path):
+    with pytest.raises(DataError, match=r"is a folder: .* A folder of images is data=image_folder"):
+        Npz(root=str(tmp_path), shape=(3, 8, 8)).split("train")

@@ -11,6 +11,15 @@ from mezzotint.data.originals import Originals
 from mezzotint.errors import DataError
 
 PIXELS = 3 * 32 * 32
+FINE = tuple("""
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+    caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
+    flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man
+    maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
+    plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail
+    snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout
+    tulip turtle wardrobe whale willow_tree wolf woman worm
+""".split())  # noqa: SIM905  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +30,9 @@ class CIFAR10(Originals):
     """
 
     known_classes: ClassVar[int] = 10
+    known_names: ClassVar[tuple[str, ...]] = (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+    )  # fmt: skip
     loader: ClassVar[str] = "CIFAR10"
     subfolders: ClassVar[tuple[str, ...]] = ("cifar-10-batches-py", "cifar-10-batches-bin")
     label_key: ClassVar[bytes] = b"labels"
@@ -63,6 +75,7 @@ class CIFAR100(CIFAR10):
     """
 
     known_classes: ClassVar[int] = 100
+    known_names: ClassVar[tuple[str, ...]] = FINE
     loader: ClassVar[str] = "CIFAR100"
     subfolders: ClassVar[tuple[str, ...]] = ("cifar-100-python", "cifar-100-binary")
     label_key: ClassVar[bytes] = b"fine_labels"

@@ -1,16 +1,19 @@
 """What every dataset is: a frozen description that is read when a split is asked for."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 
+from mezzotint.data.class_folders import few, refuse_labels
 from mezzotint.data.images import Images, InMemory
 from mezzotint.errors import DataError
 
 SPLITS = ("train", "test", "all")
+NTH = {2: "second", 4: "fourth"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,21 +23,29 @@ class Dataset(ABC):
     Args:
         shape: (channels, height, width) of every image; networks take their sizes from it.
         classes: number of classes; 0 leaves the labels out.
+        names: of the classes, in the order of their labels; left out, those that the data itself tells.
         flip: mirror half of the training images left and right.
     """
 
     shape: tuple[int, int, int]
     classes: int = 0
     flip: bool = False
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "names", tuple(self.names))
         if len(self.shape) != 3 or not all(isinstance(size, int) and size > 0 for size in self.shape):
             raise DataError(
                 f"shape={list(self.shape)} is no image: give [channels, height, width], such as [3, 64, 64]."
             )
         if self.classes < 0:
             raise DataError(f"classes={self.classes}: give the number of classes, or 0 for no labels.")
+        if self.names and (len(self.names) != self.classes or len(set(self.names)) < len(self.names)):
+            raise DataError(
+                f"names gives {len(set(self.names))} different names ({few(self.names)}) to {self.classes} classes: "
+                "give one to each, in the order of the labels."
+            )
 
     @abstractmethod
     def split(self, name: str) -> Images:
@@ -47,6 +58,18 @@ class Dataset(ABC):
     def name(self) -> str:
         """What error messages call it."""
         return type(self).__name__
+
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in the order of their labels; none where these are only numbers or left out.
+
+        Raises:
+            DataError: the data that tells them is not there.
+        """
+        return self.names
+
+    def labelled_by(self) -> str:
+        """Where labels come from that the user did not write down as numbers, in a few words."""
+        return ""
 
     def preprocessing(self) -> str:
         """What was done to the images as they were published, for the protocol of a number."""
@@ -67,6 +90,7 @@ class ArrayDataset(Dataset):
         if not len(pixels):
             raise DataError(f"{self.name()} holds no images for the split {name!r}.")
         if pixels.shape[1:] != self.shape:
+            refuse_alpha(self.name(), pixels.shape[1:], self.shape)
             raise DataError(
                 f"data.shape={list(self.shape)}, but the images of {self.name()} are {list(pixels.shape[1:])} "
                 f"(channels, height, width): set data.shape={str(list(pixels.shape[1:])).replace(' ', '')}."
@@ -81,14 +105,7 @@ class ArrayDataset(Dataset):
             raise DataError(f"{self.name()} has no labels, but data.classes={self.classes}: set data.classes=0.")
         if labels.shape != (count,):
             raise DataError(f"{self.name()} has {count} images but labels of shape {list(labels.shape)}.")
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0:
-            raise DataError(f"the labels of {self.name()} run from {low} to {high}: number the classes from 0.")
-        if high >= self.classes:
-            raise DataError(
-                f"data.classes={self.classes}, but the labels of {self.name()} run from {low} to {high}: "
-                f"set data.classes={high + 1}, or 0 to leave the labels out."
-            )
+        refuse_labels(self.name(), np.unique(labels).tolist(), self.classes)
         return torch.from_numpy(labels.astype(np.int64))
 
 
@@ -97,6 +114,7 @@ class KnownDataset(ArrayDataset):
     """A published dataset, whose number of classes is a fact."""
 
     known_classes: ClassVar[int]
+    known_names: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,6 +123,18 @@ class KnownDataset(ArrayDataset):
                 f"classes={self.classes}, but {self.name()} has {self.known_classes} classes: "
                 f"set data.classes={self.known_classes}, or 0 to leave the labels out."
             )
+
+    def class_names(self) -> tuple[str, ...]:
+        return self.names or (self.known_names if self.classes else ())
+
+
+def refuse_alpha(where: str, stored: Sequence[int], wanted: Sequence[int]) -> None:
+    """Refuse transparency, which is no colour and nothing to be drawn, where colours are wanted."""
+    if tuple(stored[1:]) == tuple(wanted[1:]) and stored[0] == wanted[0] + 1 in (2, 4):
+        raise DataError(
+            f"the images of {where} have {stored[0]} channels, but data.shape={list(wanted)}: drop the "
+            f"{NTH[stored[0]]} channel, images[..., :{wanted[0]}], which is transparency (alpha) and no colour."
+        )
 
 
 def check_split(name: str) -> None:

@@ -25,6 +25,7 @@ class Digits(KnownDataset):
     """
 
     known_classes: ClassVar[int] = 10
+    known_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     shape: tuple[int, int, int] = (1, 8, 8)
     classes: int = 10

@@ -20,13 +20,15 @@ class Emoji(KnownDataset):
     """1,906 emoji, 32 x 32, RGB on white, in nine categories; 1,700 to train on and 206 held out in equal parts.
 
     33 of them repeat another one (flags and signs with two names), so the parts are not wholly disjoint as pictures.
-    The categories, in order: Activities, Animals & Nature, Flags, Food & Drink, Objects, People & Body,
-    Smileys & Emotion, Symbols, Travel & Places.
 
     Source: Twemoji, CC-BY 4.0, see assets/ATTRIBUTION.md; derived by scripts/make_emoji.py.
     """
 
     known_classes: ClassVar[int] = 9
+    known_names: ClassVar[tuple[str, ...]] = (
+        "Activities", "Animals & Nature", "Flags", "Food & Drink", "Objects", "People & Body", "Smileys & Emotion",
+        "Symbols", "Travel & Places"
+    )  # fmt: skip
 
     shape: tuple[int, int, int] = (3, 32, 32)
     classes: int = 9

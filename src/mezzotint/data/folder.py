@@ -13,6 +13,16 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from mezzotint.data.class_folders import (
+    LABELS,
+    Parts,
+    few,
+    in_order,
+    parts_of,
+    read_labels,
+    refuse_labels,
+    subfolders,
+)
 from mezzotint.data.dataset import Dataset, check_split
 from mezzotint.data.holdout import check_held_out, part, share
 from mezzotint.data.images import Images, InMemory, digest
@@ -20,15 +30,16 @@ from mezzotint.data.picture import RECIPE, check_header, decode
 from mezzotint.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-TEST_NAMES = ("test", "val", "validation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(Dataset):
     """Image files below a folder, in the order of their paths, cut to the middle and resized to `shape`.
 
-    With classes, every folder directly below the root is one, in the order of their names. Where the root has a folder
-    `train`, that is the training part, and `test`, `val` or `validation` beside it is the test part.
+    With classes, every folder directly below the root is one, in the order of their names, numbers by their value
+    (2 before 10); or dataset.json there gives the labels, as StyleGAN's and EDM's tools write it. Where the root has a
+    folder `train` or `training`, in any case of letters, that is the training part, and `test`, `testing`, `val`,
+    `valid` or `validation` beside it is the test part.
 
     Args:
         root: the folder.
@@ -53,45 +64,93 @@ class ImageFolder(Dataset):
 
     def split(self, name: str) -> Images:
         check_split(name)
-        entries, names = self._entries(name)
+        entries = self._entries(name)
         files = tuple(entry.file for entry in entries)
-        folder = FolderImages(files, self.shape, self._labels(entries, names) if self.classes else None, self.enlarge)
+        folder = FolderImages(files, self.shape, self._labels(entries) if self.classes else None, self.enlarge)
         if len(files) * math.prod(self.shape) <= self.memory_limit:
             return folder.loaded()
         folder.check()
         return folder
 
-    def _entries(self, split: str) -> tuple[list["Entry"], list[str]]:
-        """The files of a split, and the names of all classes."""
+    def class_names(self) -> tuple[str, ...]:
+        if self.names or not self.classes:
+            return self.names
+        train = self._parts().train
+        return () if read_labels(train) is not None else self._folders(train)
+
+    def _folders(self, train: Path) -> tuple[str, ...]:
+        """The class folders; one without images is none, unless it is counted as one."""
+        folders = [folder for folder in subfolders(train) if not leads_back(folder)]
+        filled = [folder for folder in folders if holds_images(folder)]
+        return in_order(folder.name for folder in (filled if len(filled) == self.classes else folders))
+
+    def labelled_by(self) -> str:
+        if not self.classes:
+            return ""
+        return "class folders" if read_labels(self._parts().train) is None else f"{LABELS} (folders are no classes)"
+
+    def _parts(self) -> Parts:
         root = Path(self.root).expanduser()
         if not root.is_dir():
             raise DataError(f"{root} is no folder: give data.root=DIR with a folder of images.")
-        divided = (root / "train").is_dir()
-        test = next((root / name for name in TEST_NAMES if divided and (root / name).is_dir()), None)
-        if divided and test is None:
-            check_alone(root)
-        train = listed(root / "train" if divided else root)
-        names, strata = np.unique([entry.group for entry in train], return_inverse=True)
-        if test is None:
-            chosen = part(split, strata, share(self.held_out, len(train)))
-            return [train[i] for i in chosen], names.tolist()
-        parts = {"train": train} if split == "train" else {"test": listed(test), "all": train}
-        return (parts["all"] + parts["test"] if split == "all" else parts[split]), names.tolist()
+        parts = parts_of(root, self.names)
+        if parts.train != root and parts.test is None:
+            check_alone(root, parts.train)
+        return parts
 
-    def _labels(self, entries: Sequence["Entry"], names: list[str]) -> torch.Tensor:
-        if names == [""]:
+    def _entries(self, split: str) -> list["Entry"]:
+        """The files of a split."""
+        parts = self._parts()
+        train = listed(parts.train)
+        if parts.test is None:
+            strata = np.unique([entry.group for entry in train], return_inverse=True)[1]
+            if self.classes and (labels := read_labels(parts.train)) is not None:
+                strata = self._read(train, parts.train, labels).numpy()
+            return [train[i] for i in part(split, strata, share(self.held_out, len(train)))]
+        if split == "train":
+            return train
+        test = listed(parts.test)
+        return train + test if split == "all" else test
+
+    def _labels(self, entries: Sequence["Entry"]) -> torch.Tensor:
+        parts = self._parts()
+        if (labels := read_labels(parts.train)) is not None:
+            inside = [entry for entry in entries if entry.file.is_relative_to(parts.train)]
+            found = [self._read(inside, parts.train, labels)]
+            if beyond := entries[len(inside) :]:
+                found.append(self._read(beyond, parts.test, read_labels(parts.test) or {}))
+            return torch.cat(found)
+        return self._by_folder(entries, parts.train)
+
+    def _by_folder(self, entries: Sequence["Entry"], train: Path) -> torch.Tensor:
+        """Labels by the names of class folders."""
+        names = self.class_names()
+        if not names:
             raise DataError(f"{self.root} has no class folders, but data.classes={self.classes}: set data.classes=0.")
-        outside = next((entry.file for entry in entries if entry.group not in names or not entry.group), None)
-        if outside is not None:
-            raise DataError(f"{outside} lies in no class folder of the training part: move it, or set data.classes=0.")
+        for name in names:
+            refuse_empty(train / name)
         if len(names) != self.classes:
-            some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
             raise DataError(
-                f"{self.root} has {len(names)} class folders ({some}), but data.classes={self.classes}: "
+                f"{self.root} has {len(names)} class folders ({few(names)}), but data.classes={self.classes}: "
                 f"set data.classes={len(names)}, or 0 to leave the labels out."
             )
         number = {name: i for i, name in enumerate(names)}
+        outside = next((entry.file for entry in entries if entry.group not in number), None)
+        if outside is not None:
+            raise DataError(f"{outside} lies in no class folder of the training part: move it, or set data.classes=0.")
         return torch.tensor([number[entry.group] for entry in entries], dtype=torch.int64)
+
+    def _read(self, entries: Sequence["Entry"], root: Path, labels: dict[str, int]) -> torch.Tensor:
+        """Labels of files by a dataset.json."""
+        paths = [entry.file.relative_to(root).as_posix() for entry in entries]
+        bare = next((path for path in paths if path not in labels), None)
+        if bare is not None:
+            raise DataError(
+                f"{root / LABELS} holds the labels, but none of {bare}: add it there, take the image out, or set "
+                "data.classes=0."
+            )
+        refuse_labels(str(root / LABELS), sorted({labels[path] for path in paths}), self.classes)
+        return torch.tensor([labels[path] for path in paths], dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -127,14 +186,36 @@ def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images."
     return sorted(entries, key=lambda entry: entry.file.parts)
 
 
-def check_alone(root: Path) -> None:
+def check_alone(root: Path, train: Path) -> None:
     """Refuse a folder `train` beside other folders of images, none of them the test part: it may well be a class."""
-    for folder in sorted(folder for folder in root.glob("[!.]*") if folder.is_dir() and folder.name != "train"):
+    for folder in (folder for folder in subfolders(root) if folder != train):
         if any(file.suffix.lower() in SUFFIXES for file in folder.rglob("*")):
             raise DataError(
-                f"{root} has a folder train beside {folder.name}, and no test, val or validation. If train is the "
-                f"training part, give data.root={root / 'train'}; if it is a class, rename it."
+                f"{root} has a folder {train.name} beside {folder.name}, and none that is called test, val or "
+                f"validation. If {train.name} is the training part, give data.root={train}; if it is a class, rename "
+                "it, or list all classes in data.names=[...]."
             )
+
+
+def holds_images(root: Path) -> bool:
+    """Whether `listed` finds any image there; stops at the first."""
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not (name.startswith(".") or leads_back(Path(folder, name)))]
+        if any(Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") for name in names):
+            return True
+    return False
+
+
+def refuse_empty(folder: Path) -> None:
+    """Refuse a class without an image that is read."""
+    if not folder.is_dir():
+        there = few([other.name for other in subfolders(folder.parent)])
+        raise DataError(f"{folder.parent} has no class folder {folder.name}; it has {there}. Give it back its name.")
+    if holds_images(folder):
+        return
+    others = sorted(file for file in folder.rglob("*") if file.is_file())
+    held = f"{len(others)} file(s) such as {others[0].name}, and none that is read as an image" if others else "nothing"
+    raise DataError(f"the class folder {folder} holds {held}: convert or add images, or take the folder away.")
 
 
 def leads_back(folder: Path) -> bool:

@@ -21,6 +21,7 @@ class MNIST(Originals):
     """
 
     known_classes: ClassVar[int] = 10
+    known_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
     loader: ClassVar[str] = "MNIST"
     subfolders: ClassVar[tuple[str, ...]] = ("MNIST/raw",)
 
@@ -43,6 +44,9 @@ class FashionMNIST(MNIST):
     Source: Xiao, Rasul and Vollgraf 2017, https://arxiv.org/abs/1708.07747
     """
 
+    known_names: ClassVar[tuple[str, ...]] = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+    )  # fmt: skip
     loader: ClassVar[str] = "FashionMNIST"
     subfolders: ClassVar[tuple[str, ...]] = ("FashionMNIST/raw",)
     system: ClassVar[tuple[str, ...]] = ("/usr/share/datasets/fashion-mnist",)

@@ -8,23 +8,40 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from mezzotint.data.class_folders import few
 from mezzotint.data.dataset import ArrayDataset
 from mezzotint.data.holdout import check_held_out, part, share
 from mezzotint.errors import DataError
+from mezzotint.names import nearest
 
 IMAGES, LABELS = ("images", "arr_0"), ("labels", "arr_1")
+
+
+PUBLISHED = (  # arrays of a published set that is divided: MedMNIST's, Keras'
+    {"train": ("train_images", "train_labels"), "test": ("test_images", "test_labels")},
+    {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")},
+)
+Pair = tuple[np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Npz(ArrayDataset):
     """uint8 images (N, H, W, C), (N, C, H, W) or (N, H, W) named `images` or `arr_0`; perhaps labels (N,).
 
+    MedMNIST's and Keras' files are read in the parts that they have: `train_images` and `test_images` (`val_images` are
+    left out), or `x_train` and `x_test`.
+
     Args:
         root: the file; labels are called `labels` or `arr_1` there.
-        held_out: fraction of the images that the test part has; with 0 both parts are the whole.
+        images: the array of images, where it is called otherwise.
+        labels: the array of labels, where it is called otherwise.
+        held_out: fraction of the images that the test part has, unless the file gives one; with 0 both parts are the
+            whole.
     """
 
     root: str
+    images: str | None = None
+    labels: str | None = None
     held_out: float = 0.1
 
     def __post_init__(self) -> None:
@@ -34,22 +51,58 @@ class Npz(ArrayDataset):
     def name(self) -> str:
         return self.root
 
-    def read(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    def read(self, split: str) -> Pair:
         archive = Archive(Path(self.root).expanduser())
-        images, named = archive.choose(IMAGES), archive.choose(LABELS)
+        if parts := self._divided(archive):
+            return self._part(archive, parts, split)
+        images, labels = self._array(archive, self.images, IMAGES), self._array(archive, self.labels, LABELS)
         if images is None:
-            found = ", ".join(archive.names()) or "nothing"
-            raise DataError(f"{self.root} holds {found}, but no array `images` or `arr_0`.")
-        pixels = self._channels_first(archive.read(images))
-        labels = None if named is None else archive.read(named)
-        if labels is not None and (labels.shape != (len(pixels),) or labels.dtype.kind not in "iu"):
+            found = archive.names()
             raise DataError(
-                f"the labels of {self.root} are {labels.dtype} of shape {list(labels.shape)}: "
+                f"{self.root} holds {few(found, 12) or 'nothing'}, but no array `images` or `arr_0`"
+                + (f": choose them, such as data.images={found[0]}." if found else ".")
+            )
+        pixels, numbers = self._read(archive, images, labels)
+        strata = np.zeros(len(pixels), np.int64) if numbers is None else numbers
+        chosen = part(split, strata, share(self.held_out, len(pixels)))
+        return pixels[chosen], None if numbers is None else numbers[chosen]
+
+    def _divided(self, archive: "Archive") -> dict[str, tuple[str, str]] | None:
+        """The arrays of each part, of a file that is divided; none where the user chose an array."""
+        if self.images or self.labels or archive.choose(IMAGES):
+            return None
+        held = archive.names()
+        return next((parts for parts in PUBLISHED if all(images in held for images, _ in parts.values())), None)
+
+    def _part(self, archive: "Archive", parts: dict[str, tuple[str, str]], split: str) -> Pair:
+        held = archive.names()
+        pairs = [parts[split]] if split in parts else list(parts.values())
+        read = [self._read(archive, images, labels if labels in held else None) for images, labels in pairs]
+        pixels, numbers = zip(*read, strict=True)
+        return np.concatenate(pixels), None if any(part is None for part in numbers) else np.concatenate(numbers)
+
+    def _array(self, archive: "Archive", chosen: str | None, usual: Sequence[str]) -> str | None:
+        """The name of an array: the chosen one, or the first of the usual ones that is there."""
+        if chosen is None:
+            return archive.choose(usual)
+        held = archive.names()
+        if chosen not in held:
+            raise DataError(f"{self.root} has no array {chosen!r}{nearest(chosen, held)} ({few(held, 12)}).")
+        return chosen
+
+    def _read(self, archive: "Archive", images: str, labels: str | None) -> Pair:
+        pixels = self._channels_first(archive.read(images))
+        if labels is None:
+            return pixels, None
+        numbers = archive.read(labels)
+        if numbers.shape == (len(pixels), 1):
+            numbers = numbers[:, 0]
+        if numbers.shape != (len(pixels),) or numbers.dtype.kind not in "iu":
+            raise DataError(
+                f"the labels of {self.root} ({labels}) are {numbers.dtype} of shape {list(numbers.shape)}: "
                 f"store one integer for each of the {len(pixels)} images."
             )
-        strata = np.zeros(len(pixels), np.int64) if labels is None else labels
-        chosen = part(split, strata, share(self.held_out, len(pixels)))
-        return pixels[chosen], None if labels is None else labels[chosen]
+        return pixels, numbers
 
     def _channels_first(self, stored: np.ndarray) -> np.ndarray:
         if stored.dtype != np.uint8:
@@ -94,6 +147,8 @@ class Archive:
 
     @contextmanager
     def _opened(self) -> Iterator[NpzFile]:
+        if self.file.is_dir():
+            raise DataError(f"{self.file} is a folder: {self.cure} A folder of images is data=image_folder.")
         if not self.file.is_file():
             raise DataError(f"{self.file} does not exist: {self.cure}")
         try:

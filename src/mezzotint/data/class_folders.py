@@ -1,0 +1,148 @@
+"""How a folder of images is divided into parts and classes: by folders, or by the labels of a dataset.json."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mezzotint.errors import DataError
+
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first that is there is the test part
+NO_CLASSES = ("lost+found", "@eadir", "__macosx", "$recycle.bin", "system volume information")  # of systems, not of us
+LABELS = "dataset.json"  # as the tools of StyleGAN and EDM write it
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The folders of the two parts; without a test part some of the images are held out."""
+
+    train: Path
+    test: Path | None = None
+
+    @property
+    def divided(self) -> bool:
+        return self.train.name.lower() in TRAIN_NAMES
+
+
+def parts_of(root: Path, classes: Sequence[str] = ()) -> Parts:
+    """The parts of a folder, found by their names in upper or lower case.
+
+    Args:
+        classes: names that are known to be classes.
+
+    Raises:
+        DataError: two folders claim to be the training part.
+    """
+    folders = {folder.name: folder for folder in subfolders(root) if folder.name not in classes}
+    train = [folders[name] for name in folders if name.lower() in TRAIN_NAMES]
+    if len(train) > 1:
+        raise DataError(
+            f"{root} has the folders {train[0].name} and {train[1].name}: which is the training part? "
+            "Rename the other one."
+        )
+    if not train:
+        return Parts(root)
+    test = [folders[name] for known in TEST_NAMES for name in folders if name.lower() == known]
+    return Parts(train[0], test[0] if test else None)
+
+
+def subfolders(root: Path) -> list[Path]:
+    """The folders directly below a folder, without hidden ones and those that systems make."""
+    try:
+        found = [folder for folder in root.iterdir() if not folder.name.startswith(".") and folder.is_dir()]
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read ({error.strerror}): mend it or take it out.") from error
+    return sorted(folder for folder in found if folder.name.lower() not in NO_CLASSES)
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Sorts names by their letters and the numbers in them by value: 2 before 10, class2 before class10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of classes in the order of their labels."""
+    return tuple(sorted(set(names), key=natural))
+
+
+# -------------------------------------------------------------------------------------------------------- dataset.json
+
+
+def read_labels(root: Path) -> dict[str, int] | None:
+    """The label of each file by its path below the folder, of a dataset.json; None without one or without labels.
+
+    Raises:
+        DataError: it is damaged, or its labels are not one whole number an image.
+    """
+    file = root / LABELS
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file} cannot be read ({error}): write it again, or take it out.") from error
+    labels = found.get("labels") if isinstance(found, dict) else None
+    if labels is None:
+        return None
+    pairs = list(labels.items()) if isinstance(labels, dict) else labels
+    wrong = next((pair for pair in pairs if not is_pair(pair)), None) if isinstance(pairs, list) else labels
+    if wrong is not None:
+        raise DataError(f'{file} holds {str(wrong)[:60]}, where ["folder/file.png", 3], a path and a class, is meant.')
+    return dict(tuple(pair) for pair in pairs)
+
+
+def is_pair(pair: Any) -> bool:
+    whole = isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
+    return whole and isinstance(pair[1], int) and not isinstance(pair[1], bool)
+
+
+# ----------------------------------------------------------------------------------------------- labels that are wrong
+
+
+def refuse_labels(where: str, labels: Sequence[int], classes: int) -> None:
+    """Refuse labels that are not among 0 to classes - 1, and say what they are.
+
+    Args:
+        where: what the labels are of, for the message.
+        labels: those that occur, each once, ascending.
+
+    Raises:
+        DataError: with the cure, which is never one class more for a number that is left out.
+    """
+    low, high, kinds = labels[0], labels[-1], len(labels)
+    if low >= 0 and high < classes:
+        return
+    seen = f"the labels of {where} run from {low} to {high}"
+    if low and kinds == high - low + 1:
+        shift = f"take {low} from each" if low > 0 else f"add {-low} to each"
+        raise DataError(f"{seen}: number the classes from 0, that is, {shift}, and set data.classes={kinds}.")
+    if low < 0 or kinds != high + 1:
+        raise DataError(
+            f"{seen}, and {kinds} of these numbers occur{gaps(labels)}: number the classes 0 to {kinds - 1} without "
+            f"gaps and set data.classes={kinds}, or 0 to leave the labels out."
+        )
+    raise DataError(f"data.classes={classes}, but {seen}: set data.classes={kinds}, or 0 to leave the labels out.")
+
+
+def gaps(labels: Sequence[int]) -> str:
+    """Which numbers are left out."""
+    missing = absent(labels, labels[-1] + 1)
+    return f" (not {few(missing)})" if missing else ""
+
+
+def absent(labels: Iterable[int], classes: int) -> list[int]:
+    """The labels below `classes` that do not occur, at most so many as a message shows."""
+    there, found = set(labels), []
+    for label in range(classes):
+        if label not in there:
+            found.append(label)
+        if len(found) > 5:
+            break
+    return found
+
+
+def few(items: Sequence[object], most: int = 5) -> str:
+    return ", ".join(map(str, items[:most])) + (", ..." if len(items) > most else "")
