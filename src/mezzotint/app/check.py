@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app.config.job import SPLITS, Config, check_groups, refuse, resolve
+from mezzotint.app.config.look import MANY
 from mezzotint.app.config.parts import Parts, assemble, check_judges, meet, placed, plan_metrics
 from mezzotint.app.config.plan import Row, calls, cost, shares
 from mezzotint.app.config.preflight import obstacles
-from mezzotint.app.evaluate import MANY
 from mezzotint.app.records import runs
 from mezzotint.app.records.references import open_reference
 from mezzotint.app.terminal import shown, table

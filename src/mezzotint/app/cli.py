@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app import help
+from mezzotint.app.config.own_data import base
 from mezzotint.app.config.refusals import check_words
 from mezzotint.app.config.words import (
     CONFIG,
@@ -148,6 +149,8 @@ def run_hydra(command: str, overrides: list[str]) -> None:
             raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
         compose_from_run(pointed(Path(directory)), command)
         overrides = [word for word in overrides if not word.lstrip("+").startswith("run=")]
+    else:
+        overrides = [*overrides, *base(overrides)]
     theirs = any(word.lstrip("+").startswith(("hydra", "--config", "-c")) for word in overrides)  # their file may sweep
     refused: list[Exception] = []
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app.config.job import Config, settle
+from mezzotint.app.config.look import MANY
 from mezzotint.app.config.parts import build_metrics
 from mezzotint.app.processes import ranks, sweeps
 from mezzotint.app.processes.meeting import met
@@ -23,7 +24,6 @@ from mezzotint.processes import position
 from mezzotint.training.signals import obeyed
 from mezzotint.whole import write_text
 
-MANY = 10_000  # images, where n is not given and the reference has more
 SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data")
 NOTHING = "there is nothing to compute: choose metrics=[frechet,kernel] and an extractor= that fits"
 
@@ -56,7 +56,7 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     """Evaluate each seed, or find what was evaluated before; the file and its content, of several seeds as one."""
     from mezzotint.metrics import Evaluation, over_seeds
 
-    reference = open_reference(config["reference"], dataset)
+    reference = open_reference(config["reference"], dataset).limited(config["reference_images"])
     config = config | {"step": other_step(directory, config["step"])}
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     held = content(metrics, dataset, reference)

@@ -90,6 +90,7 @@ WORDS = {
     "budget= batch_size= seed=": "images to train on, images a step over all devices, seed of all that is random",
     "n= seeds=": "images that sample draws, or that evaluate judges; of how many seeds each",
     "reference=train|test|all|PATH": "what evaluate compares with: a split, a folder of images, an npz file",
+    "reference_images=N look=0.25": "at most so many real images; the share of training that its final look may cost",
     "weights=ema|raw": "which weights sample and evaluate use",
     "step=best|NUMBER": "of which checkpoint: the best that callbacks=judge kept, or that of a step; else the newest",
     "images=none|png|npz": "what sample writes beside the pictures",

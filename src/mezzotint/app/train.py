@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
 
-from mezzotint.app.config.job import FREE, Config, check_groups, differences, refuse, relocatable, resolve
+from mezzotint.app.config.job import FREE, Config, check_groups, differences, refuse, relocatable, resolve, unbounded
 from mezzotint.app.processes import gpus, ranks
 from mezzotint.app.processes.meeting import met
 from mezzotint.app.processes.requeue import requeue, wanted
@@ -55,7 +55,7 @@ def main(config: Any) -> float | None:
 
 
 def job(config: Any, given: list[str], many: bool) -> float | None:
-    plain = resolve(config)
+    plain = unbounded(resolve(config), given)
     directory = choose(plain, given, many)
     if finished(directory, plain):
         print(f"{shown(directory)} is finished; nothing to do")
@@ -252,10 +252,14 @@ def end(directory: Path, config: Config, log: TextIO, state: str, error: str | N
 def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers: Trackers) -> float | None:
     """Draw, judge and sum up; the number that a sweep minimises."""
     from mezzotint.app import evaluate, sample
+    from mezzotint.app.config.look import final
     from mezzotint.app.records.moments import judge_moments, record
     from mezzotint.app.records.moments import rows as told
 
-    pictures = sample.draw(directory, config | {"n": None, "images": "none"})
+    found = final(config)
+    if found.reduced:
+        print(f"judging: {found}", flush=True)
+    pictures = sample.draw(directory, config | {"n": found.pictures, "images": "none"})
     moments = judge_moments(directory, config)
     record(directory, moments)
     seconds = max(outcome["seconds"], 1e-9)

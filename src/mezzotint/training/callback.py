@@ -100,6 +100,15 @@ class Run:
         """An amount in images: a number below 1 is a share of the budget."""
         return max(1, round(amount * self.budget if amount < 1 else amount))
 
+    def affordable(self, images: int, every: float, share: float | None, passes: int = 1, least: int = 1) -> int:
+        """At most `images`, as many as cost that share of the training between two looks, but `least` in any case.
+
+        Counted in forward passes: an image of a look takes `passes`, one of training three (a backward pass is two).
+        """
+        if share is None:
+            return images
+        return min(images, max(least, int(share * 3 * self.count(every) / max(1, passes))))
+
     def due(self, every: float) -> bool:
         """Whether the step just done passed a multiple of `every` images."""
         interval = self.count(every)

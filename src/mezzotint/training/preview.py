@@ -17,15 +17,17 @@ class Preview(Look):
 
     Args:
         every: images between two grids, or below 1 the share of the budget; the end is always drawn.
-        images: how many a grid holds.
+        images: how many a grid holds, at most.
+        share: of the arithmetic of training that grids may cost; where `images` cost more, a grid holds fewer, though
+            never less than 4. None draws all of them.
     """
 
     order = 40
 
-    def __init__(self, every: float = 0.1, images: int = 64) -> None:
-        if every <= 0 or images < 1:
-            raise ValueError(f"every={every}, images={images}: both must be above 0")
-        self.every, self.images = every, images
+    def __init__(self, every: float = 0.1, images: int = 64, share: float | None = 0.15) -> None:
+        if every <= 0 or images < 1 or (share is not None and share <= 0):
+            raise ValueError(f"every={every}, images={images}, share={share}: all must be above 0")
+        self.every, self.images, self.share = every, images, share
 
     def look(self, run: Run) -> None:
         if run.sampling is None:
@@ -42,11 +44,17 @@ class Preview(Look):
         for logger in run.loggers:
             logger.picture(run.images, "samples", file)
 
+    def count(self, run: Run) -> int:
+        """Images of a grid: each costs a forward pass a step of the sampler's grid."""
+        passes = len(run.sampling.grid(run.module.denoiser.schedule)) - 1
+        return run.affordable(self.images, self.every, self.share, passes, least=4)
+
     def draw(self, run: Run) -> Tensor:
         """The images, uint8 (N, C, H, W) on the CPU, on every rank."""
         data = run.dataset
         generator = run.sampling.generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
-        first, last = (self.images * rank // run.world for rank in (run.rank, run.rank + 1))
+        count = self.count(run)
+        first, last = (count * rank // run.world for rank in (run.rank, run.rank + 1))
         mine = torch.empty(0, *data.shape, dtype=torch.uint8)
         if first < last:
             with run.forward():

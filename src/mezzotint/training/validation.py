@@ -40,14 +40,16 @@ class Validation(Look):
         every: images between two looks, or below 1 the share of the budget; the end is always looked at.
         images: at most this many images of the test split.
         bins: shares of the times.
+        share: of the arithmetic of training that looks may cost; where `images` cost more, fewer are looked at, though
+            never less than 64. None looks at all of them.
     """
 
     order = 0
 
-    def __init__(self, every: float = 0.1, images: int = 2048, bins: int = 8) -> None:
-        if every <= 0 or images < 1 or bins < 1:
-            raise ValueError(f"every={every}, images={images}, bins={bins}: all must be above 0")
-        self.every, self.images, self.bins = every, images, bins
+    def __init__(self, every: float = 0.1, images: int = 2048, bins: int = 8, share: float | None = 0.1) -> None:
+        if every <= 0 or images < 1 or bins < 1 or (share is not None and share <= 0):
+            raise ValueError(f"every={every}, images={images}, bins={bins}, share={share}: all must be above 0")
+        self.every, self.images, self.bins, self.share = every, images, bins, share
 
     def look(self, run: Run) -> None:
         denoiser = run.average()
@@ -71,9 +73,10 @@ class Validation(Look):
             first: number of the first image's example.
         """
         objective = run.module.objective
+        most = run.affordable(self.images, self.every, self.share, least=64)
         sums = torch.zeros(2, self.bins, dtype=torch.float64)
         for batch in run.validation():
-            batch = {name: value[batch["index"] < self.images] for name, value in batch.items()}
+            batch = {name: value[batch["index"] < most] for name, value in batch.items()}
             if not len(batch["index"]):
                 break
             draws = Fixed(0, batch["index"] + first + APART)

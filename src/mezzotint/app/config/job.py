@@ -20,8 +20,9 @@ FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files a
 Node = dict[str, Any]
 Config = dict[str, Any]
 
-NOISE = ("name", "run", "paths", "logger", "images")  # what does not make another run
-SAMPLING = ("sampler", "grid", "guidance", "n", "seeds", "weights", "step", "metrics", "extractor", "reference")
+NOISE = ("name", "run", "paths", "logger", "images", "look")  # what does not make another run
+JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images")
+SAMPLING = ("sampler", "grid", "guidance", "weights", "step", *JUDGED)
 FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # what may differ when a run goes on
 LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
 LONGEST = 200  # bytes of a name: a file system takes 255, and the digest and parts of files come on top
@@ -55,6 +56,9 @@ class Job:
         seeds: `evaluate` judges n images of each of so many seeds, from `seed` on, and gives mean and deviation.
         weights: which weights are sampled: "ema", the average; "raw", the network's own; or an average by half-life.
         reference: what `evaluate` compares with: a split of the data, a folder of images, or an npz file.
+        reference_images: at most so many images of the reference, chosen by their numbers; null is all of them.
+        look: the largest share of training's arithmetic that drawing and judging may cost at its end; null, or a number
+            given as n=, takes what n and the reference say.
         step: of the checkpoint that is sampled; null is the newest, "best" the one that callbacks=judge kept.
         images: what `sample` writes beside its pictures.
     """
@@ -81,6 +85,8 @@ class Job:
     step: int | Literal["best"] | None = None
     seeds: int = 1
     reference: str = "train"
+    reference_images: int | None = None
+    look: float | None = 1.0
     images: Literal["none", "png", "npz"] = "none"
     clock: Node | None = None
     scale: Node | None = None
@@ -93,10 +99,12 @@ class Job:
     logger: dict[str, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key in ("budget", "batch_size", "n", "seeds"):
+        for key in ("budget", "batch_size", "n", "seeds", "reference_images"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value}: give 1 or more")
+        if self.look is not None and not self.look > 0:
+            raise ConfigError(f"look={self.look:g}: give a share above 0, or null")
         if not -(2**63) <= self.seed < 2**63:
             raise ConfigError(f"seed={self.seed}: give a number of at most 63 bits")
         check_name(self.name)
@@ -163,6 +171,11 @@ def resolve(config: Any, kind: type = Job) -> Config:
         plain["reference"] = absolute(plain["reference"])
     anchor(plain)
     return plain
+
+
+def unbounded(config: Config, given: Sequence[str]) -> Config:
+    """The config without a bound on the look at its end, where a word says how many images are judged."""
+    return config | {"look": None} if {"n", "reference_images"} & set(given) and "look" not in given else config
 
 
 def anchor(config: Config) -> None:

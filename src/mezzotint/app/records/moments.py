@@ -6,6 +6,7 @@ from typing import Any
 
 from mezzotint.app import evaluate
 from mezzotint.app.config.job import Config
+from mezzotint.app.config.look import final
 from mezzotint.app.config.parts import build_metrics
 from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown
@@ -33,6 +34,7 @@ def judge_moments(directory: Path, config: Config) -> list[Moment]:
     metrics = build_metrics(config, dataset.shape)
     if not metrics:
         return []
+    config = config | final(config).settings()
     score = best(directory / "checkpoints")
     steps = {None: None} | ({score.step: score} if score else {})
     return [

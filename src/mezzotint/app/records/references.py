@@ -1,5 +1,6 @@
 """What images are judged against: a split of a dataset, a folder of images, or statistics that others published."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from mezzotint.build import nearest
 from mezzotint.data.images import Images
 from mezzotint.data.loose import open_loose
 from mezzotint.data.npz import Archive
+from mezzotint.diffusion.draws import permutation
 from mezzotint.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,6 +33,36 @@ class Reference:
     images: "Images | StatisticsFile"
     shape: tuple[int, ...] | None
     about: dict[str, Any] = field(default_factory=dict)
+
+    def limited(self, images: int | None) -> "Reference":
+        """The same of at most so many images, chosen by their numbers alone.
+
+        Statistics, which have no images to leave out, stay as they are.
+        """
+        from mezzotint.metrics import StatisticsFile
+
+        if images is None or isinstance(self.images, StatisticsFile) or images >= len(self.images):
+            return self
+        indices = permutation(0, "reference", len(self.images))[:images].sort().values
+        about = self.about | {"chosen": f"{images} of {len(self.images)}, by their numbers"}
+        return Reference(Chosen(self.images, indices), self.shape, about)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen(Images):
+    """Some of a set of images, in their order."""
+
+    images: Images
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.images.batch(self.indices[indices])
+
+    def digest(self) -> str:
+        return hashlib.sha256(f"{self.images.digest()} {self.indices.tolist()}".encode()).hexdigest()
 
 
 def open_reference(named: str, dataset: Any = None) -> Reference:

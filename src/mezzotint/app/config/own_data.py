@@ -1,0 +1,43 @@
+"""What `data=` begins from where no experiment is said: `experiment=own_data`, under the name of the data."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mezzotint.app.config.words import value
+
+BASE = "own_data"  # in configs/experiment
+CHOICE = "_data_"  # the experiment that is made of it
+USUAL = "digits"  # the data of the experiment that runs without a word
+OF_FILES = ("image_folder", "npz")  # named after what they read
+
+
+def base(words: Sequence[str]) -> list[str]:
+    """The word to add, which chooses the base; none where the words say enough.
+
+    The base is stored under a choice of its own, so that a name= of the user's is still told from a name given here.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    keys = {word.lstrip("+~").partition("=")[0] for word in words}
+    data = value("data", words)
+    if not data or data == USUAL or keys & {"experiment", "--config-name", "-cn"}:
+        return []
+    node = {"defaults": [BASE, "_self_"], "name": name(data, value("data.root", words)) or BASE}
+    ConfigStore.instance().store(group="experiment", name=CHOICE, node=node, package="_global_")
+    return [f"experiment={CHOICE}"]
+
+
+def name(data: str, root: str) -> str:
+    """The name of runs: the folder's or the file's, or else the dataset's; "" where there are several of them."""
+    found = ""
+    if data in OF_FILES and "," not in root:
+        place = Path(root).expanduser().absolute()
+        found = folder_name(place.stem if data == "npz" else place.name) if root else ""
+    return found or folder_name(data if "," not in data else "")
+
+
+def folder_name(text: str) -> str:
+    """The text as the name of a folder of ours, at most 40 letters of it."""
+    found = re.sub(r"[^\w.+-]+", "-", text).strip("-.+")[:40].strip("-.+")
+    return "" if found == "latest" else found

@@ -1,0 +1,74 @@
+"""Drawing and judging at the end of a run cost a share of its training, and what the shipped experiments do stays."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from mezzotint.app.config.job import resolve, unbounded
+from mezzotint.app.config.look import FEWEST, FREE, Look, bounded, look
+from mezzotint.app.config.parts import assemble, plan_metrics
+from mezzotint.app.help import config_dir
+
+REAL = {"digits": 1797, "emoji": 1700, "fashion": 10_000}
+
+
+def config(*words: str) -> dict:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return resolve(compose("mezzotint", list(words)))
+
+
+def seen(real: int, *words: str) -> Look:
+    chosen = config(*words)
+    parts = assemble(chosen, "meta")
+    return look(chosen, parts, plan_metrics(chosen, parts.dataset.shape), real)
+
+
+@pytest.mark.parametrize("experiment", ["digits_ddpm", "digits_edm", "digits_flow", "emoji_ddpm", "fashion_mnist_ddpm"])
+def test_a_shipped_experiment_is_judged_as_it_says(experiment: str) -> None:
+    real = REAL[experiment.partition("_")[0]]
+    whole = seen(real, f"experiment={experiment}")
+    assert not whole.reduced
+    assert whole.pictures == 64
+    small = seen(real, f"experiment={experiment}", "budget=3200")
+    assert small.judged < whole.judged
+    assert small.judging <= max(small.training, FREE)
+
+
+def test_own_data_is_judged_for_a_quarter_of_the_training() -> None:
+    for budget in (2_000, 30_000, 96_000, 10_000_000):
+        words = ("experiment=own_data", "data=emoji", f"budget={budget}")
+        found = seen(100_000, *words)
+        assert found.judging <= 0.25 * found.training
+        assert (found.pictures + 8) * found.draw <= max(0.35 * found.training, 17 * found.draw)
+        assert found == seen(100_000, *words)
+
+
+@pytest.mark.parametrize("words", [("n=500",), ("look=null",)])
+def test_a_word_lifts_the_bound(words: tuple[str, ...]) -> None:
+    chosen = unbounded(config("experiment=own_data", "data=emoji", "budget=200", *words), [words[0].partition("=")[0]])
+    parts = assemble(chosen, "meta")
+    found = look(chosen, parts, plan_metrics(chosen, parts.dataset.shape), 3000)
+    assert (found.judged, found.reference, found.reduced) == (chosen["n"] or 3000, 3000, False)
+    assert found.settings() == {}
+
+
+def test_the_bound_holds_whatever_things_cost() -> None:
+    for draw, extract, times, share in product((1e8, 1e10, 1e13), (0.0, 1e8, 1e10), (1, 6), (0.01, 0.25, 1.0)):
+        whole = Look(64, 10_000, 100_000, (10_000, 100_000), times, draw, extract, training=1e14)
+        allowed = max(share * 1e14, FREE)
+        found = bounded(whole, allowed, (2, 2))
+        assert FEWEST <= found.judged <= 10_000
+        assert found.judged <= found.reference <= 100_000
+        fewest = replace(whole, judged=FEWEST, reference=FEWEST)
+        assert found.judging <= max(allowed, fewest.judging)
+        more = bounded(whole, 10 * allowed, (2, 2))
+        assert more.judged >= found.judged
+        assert bounded(whole, 1e30, (2, 2)).judged == 10_000
+
+
+def test_metrics_get_as_many_images_as_they_need() -> None:
+    whole = Look(64, 500, 500, (500, 500), 1, 1e12, 1e9, training=1e9)
+    found = bounded(whole, 1e9, (40, 60))
+    assert (found.judged, found.reference) == (40, 60)
