@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app.config.job import SPLITS, Config, check_groups, refuse, resolve
-from mezzotint.app.config.look import MANY
+from mezzotint.app.config.duration import duration
+from mezzotint.app.config.job import SPLITS, Config, check_groups, refuse, resolve, unbounded
+from mezzotint.app.config.look import Look, look
 from mezzotint.app.config.parts import Parts, assemble, check_judges, meet, placed, plan_metrics
-from mezzotint.app.config.plan import Row, calls, cost, shares
+from mezzotint.app.config.plan import Row, cost, flops, shares
 from mezzotint.app.config.preflight import obstacles
 from mezzotint.app.records import runs
 from mezzotint.app.records.references import open_reference
@@ -23,14 +24,18 @@ def main(config: Any) -> None:
 
     hydra = HydraConfig.get()
     given = [word.lstrip("+").partition("=")[0] for word in hydra.overrides.task]
-    plain = resolve(config)
+    plain = unbounded(resolve(config), given)
     check_groups(plain)
     problems: list[str] = []
     directory = home(plain, given, hydra.mode.name == "MULTIRUN", problems)
     plain["hardware"] = planned(plain["hardware"], problems)
     parts = meet(plain)
-    rows = [*cost(plain, parts), *data(plain, parts, problems), *metrics(plain, parts, problems), place(directory)]
+    images, real = data(plain, parts, problems)
+    judging, found = end(plain, parts, real, problems)
+    rows = [*cost(plain, parts), *images, *judging, place(directory)]
     problems += obstacles(plain, parts, directory)
+    if not problems and real and (taken := duration(plain, parts, found)):
+        rows.append(("time here", str(taken)))
     if problems:
         rows.append(("problems", f"{len(problems)}, told below"))
     table(rows)
@@ -65,8 +70,8 @@ def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     return node
 
 
-def data(config: Config, parts: Parts, problems: list[str]) -> list[Row]:
-    """The images there are, and what evaluation would make of them; or what is missing and how to get it."""
+def data(config: Config, parts: Parts, problems: list[str]) -> tuple[list[Row], int]:
+    """The images there are, or what is missing and how to get it; and how many of them are the reference."""
     shape, download = " x ".join(map(str, parts.dataset.shape)), config["data"].get("download", False)
     own = config["reference"] in SPLITS
     there = build(config["data"] | ({"download": False} if download else {}), "data")  # a look fetches nothing
@@ -74,31 +79,46 @@ def data(config: Config, parts: Parts, problems: list[str]) -> list[Row]:
         train, real = (len(there.split(split)) for split in ("train", config["reference"] if own else "train"))
     except DataError as error:
         if download and not config["data"].get("root"):
-            return [("data", f"images of {shape}, not here: training downloads them to {config['data']['cache']}")]
+            return [("data", f"images of {shape}, not here: training downloads them to {config['data']['cache']}")], 0
         problems.append(f"data: {error}")
-        return [("data", f"images of {shape}, not here")]
-    n = config["n"] or (min(real, MANY) if own else MANY)
-    named = ", ".join(config["metrics"]) or "nothing"
-    return [
-        ("data", f"{train:,} images of {shape}, seen {config['budget'] / train:.3g} times each"),
-        ("evaluation", f"{named} of {n:,} images, {n * calls(parts):,} network calls"),
-    ]
+        place = config["data"].get("root")
+        missing = f"images of {shape}, " + (f"none that can be used in {shown(place)}" if place else "not here")
+        return [("data", missing)], 0
+    seen = config["budget"] / train
+    return [("data", f"{train:,} images of {shape}, seen {seen:.3g} times each")], real if own else 0
 
 
-def metrics(config: Config, parts: Parts, problems: list[str]) -> list[Row]:
-    """Weights of the extractor that are not to be had, metrics that do not suit it, a reference that is not there."""
+def end(config: Config, parts: Parts, real: int, problems: list[str]) -> tuple[list[Row], Look]:
+    """What is drawn and judged at the end; weights that are not to be had, a reference that is not there or no use."""
+    rows: list[Row] = []
+    planned: dict[str, Any] = {}
     try:
         if config["reference"] not in SPLITS:
-            open_reference(config["reference"], parts.dataset)
+            found = open_reference(config["reference"], parts.dataset)
+            real = 0 if found.shape is None else len(found.images)
     except MezzotintError as error:
         problems.append(str(error))
     try:
-        check_judges(config, parts, plan_metrics(config, parts.dataset.shape))
+        planned = plan_metrics(config, parts.dataset.shape)
+        check_judges(config, parts, planned)
     except DataError as error:
-        return [("weights", f"not here yet: {error}")]
+        rows.append(("weights", f"not here yet: {error}"))
     except MezzotintError as error:
         problems.append(str(error))
-    return []
+    found = look(config, parts, planned, real)
+    return [*rows, ("at the end", finale(config, found))], found
+
+
+def finale(config: Config, found: Look) -> str:
+    """The look at the end in words: what is drawn, what is judged, what of the training it costs."""
+    named, share = ", ".join(config["metrics"]), found.cost / found.training if found.training else 0.0
+    drawn = f"{found.pictures} pictures drawn"
+    judged = f"{found.judged:,} samples judged ({named})"
+    if found.reference:
+        judged += f" against {found.reference:,} images"
+    less = f"; with look=null {found.whole[0]:,} against {found.whole[1]:,}" if found.reduced else ""
+    said = f"{drawn}, {judged}{less}" if found.judged else f"{drawn}, nothing judged"
+    return f"{said}: {flops(found.cost)}, {share:.2g} of the training's" if found.training else said
 
 
 def place(directory: Path) -> Row:

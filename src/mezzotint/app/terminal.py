@@ -124,6 +124,8 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = 
     boxed = sys.stdout.isatty()
     drawn = Table(*head, show_header=bool(head), title=title or None, title_justify="left", pad_edge=boxed)
     drawn.box = HEAVY_HEAD if boxed else None
+    for column in drawn.columns:
+        column.overflow = "fold"  # a path or an address is never cut
     for row in rows:
         drawn.add_row(*(Text(cell, style=STATES.get(cell, "")) for cell in row))
     Console(width=None if boxed else ENDLESS, force_jupyter=False).print(drawn)

@@ -158,6 +158,10 @@ class Look(Callback):
     def finish(self, run: Run) -> None:
         self.look(run)
 
+    def passes(self, run: Run) -> int:
+        """Forward passes of the network that a look takes, in all ranks together; for the plan."""
+        return 0
+
     def look(self, run: Run) -> None:
         """What is done then, on every rank."""
         raise NotImplementedError

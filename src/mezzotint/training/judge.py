@@ -49,6 +49,9 @@ class Judge(Look):
             raise ValueError(f"every={every}, n={n}: every must be above 0, and n 2 or more")
         self.every, self.n, self.steps, self.names = every, n, steps, metrics
 
+    def passes(self, run: Run) -> int:
+        return self.n * (len(self.shortened(run.sampling).grid(run.module.denoiser.schedule)) - 1)
+
     def choose(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """The metrics that it computes.
 

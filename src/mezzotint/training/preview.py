@@ -29,6 +29,9 @@ class Preview(Look):
             raise ValueError(f"every={every}, images={images}, share={share}: all must be above 0")
         self.every, self.images, self.share = every, images, share
 
+    def passes(self, run: Run) -> int:
+        return 0 if run.sampling is None else self.count(run) * self.steps(run)
+
     def look(self, run: Run) -> None:
         if run.sampling is None:
             return
@@ -46,8 +49,11 @@ class Preview(Look):
 
     def count(self, run: Run) -> int:
         """Images of a grid: each costs a forward pass a step of the sampler's grid."""
-        passes = len(run.sampling.grid(run.module.denoiser.schedule)) - 1
-        return run.affordable(self.images, self.every, self.share, passes, least=4)
+        return run.affordable(self.images, self.every, self.share, self.steps(run), least=4)
+
+    @staticmethod
+    def steps(run: Run) -> int:
+        return len(run.sampling.grid(run.module.denoiser.schedule)) - 1
 
     def draw(self, run: Run) -> Tensor:
         """The images, uint8 (N, C, H, W) on the CPU, on every rank."""

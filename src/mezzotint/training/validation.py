@@ -51,6 +51,9 @@ class Validation(Look):
             raise ValueError(f"every={every}, images={images}, bins={bins}, share={share}: all must be above 0")
         self.every, self.images, self.bins, self.share = every, images, bins, share
 
+    def passes(self, run: Run) -> int:
+        return min(run.affordable(self.images, self.every, self.share, least=64), len(run.dataset.split("test")))
+
     def look(self, run: Run) -> None:
         denoiser = run.average()
         sums = self.sums(run, denoiser)

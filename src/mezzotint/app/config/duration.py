@@ -1,0 +1,86 @@
+"""How long a config would take on this machine: two real steps, timed, and the rest by counting operations."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from mezzotint.app.config.job import Config
+from mezzotint.app.config.look import Look
+from mezzotint.app.config.parts import Parts, assemble
+from mezzotint.app.config.plan import shares
+from mezzotint.training import Run
+from mezzotint.training.callback import Look as Looking
+from mezzotint.training.finder import Rig, timed
+from mezzotint.training.footprint import footprint, free_memory
+
+TIMED = 3e10  # operations of the step that is timed: a second or two of one core
+MOST = 3e11  # of one image; a larger network is not timed
+ROOM = 0.5  # of the free memory
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds on this machine.
+
+    Args:
+        images: in the step that was timed; step: its seconds.
+        training, looks, end: of the budget, of what is looked at on the way, of drawing and judging.
+    """
+
+    images: int
+    step: float
+    training: float
+    looks: float
+    end: float
+
+    def __str__(self) -> str:
+        total = self.training + self.looks + self.end
+        return (
+            f"about {spoken(total)}: {spoken(self.training)} of training, {spoken(self.looks)} of looks on the way, "
+            f"{spoken(self.end)} of drawing and judging (measured: a step of {self.images} took {spoken(self.step)})"
+        )
+
+
+def duration(config: Config, parts: Parts, look: Look) -> Duration | None:
+    """None where one image costs too much to be tried, or more memory than is free.
+
+    Args:
+        parts: without memory, as they were rehearsed.
+    """
+    each = look.training / config["budget"]
+    world, micro_batch, _ = shares(config, parts.hardware)
+    size = min(micro_batch, max(1, int(TIMED / max(each, 1.0))))
+    shape, classes = tuple(parts.dataset.shape), parts.dataset.classes
+    if not 0 < each <= MOST:
+        return None
+    if footprint(parts.denoiser.network, shape, classes, size, parts.hardware, parts.ema).total > ROOM * free_memory(
+        parts.hardware.device
+    ):
+        return None
+    real = assemble(config)
+    rig = Rig(real.denoiser, real.objective, real.optimizer, real.hardware, shape, real.ema)
+    step = timed(lambda: rig.step(size, classes))
+    second = each * size / step  # operations
+    return Duration(
+        size,
+        step,
+        look.training / second / world,
+        on_the_way(config, parts) * each / 3 / second / world,
+        look.cost / second / world,
+    )
+
+
+def on_the_way(config: Config, parts: Parts) -> float:
+    """Forward passes of all that looks at the run while it trains."""
+    module = SimpleNamespace(denoiser=parts.denoiser)
+    run = Run(Path(), module, parts.dataset, 0, config["budget"], config["batch_size"], parts.sampling)  # type: ignore[arg-type]
+    looking = [callback for callback in parts.callbacks.values() if isinstance(callback, Looking)]
+    return sum(callback.passes(run) * config["budget"] / run.count(callback.every) for callback in looking)
+
+
+def spoken(seconds: float) -> str:
+    """12 s, 3.4 min, 5.1 hours, 12 days: two digits, as people say it."""
+    for unit, least, scale in (("days", 172_800, 86_400), ("hours", 5_400, 3_600), ("min", 90, 60)):
+        if seconds >= least:
+            return f"{seconds / scale:,.2g} {unit}" if seconds < 100 * scale else f"{seconds / scale:,.0f} {unit}"
+    return f"{seconds:.2g} s"
