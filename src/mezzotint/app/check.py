@@ -82,8 +82,8 @@ def data(config: Config, parts: Parts, problems: list[str]) -> tuple[list[Row], 
             return [("data", f"images of {shape}, not here: training downloads them to {config['data']['cache']}")], 0
         problems.append(f"data: {error}")
         place = config["data"].get("root")
-        missing = f"images of {shape}, " + (f"none that can be used in {shown(place)}" if place else "not here")
-        return [("data", missing)], 0
+        missing = f"not to be read as they are from {shown(place)}" if place and Path(place).exists() else "not here"
+        return [("data", f"images of {shape}, {missing}")], 0
     seen = config["budget"] / train
     return [("data", f"{train:,} images of {shape}, seen {seen:.3g} times each")], real if own else 0
 

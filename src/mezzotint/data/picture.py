@@ -76,11 +76,17 @@ def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -
     channels, height, width = shape
     if not fits(size, shape):
         left, top, right, bottom = middle(size, (width, height))
-        fitting = f"[{channels},{max(1, int(bottom - top))},{max(1, int(right - left))}]"
+        fitting = f"[{channels},{halvable(bottom - top)},{halvable(right - left)}]"
         raise DataError(
             f"{file} is {size[1]} x {size[0]} and shape={list(shape)} asks for {height} x {width} (height x width): "
             f"data.shape={fitting} fits it, or data.enlarge=true enlarges it."
         )
+
+
+def halvable(side: float) -> int:
+    """The next lower side that networks of several levels take: a multiple of 4, from 64 on of 8."""
+    step = 8 if side >= 64 else 4 if side >= 8 else 1
+    return max(1, int(side) // step * step)
 
 
 def plain(image: Image.Image) -> Image.Image:

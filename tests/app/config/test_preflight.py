@@ -1,5 +1,6 @@
 """What is refused before anything is made, by `train`, and told after the plan, by `check`."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mezzotint.app.config import preflight
+from mezzotint.app.config.duration import spoken
 from mezzotint.app.config.pairs import check_shards
 from mezzotint.errors import ConfigError
 
@@ -224,3 +226,20 @@ def test_a_folder_that_may_not_be_opened_is_told(mezzotint: Command, monkeypatch
     assert done.err.splitlines()[-1].startswith(
         "mezzotint train: /srv/runs/a/config.yaml: permission denied; choose another place by paths.runs="
     )
+
+
+def test_what_a_look_costs_and_how_long_all_takes_here_is_said(mezzotint: Command) -> None:
+    said = mezzotint("check", "data=emoji", "hardware=cpu").out
+    assert re.search(
+        r"at the end +64 pictures drawn, [\d,]+ samples judged \(frechet, kernel\) against 1,700 images", said
+    )
+    assert re.search(r"time here +about [\d.]+ \w+: .* of training, .* \(measured: a step of \d+ took", said)
+    assert "judged" in mezzotint("check", "data=emoji", "hardware=cpu", "n=3000").out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.25, "0.25 s"), (59, "59 s"), (89, "89 s"), (750, "12 min"), (14_000, "3.9 hours"), (4e5, "4.6 days")],
+)
+def test_a_duration_is_said_in_two_digits(seconds: float, said: str) -> None:
+    assert spoken(seconds) == said

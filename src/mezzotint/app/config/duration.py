@@ -50,12 +50,14 @@ def duration(config: Config, parts: Parts, look: Look) -> Duration | None:
     each = look.training / config["budget"]
     world, micro_batch, _ = shares(config, parts.hardware)
     size = min(micro_batch, max(1, int(TIMED / max(each, 1.0))))
-    shape, classes = tuple(parts.dataset.shape), parts.dataset.classes
     if not 0 < each <= MOST:
         return None
-    if footprint(parts.denoiser.network, shape, classes, size, parts.hardware, parts.ema).total > ROOM * free_memory(
-        parts.hardware.device
-    ):
+    shape, classes = tuple(parts.dataset.shape), parts.dataset.classes
+    try:
+        memory = footprint(parts.denoiser.network, shape, classes, size, parts.hardware, parts.ema).total
+    except Exception:  # a network of the user's own may do what tensors without memory cannot
+        return None
+    if memory > ROOM * free_memory(parts.hardware.device):
         return None
     real = assemble(config)
     rig = Rig(real.denoiser, real.objective, real.optimizer, real.hardware, shape, real.ema)
