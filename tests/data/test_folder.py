@@ -183,7 +183,10 @@ def test_workers_that_decode_change_nothing(classes, workers):
 def test_a_small_image_is_enlarged_only_where_that_is_asked_for(tmp_path, limit):
     save(tmp_path / "a.png", picture(12, 12))
     save(tmp_path / "b.png", picture(30, 6))
-    with pytest.raises(DataError, match=r"b\.png is 30 x 6 .* 8 x 8 .*data\.shape=\[3,6,6\] fits it, or data\.enlarge"):
+    with pytest.raises(
+        DataError,
+        match=r"b\.png is 30 x 6, and the shape asks for 8 x 8 .*data\.shape=\[3,6,6\] fits it, or data\.enlarge",
+    ):
         folder(tmp_path, memory_limit=limit).split("train")
     assert everything(folder(tmp_path, memory_limit=limit, shape=(3, 6, 6)).split("train")).shape == (2, 3, 6, 6)
     assert everything(folder(tmp_path, memory_limit=limit, enlarge=True).split("train")).shape == (2, 3, 8, 8)
@@ -205,18 +208,19 @@ def cut_short(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-60])
 
 
-def test_a_truncated_image_is_found_before_training(classes):
+@pytest.mark.parametrize("limit", [0, 1 << 30])
+def test_a_truncated_image_is_found_before_training(classes, limit):
     cut_short(classes / "bee" / "4.png")
     with pytest.raises(DataError, match=r"bee/4\.png cannot be decoded .*mend it or take it out") as caught:
-        folder(classes).split("train")
+        folder(classes, memory_limit=limit).split("train")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_truncated_image_is_named_in_the_middle_of_training(classes, workers):
-    cut_short(classes / "bee" / "4.png")
     data = DataModule(folder(classes, **LAZY), 30, seed=0, workers=workers)
     data.setup()
+    cut_short(classes / "bee" / "4.png")
     with pytest.raises(DataError, match=r"^\S*bee/4\.png cannot be decoded"):
         next(iter(data.train_dataloader()))
 
@@ -247,7 +251,7 @@ def test_an_image_outside_of_the_class_folders_is_named(classes):
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"holds no PNG, JPEG or WebP images; it is empty"):
+    with pytest.raises(DataError, match=r"holds no pictures that are read; it is empty"):
         folder(tmp_path).split("train")
     (tmp_path / "data_batch_1").touch()
     with pytest.raises(DataError, match=r"it holds 1 other file.*data_batch_1"):
@@ -266,13 +270,15 @@ def test_what_files_cannot_give_is_refused():
         ImageFolder(root="x", shape=(3, 8, 8), held_out=1.5)
 
 
-def test_threads_report_the_first_damaged_file_in_order(tmp_path):
+def test_all_damaged_files_are_told_at_once_and_in_order(tmp_path):
     """More files than one thread takes at a time."""
-    for i in range(600):
+    for i in range(200):
         save(tmp_path / f"{i:03}.png", np.zeros((1, 1), np.uint8))
-    for i in (300, 301, 599):
+    for i in (100, 101, 199):
         os.truncate(tmp_path / f"{i:03}.png", 0)
-    with pytest.raises(DataError, match=r"300\.png"):
+    with pytest.raises(
+        DataError, match=r"3 of 200 pictures cannot be used. .*100\.png \(it is no image\), 101.png, 199"
+    ):
         folder(tmp_path, shape=(3, 1, 1)).split("all")
 
 
@@ -294,12 +300,11 @@ def test_links_are_followed_unless_they_lead_back(tmp_path):
     save(tmp_path / "elsewhere" / "1.png", picture())
     root = tmp_path / "root"
     (root / "cat").symlink_to(tmp_path / "elsewhere")
-    (root / "dog").symlink_to(root / "ant")
-    for name, goal in (("loop", root), ("ant/up", root / "ant"), ("bee/over", tmp_path)):
+    for name, goal in (("ant/loop", root), ("ant/up", root / "ant"), ("bee/over", tmp_path)):
         (root / name).symlink_to(goal)
-    assert folder(root, classes=4).split("all").labels.tolist() == [0, 1, 2, 3]
+    assert folder(root, classes=3).split("all").labels.tolist() == [0, 1, 2]
     (tmp_path / "link").symlink_to(root)
-    assert len(folder(tmp_path / "link").split("all")) == 4
+    assert len(folder(tmp_path / "link").split("all")) == 3
 
 
 def test_a_folder_that_cannot_be_read_is_named_and_not_passed_over(classes, monkeypatch):
@@ -371,7 +376,7 @@ def test_a_class_without_images_is_named_and_not_counted_away(tmp_path, held):
         (tmp_path / "cat" / held).write_bytes(b"gimp xcf")
     for classes in (3, 4):
         with pytest.raises(DataError, match=f"class folder .*cat holds {(held and '1 file') or 'nothing'}") as caught:
-            folder(tmp_path, classes=classes).split("train")
+            folder(tmp_path, classes=classes, skip=True).split("train")
         assert "data.classes" not in str(caught.value)
     assert folder(tmp_path, classes=2).class_names() == ("ant", "bee")
 

@@ -112,12 +112,14 @@ def test_capital_endings_and_notes_beside_the_images(tmp_path: Path, pixels: np.
 
 def test_a_kind_that_is_not_read_is_named_and_not_left_out(tmp_path: Path, pixels: np.ndarray) -> None:
     folder = save(tmp_path / "a", pixels)
-    (folder / "._000.bmp").write_bytes(b"Mac OS X")
+    (folder / "._000.psd").write_bytes(b"Mac OS X")
     (folder / "readme.txt").write_text("about")
     assert len(open_loose(folder).images) == 5
     (folder / "b").mkdir()
     Image.fromarray(pixels[0]).save(folder / "b" / "5.BMP")
-    with pytest.raises(DataError, match=r"b/5.BMP would be left out, for PNG, JPEG and WebP are read"):
+    assert len(open_loose(folder).images) == 6
+    (folder / "b" / "6.psd").write_bytes(b"8BPS")
+    with pytest.raises(DataError, match=r"1 of 7 pictures is not read: \S*b/6.psd \(Photoshop: convert it to PNG"):
         open_loose(folder)
 
 

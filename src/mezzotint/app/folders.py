@@ -16,10 +16,11 @@ from mezzotint.app.config.standalone import settle_standalone
 from mezzotint.app.evaluate import NOTHING, objective, report
 from mezzotint.app.records.commit import commit
 from mezzotint.app.records.references import Reference, open_images, remember
-from mezzotint.app.terminal import Advance, bar, shown
+from mezzotint.app.terminal import shown
 from mezzotint.build import build
 from mezzotint.data.images import Images
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.progress import Advance, bar
 from mezzotint.whole import write_text
 
 BATCH = 256  # images that are decoded at a time

@@ -19,10 +19,10 @@ from mezzotint.app.config.refusals import check_pair
 from mezzotint.app.config.words import SAVED, addable, at_home, follows, own_configs, quoted, readable
 from mezzotint.app.help import KINDS, choices, config_dir
 from mezzotint.app.records import runs
-from mezzotint.app.terminal import bar
 from mezzotint.build import build, build_denoiser, read_config
 from mezzotint.errors import ConfigError
 from mezzotint.names import nearest
+from mezzotint.progress import bar
 
 if TYPE_CHECKING:
     from mezzotint.generation import Generator

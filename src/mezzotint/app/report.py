@@ -9,9 +9,10 @@ from mezzotint.app.config.job import Config, defaults
 from mezzotint.app.help import groups, version
 from mezzotint.app.records import runs
 from mezzotint.app.sweep import at, compared, differing, short
-from mezzotint.app.terminal import bar, shown
+from mezzotint.app.terminal import shown
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError
+from mezzotint.progress import bar
 from mezzotint.report import Entry, Report, compose
 from mezzotint.whole import write_text
 

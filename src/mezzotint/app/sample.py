@@ -12,11 +12,12 @@ from mezzotint.app.config.job import Config, settle
 from mezzotint.app.config.pairs import check_guidance
 from mezzotint.app.config.parts import build_sampling, rehearse_sampling
 from mezzotint.app.records.runs import existing, mark, other_step, writable
-from mezzotint.app.terminal import bar, shown
+from mezzotint.app.terminal import shown
 from mezzotint.build import build, load, targets
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.generation import Generator, film_strip, gif, grid
+from mezzotint.progress import bar
 from mezzotint.whole import whole
 
 if TYPE_CHECKING:

@@ -1,18 +1,14 @@
-"""What people see: tables, and a bar for what takes long. Nothing moves where the output is a file."""
+"""What people see: paths, tables, and streams whose readers may go."""
 
 import errno
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-Advance = Callable[[int], None]  # told how much more is done
-
 STATES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "preempted": "yellow", "failed": "red"}
-QUIET = 30.0  # seconds between two lines where nothing moves
 ENDLESS = 10_000  # columns of a file: no line is broken there
 GONE = (errno.EPIPE, errno.EIO)  # of a pipe without a reader, of a terminal that was closed
 
@@ -78,40 +74,6 @@ def reopen() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-
-
-@contextmanager
-def bar(title: str, total: int) -> Iterator[Advance]:
-    """How far something is that takes long; called with how much more is done.
-
-    On a terminal a bar with rate and time left, which disappears; elsewhere a line every QUIET seconds.
-    """
-    if not sys.stderr.isatty():
-        yield Lines(title, total)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda count: progress.advance(task, count)
-
-
-class Lines:
-    """Says how far something is, a line every QUIET seconds; nothing where it takes less."""
-
-    def __init__(self, title: str, total: int) -> None:
-        self.title, self.total, self.done = title, total, 0
-        self.began = self.said = time.monotonic()
-
-    def __call__(self, count: int) -> None:
-        self.done += count
-        now = time.monotonic()
-        if now - self.said >= QUIET and self.done < self.total:
-            self.said, rate = now, self.done / (now - self.began)
-            left = round((self.total - self.done) / rate) if rate else "?"
-            print(f"{self.title}: {self.done:,} of {self.total:,}, {rate:.3g}/s, {left} s left", file=sys.stderr)
 
 
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = "") -> None:

@@ -11,7 +11,8 @@ from mezzotint.errors import DataError
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first that is there is the test part
-NO_CLASSES = ("lost+found", "@eadir", "__macosx", "$recycle.bin", "system volume information")  # of systems, not of us
+# Folders of systems and servers, with thumbnails or remains: never images of a set.
+OF_SYSTEMS = ("@eadir", "__macosx", "lost+found", "$recycle.bin", "system volume information", "#recycle", "#snapshot")
 LABELS = "dataset.json"  # as the tools of StyleGAN and EDM write it
 
 
@@ -55,7 +56,7 @@ def subfolders(root: Path) -> list[Path]:
         found = [folder for folder in root.iterdir() if not folder.name.startswith(".") and folder.is_dir()]
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read ({error.strerror}): mend it or take it out.") from error
-    return sorted(folder for folder in found if folder.name.lower() not in NO_CLASSES)
+    return sorted(folder for folder in found if folder.name.lower() not in OF_SYSTEMS)
 
 
 def natural(name: str) -> tuple[list[str | int], str]:

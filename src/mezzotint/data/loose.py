@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mezzotint.data.folder import FolderImages, listed, threaded
+from mezzotint.data.decoding import examined, headers
 from mezzotint.data.images import Images, InMemory
+from mezzotint.data.listing import listed
 from mezzotint.data.npz import IMAGES, Archive
-from mezzotint.data.picture import header
 from mezzotint.errors import DataError
 
 MEMORY = 1 << 30  # bytes; images that take no more are decoded once and kept
-UNREAD = (".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif", ".heic", ".jxl")  # images, which are not read
 
 
 @dataclass(frozen=True)
@@ -46,31 +45,22 @@ def open_loose(path: Path) -> Loose:
 
 
 def open_folder(root: Path) -> Loose:
-    files = tuple(entry.file for entry in listed(root, "Give a folder of images."))
-    unread = next((f for f in root.rglob("[!.]*") if f.suffix.lower() in UNREAD), None)
-    if unread is not None:
-        raise DataError(
-            f"{unread} would be left out, for PNG, JPEG and WebP are read, and what remains is not the folder. Convert "
-            "it, or take it out"
-        )
-    headers: dict[Path, tuple[int, int, int]] = {}
-
-    def look(file: Path) -> None:
-        headers[file] = header(file)
-
-    threaded(look, files)
-    _, *size = headers[files[0]]
-    other = next((file for file in files if headers[file][1:] != tuple(size)), None)
+    listing = listed(root, "Give a folder of images.")
+    listing.refuse_unread("take it out, for what remains is not the folder")
+    files = tuple(entry.file for entry in listing.entries)
+    shapes = headers(files)
+    _, *size = shapes[0]
+    other = next((i for i, found in enumerate(shapes) if found[1:] != tuple(size)), None)
     if other is not None:
         raise DataError(
-            f"the images in {root} are not of one size: {files[0].name} is {size[0]} x {size[1]}, {other.name} "
-            f"{headers[other][1]} x {headers[other][2]} (height x width). Resize them first: how is part of the result"
+            f"the images in {root} are not of one size: {files[0].name} is {size[0]} x {size[1]}, {files[other].name} "
+            f"{shapes[other][1]} x {shapes[other][2]} (height x width). Resize them first: how is part of the result"
         )
-    shape = (max(found[0] for found in headers.values()), size[0], size[1])
+    shape = (max(found[0] for found in shapes), size[0], size[1])
     endings = ", ".join(sorted({file.suffix.lower().removeprefix(".").replace("jpeg", "jpg") for file in files}))
-    folder = FolderImages(files, shape)
-    small = len(files) * shape[0] * shape[1] * shape[2] <= MEMORY
-    return Loose(folder.loaded() if small else folder, shape, endings, "upright, on white, in their own size")
+    whole = examined(files, shape, enlarge=False, keep=len(files) * shape[0] * shape[1] * shape[2] <= MEMORY)
+    whole.refuse_bad()
+    return Loose(whole.images(files), shape, endings, "upright, on white, in their own size")
 
 
 def open_archive(path: Path) -> Loose:

@@ -1,69 +1,178 @@
 """One image file as an array: upright, on white, cut to the middle, resized with antialiasing."""
 
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from mezzotint.data.intact import complete
+from mezzotint.data.kinds import CURES, formats, look, readable
+from mezzotint.data.pixels import TURNED, Samples, middle, orientation, strips_of
 from mezzotint.errors import DataError
 
 RECIPE = b"upright, on white, centre, bicubic"  # part of a digest: whoever changes what follows changes it too
-GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")  # Pillow's modes of images without colour
-TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-ORIENTATION = 0x0112
+GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I")  # Pillow's modes of images without colour
+LARGEST = 178_956_970  # pixels of a picture; beyond that a small file may be made to fill the memory
+ROOM = 3 << 28  # bytes of decoded pictures that threads hold at once; a larger one waits until it is alone
+
+
+class PictureError(DataError):
+    """A file that cannot be used as a picture.
+
+    Args:
+        reason: why, in few words.
+        cure: what to do, but for leaving the file out.
+    """
+
+    def __init__(self, file: Path, reason: str, cure: str) -> None:
+        super().__init__(file, reason, cure)
+        self.file, self.reason, self.cure = file, reason, cure
+
+    def __str__(self) -> str:
+        return f"{self.file} cannot be decoded ({self.reason}): {self.cure}."
+
+
+class TooSmall(PictureError):
+    """An image that would have to be enlarged.
+
+    Args:
+        fitting: (height, width) that it could have, in the proportions of what is asked for.
+    """
+
+    def __init__(self, file: Path, reason: str, cure: str, fitting: tuple[int, int]) -> None:
+        super().__init__(file, reason, cure)
+        self.args, self.fitting = (file, reason, cure, fitting), fitting
+
+    def __str__(self) -> str:
+        return f"{self.file} is {self.reason} (height x width): {self.cure}."
 
 
 def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np.ndarray:
     """uint8 (C, H, W), grey for one channel and RGB for three. An image that has the size already is left as it is.
 
+    Of an animation or a file of several pages it is the first picture.
+
     Raises:
-        DataError: where the file is damaged, no image, or smaller than it is to be.
+        PictureError: where the file is damaged, no image, or smaller than it is to be.
     """
     channels, height, width = shape
     with opened(file) as stored:
-        ImageOps.exif_transpose(stored, in_place=True)
-        if not enlarge:
-            check_size(file, stored.size, shape)
-        image = in_mode(plain(stored), "L" if channels == 1 else "RGB")
-        image = image.resize((width, height), Image.Resampling.BICUBIC, box=middle(image.size, (width, height)))
+        samples = Samples.of(stored, file)
+        with room.taken(4 * stored.width * stored.height):
+            turn = orientation(stored)
+            if not enlarge:
+                check_size(file, stored.size[::-1] if turn in TURNED else stored.size, shape)
+            stored.load()
+            image = strips_of(stored, samples, turn, "L" if channels == 1 else "RGB").resized((width, height))
     pixels = np.asarray(image)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def header(file: Path) -> tuple[int, int, int]:
-    """(channels, height, width) of an image file as it is decoded. Raises DataError where it is none."""
+    """(channels, height, width) of an image file as it is decoded. Raises PictureError where it is none."""
     with opened(file) as image:
         width, height = upright(image)
         return 1 if image.mode in GREY else 3, height, width
 
 
-def check_header(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None:
-    """Raises DataError where a file does not begin like an image, or one that is too small."""
+def examine(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None:
+    """Raises PictureError where a file is no image, too small, or cut short. Decoded only where that must show it."""
     with opened(file) as image:
         if not enlarge:
             turning_matters = fits(image.size, shape) != fits(image.size[::-1], shape)
             check_size(file, upright(image) if turning_matters else image.size, shape)
+        whole = complete(file, image)
+    if not whole:
+        decode(file, shape, enlarge)
+
+
+def addition(content: bytes) -> bytes:
+    """What a digest of a file's content has beside it, where an earlier version read it otherwise: a PNG of 2, 4 or 16
+    bits with a transparent value that was taken for another one.
+    """
+    unlike = content[:4] == b"\x89PNG" and content[24] in (2, 4, 16) and content[25] in (0, 2)
+    return b"transparent value" if unlike and b"tRNS" in content[: content.find(b"IDAT")] else b""
 
 
 @contextmanager
 def opened(file: Path) -> Iterator[Image.Image]:
-    """An image file; whatever its decoder makes of it is one DataError."""
+    """An image file of the closed list of formats; whatever its decoder makes of it is one PictureError."""
     try:
-        with Image.open(file) as image:
+        with silence, Image.open(file, formats=formats()) as image:
+            if image.width * image.height > LARGEST:
+                raise Image.DecompressionBombError
             yield image
     except DataError:
         raise
+    except Image.DecompressionBombError as error:
+        raise PictureError(file, f"it has more than {LARGEST:,} pixels", "scale it down") from error
+    except MemoryError as error:
+        raise PictureError(file, "there is not enough memory for it", "scale it down") from error
+    except Image.UnidentifiedImageError as error:
+        raise stranger(file) from error
     except Exception as error:  # decoders of damaged files fail in every way there is
-        reason = "it is no image" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise DataError(f"{file} cannot be decoded ({reason}): mend it or take it out of the folder.") from error
+        raise PictureError(file, str(error) or type(error).__name__, "mend it or take it out of the folder") from error
 
 
-def upright(image: Image.Image) -> tuple[int, int]:
-    """(width, height) as it is looked at. Of a PNG this may have to be read behind all its pixels."""
-    width, height = image.size
-    return (height, width) if image.getexif().get(ORIENTATION) in TURNED else (width, height)
+def stranger(file: Path) -> PictureError:
+    """What Pillow does not know: of a kind that is not read, or damaged in its first bytes."""
+    found = look(file)
+    if not found or found in readable():
+        reason = "its beginning is damaged" if found else "it is no image"
+        return PictureError(file, reason, "mend it or take it out of the folder")
+    return PictureError(file, f"it is {found}", CURES.get(found, "convert it to PNG or JPEG"))
+
+
+class Silence:
+    """What Pillow says to Python's warnings is for programmers, and the user is told in errors. For any thread.
+
+    `warnings.catch_warnings` is not: threads would restore the filters in any order.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.depth = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.depth += 1
+            if self.depth == 1:
+                self.kept = warnings.catch_warnings()
+                self.kept.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.depth -= 1
+            if self.depth == 0:
+                self.kept.__exit__(None, None, None)
+
+
+class Room:
+    """Memory that threads share: who wants more than is left waits."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.left, self.change = size, size, threading.Condition()
+
+    @contextmanager
+    def taken(self, wanted: int) -> Iterator[None]:
+        wanted = min(wanted, self.size)
+        with self.change:
+            self.change.wait_for(lambda: self.left >= wanted)
+            self.left -= wanted
+        try:
+            yield
+        finally:
+            with self.change:
+                self.left += wanted
+                self.change.notify_all()
+
+
+silence, room = Silence(), Room(ROOM)
 
 
 def fits(size: tuple[int, int], shape: tuple[int, int, int]) -> bool:
@@ -73,44 +182,21 @@ def fits(size: tuple[int, int], shape: tuple[int, int, int]) -> bool:
 
 def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -> None:
     """Refuse an image of this (width, height) that would have to be enlarged: what is blurred is learnt as blurred."""
-    channels, height, width = shape
     if not fits(size, shape):
-        left, top, right, bottom = middle(size, (width, height))
-        fitting = f"[{channels},{halvable(bottom - top)},{halvable(right - left)}]"
-        raise DataError(
-            f"{file} is {size[1]} x {size[0]} and shape={list(shape)} asks for {height} x {width} (height x width): "
-            f"data.shape={fitting} fits it, or data.enlarge=true enlarges it."
-        )
+        left, top, right, bottom = middle(size, (shape[2], shape[1]))
+        fitting = halvable(bottom - top), halvable(right - left)
+        reason = f"{size[1]} x {size[0]}, and the shape asks for {shape[1]} x {shape[2]}"
+        cure = f"data.shape=[{shape[0]},{fitting[0]},{fitting[1]}] fits it, or data.enlarge=true enlarges it"
+        raise TooSmall(file, reason, cure, fitting)
 
 
-def halvable(side: float) -> int:
+def halvable(side: Fraction) -> int:
     """The next lower side that networks of several levels take: a multiple of 4, from 64 on of 8."""
     step = 8 if side >= 64 else 4 if side >= 8 else 1
     return max(1, int(side) // step * step)
 
 
-def plain(image: Image.Image) -> Image.Image:
-    """8 bits a channel and no transparency: 16-bit grey is scaled down, what shines through is white."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"its pixels are {image.mode}, neither 8 nor 16 bits")
-    if not image.has_transparency_data:
-        return image
-    layer = image.convert("RGBA")
-    white = Image.new("RGBA", layer.size, "white")
-    white.alpha_composite(layer)
-    return white.convert("RGB")
-
-
-def in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Converted, and not copied where it need not be."""
-    return image if image.mode == mode else image.convert(mode)
-
-
-def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The largest box in the middle of an image of this (width, height) with the proportions of `wanted`."""
-    scale = min(size[0] / wanted[0], size[1] / wanted[1])
-    width, height = wanted[0] * scale, wanted[1] * scale
-    left, top = (size[0] - width) / 2, (size[1] - height) / 2
-    return left, top, left + width, top + height
+def upright(image: Image.Image) -> tuple[int, int]:
+    """(width, height) as it is looked at."""
+    width, height = image.size
+    return (height, width) if orientation(image) in TURNED else (width, height)

@@ -14,9 +14,9 @@ from torch.distributed.rendezvous import rendezvous
 
 from mezzotint.app.config.job import Config
 from mezzotint.app.processes import ranks
-from mezzotint.app.terminal import Advance, bar
 from mezzotint.build import build
 from mezzotint.processes import position
+from mezzotint.progress import Advance, bar
 from mezzotint.training.hardware import Place
 
 _groups = count()

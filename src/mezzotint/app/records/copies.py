@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from mezzotint.app.records.references import Followed
-from mezzotint.app.terminal import bar, shown
+from mezzotint.app.terminal import shown
 from mezzotint.data.images import Images
 from mezzotint.processes import position
+from mezzotint.progress import bar
 from mezzotint.whole import whole
 
 if TYPE_CHECKING:

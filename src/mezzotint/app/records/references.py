@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from mezzotint.app.config.job import SPLITS
-from mezzotint.app.terminal import Advance, bar, shown
+from mezzotint.app.terminal import shown
 from mezzotint.build import nearest
 from mezzotint.data.images import Images
 from mezzotint.data.loose import open_loose
 from mezzotint.data.npz import Archive
 from mezzotint.diffusion.draws import permutation
 from mezzotint.errors import DataError
+from mezzotint.progress import Advance, bar
 
 if TYPE_CHECKING:
     from mezzotint.metrics import StatisticsFile

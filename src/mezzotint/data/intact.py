@@ -1,0 +1,91 @@
+"""Whether an image file goes on to its end, told without decoding it: by end markers, lengths and offsets."""
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+TAIL = 64  # bytes at the end in which a marker is looked for
+CHUNK = 1 << 20
+
+
+def complete(file: Path, image: Image.Image) -> bool:
+    """Whether a file that was opened as this image looks whole. Where this says no, only decoding tells.
+
+    Formats whose files Pillow reads to the end when it opens them are whole then.
+    """
+    if image.format in ("AVIF", "MPO", "JPEG"):
+        return image.format == "AVIF" or jpeg_ends(file)
+    size = os.stat(file).st_size
+    if image.format in ("WEBP", "BMP"):
+        with open(file, "rb") as stored:
+            head = stored.read(8)
+        said = (
+            int.from_bytes(head[4:8], "little") + 8 if image.format == "WEBP" else int.from_bytes(head[2:6], "little")
+        )
+        return 0 < said <= size
+    if image.format == "TIFF":
+        return tiff_end(image) <= size
+    if image.format == "PPM" and image.tile and image.tile[0].codec_name == "raw":
+        deep = 2 if image.mode == "I" else 1
+        row = (image.width + 7) // 8 if image.mode == "1" else image.width * deep * len(image.getbands())
+        return image.tile[0].offset + row * image.height <= size
+    tail = last(file)
+    if image.format == "GIF":
+        return tail.rstrip(b"\0").endswith(b";")
+    marker = {"PNG": b"IEND\xaeB`\x82", "JPEG2000": b"\xff\xd9"}.get(image.format or "")
+    return marker is not None and marker in tail
+
+
+def last(file: Path) -> bytes:
+    with open(file, "rb") as stored:
+        stored.seek(max(0, os.fstat(stored.fileno()).st_size - TAIL))
+        return stored.read()
+
+
+def tiff_end(image: Image.Image) -> int:
+    """Where the last strip or tile of the first page ends."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    offsets, counts = (tags.get(a) or tags.get(b) or () for a, b in ((273, 324), (279, 325)))
+    return max((offset + count for offset, count in zip(offsets, counts, strict=False)), default=0)
+
+
+def jpeg_ends(file: Path) -> bool:
+    """Whether the mark of the end (FFD9) follows the pixels; cameras and telephones write more behind it.
+
+    Thumbnails in the header have one too, so it counts from where the pixels begin. There FF is always followed by 00
+    or by the number of a restart, so that FFD9 is no part of them.
+    """
+    with open(file, "rb") as stored:
+        begin = scan(stored)
+        if begin is None:
+            return False
+        size = os.fstat(stored.fileno()).st_size
+        stored.seek(max(begin, size - TAIL))
+        if b"\xff\xd9" in stored.read():
+            return True
+        stored.seek(begin)
+        before = b""
+        while part := stored.read(CHUNK):
+            if b"\xff\xd9" in before + part:
+                return True
+            before = part[-1:]
+    return False
+
+
+def scan(stored: BinaryIO) -> int | None:
+    """Where the pixels of a JPEG begin: behind the start of its first scan (FFDA)."""
+    at = 2
+    while True:
+        stored.seek(at)
+        mark = stored.read(4)
+        while mark[:2] == b"\xff\xff":  # padding
+            at += 1
+            stored.seek(at)
+            mark = stored.read(4)
+        if len(mark) < 4 or mark[0] != 0xFF:
+            return None
+        at += 2 + int.from_bytes(mark[2:4])
+        if mark[1] == 0xDA:
+            return at

@@ -1,0 +1,107 @@
+"""Kinds of image files, told by content: the closed list of formats that are read, and names for those that are not."""
+
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")  # Pillow's names
+PACKAGES = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}  # that teach Pillow one more, where they are installed
+CURES = {
+    "HEIC": "`pip install pillow-heif` reads it",
+    "JPEG XL": "`pip install pillow-jxl-plugin` reads it",
+    "AVIF": "`pip install 'pillow>=11.3'` reads it",
+    "a Git LFS pointer": "`git lfs pull` fetches it",
+}
+CONVERT = "convert it to PNG or JPEG"
+
+
+def endings(words: str) -> frozenset[str]:
+    return frozenset(f".{word}" for word in words.split())
+
+
+# of files that are opened as images without a look at their content first
+SUFFIXES = endings("jpg jpeg jpe jfif png apng webp gif bmp dib tif tiff avif ppm pgm pbm pnm jp2 j2k j2c jpx jpf")
+# of cameras' own files: TIFF by content, of which Pillow would read a thumbnail
+RAW = endings("3fr arw cr2 cr3 crw dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f")
+OTHER = endings("heic heif hif jxl psd svg eps ps ico tga exr hdr xcf qoi dds emf wmf")
+HEAD = 64  # bytes of a file that tell its kind
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of what is read here: the closed list, as far as this Pillow and its packages decode it.
+
+    Everything else that Pillow knows stays shut; opening PostScript would start another program.
+    """
+    Image.init()
+    for package in PACKAGES.values():
+        if find_spec(package):
+            with suppress(ImportError):
+                module = import_module(package)
+                if package == "pillow_heif":
+                    module.register_heif_opener()
+    return tuple(name for name in (*FORMATS, *PACKAGES) if name in Image.OPEN)
+
+
+def readable() -> frozenset[str]:
+    """The kinds, as `kind` names them, that are read here."""
+    names = {"WEBP": "WebP", "JPEG2000": "JPEG 2000", "HEIF": "HEIC", "JXL": "JPEG XL"}
+    return frozenset(names.get(name, name) for name in formats())
+
+
+def kind(head: bytes) -> str:
+    """What a file's first bytes are the beginning of; empty for what is no image."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[:2] == b"BM" and head[14:18] in (bytes([size, 0, 0, 0]) for size in (12, 40, 52, 56, 64, 108, 124)):
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(int.from_bytes(head[:4]), len(head)), 4))]
+        if any(brand in (b"avif", b"avis") for brand in brands):
+            return "AVIF"
+        return "HEIC" if any(brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1") for brand in brands) else ""
+    return next((name for name, begins in SIGNATURES if head.startswith(begins)), "")
+
+
+SIGNATURES = (
+    ("JPEG", b"\xff\xd8\xff"),
+    ("PNG", b"\x89PNG\r\n\x1a\n"),
+    ("GIF", (b"GIF87a", b"GIF89a")),
+    ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ("JPEG 2000", (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")),
+    ("JPEG XL", (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
+    ("Photoshop", b"8BPS"),
+    ("PostScript", (b"%!PS", b"\xc5\xd0\xd3\xc6")),
+    ("OpenEXR", b"\x76\x2f\x31\x01"),
+    ("SVG", b"<svg"),
+    ("PDF", b"%PDF"),
+    ("a Git LFS pointer", b"version https://git-lfs"),
+)
+
+
+def look(file: Path) -> str:
+    """The kind of a file by its content; empty for what is no image or cannot be read."""
+    try:
+        with open(file, "rb") as opened:
+            return kind(opened.read(HEAD))
+    except OSError:
+        return ""
+
+
+def unread(file: Path) -> str | None:
+    """Why a picture is not read, empty for one that is; None for what is no picture, neither by name nor by content."""
+    suffix = file.suffix.lower()
+    if suffix in SUFFIXES:
+        return ""
+    if suffix in RAW:
+        return f"a camera's raw file: {CONVERT}"
+    found = look(file)
+    if found in readable():
+        return ""
+    if suffix not in OTHER and found not in CURES:
+        return None
+    return f"{found or suffix.removeprefix('.').upper()}: {CURES.get(found, CONVERT)}"
