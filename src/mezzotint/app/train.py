@@ -11,7 +11,17 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
 
-from mezzotint.app.config.job import FREE, Config, check_groups, differences, refuse, relocatable, resolve, unbounded
+from mezzotint.app.config.job import (
+    DATA_NOISE,
+    FREE,
+    Config,
+    check_groups,
+    differences,
+    refuse,
+    relocatable,
+    resolve,
+    unbounded,
+)
 from mezzotint.app.processes import gpus, ranks
 from mezzotint.app.processes.meeting import met
 from mezzotint.app.processes.requeue import requeue, wanted
@@ -134,7 +144,7 @@ def choose(config: Config, given: list[str], many: bool) -> Path:
         if changed:
             raise ConfigError(
                 f"{', '.join(changed)} cannot change in a run that goes on; leave it out, or train a new run "
-                f"without run=. {', '.join(sorted([*MAY_CHANGE, 'data.root']))} may change"
+                f"without run=. {', '.join(sorted([*MAY_CHANGE, 'data.root', 'data.skip']))} may change"
             )
         return directory
     directory = runs.place(config, named="name" in given, many=many)
@@ -145,7 +155,7 @@ def choose(config: Config, given: list[str], many: bool) -> Path:
 def fixed(config: Config) -> Config:
     """What must stay as it was. Where the data lies may change: it may have been moved."""
     kept = {key: value for key, value in relocatable(config).items() if key not in MAY_CHANGE}
-    return kept | {"data": {key: value for key, value in kept["data"].items() if key != "root"}}
+    return kept | {"data": {key: value for key, value in kept["data"].items() if key not in ("root", *DATA_NOISE)}}
 
 
 def finished(directory: Path, config: Config) -> bool:

@@ -22,6 +22,7 @@ Config = dict[str, Any]
 
 NOISE = ("name", "run", "paths", "logger", "images", "look")  # what does not make another run
 JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images")
+DATA_NOISE = ("skip",)  # of the data: where both values are accepted, they give the same images
 SAMPLING = ("sampler", "grid", "guidance", "weights", "step", *JUDGED)
 FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # what may differ when a run goes on
 LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
@@ -254,6 +255,8 @@ def identity(config: Config) -> Config:
     """
     usual = defaults()
     kept = {key: value for key, value in relocatable(config).items() if key not in NOISE}
+    if isinstance(kept.get("data"), dict):
+        kept["data"] = {key: value for key, value in kept["data"].items() if key not in DATA_NOISE}
     return {key: value for key, value in kept.items() if key not in usual or value != usual[key]}
 
 
