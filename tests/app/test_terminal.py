@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mezzotint import progress
 from mezzotint.app import terminal
 
 ROWS = [["a", "finished", "metrics=[bold]"], ["b", "failed", "x " * 80]]
@@ -43,8 +44,8 @@ def test_a_long_wait_is_told_in_lines_where_nothing_can_move(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: now.seconds)
-    with terminal.bar("drawing", 100) as advance:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now.seconds)
+    with progress.bar("drawing", 100) as advance:
         for _ in range(10):
             now.seconds += 10.0
             advance(10)
@@ -58,7 +59,7 @@ def test_a_long_wait_is_told_in_lines_where_nothing_can_move(
 def test_a_bar_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream := Terminal())
     monkeypatch.setenv("TERM", "xterm-256color")
-    with terminal.bar("drawing", 10) as advance:
+    with progress.bar("drawing", 10) as advance:
         advance(10)
     assert "drawing" in stream.getvalue()
     assert stream.getvalue().endswith(("\x1b[2K", "\x1b[?25h"))
