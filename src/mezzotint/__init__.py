@@ -11,10 +11,11 @@ __version__ = "0.1.0"
 
 _HOMES = {"load": "mezzotint.build", "show": "mezzotint.generation"}
 _ROOMS = ("app", "build", "data", "diffusion", "errors", "generation", "metrics", "networks", "training")
+_FILES = ("reading", "runfiles")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in (*_ROOMS, *_FILES):
         return importlib.import_module(f"mezzotint.{name}")
     if name.startswith("__"):
         raise AttributeError(f"module 'mezzotint' has no attribute {name!r}")

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mezzotint import runfiles
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.hints import fits, hints_of, say, shape, spell
 from mezzotint.names import join, locate, nearest
+from mezzotint.reading import Damaged, damaged, reason
 
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
@@ -129,7 +131,11 @@ def load(
     for where, path in targets(nodes):
         trust(path, where, allow, directory)
     denoiser = build_denoiser(nodes)
-    denoiser.load_state_dict(read_weights(directory, weights, step))
+    state = read_weights(directory, weights, step)
+    try:
+        denoiser.load_state_dict(state)
+    except RuntimeError as error:
+        raise damaged(find_checkpoint(directory, step), f"it does not fit the config ({reason(error)})") from error
     return denoiser.eval()
 
 
@@ -149,22 +155,17 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
 
 
 def read_config(directory: Path) -> dict[str, Node]:
-    import yaml
-
-    file = directory / "config.yaml"
-    if not file.is_file():
+    """The config of a run. Raises ConfigError: there is none, or it cannot be used."""
+    try:
+        return runfiles.config(directory)
+    except FileNotFoundError:
         above = next((place for place in directory.parents if (place / "config.yaml").is_file()), None)
         hint = f", but in {above} above it" if above and directory.exists() else ""
         raise ConfigError(
             f"{directory} is not a run: no config.yaml in it{hint}; `mezzotint runs` lists those that exist"
-        )
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict):
-        raise ConfigError(f"{file} does not hold a config")
-    return config
+        ) from None
+    except Damaged as error:
+        raise ConfigError(str(error)) from error
 
 
 def read_weights(directory: Path, weights: str | float = "ema", step: int | str | None = None) -> dict[str, Any]:

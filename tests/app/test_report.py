@@ -149,7 +149,10 @@ def test_a_run_in_any_state_has_a_page(mezzotint: Command, home: Path) -> None:
         "going": "interrupted",  # no process holds it
         "failed": "failed",
         "young": "unknown",
+        "other": "damaged",
+        "broken": "damaged",
     }
+    assert "config.yaml cannot be read: it is not YAML" in runs["broken"]["error"]
     assert runs["going"]["curves"]["loss"]["of"] == STEPS
     assert runs["failed"]["error"] == "TrainingError: the loss is nan at step 7"
     assert "loss" not in runs["failed"]["curves"]

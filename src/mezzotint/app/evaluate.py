@@ -1,9 +1,11 @@
 """`mezzotint evaluate`: judge samples of a run, or any images; values and the protocol that gave them in one JSON."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+from mezzotint import runfiles
 from mezzotint.app.config.job import Config, settle
 from mezzotint.app.config.look import MANY
 from mezzotint.app.config.parts import build_metrics
@@ -21,6 +23,7 @@ from mezzotint.build import build
 from mezzotint.errors import ConfigError
 from mezzotint.generation.share import share
 from mezzotint.processes import position
+from mezzotint.reading import Damaged
 from mezzotint.training.signals import obeyed
 from mezzotint.whole import write_text
 
@@ -61,7 +64,7 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     held = content(metrics, dataset, reference)
     asked = {place(directory, one, reference, held): one for one in (config | {"seed": seed} for seed in seeds)}
-    if not all(path.is_file() for path in asked):
+    if not all(made_before(path, directory, told=position()[0] == 0) for path in asked):
         check_writable(directory)
         spread(directory, config)
     each = [(path, judge_seed(directory, one, metrics, dataset, reference, path)) for path, one in asked.items()]
@@ -79,6 +82,7 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
 def check_writable(directory: Path) -> None:
     """Refuse, before anything is drawn, a run that keeps no evaluation. Raises ConfigError."""
     folder = directory / "evaluation"
+    runfiles.keep_inside(directory)
     try:
         writable(folder)
     except ConfigError:
@@ -91,8 +95,8 @@ def judge_seed(
     """Evaluate the samples of one seed, or find the evaluation that was made before; the content of its file."""
     from mezzotint.metrics import NegativeLogLikelihood, evaluate
 
-    if agreed(path.is_file()):
-        return json.loads(path.read_text())
+    if made := agreed(made_before(path, directory)):
+        return made
     generator = open_generator(directory, config)
     likelihoods = {name: metric for name, metric in metrics.items() if isinstance(metric, NegativeLogLikelihood)}
     copies = Copies.among(metrics, dataset)
@@ -120,6 +124,22 @@ def judge_seed(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(found, indent=1))
     return found
+
+
+def made_before(path: Path, directory: Path, told: bool = False) -> dict[str, Any] | None:
+    """The evaluation that lies there; None where there is none, or a damaged one, which is made anew.
+
+    Args:
+        told: say so.
+    """
+    try:
+        return runfiles.comparable(path, directory)
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        if told:
+            print(f"{error}. It is made anew", file=sys.stderr)
+        return None
 
 
 def count(config: Config, reference: Reference) -> int:

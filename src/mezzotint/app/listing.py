@@ -6,16 +6,18 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mezzotint import runfiles
 from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown, table
 from mezzotint.errors import ConfigError
-from mezzotint.jsonl import parsed
 from mezzotint.names import nearest
+from mezzotint.reading import Damaged, changed, files, read_end
 
 JSON, ROOT = "--json", "paths.runs"
 TAIL = 1 << 16  # bytes at the end of metrics.jsonl that are read for where a run is
@@ -37,29 +39,31 @@ class Listed:
         return runs.read_status(self.directory)
 
     @cached_property
+    def damage(self) -> str | None:
+        """Why its config or its status cannot be used."""
+        return next(iter(runs.read_configs([self.directory])[1].values()), runs.complaint(self.directory))
+
+    @cached_property
     def state(self) -> str:
-        return runs.state(self.directory)
+        return runs.DAMAGED if self.damage else runs.state(self.directory)
 
     @cached_property
     def started(self) -> float:
         """When it was started last, in seconds since 1970."""
-        return float(self.status.get("started", (self.directory / "config.yaml").stat().st_mtime))
+        return float(self.status.get("started", changed(self.directory / "config.yaml")))
 
     @cached_property
     def changed(self) -> float:
         """When it was last heard of."""
-        files = [self.directory / name for name in ("status.json", "metrics.jsonl", "config.yaml")]
-        return max(file.stat().st_mtime for file in files if file.exists())
+        return max(changed(self.directory / name) for name in ("status.json", "metrics.jsonl", "config.yaml"))
 
     @cached_property
     def lines(self) -> list[dict[str, Any]]:
         """The last whole lines of metrics.jsonl."""
-        file = self.directory / "metrics.jsonl"
-        if not file.is_file():
+        try:
+            return runfiles.whole_lines(read_end(self.directory / "metrics.jsonl", self.directory, TAIL).splitlines())
+        except (FileNotFoundError, Damaged):
             return []
-        with open(file, "rb") as lines:
-            lines.seek(max(0, file.stat().st_size - TAIL))
-            return parsed(lines.read().splitlines())
 
     @property
     def images(self) -> int:
@@ -80,6 +84,7 @@ class Listed:
         said = {key: self.status.get(key) for key in ("budget", "error", "host", "pid", "seconds")}
         result = self.status.get("objective")
         said["objective"] = result if finite(result) else None  # JSON has no NaN
+        said["error"] = self.damage or said["error"]
         times = {"started": self.started, "changed": self.changed}
         return {"run": str(self.directory), "state": self.state, "images": self.images, **said, **times, "best": best}
 
@@ -110,7 +115,9 @@ def main(words: Sequence[str]) -> None:
         return
     table([run.cells() for run in chosen], ["run", "state", "images", "", "age", "best"])
     for run in chosen:
-        if run.state == "failed" and run.status.get("error"):
+        if run.damage:
+            print(f"{run.name} is damaged: {run.damage}")
+        elif run.state == "failed" and run.status.get("error"):
             print(f"{run.name} failed: {run.status['error']}")
 
 
@@ -131,8 +138,10 @@ def finite(value: Any) -> bool:
 
 def judged(directory: Path) -> tuple[str, float] | None:
     """The best value of its evaluations: of those with most images, by their first metric."""
-    found = parsed(file.read_bytes() for file in sorted((directory / "evaluation").glob("*.json")))
-    found = [each for each in found if isinstance(each.get("values"), dict) and "n" in each.get("protocol", {})]
+    found = []
+    for file in files(directory, "evaluation/*.json"):
+        with suppress(Damaged):
+            found.append(runfiles.evaluation(file, directory))
     found = [each for each in found if each["values"]]
     if not found:
         return None
@@ -148,9 +157,8 @@ def judged(directory: Path) -> tuple[str, float] | None:
 
 def kept(directory: Path) -> tuple[str, float] | None:
     """The score of the best checkpoint."""
-    file = directory / "checkpoints" / "best.json"
-    scores = parsed([file.read_bytes()]) if file.is_file() else []
-    return next(((one["name"], one["value"]) for one in scores if finite(one.get("value")) and "name" in one), None)
+    score = runfiles.best(directory)
+    return (score["name"], score["value"]) if score and finite(score["value"]) else None
 
 
 def validated(lines: Sequence[dict[str, Any]]) -> tuple[str, float] | None:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mezzotint.app.config.job import Config, defaults
-from mezzotint.app.help import groups, version
+from mezzotint.app.help import version
 from mezzotint.app.records import runs
 from mezzotint.app.sweep import at, compared, differing, short
 from mezzotint.app.terminal import shown
-from mezzotint.build import read_config
 from mezzotint.errors import ConfigError
 from mezzotint.progress import bar
 from mezzotint.report import Entry, Report, compose
@@ -79,45 +78,36 @@ def common(places: Sequence[Path]) -> Path:
 
 
 def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
-    configs = {directory: readable(directory, len(directories) == 1) for directory in directories}
-    known = [directory for directory in directories if configs[directory]]
-    if not known:
-        raise ConfigError(f"none of the {len(directories)} runs has a config.yaml that can be read")
+    configs, damaged = runs.read_configs(directories)
+    if not configs:
+        why = next(iter(damaged.values()))
+        raise ConfigError(why if len(damaged) == 1 else f"none of the {len(damaged)} runs has a config.yaml: {why}")
+    known = list(configs)
     same = [compared(defaults() | configs[directory]) for directory in known]  # some never heard of later words
     keys = sorted(differing(same), key=lambda key: key == "seed")  # which stands last
-    root = Path(os.path.commonpath([directory.parent for directory in known]))
+    root = Path(os.path.commonpath([directory.parent for directory in directories]))
     groups: dict[str, int] = {}
     entries = [
         Entry(
             directory,
             str(directory.relative_to(root)),
             runs.state(directory),
-            runs.read_status(directory),
+            runs.read_status(directory) | ({"error": why} if (why := runs.complaint(directory)) else {}),
             configs[directory],
             [short(at(config, key)) for key in keys],
             groups.setdefault(but_for_seed(config), len(groups)),
         )
         for directory, config in zip(known, same, strict=True)
     ]
-    title = known[0].name if len(known) == 1 else f"{len(known)} runs"
-    if len(known) > 1 == len(places):
+    entries += [
+        Entry(directory, str(directory.relative_to(root)), runs.DAMAGED, {"error": why}, {}, [""] * len(keys), -1 - i)
+        for i, (directory, why) in enumerate(damaged.items())
+    ]
+    title = known[0].name if len(directories) == 1 else f"{len(directories)} runs"
+    if len(directories) > 1 == len(places):
         title += f" of {places[0].resolve().name}"
-    unread = len(directories) - len(known)
-    return Report(title, entries, keys, version(), [f"{unread} runs without a readable config.yaml"] if unread else [])
-
-
-def readable(directory: Path, alone: bool) -> Config:
-    """A run's config; of one among many that cannot be read, nothing."""
-    try:
-        config = read_config(directory)
-        strange = [key for key in sorted(groups()) if not isinstance(config.get(key) or {}, dict)]
-        if strange:
-            raise ConfigError(f"{directory}/config.yaml is no run's: its {strange[0]} is no group")
-        return config | {"paths": config.get("paths") or {}}
-    except ConfigError:
-        if alone:
-            raise
-        return {}
+    unread = [f"{len(damaged)} runs without a readable config.yaml"] if damaged else []
+    return Report(title, entries, keys, version(), unread)
 
 
 def but_for_seed(config: Config) -> str:

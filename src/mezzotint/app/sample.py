@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mezzotint import runfiles
 from mezzotint.app.config.job import Config, settle
 from mezzotint.app.config.pairs import check_guidance
 from mezzotint.app.config.parts import build_sampling, rehearse_sampling
@@ -43,6 +44,7 @@ def draw(directory: Path, config: Config) -> list[Path]:
         ConfigError: nothing can be written there, or the images cannot be files of the kind that is asked for.
     """
     folder = directory / "samples"
+    runfiles.keep_inside(directory)
     try:
         writable(folder)
     except ConfigError:

@@ -1,6 +1,8 @@
 """`mezzotint sweep DIR`: the runs of a sweep with what tells them apart, their states and results; seeds together."""
 
 import json
+import math
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import Any
 from mezzotint.app.config.job import NOISE, Config, differences, relocatable
 from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown, table
-from mezzotint.build import read_config
 from mezzotint.errors import ConfigError
 
 
@@ -17,10 +18,11 @@ def main(words: Sequence[str]) -> None:
     if len(words) != 1 or words[0].startswith("-"):
         raise ConfigError("which sweep? Give the folder of its runs: mezzotint sweep runs/digits_ddpm")
     folder = Path(words[0])
-    directories = sorted(file.parent for file in folder.glob("*/config.yaml") if not file.parent.is_symlink())
-    if not directories:
+    found = [place for place in runs.folders(folder) if os.path.lexists(place / "config.yaml")]
+    if not found:
         raise ConfigError(f"{folder} holds no runs of a sweep")
-    configs = [compared(read_config(directory)) for directory in directories]
+    known, damaged = runs.read_configs(found)
+    directories, configs = list(known), [compared(config) for config in known.values()]
     keys = differing(configs)
     results = [runs.read_status(directory).get("objective") for directory in directories]
     states = [runs.state(directory) for directory in directories]
@@ -28,12 +30,18 @@ def main(words: Sequence[str]) -> None:
         [directory.name, *(short(at(config, key)) for key in keys), state, number(result)]
         for directory, config, state, result in zip(directories, configs, states, results, strict=True)
     ]
-    table([row for _, row in sorted(zip(map(rank, results), rows, strict=True))], ["run", *keys, "state", "objective"])
+    rows = [row for _, row in sorted(zip(map(rank, results), rows, strict=True))]
+    rows += [[directory.name, *("" for _ in keys), runs.DAMAGED, ""] for directory in damaged]
+    states += [runs.DAMAGED] * len(damaged)
+    table(rows, ["run", *keys, "state", "objective"])
     if "seed" in keys:
         others = [key for key in keys if key != "seed"]
         table(seeds(configs, results, others), [*others, "seeds", "mean", "deviation"], "seeds together")
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     print(f"{shown(folder)}: {len(states)} runs, {counts}")
+    for why in (*damaged.values(), *map(runs.complaint, directories)):
+        if why:
+            print(why)
 
 
 def compared(config: Config) -> Config:
@@ -46,7 +54,7 @@ def differing(configs: Sequence[Config]) -> list[str]:
 
 
 def rank(result: float | None) -> float:
-    return float("inf") if result is None else result
+    return float("inf") if result is None or math.isnan(result) else result
 
 
 def seeds(configs: Sequence[Config], results: Sequence[float | None], keys: Sequence[str]) -> list[list[str]]:

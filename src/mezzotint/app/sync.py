@@ -4,11 +4,11 @@ What is sent is the run's own record, not the tracker's: every line of the log o
 run that was trained without a tracker can be sent as well, and one that is half there already is completed.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mezzotint import runfiles
 from mezzotint.app.records import runs
 from mezzotint.app.records.tracking import evaluations, logged, pictures, subject_of, tell_all
 from mezzotint.app.terminal import shown
@@ -86,7 +86,7 @@ def send(run: Path, node: dict[str, Any]) -> str:
         return f"is there already, {sent.url}"
     logger = build(node | {"mode": "online"}, "logger.wandb")
     images = lines[-1]["images"] if lines else 0
-    logger.start(subject_of(run, read_config(run), images, environment=environment(run), past=True), lines)
+    logger.start(subject_of(run, read_config(run), images, environment=runfiles.environment(run), past=True), lines)
     try:
         added = tell_all(logger, run, lines, sent.files)
         entries = {"objective": status.get("objective"), "error": status.get("error")}
@@ -100,11 +100,6 @@ def send(run: Path, node: dict[str, Any]) -> str:
         raise TrainingError("the server was too slow")
     mark(run)
     return f"{told} lines of the log, {len(added)} pictures and evaluations, {state}: {url}"
-
-
-def environment(run: Path) -> dict[str, Any]:
-    file = run / "environment.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def mark(run: Path) -> None:

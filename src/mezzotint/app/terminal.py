@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-STATES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "preempted": "yellow", "failed": "red"}
+STATES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "preempted": "yellow"}
+STATES |= {"failed": "red", "damaged": "red"}
 ENDLESS = 10_000  # columns of a file: no line is broken there
 GONE = (errno.EPIPE, errno.EIO)  # of a pipe without a reader, of a terminal that was closed
 

@@ -1,13 +1,13 @@
 """The losses of runs as matplotlib Figures, from what they wrote while they trained."""
 
-import json
+import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mezzotint import runfiles
 from mezzotint.diffusion import Schedule, Times, Uniform
 from mezzotint.generation.plots import legend, levels, page, style, titles
 
@@ -72,14 +72,9 @@ def middles(shares: int, schedule: Schedule, times: Times) -> list[float]:
 
 def read_metrics(run: str | Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl that are whole."""
-    file = Path(run) / "metrics.jsonl"
-    if not file.is_file():
+    if not os.path.lexists(Path(run) / "metrics.jsonl"):
         raise ValueError(f"{run} has no metrics.jsonl: give the directory of a run that has been trained.")
-    lines = []
-    for line in file.read_text().splitlines():
-        with suppress(json.JSONDecodeError):  # the last one, while it is being written
-            lines.append(json.loads(line))
-    return lines
+    return runfiles.lines(Path(run))
 
 
 def logarithmic(axis: "Axes") -> None:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mezzotint import runfiles
+from mezzotint.reading import Damaged
 from mezzotint.report.history import number
 from mezzotint.report.record import Node, flat, say
 
@@ -17,11 +19,10 @@ BAR = "_std"  # fd_digits_1000_std is the error bar of fd_digits_1000
 def read_evaluations(directory: Path, group: int) -> tuple[list[tuple[Node, dict[str, str]]], int]:
     """The evaluations with their protocols, oldest first, and how many files could not be read."""
     found, broken = [], 0
-    for file in (directory / "evaluation").glob("*.json"):
+    for file in sorted((directory / "evaluation").glob("*.json")):
         try:
-            content = json.loads(file.read_text())
-            found.append(evaluation(content, file.stem, group))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            found.append(evaluation(runfiles.evaluation(file, directory), file.stem, group))
+        except (FileNotFoundError, Damaged):
             broken += 1
     found.sort(key=lambda pair: (pair[0]["date"], pair[0]["name"]))
     return found, broken

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mezzotint.jsonl import read_lines
+from mezzotint import runfiles
+from mezzotint.reading import Damaged
 
 Line = dict[str, Any]
 CURVES = {"loss": ("loss",), "grad_norm": ("grad_norm",), "lr": ("lr",), "rate": ("time", "images_per_second")}
@@ -14,10 +15,9 @@ CURVES = {"loss": ("loss",), "grad_norm": ("grad_norm",), "lr": ("lr",), "rate":
 def logged(directory: Path) -> list[Line]:
     """The whole lines of metrics.jsonl that say how many images had been seen; none where it cannot be read."""
     try:
-        lines = read_lines(directory / "metrics.jsonl")
-    except OSError:
+        return runfiles.lines(directory)
+    except Damaged:
         return []
-    return [line for line in lines if number(line.get("images")) is not None]
 
 
 def curves(lines: Sequence[Line], points: int) -> dict[str, Any]:

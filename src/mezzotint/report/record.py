@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mezzotint.reading import Damaged, read_end
 from mezzotint.report.history import Line, number
 
 Node = dict[str, Any]
@@ -123,8 +124,8 @@ def changes(base: dict[str, str], other: dict[str, str]) -> dict[str, str | None
 
 def read_log(directory: Path) -> str:
     try:
-        return (directory / "train.log").read_text(errors="replace").strip()
-    except OSError:
+        return read_end(directory / "train.log", directory, 4 * LONG).decode("utf-8", "replace").strip()
+    except (FileNotFoundError, Damaged):
         return ""
 
 

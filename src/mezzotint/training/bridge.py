@@ -31,6 +31,7 @@ class Bridge(pl.Callback):
         agree(self.run)
         for callback in self.callbacks:
             callback.start(self.run)
+        self.run.begun = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Module, *_: Any) -> None:
         run = self.run

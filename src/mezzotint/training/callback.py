@@ -56,6 +56,7 @@ class Run:
         validation: gives this rank's share of the held-out batches.
         sharded: no rank holds the whole network, so all must run it together.
         timeout: seconds until a silent rank is given up.
+        begun: what a checkpoint holds has been restored.
         stopped: why the run ends before its budget, such as "SIGTERM" or "a callback".
     """
 
@@ -72,6 +73,7 @@ class Run:
     world: int = 1
     step: int = 0
     timeout: float = 600.0
+    begun: bool = False
     stopped: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     pending: dict[str, Any] = field(default_factory=dict)

@@ -7,15 +7,28 @@ import zipfile
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
 
+from mezzotint import runfiles
 from mezzotint.errors import TrainingError, no_room
+from mezzotint.reading import NUMBER, damaged, mismatch, obstacle, reason
+from mezzotint.runfiles import SCORE
 from mezzotint.training.callback import Callback, Run, Score
 from mezzotint.whole import clear, sync, whole, write_text
 
 FORMAT = 1
+REMOVE = "remove it, and the one before it is used"
+CONTENT = {
+    "state_dict": {...: torch.Tensor},
+    "images": int,
+    "ema?": {...: {...: torch.Tensor}},
+    "optimizer_states?": [dict],
+    "log?": {"losses": torch.Tensor, "norms": torch.Tensor, "seconds": NUMBER},
+    "best?": (dict, type(None)),
+}
 
 
 class Checkpoints(Callback):
@@ -93,8 +106,8 @@ def write_best(folder: Path, score: Score | None) -> None:
 
 def best(folder: Path) -> Score | None:
     """The score and the step of the best checkpoint that a run keeps."""
-    file = folder / "best.json"
-    score = Score(**json.loads(file.read_text())) if file.is_file() else None
+    found = runfiles.best(folder.parent)
+    score = Score(**{key: found[key] for key in Score.__dataclass_fields__ if key in found}) if found else None
     return score if score and named(folder, score.step).is_file() else None
 
 
@@ -131,14 +144,49 @@ def read(file: Path, lazily: bool = False) -> dict[str, Any]:
 
     Args:
         lazily: leave tensors on the disk until they are used.
+
+    Raises:
+        Damaged: it holds something else, or leads out of its run. TrainingError: another version wrote it.
     """
-    checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=lazily)
+    if why := obstacle(file, file.parent.parent):
+        raise damaged(file, why)
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=lazily)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch's advice about other ways to load it is not for files that nobody vouches for
+        raise damaged(file, f"it is no checkpoint ({type(error).__name__})", REMOVE) from error
+    if why := strange(checkpoint):
+        raise damaged(file, why, REMOVE)
     if checkpoint.get("format_version") != FORMAT:
         raise TrainingError(
             f"{file} has format {checkpoint.get('format_version')}, and this version of mezzotint reads {FORMAT}. "
             "Use the version that wrote it."
         )
     return checkpoint
+
+
+def strange(checkpoint: Any) -> str | None:
+    """In what the content of a checkpoint of this format is none; None where it is one."""
+    if not isinstance(checkpoint, dict) or "format_version" not in checkpoint:
+        return "it holds something else than a checkpoint"
+    if checkpoint["format_version"] != FORMAT:
+        return None  # told of in its own words
+    return mismatch(checkpoint, CONTENT) or (mismatch(checkpoint["best"], SCORE) if checkpoint.get("best") else None)
+
+
+def unlike(checkpoint: dict[str, Any], module: torch.nn.Module) -> str | None:
+    """In what the weights, averages or moments in a checkpoint are of another network; None where they fit."""
+    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    state = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    for name in {**shapes, **state}:
+        if state.get(name) != shapes.get(name):
+            return f"{name} is {state.get(name, 'not there')} in it and {shapes.get(name, 'unknown')} in the network"
+    for average in checkpoint.get("ema", {}).values():
+        for name, value in average.items():
+            if name in shapes and tuple(value.shape) != shapes[name]:
+                return f"the average of {name} is {tuple(value.shape)} in it and {shapes[name]} in the network"
+    return None
 
 
 def named(folder: Path, step: int) -> Path:
@@ -151,8 +199,8 @@ def step_of(file: Path) -> int:
 
 def every(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first, damaged ones too."""
-    files = (file for file in folder.glob("step-*.ckpt") if file.stem.removeprefix("step-").isdecimal())
-    return sorted(files, key=step_of)
+    found = (file for file in folder.glob("step-*.ckpt") if file.stem.removeprefix("step-").isdecimal())
+    return sorted(found, key=step_of)
 
 
 def chosen(folder: Path, step: int | str | None) -> Path | None:
@@ -180,15 +228,20 @@ def newest(folder: Path, quiet: bool = False) -> Path | None:
 def damage(file: Path) -> str | None:
     """What is wrong with the file: checkpoints are zip archives, so every byte is under a checksum."""
     try:
+        if why := obstacle(file, file.parent.parent):
+            return why
         about = file.stat()
         return damage_of(file, about.st_mtime_ns, about.st_size)
     except Exception as error:  # of whatever kind a flipped bit in the archive's directory leads to
-        return str(error) or type(error).__name__
+        return "it holds code" if isinstance(error, UnpicklingError) else reason(error)
 
 
 @lru_cache(maxsize=64)
 def damage_of(file: Path, *_: int) -> str | None:
     """The same of a file that was last changed then; a file is read through but once."""
     with zipfile.ZipFile(file) as archive:
-        bad = archive.testzip()
-    return f"checksum of {bad}" if bad else None
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            return "it is compressed, which a checkpoint never is"
+        if bad := archive.testzip():
+            return f"checksum of {bad}"
+    return strange(torch.load(file, map_location="cpu", weights_only=True, mmap=True))

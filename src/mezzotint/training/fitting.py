@@ -15,8 +15,9 @@ from torch import nn
 
 from mezzotint.data.datamodule import DataModule
 from mezzotint.diffusion import Denoiser
-from mezzotint.errors import ConfigError, TrainingError, no_room
-from mezzotint.jsonl import truncate
+from mezzotint.errors import ConfigError, MezzotintError, TrainingError, no_room
+from mezzotint.reading import damaged, reason
+from mezzotint.runfiles import keep_inside, truncate
 from mezzotint.training import checkpoints
 from mezzotint.training.bridge import Bridge
 from mezzotint.training.callback import Callback, Run
@@ -74,10 +75,9 @@ def fit(
     if budget < 1 or batch_size < 1:
         raise ConfigError(f"budget={budget} and batch_size={batch_size} must be at least 1 image")
     place = hardware.place()
+    keep_inside(directory)
     saved = checkpoints.newest(directory / "checkpoints", quiet=place.rank > 0)
     done = checkpoints.step_of(saved) if saved else 0
-    if saved:
-        check_batch_size(saved, batch_size)
     module = Module(
         denoiser,
         objective,
@@ -103,8 +103,10 @@ def fit(
         done,
     )
     run.timeout = hardware.timeout
+    if saved:
+        check_saved(saved, module)
     if run.finished:
-        return summary(run, truncate(directory / "metrics.jsonl", done) if place.rank == 0 else [])
+        return summary(run, truncate(directory, "metrics.jsonl", done) if place.rank == 0 else [])
     data = DataModule(
         dataset, batch_size, seed, run.images, place.rank, place.world, hardware.micro_batch, hardware.workers
     )
@@ -132,14 +134,21 @@ def fit(
     return summary(run, [run.values])
 
 
-def check_batch_size(saved: Path, batch_size: int) -> None:
-    """Refuse to go on with another batch size: the steps done would be taken for other images than were seen."""
-    images, step = checkpoints.read(saved, lazily=True)["images"], checkpoints.step_of(saved)
-    if images != step * batch_size:
+def check_saved(saved: Path, module: Module) -> None:
+    """Refuse to go on from a checkpoint of another batch size, whose steps would be taken for other images than were
+    seen, or of another network.
+    """
+    found, step = checkpoints.read(saved, lazily=True), checkpoints.step_of(saved)
+    images = found["images"]
+    if step < 1 or images % step:
+        raise damaged(saved, f"it tells of {images} images in {step} steps", checkpoints.REMOVE)
+    if images != step * module.batch_size:
         raise ConfigError(
-            f"batch_size={batch_size}: {saved.parent.parent} has seen {images} images in {step} steps; go on with "
-            f"batch_size={images // step}, or train in another folder"
+            f"batch_size={module.batch_size}: {saved.parent.parent} has seen {images} images in {step} steps; go on "
+            f"with batch_size={images // step}, or train in another folder"
         )
+    if why := checkpoints.unlike(found, module):
+        raise damaged(saved, why, checkpoints.REMOVE)
 
 
 def quiet_callbacks() -> dict[str, Callback]:
@@ -221,6 +230,12 @@ def train(
                 f"with `mezzotint train run={run.directory}`."
             ) from error
         raise
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
+        failure = error
+        if saved and not run.begun and not isinstance(error, MezzotintError):
+            why = f"training cannot go on from it ({type(error).__name__}: {reason(error)})"
+            failure = damaged(saved, why, checkpoints.REMOVE)
+        raise failure from (error if failure is not error else error.__cause__)
     except BaseException as error:
         failure = error
         raise

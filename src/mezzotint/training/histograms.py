@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.jsonl import truncate
+from mezzotint.runfiles import truncate
 from mezzotint.training.callback import Look, Run
 from mezzotint.training.sharding import whole
 
@@ -30,7 +30,7 @@ class Histograms(Look):
 
     def start(self, run: Run) -> None:
         if run.rank == 0:
-            truncate(run.directory / "histograms.jsonl", run.step)
+            truncate(run.directory, "histograms.jsonl", run.step)
 
     def look(self, run: Run) -> None:
         found = []

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.jsonl import truncate
+from mezzotint.runfiles import truncate
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.loggers import Subject
 
@@ -43,8 +43,8 @@ class Log(Callback):
         self.restore(run)
         lines = []
         if run.rank == 0:
-            lines = truncate(run.directory / "metrics.jsonl", run.step)
-            self.out = open(run.directory / "metrics.jsonl", "a")  # noqa: SIM115
+            lines = truncate(run.directory, "metrics.jsonl", run.step)
+            self.out = open(run.directory / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
             for logger in run.loggers:
                 logger.start(Subject(run.directory, run.config, run.images), lines)
         for line in lines:

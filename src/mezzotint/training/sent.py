@@ -7,6 +7,7 @@ import string
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from mezzotint import runfiles
 from mezzotint.whole import write_text
 
 
@@ -35,10 +36,8 @@ class Sent:
     @classmethod
     def read(cls, directory: Path) -> "Sent":
         """That of a run; a new one where the run has none."""
-        try:
-            return cls(**json.loads((directory / "wandb" / "mezzotint.json").read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return cls(new_id())
+        known = runfiles.tracked(directory)
+        return cls(**{key: known[key] for key in cls.__dataclass_fields__ if key in known}) if known else cls(new_id())
 
     def write(self, directory: Path) -> None:
         file = directory / "wandb" / "mezzotint.json"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mezzotint import runfiles
 from mezzotint.errors import ConfigError
-from mezzotint.jsonl import read_lines
+from mezzotint.reading import files, mismatch
 from mezzotint.training.log import flat
 from mezzotint.training.loggers import STATES, Logger, Subject, edges
 from mezzotint.training.online import server
@@ -131,7 +132,7 @@ class WandB(Logger):
         told: list[tuple[int, Callable[[], None]]] = [
             (line["images"], lambda line=line: self.log(line["images"], flat(line))) for line in lines
         ]
-        if lines:
+        if lines and lines[-1].get("step"):
             told += self.pictures(lines[-1]["images"] // lines[-1]["step"], lines[-1]["images"])
             told += self.histograms(lines[-1]["images"])
         for images, tell in sorted(told, key=lambda pair: pair[0]):
@@ -139,16 +140,17 @@ class WandB(Logger):
                 tell()
 
     def pictures(self, batch: int, until: int) -> Iterator[tuple[int, Callable[[], None]]]:
-        for file in (self.subject.directory / "samples").glob("step-*.png"):
-            images = int(file.stem.removeprefix("step-")) * batch
+        for file in files(self.subject.directory, "samples/step-*.png"):
+            step = file.stem.removeprefix("step-")
+            images = int(step) * batch if step.isdecimal() else until + 1
             if images <= until:
                 yield images, lambda images=images, file=file: self.picture(images, "samples", file)
 
     def histograms(self, until: int) -> Iterator[tuple[int, Callable[[], None]]]:
-        for line in read_lines(self.subject.directory / "histograms.jsonl"):
-            if line["images"] <= until:
-                del line["step"]
-                yield line["images"], lambda line=line: self.histogram(**line)
+        for line in runfiles.lines(self.subject.directory, "histograms.jsonl"):
+            if line["images"] <= until and not mismatch(line, runfiles.HISTOGRAM):
+                told = {key: line[key] for key in ("images", *runfiles.HISTOGRAM)}
+                yield line["images"], lambda told=told: self.histogram(**told)
 
     # --------------------------------------------------------------------------------------------------------- tell
 
@@ -198,7 +200,7 @@ class WandB(Logger):
         folder = self.subject.directory / "checkpoints"
         file = (chosen(folder, "best") if self.checkpoint == "best" else None) or chosen(folder, None)
         artifact = wandb.Artifact(f"model-{self.sent.id}", "model")
-        for path in (self.subject.directory / "config.yaml", file):
+        for path in (*files(self.subject.directory, "config.yaml"), file):
             if path is not None:  # no copy is made of it
                 artifact.add_file(str(path), str(path.relative_to(self.subject.directory)), policy="immutable")
         self.session.log_artifact(artifact)

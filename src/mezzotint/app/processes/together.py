@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,6 +18,8 @@ from mezzotint.build import build
 from mezzotint.processes import position
 from mezzotint.progress import Advance, bar
 from mezzotint.training.hardware import Place
+
+Seen = TypeVar("Seen")
 
 _groups = count()
 
@@ -52,9 +54,9 @@ def wanted(hardware: Any) -> int:
     return min(hardware.devices, there or hardware.devices)
 
 
-def agreed(here: bool) -> bool:
+def agreed(here: Seen) -> Seen:
     """What the first process sees, for all of them."""
-    seen = [here]
+    seen: list[Any] = [here]
     if dist.is_initialized():
         dist.broadcast_object_list(seen)
     return seen[0]

@@ -9,12 +9,14 @@ from typing import Any
 
 import yaml
 
+from mezzotint import runfiles
 from mezzotint.app.config.job import differences
 from mezzotint.app.help import config_dir
 from mezzotint.app.sweep import at, short
 from mezzotint.app.terminal import shown
 from mezzotint.errors import ConfigError
 from mezzotint.metrics import Evaluation, over_seeds
+from mezzotint.reading import Damaged
 
 ALIKE = ("labels", "precision")  # of the protocol, beside n, reference, format, extractors and metrics
 LOSSLESS = ("png", "npz", "uint8, rounded, uncompressed")  # formats that leave pixels as they are
@@ -124,16 +126,18 @@ def read(path: Path) -> Result:
         ConfigError: it is missing, or no evaluation.
     """
     try:
-        found = Evaluation.of_dict(json.loads(path.read_text()))
-        result = Result(path, found)
-        _ = result.protocol, result.subject
+        if path.absolute().parent.name == "evaluation":
+            found = runfiles.comparable(path, path.absolute().parents[1])
+        else:  # named by the user, wherever it leads
+            real = path.resolve()
+            found = runfiles.comparable(real, real.parent)
     except FileNotFoundError:
         raise ConfigError(f"there is no {shown(path)}: give a run or an evaluation's JSON file") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (Damaged, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"{shown(path)} is not an evaluation: `mezzotint evaluate` writes them, to runs/<name>/evaluation"
+            f"{shown(path)} is not an evaluation: `mezzotint evaluate` writes them, to runs/<name>/evaluation ({error})"
         ) from error
-    return result
+    return Result(path, Evaluation.of_dict(found))
 
 
 def read_folder(folder: Path) -> list[Result]:

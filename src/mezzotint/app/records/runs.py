@@ -5,18 +5,21 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
+from mezzotint import runfiles
 from mezzotint.app.config.job import FREE, Config, differences, digest, identity, relocatable
 from mezzotint.app.help import config_dir
 from mezzotint.build import find_checkpoint, read_config
-from mezzotint.errors import ConfigError
+from mezzotint.errors import ConfigError, MezzotintError
+from mezzotint.reading import Damaged, changed, opened
 from mezzotint.whole import write_text
 
 Status = dict[str, Any]
+DAMAGED = "damaged"
 
 
 def place(config: Config, named: bool, many: bool) -> Path:
@@ -70,7 +73,8 @@ def claim(directory: Path) -> Iterator[TextIO]:
     The lock is the kernel's, on train.log: no file is left behind, and it ends with its holder however that ends.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "train.log", "a", buffering=1) as log:
+    runfiles.keep_inside(directory)
+    with open(directory / "train.log", "a", buffering=1, encoding="utf-8", errors="backslashreplace") as log:
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -84,14 +88,21 @@ def claim(directory: Path) -> Iterator[TextIO]:
 
 
 def locked(directory: Path) -> bool:
-    """Whether a process holds this run."""
+    """Whether a process holds this run; where files cannot be locked, none trains."""
     try:
-        with open(directory / "train.log") as log:
-            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+        with opened(directory / "train.log", directory) as log:
+            return held(log)
+    except (FileNotFoundError, Damaged):
         return False
+
+
+def held(log: BinaryIO) -> bool:
+    try:
+        fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:
+        return False
     return False
 
 
@@ -115,9 +126,10 @@ def write_config(directory: Path, config: Config) -> None:
 
 
 def read_status(directory: Path) -> Status:
+    """What status.json says; {} where it says nothing that can be used."""
     try:
-        return json.loads((directory / "status.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return runfiles.status(directory)
+    except Damaged:
         return {}
 
 
@@ -175,13 +187,45 @@ def mark(config: Config, keys: Sequence[str]) -> str:
 
 def find(root: Path) -> list[Path]:
     """The runs below a folder, newest last: runs/<name> and, of sweeps, runs/<name>/<digest>."""
-    files = [file for pattern in ("*/config.yaml", "*/*/config.yaml") for file in root.glob(pattern)]
-    directories = {file.parent for file in files if not (file.parent.is_symlink() or file.parent.parent.is_symlink())}
-    return sorted(directories, key=lambda directory: (directory / "config.yaml").stat().st_mtime)
+    above = folders(root)
+    found = [one for folder in above for one in (folder, *folders(folder)) if os.path.lexists(one / "config.yaml")]
+    return sorted(found, key=lambda directory: changed(directory / "config.yaml"))
+
+
+def folders(place: Path) -> list[Path]:
+    """The folders in a folder that are no links, by name; none where it cannot be looked into."""
+    try:
+        with os.scandir(place) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+    return [place / name for name in names]
+
+
+def read_configs(directories: Iterable[Path]) -> tuple[dict[Path, Config], dict[Path, str]]:
+    """The configs of runs, and of those whose config cannot be used, why."""
+    known, damaged = {}, {}
+    for directory in directories:
+        try:
+            known[directory] = read_config(directory)
+        except MezzotintError as error:
+            damaged[directory] = str(error)
+    return known, damaged
+
+
+def complaint(directory: Path) -> str | None:
+    """Why status.json cannot be used; None where it can be, or is not there."""
+    try:
+        runfiles.status(directory)
+    except Damaged as error:
+        return str(error)
+    return None
 
 
 def state(directory: Path) -> str:
     """Its state; "interrupted" where status.json says running and no process holds the run."""
+    if complaint(directory):
+        return DAMAGED
     said = read_status(directory).get("state", "unknown")
     return "interrupted" if said == "running" and not locked(directory) else said
 

@@ -7,15 +7,16 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mezzotint import runfiles
 from mezzotint.app.config.job import Config, digest
 from mezzotint.app.records.commit import commit
 from mezzotint.errors import MezzotintError
-from mezzotint.jsonl import read_lines
+from mezzotint.reading import Damaged, changed, files
 from mezzotint.training.loggers import Logger, Subject, adopt
 from mezzotint.whole import write_text
 
@@ -111,7 +112,7 @@ def subject_of(directory: Path, config: Config, images: int = 0, **more: Any) ->
 
 def logged(directory: Path) -> list[dict[str, Any]]:
     """The whole lines of a run's log."""
-    return read_lines(directory / "metrics.jsonl")
+    return runfiles.lines(directory)
 
 
 def environment() -> dict[str, Any]:
@@ -164,15 +165,17 @@ def tell_all(tracker: Logger, directory: Path, lines: list[dict[str, Any]], know
 
 def pictures(directory: Path) -> list[Path]:
     """What was drawn from the run when it was done, and since: grids, film strips, films that move."""
-    files = [file for file in sorted((directory / "samples").glob("*")) if file.suffix in (".png", ".gif")]
-    return [file for file in files if not file.name.startswith((".", "step-"))]
+    found = files(directory, "samples/*.png", "samples/*.gif")
+    return [file for file in found if not file.name.startswith((".", "step-"))]
 
 
 def evaluations(directory: Path) -> dict[str, dict[str, Any]]:
     """The run's evaluations by name, oldest first."""
-    files = sorted((directory / "evaluation").glob("*.json"), key=lambda file: file.stat().st_mtime)
-    found = {file.stem: json.loads(file.read_text()) for file in files}
-    return {name: one for name, one in found.items() if {"values", "protocol"} <= one.keys()}
+    found = {}
+    for file in sorted(files(directory, "evaluation/*.json"), key=changed):
+        with suppress(Damaged):
+            found[file.stem] = runfiles.evaluation(file, directory)
+    return found
 
 
 def last_shares(lines: list[dict[str, Any]]) -> list[float]:
