@@ -117,7 +117,7 @@ def test_damaged_checkpoints_do_not_crowd_out_the_ones_that_are_written_now(tmp_
 
 
 def test_whatever_bit_of_an_archive_is_wrong_is_damage_and_no_error(tmp_path):
-    checkpoints.write({"a": torch.zeros(3)}, tmp_path / "whole.ckpt")
+    checkpoints.write({"format_version": 1, "images": 8, "state_dict": {"a": torch.zeros(3)}}, tmp_path / "whole.ckpt")
     content = (tmp_path / "whole.ckpt").read_bytes()
     assert checkpoints.damage(tmp_path / "whole.ckpt") is None
     with zipfile.ZipFile(tmp_path / "whole.ckpt") as archive:
