@@ -115,43 +115,46 @@ Every sampler of `configs/sampler`, measured on a mixture of two Gaussians on th
 - declared order: of the error at the end of the probability-flow ODE; for stochastic samplers, in brackets, of the
   error of mean and variance
 - measured order: slope between 128 and 512 steps, sigma / alpha from 300 to 0.1 in a geometric series
-- calls a step: of the network; the step to clean data may take fewer
+- half-way: the same for sigma / alpha from 1 to 0.1, as in editing, in inversion (there upwards) and in each loop of a
+  restart; where a grid starts below sigma / alpha = 10, the first step of multistep samplers of order 3 and 4 is that
+  of a one-step method
+- calls a step: of the network; the step to clean data may take fewer, and that first step one or two more
 - error at 10, 20, 40 calls: root mean square in units of the data (standard deviation 0.83), Karras's grid from
   sigma = 80 to 0.002 and then clean, with as many steps as the calls allow; for stochastic samplers the error of the
   standard deviation, relative, on a Gaussian of standard deviation 0.4
   (edm inflates it by design, langevin has a bias of its own: neither goes away with more steps)
 - from noise: the order that is left on a grid that starts at alpha = 0, uniformly in time; "-": it refuses
 
-| sampler | object | declared | measured | calls | from noise | 10 calls | 20 calls | 40 calls |
-|---|---|---|---|---|---|---|---|---|
+| sampler | object | declared | measured | half-way | calls | from noise | 10 calls | 20 calls | 40 calls |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 
 def page() -> str:
     lines = []
     for name, sampler in catalogue().items():
-        measured = f"{measured_order(sampler):.1f}"
+        measured = [f"{measured_order(sampler, first):.1f}" for first in (300.0, 1.0)]
         lines.append("| " + " | ".join(row(name, sampler, measured, errors_at(sampler))) + " |")
     return HEAD + "\n".join(lines) + "\n"
 
 
-def row(name: str, sampler: Sampler, measured: str, errors: Sequence[float]) -> list[str]:
+def row(name: str, sampler: Sampler, measured: Sequence[str], errors: Sequence[float]) -> list[str]:
     order = sampler.order or sampler.weak_order
     declared = "none" if order is None else f"{order}" if sampler.order else f"({order})"
     return [
         name,
         f"`{sampler}`",
         declared,
-        measured,
+        *measured,
         f"{sampler.calls}",
         from_noise(sampler),
         *map("{:.1e}".format, errors),
     ]
 
 
-def measured_order(sampler: Sampler) -> float:
+def measured_order(sampler: Sampler, first: float) -> float:
     counts = (128, 256, 512)
-    return slope([deviation(sampler, geometric(n)) for n in counts], counts)
+    return slope([deviation(sampler, geometric(n, first)) for n in counts], counts)
 
 
 def errors_at(sampler: Sampler) -> list[float]:

@@ -11,11 +11,13 @@ from ..coordinates import Flow
 from ..gaussian import transition
 from ..grids import Grid
 from ..levels import NoiseLevel
-from ..prediction import Prediction
 from .multistep import Multistep
 from .predictor_corrector import PredictorCorrector
 from .runge_kutta import RungeKutta
 from .sampler import Sampler, State, rho
+from .starting import run_up
+
+AGAIN = object()  # the state of a sampler that is to begin anew
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,19 @@ class Renoise(Sampler):
         return self.sampler.calls
 
     def init(self, grid: Grid) -> State:
-        fresh = self.sampler.init(grid)
-        return fresh, fresh
+        return grid, self.sampler.init(grid)
 
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
-        fresh, inner = state
+        grid, inner = state
         if rho(next) > rho(now):
             factor, variance = transition(now, next)
-            return torch.add(x * factor, noise(x, now, next), alpha=float(variance) ** 0.5), (fresh, fresh)
+            return torch.add(x * factor, noise(x, now, next), alpha=float(variance) ** 0.5), (grid, AGAIN)
+        if inner is AGAIN:
+            inner = self.sampler.init((now, *grid[1:]))
         x, inner = self.sampler.step(denoise, x, now, next, inner, noise)
-        return x, (fresh, inner)
+        return x, (grid, inner)
 
 
 def retakes(sampler: Sampler) -> bool:
@@ -194,7 +197,7 @@ class Started(Sampler):
 
     def init(self, grid: Grid) -> State:
         self.start.init(grid[: self.steps + 1])
-        return 0, self.sampler.init(grid)
+        return 0, None
 
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
@@ -203,13 +206,7 @@ class Started(Sampler):
         if taken >= self.steps:
             x, older = self.sampler.step(denoise, x, now, next, older, noise)
             return x, (taken, older)
-        seen: list[Prediction] = []
-
-        def listen(x: Tensor, level: NoiseLevel) -> Prediction:
-            seen.append(denoise(x, level))
-            return seen[-1]
-
-        x, _ = self.start.step(listen, x, now, next, None, noise)
+        x, ((_, first), *_) = run_up(self.start, denoise, x, now, next)
         levels, fields = older or ((), ())
-        field, kept = self.sampler.coordinate.field(seen[0]), self.sampler.points - 1
+        field, kept = self.sampler.coordinate.field(first), self.sampler.points - 1
         return x, (taken + 1, ((now, *levels)[:kept], (field, *fields)[:kept]))

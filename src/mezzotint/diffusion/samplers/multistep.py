@@ -6,9 +6,12 @@ from typing import Any
 from torch import Tensor
 
 from ..coordinates import Coordinate
+from ..grids import Grid
 from ..levels import NoiseLevel
 from ..prediction import Prediction
+from .runge_kutta import RungeKutta
 from .sampler import Sampler, State, plus
+from .starting import run_up, starter
 
 Levels = tuple[NoiseLevel, ...]
 
@@ -17,10 +20,11 @@ class Multistep(Sampler):
     """x' = alpha' x0 + sqrt(sigma'^2 - v) eps + sum_j w_j (f_j - f_0) + sqrt(v) z, with f_1, f_2, ... of earlier steps.
 
     What a member says: which field f is remembered (`coordinate`: Noise for eps, Data for x0), how many predictions a
-    step combines (`points`), the weights w and the variance v. The first steps have fewer predictions, and the step to
-    clean data is first order wherever tau is infinite there.
+    step combines (`points`), the weights w and the variance v. The first steps have fewer predictions, but for a start
+    half-way (`starting`), and the step to clean data is first order wherever tau is infinite there.
 
-    A restart forgets: the state is the levels of earlier predictions and their fields, newest first.
+    A restart forgets: the state is the levels of earlier predictions and their fields, newest first, or before the
+    first step the method that is to take it.
     """
 
     points: int
@@ -34,6 +38,9 @@ class Multistep(Sampler):
     def order_from_noise(self) -> int | None:
         return self.order and min(self.order, 2)
 
+    def init(self, grid: Grid) -> State:
+        return starter(self.order, 1, grid)
+
     def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
         """v, the variance of the fresh noise in x'."""
         return 0.0
@@ -45,9 +52,15 @@ class Multistep(Sampler):
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
+        kept = self.points - 1
+        if isinstance(state, RungeKutta):
+            if not next.clean:
+                x, ((_, first), *_, (level, last)) = run_up(state, denoise, x, now, next)
+                return x, ((level, now), (self.coordinate.field(last), self.coordinate.field(first)))
+            state = None
         pred = denoise(x, now)
         levels, fields = state or ((), ())
-        field, kept = self.coordinate.field(pred), self.points - 1
+        field = self.coordinate.field(pred)
         x, std = advance(self, pred, now, next, levels, fields)
         if std:
             x = plus(x, noise(x, now, next), std)

@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ..coordinates import Coordinate, Data
+from ..grids import Grid
 from ..levels import NoiseLevel
 from ..prediction import Prediction
 from .exponential import log_snr_weights, reverse_variance
 from .multistep import Levels, advance, check_points
+from .runge_kutta import RungeKutta
 from .sampler import Sampler, State, plus, rho
+from .starting import run_up, starter
 
 
 class PredictorCorrector(Sampler):
@@ -20,7 +23,8 @@ class PredictorCorrector(Sampler):
     The corrected x goes on with the prediction made at the predicted one, so a step has one call. The step to clean
     data is only predicted: no network is asked there. The noise of a step is the same both times.
 
-    The state is (the prediction that the last step began with, levels and fields before it, the last step's noise).
+    The state is (the prediction that the last step began with, levels and fields before it, the last step's noise), or
+    before the first step the method that is to take it (`starting`).
     """
 
     coordinate: ClassVar[Coordinate] = Data()
@@ -30,6 +34,9 @@ class PredictorCorrector(Sampler):
     @property
     def order_from_noise(self) -> int | None:
         return self.order and min(self.order, 2)
+
+    def init(self, grid: Grid) -> State:
+        return starter(self.order, 2 if self.corrector else 1, grid)
 
     def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
         """v, the variance of the fresh noise in x'."""
@@ -42,6 +49,12 @@ class PredictorCorrector(Sampler):
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
+        if isinstance(state, RungeKutta):
+            if not next.clean:
+                end, ((_, first), *_, (level, last)) = run_up(state, denoise, x, now, next)
+                first, last = self.coordinate.field(first), self.coordinate.field(last)
+                return end, (Prediction(x, now, first, *self.coordinate.direction(now)), (level,), (last,), None)
+            state = None
         field = self.coordinate.field(denoise(x, now))
         levels: Levels = ()
         fields: tuple[Tensor, ...] = ()

@@ -135,3 +135,14 @@ class RK4(RungeKutta):
 
     tableau: ClassVar[Tableau] = CLASSICAL
     coordinate: Coordinate = Flow()
+
+
+@dataclass(frozen=True)
+class Heun3(RungeKutta):
+    """Heun's third-order method, three calls a step and none at its end.
+
+    Source: Hairer, Norsett and Wanner 1993, Solving Ordinary Differential Equations I, table II.1.1
+    """
+
+    tableau: ClassVar[Tableau] = HEUN3
+    coordinate: Coordinate = Flow()

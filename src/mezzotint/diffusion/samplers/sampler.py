@@ -34,8 +34,9 @@ class Sampler(abc.ABC):
 
     - `order`: global order of the error on the probability-flow ODE; None for stochastic samplers.
     - `weak_order`: order of the error of mean and variance, for stochastic samplers; None for the others.
-    - `calls`: calls of the denoiser a step; None where it varies. A step to a clean level may need fewer.
-    - `order_from_noise`: the order that is left when the grid starts at alpha = 0; the same as `order` unless said.
+    - `calls`: calls of the denoiser a step; None where it varies. A step to a clean level may need fewer, and a first
+      step that does not start in noise one or two more (see `starting`).
+    - `order_from_noise`: the order that is left on fine grids that start in noise; the same as `order` unless said.
     """
 
     order: ClassVar[int | None] = None
