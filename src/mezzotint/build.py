@@ -145,6 +145,9 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
 
     from mezzotint.diffusion import Denoiser
 
+    for name in ("network", "schedule"):
+        if not isinstance(config.get(name), dict):
+            raise ConfigError(f"{name}: the config describes none; write one there, as _target_ and its arguments")
     with torch.device(device):
         network = build(config["network"], "network")
     parts = {name: build(config.get(name), name) for name in DENOISER if name != "network"}

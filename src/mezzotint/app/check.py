@@ -118,7 +118,8 @@ def finale(config: Config, found: Look) -> str:
         judged += f" against {found.reference:,} images"
     less = f"; with look=null {found.whole[0]:,} against {found.whole[1]:,}" if found.reduced else ""
     said = f"{drawn}, {judged}{less}" if found.judged else f"{drawn}, nothing judged"
-    return f"{said}: {flops(found.cost)}, {share:.2g} of the training's" if found.training else said
+    part = f"{share:.0%} of the training's" if share < 2 else f"{share:,.0f} times the training's"
+    return f"{said}: {flops(found.cost)}, {part}" if found.training else said
 
 
 def place(directory: Path) -> Row:

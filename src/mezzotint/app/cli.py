@@ -210,8 +210,8 @@ def compose_from_run(directory: Path, command: str) -> None:
     import yaml
     from hydra.core.config_store import ConfigStore
 
+    from mezzotint.app.config.job import FREE, relocatable
     from mezzotint.app.config.job import defaults as usual
-    from mezzotint.app.config.job import relocatable
 
     read = read_config(directory)
     if not isinstance(read.get("network"), dict):
@@ -221,11 +221,15 @@ def compose_from_run(directory: Path, command: str) -> None:
     saved = usual() | relocatable(read)  # a word that the run had never heard of
     if command == "sample":
         saved["n"] = None  # it said how many to judge
-    store, defaults = ConfigStore.instance(), []
+    ours = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())
+    hydra_node, store = ours["hydra"], ConfigStore.instance()
+    choices = {key: choice for item in ours["defaults"] if isinstance(item, dict) for key, choice in item.items()}
+    unsaid = sorted(groups() & choices.keys() & set(FREE) - read.keys())  # as in what `fit` writes
+    defaults: list[Any] = [{key: choices[key]} for key in unsaid]
+    saved = {key: value for key, value in saved.items() if key not in unsaid}
     for key in sorted(saved.keys() & groups()):
         store.store(group=key, name=SAVED, node={key: saved.pop(key)}, package="_global_")
         defaults.append({key: SAVED})
-    hydra_node = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())["hydra"]
     hydra_node["sweep"]["dir"] = str(directory / "sweep")
     defaults += ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
     node = {"defaults": defaults, **saved, "run": str(directory), "hydra": hydra_node}

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mezzotint.networks.embeddings import Conditioning
+from mezzotint.nodes import Recorded
 
 
-class MLP(nn.Module):
+class MLP(Recorded, nn.Module):
     """Residual layers over the flattened image: h + W silu(h + embedding). Points in the plane are images (2, 1, 1).
 
     Args:

@@ -22,6 +22,7 @@ from mezzotint.networks.layers import (
     group_norm,
     zero,
 )
+from mezzotint.nodes import Recorded
 
 
 class Stage(nn.Module):
@@ -114,7 +115,7 @@ class Parts:
         return self.block(channels, channels, Double()) if self.residual else Upsample(channels)
 
 
-class UNet(nn.Module):
+class UNet(Recorded, nn.Module):
     """The U-Net of DDPM, and with `scale_shift`, `head_width` and `resample="residual"` the one of ADM.
 
     Source: Ho, Jain and Abbeel 2020, appendix B, https://arxiv.org/abs/2006.11239; Dhariwal and Nichol 2021, section 3,

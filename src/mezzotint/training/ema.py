@@ -5,11 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.nodes import Recorded
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.sharding import cut_like, whole
 
 
-class EMA(Callback):
+class EMA(Recorded, Callback):
     """Averages of the denoiser's parameters in float32, beside the live weights and never in their place.
 
     After each step average <- average + (1 - beta) (live - average), beta = 0.5^(B / min(halflife, rampup * images)):

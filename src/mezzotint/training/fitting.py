@@ -31,6 +31,7 @@ from mezzotint.training.optimizers import AdamW
 from mezzotint.training.preemption import Preemption
 from mezzotint.training.sharding import whole
 from mezzotint.training.trainer import build_trainer, quiet
+from mezzotint.training.written import written
 
 
 def fit(
@@ -52,6 +53,9 @@ def fit(
     config: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a denoiser in `directory`, from its newest whole checkpoint if there is one.
+
+    The directory becomes a run: unless it has a config.yaml, one is written of these objects, as far as they keep what
+    they were made of, so that `load`, `sample`, `evaluate`, `runs` and `report` know it.
 
     Args:
         objective: per-example losses.
@@ -117,8 +121,9 @@ def fit(
     run.loggers = [adopt(logger) for logger in (loggers or {}).values()]
     ours = sorted([*ours, *([ema] if ema else [])], key=lambda callback: callback.order)
     directory.mkdir(parents=True, exist_ok=True)
-    hardware.prepare(denoiser.network)
-    with quiet():
+    described = written(run, denoiser=denoiser, objective=objective, optimizer=optimizer, ema=ema, hardware=hardware)
+    with described, quiet():
+        hardware.prepare(denoiser.network)
         try:
             trainer = build_trainer(hardware, place, run, data, [*theirs, Bridge(run, ours)])
             connect(run, trainer, data, ema)

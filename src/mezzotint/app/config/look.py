@@ -23,7 +23,7 @@ from mezzotint.training import Judge
 MANY = 10_000  # images judged, where n is not given and the reference has more
 PICTURES, FILM = 64, 8  # images in the grid and in the film
 FEWEST = 16  # images that are judged whatever they cost
-FREE = 1e11  # operations that any machine does in seconds: nothing is saved by doing fewer
+FREE = 2e10  # operations that any machine does in seconds: nothing is saved by doing fewer
 OF_PICTURES = 0.35  # of training's arithmetic, for the grid and the film
 
 
