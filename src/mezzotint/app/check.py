@@ -9,7 +9,7 @@ from mezzotint.app.config.look import Look, look
 from mezzotint.app.config.parts import Parts, assemble, check_judges, meet, placed, plan_metrics
 from mezzotint.app.config.plan import Row, cost, flops, shares
 from mezzotint.app.config.preflight import obstacles
-from mezzotint.app.records import runs
+from mezzotint.app.records import classes, runs
 from mezzotint.app.records.references import open_reference
 from mezzotint.app.terminal import shown, table
 from mezzotint.app.train import choose
@@ -30,7 +30,7 @@ def main(config: Any) -> None:
     directory = home(plain, given, hydra.mode.name == "MULTIRUN", problems)
     plain["hardware"] = planned(plain["hardware"], problems)
     parts = meet(plain)
-    images, real = data(plain, parts, problems)
+    images, real = data(plain, parts, directory, problems)
     judging, found = end(plain, parts, real, problems)
     rows = [*cost(plain, parts), *images, *judging, place(directory)]
     problems += obstacles(plain, parts, directory)
@@ -70,13 +70,19 @@ def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     return node
 
 
-def data(config: Config, parts: Parts, problems: list[str]) -> tuple[list[Row], int]:
-    """The images there are, or what is missing and how to get it; and how many of them are the reference."""
+def data(config: Config, parts: Parts, directory: Path, problems: list[str]) -> tuple[list[Row], int]:
+    """The images and classes, or what is missing and how to get it; and how many images are the reference."""
     shape, download = " x ".join(map(str, parts.dataset.shape)), config["data"].get("download", False)
     own = config["reference"] in SPLITS
-    there = build(config["data"] | ({"download": False} if download else {}), "data")  # a look fetches nothing
+    still = config | {"data": config["data"] | ({"download": False} if download else {})}  # a look fetches nothing
     try:
-        train, real = (len(there.split(split)) for split in ("train", config["reference"] if own else "train"))
+        there = build(classes.settled(directory, still)["data"], "data")
+        images = there.split("train")
+        real = len(there.split(config["reference"])) if own and config["reference"] != "train" else len(images)
+        trained = classes.Trained.of(there, images)
+    except ConfigError as error:
+        problems.append(str(error))
+        return [("data", f"images of {shape}")], 0
     except DataError as error:
         if download and not config["data"].get("root"):
             return [("data", f"images of {shape}, not here: training downloads them to {config['data']['cache']}")], 0
@@ -84,8 +90,12 @@ def data(config: Config, parts: Parts, problems: list[str]) -> tuple[list[Row], 
         place = config["data"].get("root")
         missing = f"not to be read as they are from {shown(place)}" if place and Path(place).exists() else "not here"
         return [("data", f"images of {shape}, {missing}")], 0
-    seen = config["budget"] / train
-    return [("data", f"{train:,} images of {shape}, seen {seen:.3g} times each")], real if own else 0
+    labels = [("classes", classes.told(trained))] if trained.counts else []
+    problems += [] if runs.newest_step(directory) else classes.empty(trained)
+    by = f" in classes by {there.labelled_by()}" if labels and there.labelled_by() else ""
+    seen = config["budget"] / len(images)
+    rows = [("data", f"{len(images):,} images of {shape}{by}, seen {seen:.3g} times each"), *labels]
+    return rows, real if own else 0
 
 
 def end(config: Config, parts: Parts, real: int, problems: list[str]) -> tuple[list[Row], Look]:

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint import runfiles
-from mezzotint.app.config.job import Config, settle
+from mezzotint.app.config.job import Config, refuse_drawing, settle
 from mezzotint.app.config.look import MANY
 from mezzotint.app.config.parts import build_metrics
 from mezzotint.app.processes import ranks, sweeps
 from mezzotint.app.processes.meeting import met
 from mezzotint.app.processes.together import agreed, common_bar, spread, together
+from mezzotint.app.records.classes import names_of, opened
+from mezzotint.app.records.classes import read as read_trained
 from mezzotint.app.records.commit import commit
 from mezzotint.app.records.copies import Copies
+from mezzotint.app.records.labels import plan as plan_labels
 from mezzotint.app.records.references import Reference, open_reference, remember
 from mezzotint.app.records.runs import existing, mark, newest_step, other_step, writable
 from mezzotint.app.sample import name as sampling_name
@@ -22,6 +25,7 @@ from mezzotint.app.terminal import shown, table
 from mezzotint.build import build
 from mezzotint.errors import ConfigError
 from mezzotint.generation.share import share
+from mezzotint.names import locate
 from mezzotint.processes import position
 from mezzotint.reading import Damaged
 from mezzotint.training.signals import obeyed
@@ -33,8 +37,9 @@ NOTHING = "there is nothing to compute: choose metrics=[frechet,kernel] and an e
 
 def main(config: Any) -> float | None:
     plain = settle(config)
+    refuse_drawing(plain, "all classes are judged, and metrics=[by_class] gives a value to each")
     directory = existing(plain)
-    dataset = build(plain["data"], "data")
+    dataset = open_data(directory, plain)
     metrics = build_metrics(plain, dataset.shape)
     if not metrics:
         raise ConfigError(NOTHING)
@@ -48,11 +53,37 @@ def main(config: Any) -> float | None:
 
 def work(directory: Path, config: Config) -> dict[str, Any]:
     """One rank's part of what another process has been asked; the first one writes it down."""
-    dataset = build(config["data"], "data")
+    dataset = opened(directory, config)[0]
     metrics = build_metrics(config, dataset.shape)
     with obeyed(), together(build(config["hardware"], "hardware")):
         judge(directory, config, metrics, dataset)
     return {}
+
+
+def open_data(directory: Path, config: Config) -> Any:
+    """The data, with its classes in the order that the run was trained in.
+
+    Raises:
+        ConfigError: they are others now, and what is asked for depends on it.
+    """
+    dataset, wrong = opened(directory, config)
+    if not wrong:
+        return dataset
+    by_label = [f"metrics.{name}" for name, node in config["metrics"].items() if looks_at_labels(node)]
+    by_label += ["labels=data"] if config["labels"] == "data" else []
+    if by_label:
+        raise ConfigError(
+            f"{wrong}. {by_label[0]} would compare one class with another: give the folders their old names, or "
+            "data.root= of the data as it was; or leave it out"
+        )
+    print(f"{wrong}; the distances are of all classes together", file=sys.stderr)
+    return dataset
+
+
+def looks_at_labels(node: Config) -> bool:
+    from mezzotint.metrics import FrechetByClass, NegativeLogLikelihood
+
+    return locate(node["_target_"], "metrics") in (FrechetByClass, NegativeLogLikelihood)
 
 
 def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any) -> tuple[Path, dict[str, Any]]:
@@ -62,12 +93,16 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     reference = open_reference(config["reference"], dataset).limited(config["reference_images"])
     config = config | {"step": other_step(directory, config["step"])}
     seeds = range(config["seed"], config["seed"] + config["seeds"])
-    held = content(metrics, dataset, reference)
+    turns, said = plan_labels(config["labels"], dataset.classes, reference.images, directory)
+    held = content(metrics, dataset, reference) | ({} if turns is None else {"labels": said})
     asked = {place(directory, one, reference, held): one for one in (config | {"seed": seed} for seed in seeds)}
     if not all(made_before(path, directory, told=position()[0] == 0) for path in asked):
         check_writable(directory)
         spread(directory, config)
-    each = [(path, judge_seed(directory, one, metrics, dataset, reference, path)) for path, one in asked.items()]
+    each = [
+        (path, judge_seed(directory, one, metrics, dataset, reference, path, turns, said))
+        for path, one in asked.items()
+    ]
     path, found = each[0]
     if len(each) == 1:
         return path, found
@@ -90,14 +125,25 @@ def check_writable(directory: Path) -> None:
 
 
 def judge_seed(
-    directory: Path, config: Config, metrics: dict[str, Any], dataset: Any, reference: Reference, path: Path
+    directory: Path,
+    config: Config,
+    metrics: dict[str, Any],
+    dataset: Any,
+    reference: Reference,
+    path: Path,
+    turns: Any,
+    labels: str,
 ) -> dict[str, Any]:
-    """Evaluate the samples of one seed, or find the evaluation that was made before; the content of its file."""
+    """Evaluate the samples of one seed, or find the evaluation that was made before; the content of its file.
+
+    Args:
+        turns, labels: what `plan_labels` gave.
+    """
     from mezzotint.metrics import NegativeLogLikelihood, evaluate
 
     if made := agreed(made_before(path, directory)):
         return made
-    generator = open_generator(directory, config)
+    generator = open_generator(directory, config, turns=turns)
     likelihoods = {name: metric for name, metric in metrics.items() if isinstance(metric, NegativeLogLikelihood)}
     copies = Copies.among(metrics, dataset)
     of_features = {name: metric for name, metric in metrics.items() if name not in {**likelihoods, **copies.checks}}
@@ -113,10 +159,11 @@ def judge_seed(
             drawn,
             device=generator.device,
             cache=config["paths"]["cache"],
-            about=protocol(directory, config, generator, reference),
+            about=protocol(directory, config, generator, reference, dataset) | {"labels": labels},
         )
     found = done.as_dict()
     found["protocol"]["calls"] = generator.calls
+    found["notes"] += [f"labels: {labels}; labels=balanced draws each class equally often"] if turns is not None else []
     for name, metric in likelihoods.items():
         add_likelihood(found, name, metric, dataset.split(metric.split), generator, config)
     copies.add(found, path, generator, count(config, reference))
@@ -193,7 +240,7 @@ def add_likelihood(found: dict[str, Any], name: str, metric: Any, images: Any, g
     }
 
 
-def protocol(directory: Path, config: Config, generator: Any, reference: Reference) -> dict[str, Any]:
+def protocol(directory: Path, config: Config, generator: Any, reference: Reference, dataset: Any) -> dict[str, Any]:
     """What the app knows of how the images were made."""
     step, (_, world) = step_of(directory, config), position()
     return {
@@ -204,7 +251,7 @@ def protocol(directory: Path, config: Config, generator: Any, reference: Referen
         "average": None if config["weights"] == "raw" else config["ema"],
         "seeds": [config["seed"]],
         "samples": "0 to n - 1 of each seed",
-        "labels": "i modulo the number of classes" if config["data"].get("classes") else "none",
+        **trained_on(directory, dataset),
         "precision": "float32",
         "tf32": generator.device.type == "cuda" and config["hardware"].get("tf32", True),
         "device": generator.device.type,
@@ -216,6 +263,14 @@ def protocol(directory: Path, config: Config, generator: Any, reference: Referen
         "versions": {"commit": commit()},
         **{key: config[key] for key in ("sampler", "grid", "guidance")},
     }
+
+
+def trained_on(directory: Path, dataset: Any) -> dict[str, Any]:
+    """What the labels stand for, and which images were learnt from, as far as it is known."""
+    trained = read_trained(directory)
+    names = trained.classes if trained else names_of(dataset)
+    found: dict[str, Any] = {"classes": list(names)} if names else {}
+    return found | ({"trained": {"images": trained.images, "content": trained.content}} if trained else {})
 
 
 def report(path: Path, found: dict[str, Any]) -> None:

@@ -57,11 +57,14 @@ def draw(directory: Path, config: Config) -> list[Path]:
     return write_all(folder / name(config), generator, config["n"] or LOOK, config["images"])
 
 
-def open_generator(directory: Path, config: Config, denoise: Denoiser | None = None) -> Generator:
+def open_generator(
+    directory: Path, config: Config, denoise: Denoiser | None = None, turns: Tensor | None = None
+) -> Generator:
     """The run's weights with the config's sampler, grid, guidance and seed, on the config's hardware.
 
     Args:
         denoise: the weights, where they have been read before.
+        turns: the classes that samples have in turn; by default each once.
 
     Raises:
         ConfigError: they cannot work together, such as guidance by a label in a run without labels.
@@ -75,7 +78,7 @@ def open_generator(directory: Path, config: Config, denoise: Denoiser | None = N
     denoise.to(hardware.device)
     hardware.arrange(denoise.network)
     rehearse_sampling(sampling, denoise, dataset)
-    return sampling.generator(denoise, dataset.shape, config["seed"], dataset.classes)
+    return sampling.generator(denoise, dataset.shape, config["seed"], dataset.classes, round=turns)
 
 
 def name(config: Config) -> str:

@@ -18,6 +18,7 @@ from mezzotint.app.config.job import (
     check_groups,
     differences,
     refuse,
+    refuse_drawing,
     relocatable,
     resolve,
     unbounded,
@@ -79,17 +80,23 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
     from mezzotint.app.config.parts import rehearse
     from mezzotint.app.config.plan import calls, line
     from mezzotint.app.config.preflight import obstacles
+    from mezzotint.app.records import classes
 
-    rehearsed = rehearse(plain)
+    rehearsed = rehearse(classes.settled(directory, plain))
     ranks.check(rehearsed.hardware)
     if ranks.rank():
         return follow(directory, plain)
     calls(rehearsed)  # the whole way of a sample, which is drawn when all is trained
-    refuse(obstacles(plain, rehearsed, directory))
+    trained = classes.Trained.of(rehearsed.dataset, rehearsed.train)
+    news = classes.compare(directory, trained)
+    refuse([*obstacles(plain, rehearsed, directory), *([] if runs.newest_step(directory) else classes.empty(trained))])
     with runs.claim(directory) as log:
+        classes.write(directory, trained)
         runs.write_config(directory, plain)
         runs.point_latest(directory, Path(plain["paths"]["runs"]))
         print(f"run: {shown(directory)}\n{line(plain, rehearsed)}", flush=True)
+        if news:
+            print(news, file=sys.stderr)
         with tracked(directory, plain, rehearsed.loggers) as trackers, recorded(directory, plain, log):
             outcome = train(directory, rehearsed.hardware, trackers)
             runs.write_status(directory, **{key: outcome[key] for key in ("images", "steps", "seconds")})
@@ -134,6 +141,7 @@ def choose(config: Config, given: list[str], many: bool) -> Path:
     Raises:
         ConfigError: the name is taken, or run= is given another config than may go on there, or a step.
     """
+    refuse_drawing(config, "training learns all classes")
     if config["step"] is not None:
         raise ConfigError(
             f"step={config['step']} is for sample and evaluate: training goes on from the newest checkpoint"
@@ -189,12 +197,13 @@ def work(directory: Path, trackers: Trackers | None = None) -> dict[str, Any]:
     """One rank's whole training, from the run's config.yaml alone; a process of its own has trackers of its own."""
     from mezzotint.app.config.parts import assemble
     from mezzotint.app.processes.together import together
+    from mezzotint.app.records.classes import settled
     from mezzotint.app.records.moments import judge_moments
     from mezzotint.training import fit
     from mezzotint.training.hardware import Place
 
     config = read_config(directory)
-    parts = assemble(config)
+    parts = assemble(settled(directory, config))
     with together(parts.hardware):  # or Lightning would, and find the last job's addresses in torchrun's store
         with nullcontext(trackers) if trackers else tracked(directory, config, parts.loggers) as told:
             outcome = fit(

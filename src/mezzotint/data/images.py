@@ -56,6 +56,16 @@ class InMemory(Images):
         return InMemory(*self.batch(indices))
 
 
+def labels_of(images: Images) -> Tensor | None:
+    """The labels of all images (N,), or None for an unlabelled set; images that keep none aside are read for them."""
+    if (kept := getattr(images, "labels", None)) is not None:
+        return kept
+    if not len(images) or images.batch(torch.arange(1))[1] is None:
+        return None
+    found = [images.batch(indices)[1] for indices in torch.arange(len(images)).split(512)]
+    return torch.cat([labels for labels in found if labels is not None])
+
+
 def digest(shape: Sequence[int], parts: Iterable[bytes | memoryview], labels: Tensor | None) -> str:
     """sha256 of shape, dtype, bytes and labels, as 64 hexadecimal digits."""
     hashed = hashlib.sha256(f"{tuple(shape)} uint8".encode())

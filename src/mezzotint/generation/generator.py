@@ -73,7 +73,8 @@ class Film:
 class Generator:
     """Draws numbered samples: image i is a function of (seed, i), whatever the batch, the order or the number of ranks.
 
-    Its noise is `Draws(seed, i)`, its class i modulo the number of classes, so any range of whole rounds is balanced.
+    Its noise is `Draws(seed, i)`, its class round[i modulo the length of the round]; left out, a round has each class
+    once, so that any range of whole rounds is balanced.
 
     Args:
         denoise: a Denoiser, in evaluation mode and where it shall run.
@@ -83,6 +84,7 @@ class Generator:
         batch: images at a time; changes speed and memory, not the images.
         guidance: wraps the denoiser, such as classifier-free guidance; None for none.
         label: draw this class alone; -1 draws without a class from a network that knows classes.
+        round: the classes that samples have in turn, int64 (R,).
     """
 
     denoise: Denoise
@@ -94,14 +96,18 @@ class Generator:
     batch: int = 64
     guidance: Callable[[Denoise], Denoise] | None = None
     label: int | None = None
+    round: Tensor | None = None
     range: Range = field(default_factory=Range)
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ValueError(f"batch={self.batch}: at least one image must be drawn at a time")
-        if self.label is not None and not -1 <= self.label < self.classes:
+        asked = [] if self.round is None else [int(self.round.min()), int(self.round.max())]
+        for label in ([] if self.label is None else [self.label]) + asked:
+            if -1 <= label < self.classes:
+                continue
             known = f"0 to {self.classes - 1}, or -1 for no class" if self.classes else "this run has no classes"
-            raise ValueError(f"label={self.label} is not a class of this run: {known}")
+            raise ValueError(f"label={label} is not a class of this run: {known}")
         self.drawn = 0
         self.tally = [0]
         counted = Counted(self.denoise, self.tally)
@@ -124,7 +130,9 @@ class Generator:
         """The class of each sample, (B,) int64."""
         if not self.classes:
             return None
-        return index % self.classes if self.label is None else torch.full_like(index, self.label)
+        if self.label is not None:
+            return torch.full_like(index, self.label)
+        return index % self.classes if self.round is None else self.round[index % len(self.round)]
 
     def batches(
         self, start: int, stop: int, progress: Progress | None = None

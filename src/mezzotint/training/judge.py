@@ -19,11 +19,13 @@ class Judging:
         metrics: builds the metrics, by their names in the config.
         reference: gives the real images.
         cache: folder for the statistics of the real images; None computes them anew each time.
+        labels: of the real images and the run's directory, the classes that samples have in turn; None takes each once.
     """
 
     metrics: Callable[[], Mapping[str, Any]]
     reference: Callable[[], Any]
     cache: str | Path | None = None
+    labels: Callable[[Any, Path], Any] = lambda reference, directory: None
 
 
 class Judge(Look):
@@ -96,6 +98,7 @@ class Judge(Look):
         self.metrics = self.choose(run.judging.metrics())
         self.sampling = self.shortened(run.sampling)
         self.reference = run.judging.reference()
+        self.labels = run.judging.labels(self.reference, run.directory)
         device = run.module.device
         empty(self.metrics, device)
         load_references(self.metrics, self.reference, device, run.judging.cache)
@@ -113,7 +116,8 @@ class Judge(Look):
         from mezzotint.metrics import evaluate
 
         data = run.dataset
-        generator = self.sampling.generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
+        drawn_as = {"seed": run.seed, "classes": data.classes, "round": self.labels}
+        generator = self.sampling.generator(run.average(), data.shape, **drawn_as)
         drawn = share(generator, self.n)
         cache = run.judging.cache
         done = evaluate(drawn, self.reference, self.metrics, self.n, device=generator.device, cache=cache)

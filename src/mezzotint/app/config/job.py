@@ -20,8 +20,8 @@ FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files a
 Node = dict[str, Any]
 Config = dict[str, Any]
 
-NOISE = ("name", "run", "paths", "logger", "images", "look")  # what does not make another run
-JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images")
+NOISE = ("name", "run", "paths", "logger", "images", "look", "label", "out")  # what does not make another run
+JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images", "labels")
 DATA_NOISE = ("skip",)  # of the data: where both values are accepted, they give the same images
 SAMPLING = ("sampler", "grid", "guidance", "weights", "step", *JUDGED)
 FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # what may differ when a run goes on
@@ -62,6 +62,10 @@ class Job:
             given as n=, takes what n and the reference say.
         step: of the checkpoint that is sampled; null is the newest, "best" the one that callbacks=judge kept.
         images: what `sample` writes beside its pictures.
+        label: what `sample` draws: a class by its label or name, several as a list, or {class: images of it, ...}.
+        out: where `sample` puts what it draws: a folder, or the picture's file; null is the run's samples.
+        labels: of the samples that `evaluate` judges: "data", in the shares of the reference's classes; "balanced",
+            each class equally often; "auto", balanced where the reference nearly is.
     """
 
     data: Node
@@ -89,6 +93,9 @@ class Job:
     reference_images: int | None = None
     look: float | None = 1.0
     images: Literal["none", "png", "npz"] = "none"
+    label: int | str | list[int | str] | dict[int | str, int] | None = None
+    out: str | None = None
+    labels: Literal["auto", "data", "balanced"] = "auto"
     clock: Node | None = None
     scale: Node | None = None
     weight: Node | None = None
@@ -193,6 +200,18 @@ def anchor(config: Config) -> None:
 
 def absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
+
+
+def refuse_drawing(config: Config, instead: str) -> None:
+    """Refuse what only `sample` obeys.
+
+    Args:
+        instead: what the command does about classes, for the message.
+    """
+    if config["label"] is not None:
+        raise ConfigError(f"label= is for sample: {instead}")
+    if config["out"] is not None:
+        raise ConfigError("out= is for sample, and for commands without a run; everything else of a run lies in it")
 
 
 def check_groups(config: Config, without: Sequence[str] = ()) -> None:

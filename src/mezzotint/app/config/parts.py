@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from mezzotint.app.config.job import Config
 from mezzotint.app.config.pairs import check_pairs
 from mezzotint.app.records.copies import Copies
+from mezzotint.app.records.labels import plan as plan_labels
 from mezzotint.app.records.references import check_reference, open_reference
 from mezzotint.build import build, build_denoiser
 from mezzotint.diffusion import Denoiser, Draws, Objective
@@ -34,6 +35,7 @@ class Parts:
     hardware: Any
     sampling: Sampling
     judging: Judging
+    train: Any = None  # the training images, where a rehearsal has read them
 
 
 def assemble(config: Config, device: str = "cpu") -> Parts:
@@ -78,6 +80,7 @@ def build_judging(config: Config, dataset: Any) -> Judging:
         lambda: build_metrics(config, dataset.shape),
         lambda: open_reference(config["reference"], dataset).images,
         config["paths"]["cache"],
+        lambda reference, directory: plan_labels(config["labels"], dataset.classes, reference, directory)[0],
     )
 
 
@@ -143,7 +146,7 @@ def rehearse(config: Config) -> Parts:
     check_judges(config, parts, metrics, len(train) if config["reference"] == "train" else None)
     with placed("metrics"):
         Copies.among(metrics, parts.dataset)
-    return parts
+    return replace(parts, train=train)
 
 
 def check_judges(config: Config, parts: Parts, metrics: dict[str, Any], real: int | None = None) -> None:

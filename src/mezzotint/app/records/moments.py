@@ -9,8 +9,8 @@ from mezzotint.app.config.job import Config
 from mezzotint.app.config.look import final
 from mezzotint.app.config.parts import build_metrics
 from mezzotint.app.records import runs
+from mezzotint.app.records.classes import opened
 from mezzotint.app.terminal import shown
-from mezzotint.build import build
 from mezzotint.training import Score
 from mezzotint.training.checkpoints import best
 
@@ -30,7 +30,7 @@ class Moment:
 
 def judge_moments(directory: Path, config: Config) -> list[Moment]:
     """The last checkpoint, then the best one; nothing where there is nothing to compute. Every rank does its share."""
-    dataset = build(config["data"], "data")
+    dataset = opened(directory, config)[0]
     metrics = build_metrics(config, dataset.shape)
     if not metrics:
         return []

@@ -30,7 +30,12 @@ def place(config: Config, named: bool, many: bool) -> Path:
     return root / (config["name"] if named else f"{config['name']}-{mark}")
 
 
-BEFORE_CONFIG = ("train.log", "status.json", "environment.json")  # of a run that was killed in its first moment
+BEFORE_CONFIG = (
+    "train.log",
+    "status.json",
+    "environment.json",
+    "data.json",
+)  # of a run that was killed in its first moment
 
 
 def refuse_other(directory: Path, config: Config) -> None:
