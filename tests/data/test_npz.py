@@ -138,6 +138,8 @@ def test_published_sets_keep_their_parts(tmp_path, names):
     assert [len(part) for part in parts.values()] == [8, 4, 12]
     assert parts["all"].labels.tolist() == labels.tolist()
     assert torch.equal(parts["test"].pixels, torch.from_numpy(PIXELS[8:]).permute(0, 3, 1, 2))
+    alone = Npz(**saved(tmp_path, **{name: arrays[name] for name in names[:2]}), classes=3, held_out=0.25)
+    assert [len(alone.split(name)) for name in parts] == [6, 2, 8]
 
 
 def test_arrays_are_chosen_by_name(tmp_path):

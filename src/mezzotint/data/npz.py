@@ -55,7 +55,8 @@ class Npz(ArrayDataset):
         archive = Archive(Path(self.root).expanduser())
         if parts := self._divided(archive):
             return self._part(archive, parts, split)
-        images, labels = self._array(archive, self.images, IMAGES), self._array(archive, self.labels, LABELS)
+        images = self._array(archive, self.images, (*IMAGES, *(part["train"][0] for part in PUBLISHED)))
+        labels = self._array(archive, self.labels, (*LABELS, *(part["train"][1] for part in PUBLISHED)))
         if images is None:
             found = archive.names()
             raise DataError(
