@@ -31,6 +31,7 @@ Node = dict[str, Any]
 ANEW = "remove it, and `mezzotint evaluate` makes it anew"
 FOLDERS = ("checkpoints", "samples", "evaluation", "wandb", "tensorboard", "sweep")
 FILES = ("config.yaml", "status.json", "train.log", "metrics.jsonl", "histograms.jsonl", "environment.json")
+FILES += ("data.json",)
 
 MOST_OF_CONFIG = 1 << 20  # bytes
 NODE = (dict, type(None))
@@ -49,6 +50,7 @@ STATUS = {
     "meeting?": {"of": str, "host": str, "port": int},
     "best?": dict,
 }
+DATA = {"classes": [str], "counts": [int], "images": int, "content": str}
 SCORE = {"step": int, "images": int, "name": str, "value": NUMBER, "higher_is_better?": bool}
 METRIC = {"values?": [str], "higher_is_better?": (bool, type(None)), "metric?": str}
 EVALUATION = {
@@ -143,6 +145,22 @@ def environment(run: Path) -> Node:
         return read_json(run / "environment.json", run, dict)
     except FileNotFoundError:
         return {}
+
+
+def data(run: Path) -> Node | None:
+    """The classes and images that the run was trained on; None of one that does not say.
+
+    Raises:
+        Damaged: it is not what a run writes.
+    """
+    cure = "put it back, or remove it, and what the labels stand for is no longer compared"
+    try:
+        found = read_json(run / "data.json", run, DATA, cure)
+    except FileNotFoundError:
+        return None
+    if min([found["images"], *found["counts"]]) < 0 or len(found["classes"]) not in (0, len(found["counts"])):
+        raise damaged(run / "data.json", "its counts do not fit its classes", cure)
+    return found
 
 
 def evaluation(file: Path, run: Path) -> Node:

@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 
+from mezzotint import runfiles
 from mezzotint.app.config.job import Config
 from mezzotint.app.records.runs import newest_step
 from mezzotint.app.terminal import shown
 from mezzotint.build import build
 from mezzotint.data.class_folders import few
 from mezzotint.data.dataset import Dataset
-from mezzotint.data.folder import FolderImages, ImageFolder
+from mezzotint.data.decoding import FolderImages
+from mezzotint.data.folder import ImageFolder
 from mezzotint.data.images import Images, labels_of
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.whole import write_text
@@ -75,21 +77,12 @@ def read(directory: Path) -> Trained | None:
     """What is written of a run; None of one that was trained before this was written down.
 
     Raises:
-        ConfigError: the file is damaged.
+        Damaged: it is not what a run writes.
     """
-    file = directory / FILE
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return Trained(
-            tuple(map(str, found["classes"])), tuple(map(int, found["counts"])), int(found["images"]), found["content"]
-        )
-    except FileNotFoundError:
+    found = runfiles.data(directory)
+    if found is None:
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(
-            f"{shown(file)} cannot be read ({type(error).__name__}): put it back, or delete it, and what the labels "
-            "stand for is no longer compared"
-        ) from None
+    return Trained(tuple(found["classes"]), tuple(found["counts"]), found["images"], found["content"])
 
 
 def write(directory: Path, trained: Trained) -> None:
