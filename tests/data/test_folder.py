@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from mezzotint.data import DataModule, ImageFolder
-from mezzotint.data.picture import decode, middle
+from mezzotint.data.picture import decode
 from mezzotint.errors import DataError
 
 rng = np.random.default_rng(0)
@@ -85,19 +85,6 @@ def test_photographs_stand_upright(tmp_path):
     upright = decode(tmp_path / "a.jpg", (1, 16, 8))[0]
     assert upright[:7].min() > 240
     assert upright[9:].max() < 15
-
-
-@pytest.mark.parametrize(
-    ("size", "wanted", "box"),
-    [
-        ((100, 50), (10, 10), (25, 0, 75, 50)),
-        ((50, 100), (10, 10), (0, 25, 50, 75)),
-        ((90, 60), (20, 10), (0, 7.5, 90, 52.5)),
-        ((8, 8), (8, 8), (0, 0, 8, 8)),
-    ],
-)
-def test_the_middle_with_the_right_proportions_is_kept(size, wanted, box):
-    assert middle(size, wanted) == pytest.approx(box)
 
 
 def test_shrinking_does_not_alias(tmp_path):

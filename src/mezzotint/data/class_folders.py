@@ -1,6 +1,7 @@
 """How a folder of images is divided into parts and classes: by folders, or by the labels of a dataset.json."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -53,10 +54,16 @@ def parts_of(root: Path, classes: Sequence[str] = ()) -> Parts:
 def subfolders(root: Path) -> list[Path]:
     """The folders directly below a folder, without hidden ones and those that systems make."""
     try:
-        found = [folder for folder in root.iterdir() if not folder.name.startswith(".") and folder.is_dir()]
+        with os.scandir(root) as inside:
+            found = [root / item.name for item in inside if not item.name.startswith(".") and is_folder(item)]
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read ({error.strerror}): mend it or take it out.") from error
     return sorted(folder for folder in found if folder.name.lower() not in OF_SYSTEMS)
+
+
+def is_folder(item: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link in a circle is none."""
+    return Path(item.path).is_dir() if item.is_symlink() else item.is_dir()
 
 
 def natural(name: str) -> tuple[list[str | int], str]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mezzotint.data.images import Images, InMemory, digest
-from mezzotint.data.picture import RECIPE, PictureError, TooSmall, addition, decode, examine, header
+from mezzotint.data.picture import RECIPE, PictureError, TooSmall, addition, decode, examine, header, silence
 from mezzotint.errors import DataError
 from mezzotint.processes import position
 from mezzotint.progress import bar
@@ -188,7 +188,7 @@ def threaded(work: Callable[[int], None], count: int, title: str) -> dict[int, P
         return len(mine)
 
     told = bar(title, count) if position()[0] == 0 else nullcontext(lambda done: None)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, told as advance:
+    with silence, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, told as advance:
         for done in pool.map(portion, range(0, count, PORTION)):
             advance(done)
     return {i: bad[i] for i in sorted(bad)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mezzotint.data.class_folders import OF_SYSTEMS
+from mezzotint.data.class_folders import OF_SYSTEMS, is_folder
 from mezzotint.data.kinds import OTHER, RAW, SUFFIXES, unread
 from mezzotint.errors import DataError
 
@@ -71,7 +71,7 @@ def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images."
             twice.append(item.path)
         else:
             seen.add(item.identity)
-            entries.append(Entry(item.path, item.group(root), item.identity, item.linked, item.shared))
+            entries.append(Entry(item.path, item.group, item.identity, item.linked, item.shared))
     if not entries:
         raise DataError(f"{root} holds no pictures that are read{instead(missed, [o.path for o in others])}. {cure}")
     entries.sort(key=lambda entry: entry.file.parts)
@@ -115,6 +115,7 @@ class Found:
     """A file as a walk finds it.
 
     Args:
+        group: the folder directly below the root that it lies in, empty for a file outside of any.
         identity: device and inode; equal where two paths lead to the same file.
         links: how many names it has.
         linked: whether a link leads to it, or to a folder that it lies in.
@@ -122,6 +123,7 @@ class Found:
     """
 
     path: Path
+    group: str
     identity: tuple[int, int]
     links: int
     linked: bool
@@ -130,10 +132,6 @@ class Found:
     @property
     def shared(self) -> bool:
         return self.linked or self.links > 1
-
-    def group(self, root: Path) -> str:
-        inside = self.path.relative_to(root).parts
-        return inside[0] if len(inside) > 1 else ""
 
 
 def judged(item: Found) -> str | None:
@@ -151,9 +149,9 @@ def walk(root: Path) -> Iterator[Found]:
     Links are followed last. One that leads to a folder that it lies in, or to one that was walked, is passed over.
     """
     visited = {place(above) for above in (*root.absolute().parents, *root.resolve().parents)}
-    pending, links = [(root, False)], []
+    pending, links = [(root, "", False)], []
     while pending or links:
-        folder, linked = pending.pop() if pending else links.pop(0)
+        folder, group, linked = pending.pop() if pending else links.pop(0)
         if linked and place(folder) in visited:
             continue
         visited.add(place(folder))
@@ -165,11 +163,11 @@ def walk(root: Path) -> Iterator[Found]:
             path, through = folder / item.name, linked or item.is_symlink()
             if item.name.startswith("."):
                 continue
-            if not item.is_dir():
+            if not is_folder(item):
                 if item.name.lower() not in LEFTOVERS:
-                    yield found(item, path, through)
+                    yield found(item, path, group, through)
             elif item.name.lower() not in OF_SYSTEMS:
-                (links if item.is_symlink() else pending).append((path, through))
+                (links if item.is_symlink() else pending).append((path, group or item.name, through))
 
 
 def place(folder: Path) -> tuple[int, int]:
@@ -178,12 +176,12 @@ def place(folder: Path) -> tuple[int, int]:
     return about.st_dev, about.st_ino
 
 
-def found(item: os.DirEntry[str], path: Path, linked: bool) -> Found:
+def found(item: os.DirEntry[str], path: Path, group: str, linked: bool) -> Found:
     try:
         about = item.stat()
     except OSError:  # a link that leads nowhere
-        return Found(path, (0, 0), 0, linked, False)
-    return Found(path, (about.st_dev, about.st_ino), about.st_nlink, linked, stat.S_ISREG(about.st_mode))
+        return Found(path, group, (0, 0), 0, linked, False)
+    return Found(path, group, (about.st_dev, about.st_ino), about.st_nlink, linked, stat.S_ISREG(about.st_mode))
 
 
 def holds_pictures(folder: Path) -> bool:

@@ -4,7 +4,6 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 
 from mezzotint.data.intact import complete
 from mezzotint.data.kinds import CURES, formats, look, readable
-from mezzotint.data.pixels import TURNED, Samples, middle, orientation, strips_of
+from mezzotint.data.pixels import TURNED, Samples, fitting, orientation, strips_of
 from mezzotint.errors import DataError
 
 RECIPE = b"upright, on white, centre, bicubic"  # part of a digest: whoever changes what follows changes it too
@@ -183,17 +182,16 @@ def fits(size: tuple[int, int], shape: tuple[int, int, int]) -> bool:
 def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -> None:
     """Refuse an image of this (width, height) that would have to be enlarged: what is blurred is learnt as blurred."""
     if not fits(size, shape):
-        left, top, right, bottom = middle(size, (shape[2], shape[1]))
-        fitting = halvable(bottom - top), halvable(right - left)
+        width, height = map(halvable, fitting(size, (shape[2], shape[1])))
         reason = f"{size[1]} x {size[0]}, and the shape asks for {shape[1]} x {shape[2]}"
-        cure = f"data.shape=[{shape[0]},{fitting[0]},{fitting[1]}] fits it, or data.enlarge=true enlarges it"
-        raise TooSmall(file, reason, cure, fitting)
+        cure = f"data.shape=[{shape[0]},{height},{width}] fits it, or data.enlarge=true enlarges it"
+        raise TooSmall(file, reason, cure, (height, width))
 
 
-def halvable(side: Fraction) -> int:
+def halvable(side: int) -> int:
     """The next lower side that networks of several levels take: a multiple of 4, from 64 on of 8."""
     step = 8 if side >= 64 else 4 if side >= 8 else 1
-    return max(1, int(side) // step * step)
+    return side // step * step
 
 
 def upright(image: Image.Image) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +24,25 @@ TURNS = {
 FROM_END = (3, 4, 7, 8)  # whose first upright row is the last one or the last column that is stored
 
 
-def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[Fraction, Fraction, Fraction, Fraction]:
-    """The largest box in the middle of an image of this (width, height) with the proportions of `wanted`; exact."""
-    scale = min(Fraction(size[0], wanted[0]), Fraction(size[1], wanted[1]))
-    left, top = (size[0] - wanted[0] * scale) / 2, (size[1] - wanted[1] * scale) / 2
-    return left, top, size[0] - left, size[1] - top
+def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The largest box in the middle of an image of this (width, height) with the proportions of `wanted`.
+
+    Quotients of whole numbers, so that each side is the float nearest to its exact value and never outside the image.
+    """
+    (width, height), (across, down) = size, wanted
+    if width * down <= height * across:
+        margin, all_of_it = height * across - width * down, 2 * across
+        return 0.0, margin / all_of_it, float(width), (height * all_of_it - margin) / all_of_it
+    margin, all_of_it = width * down - height * across, 2 * down
+    return margin / all_of_it, 0.0, (width * all_of_it - margin) / all_of_it, float(height)
+
+
+def fitting(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of that box in whole pixels."""
+    (width, height), (across, down) = size, wanted
+    if width * down <= height * across:
+        return width, max(1, width * down // across)
+    return max(1, height * across // down), height
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class Strips:
         Up to GIANT pixels Pillow resizes the whole. Beyond it every strip is resized along its rows, and what comes of
         that along the columns: the same but for rounding, as Pillow begins with the columns where that is cheaper.
         """
-        left, top, right, bottom = map(float, middle(self.size, wanted))
+        left, top, right, bottom = middle(self.size, wanted)
         if self.size[0] * self.size[1] <= GIANT:
             return self.put_together(self.size[0]).resize(wanted, BICUBIC, box=(left, top, right, bottom))
 

@@ -1,0 +1,174 @@
+"""What is cut out of a picture, and what its numbers mean: against exact fractions, Pillow's own steps and formulas."""
+
+import struct
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps, TiffImagePlugin
+
+from mezzotint.data import pixels
+from mezzotint.data.picture import decode
+from mezzotint.data.pixels import fitting, middle
+
+rng = np.random.default_rng(0)
+SIDES = st.integers(1, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "box"),
+    [
+        ((100, 50), (10, 10), (25, 0, 75, 50)),
+        ((50, 100), (10, 10), (0, 25, 50, 75)),
+        ((90, 60), (20, 10), (0, 7.5, 90, 52.5)),
+        ((8, 8), (8, 8), (0, 0, 8, 8)),
+    ],
+)
+def test_the_middle_with_the_right_proportions_is_kept(size, wanted, box):
+    assert middle(size, wanted) == box
+
+
+def exact_middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[Fraction, ...]:
+    scale = min(Fraction(size[0], wanted[0]), Fraction(size[1], wanted[1]))
+    left, top = (size[0] - wanted[0] * scale) / 2, (size[1] - wanted[1] * scale) / 2
+    return left, top, left + wanted[0] * scale, top + wanted[1] * scale
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES))
+def test_the_box_is_the_exact_one_rounded_once_and_never_leaves_the_image(size, wanted):
+    box, exact = middle(size, wanted), exact_middle(size, wanted)
+    assert box == tuple(map(float, exact))
+    assert 0 <= box[0] < box[2] <= size[0]
+    assert 0 <= box[1] < box[3] <= size[1]
+    across, down = fitting(size, wanted)
+    assert (across, down) == (max(1, int(exact[2] - exact[0])), max(1, int(exact[3] - exact[1])))
+
+
+def test_pictures_of_all_small_sizes_become_all_small_shapes():
+    """Pillow takes each box; the float arithmetic of an earlier version left the image in 1 of 400 of these."""
+    picture = Image.new("L", (60, 60), 7)
+    for width in range(1, 61):
+        for height in range(1, 61, 7):
+            cut = picture.crop((0, 0, width, height))
+            for wanted in ((22, 22), (28, 28), (7, 5), (64, 48)):
+                assert cut.resize(wanted, Image.Resampling.BICUBIC, box=middle((width, height), wanted)).size == wanted
+
+
+@pytest.mark.parametrize("size", [(640, 480), (150, 100), (1050, 1000), (900, 450), (480, 640), (4032, 3024)])
+def test_sound_photographs_are_not_refused(size, tmp_path):
+    Image.new("L", size).save(tmp_path / "a.png")
+    for side in (22, 28, 64, 96, 100, 224, 299):
+        assert decode(tmp_path / "a.png", (1, side, side), enlarge=True).shape == (1, side, side)
+
+
+def opaque(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """Decoded as Pillow does it, step by step and whole."""
+    with Image.open(file) as image:
+        image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    image = image.convert("L" if shape[0] == 1 else "RGB")
+    wanted = shape[2], shape[1]
+    found = np.asarray(image.resize(wanted, Image.Resampling.BICUBIC, box=middle(image.size, wanted)))
+    return found[None] if shape[0] == 1 else found.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P"])
+def test_strips_change_nothing(mode, turn, tmp_path, monkeypatch):
+    """All that lies in memory at once is converted in strips, whatever way the picture lies."""
+    colours = Image.fromarray(rng.integers(0, 256, (37, 23, 4), dtype=np.uint8))
+    image = colours.convert("RGB").quantize(9) if mode == "P" else colours.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image.save(tmp_path / "a.png", exif=exif, **({"transparency": 3} if mode == "P" else {}))
+    for shape in ((1, 5, 9), (3, 11, 4)):
+        expected = opaque(tmp_path / "a.png", shape)
+        for strip in (1, 60, 500, 1 << 22):
+            monkeypatch.setattr(pixels, "STRIP", strip)
+            assert np.array_equal(decode(tmp_path / "a.png", shape), expected)
+
+
+def test_giants_are_the_same_but_for_rounding(tmp_path, monkeypatch):
+    smooth = np.sin(np.indices((90, 70)).sum(0) / 9) * 100 + 128
+    Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / "a.png")
+    usual = decode(tmp_path / "a.png", (1, 20, 15)).astype(int)
+    monkeypatch.setattr(pixels, "GIANT", 0)
+    monkeypatch.setattr(pixels, "STRIP", 700)
+    assert np.abs(decode(tmp_path / "a.png", (1, 20, 15)) - usual).max() <= 1
+
+
+def png(file: Path, values: np.ndarray, bits: int, clear: tuple[int, ...] | None = None) -> None:
+    """A PNG of grey (H, W) or colour (H, W, 3) with so many bits a sample, written by hand: Pillow writes not all."""
+    colour = values.ndim == 3
+    height, width = values.shape[:2]
+    if bits == 16:
+        rows = [row.astype(">u2").tobytes() for row in values]
+    else:
+        wide = (values[..., None] >> np.arange(bits - 1, -1, -1) & 1).astype(np.uint8).reshape(height, -1)
+        rows = [np.packbits(row).tobytes() for row in wide]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2 if colour else 0, 0, 0, 0))]
+    if clear is not None:
+        chunks.append((b"tRNS", b"".join(struct.pack(">H", value) for value in clear)))
+    chunks += [(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks)
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.mark.parametrize("clear", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_grey_of_any_depth_and_its_transparent_value(bits, clear, tmp_path):
+    values = rng.integers(0, 2**bits, (8, 8))
+    values[0, 0], values[0, 1] = 1, 0  # 0 and 1 share their upper byte
+    png(tmp_path / "a.png", values, bits, (1,) if clear else None)
+    shown = values >> 8 if bits == 16 else values * (255 // (2**bits - 1))
+    assert np.array_equal(decode(tmp_path / "a.png", (1, 8, 8))[0], np.where(clear & (values == 1), 255, shown))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_transparent_colour_is_that_one_and_no_near_one(bits, tmp_path):
+    values = rng.integers(0, 2**bits, (8, 8, 3))
+    values[0, 0], values[0, 1], values[0, 2] = (1, 2, 3), (1, 2, 4), (2, 2, 3)
+    png(tmp_path / "a.png", values, bits, (1, 2, 3))
+    found = decode(tmp_path / "a.png", (3, 8, 8)).transpose(1, 2, 0)
+    clear = (values == (1, 2, 3)).all(-1, keepdims=True)
+    assert np.array_equal(found, np.where(clear, 255, values >> bits - 8))
+
+
+@pytest.mark.parametrize("white", [0, 1])
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_sixteen_bits_of_tiff(order, white, tmp_path):
+    """Photometric interpretation 0 says that 0 is white."""
+    values = rng.integers(0, 65536, (8, 8), dtype=np.uint16)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=order.encode())
+    tags[262] = 1 if order == "MM" and not white else white
+    image = Image.fromarray(values if order == "II" else values.byteswap())
+    image.save(tmp_path / "a.tif", tiffinfo=tags)
+    with Image.open(tmp_path / "a.tif") as stored:
+        inverted, seen = stored.tag_v2[262] == 0, np.asarray(stored)
+    assert np.array_equal(decode(tmp_path / "a.tif", (1, 8, 8))[0], (65535 - seen if inverted else seen) >> 8)
+
+
+def test_twelve_bits_of_tiff(tmp_path):
+    """Two values in three bytes, as scanners and microscopes write them."""
+    values = rng.integers(0, 4096, (8, 8))
+    first, second = values[:, 0::2], values[:, 1::2]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], -1).astype(np.uint8).tobytes()
+    fields = [(256, 8), (257, 8), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, len(packed))]
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(packed))
+    body = packed + struct.pack("<H", len(fields)) + table + struct.pack("<I", 0)
+    (tmp_path / "a.tif").write_bytes(head + body)
+    assert np.array_equal(decode(tmp_path / "a.tif", (1, 8, 8))[0], values >> 4)
+
+
+def test_a_map_of_more_than_eight_bits(tmp_path):
+    """PGM with any greatest value; Pillow scales it to 65,535."""
+    values = rng.integers(0, 4096, (8, 8))
+    (tmp_path / "a.pgm").write_bytes(b"P5 8 8 4095\n" + values.astype(">u2").tobytes())
+    assert np.abs(decode(tmp_path / "a.pgm", (1, 8, 8))[0].astype(int) - values * 255 / 4095).max() <= 1
