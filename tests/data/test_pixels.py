@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from mezzotint.data import pixels
+from mezzotint.data import picture, pixels
 from mezzotint.data.picture import decode
 from mezzotint.data.pixels import fitting, middle
+from mezzotint.errors import DataError
 
 rng = np.random.default_rng(0)
 SIDES = st.integers(1, 20_000)
@@ -94,13 +95,48 @@ def test_strips_change_nothing(mode, turn, tmp_path, monkeypatch):
             assert np.array_equal(decode(tmp_path / "a.png", shape), expected)
 
 
-def test_giants_are_the_same_but_for_rounding(tmp_path, monkeypatch):
-    smooth = np.sin(np.indices((90, 70)).sum(0) / 9) * 100 + 128
-    Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / "a.png")
-    usual = decode(tmp_path / "a.png", (1, 20, 15)).astype(int)
-    monkeypatch.setattr(pixels, "GIANT", 0)
-    monkeypatch.setattr(pixels, "STRIP", 700)
-    assert np.abs(decode(tmp_path / "a.png", (1, 20, 15)) - usual).max() <= 1
+def smooth(height: int, width: int, channels: int) -> np.ndarray:
+    wave = np.sin(np.indices((height, width)).sum(0) / 9)[..., None] * np.linspace(60, 120, channels) + 128
+    return wave.astype(np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "I;16", "JPEG", "turned"])
+def test_giants_are_the_same_but_for_rounding(mode, tmp_path, monkeypatch):
+    """Also where rows are unpacked one after the other, whatever their filters, and JPEG at a smaller scale."""
+    colours = Image.fromarray(smooth(90, 70, 4))
+    exif = Image.Exif()
+    if mode == "JPEG":
+        file = tmp_path / "a.jpg"
+        colours.convert("RGB").save(file, quality=98)
+    else:
+        file = tmp_path / "a.png"
+        exif[0x0112] = 6 if mode == "turned" else 1
+        if mode == "I;16":
+            image = Image.fromarray(smooth(90, 70, 1)[..., 0].astype(np.uint16) << 8)
+        elif mode in ("P", "1"):
+            image = colours.convert("RGB").quantize(64) if mode == "P" else colours.convert("1", dither=0)
+        else:
+            image = colours.convert("L" if mode == "turned" else mode)
+        image.save(file, exif=exif)
+    for shape in ((1, 20, 15), (3, 12, 9)):
+        monkeypatch.setattr(picture, "GIANT", 1 << 26)
+        monkeypatch.setattr(pixels, "GIANT", 1 << 26)
+        usual = decode(file, shape).astype(int)
+        monkeypatch.setattr(picture, "GIANT", 0)
+        monkeypatch.setattr(pixels, "GIANT", 0)
+        for strip in (1, 700, 1 << 22):
+            monkeypatch.setattr(pixels, "STRIP", strip)
+            assert np.abs(decode(file, shape) - usual).max() <= (6 if mode == "JPEG" else 1)
+
+
+def test_a_giant_that_was_cut_short_is_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(picture, "GIANT", 0)
+    Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    for length in (len(whole) // 2, 200):
+        (tmp_path / "a.png").write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"a\.png cannot be decoded .*truncated"):
+            decode(tmp_path / "a.png", (3, 8, 8))
 
 
 def png(file: Path, values: np.ndarray, bits: int, clear: tuple[int, ...] | None = None) -> None:

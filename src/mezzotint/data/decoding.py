@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -192,3 +193,13 @@ def threaded(work: Callable[[int], None], count: int, title: str) -> dict[int, P
         for done in pool.map(portion, range(0, count, PORTION)):
             advance(done)
     return {i: bad[i] for i in sorted(bad)}
+
+
+_said: set[str] = set()
+
+
+def say(remark: str) -> None:
+    """What a user should know and need not change, on stderr: once, and only by the first of several processes."""
+    if remark not in _said and position()[0] == 0:
+        _said.add(remark)
+        print(remark, file=sys.stderr)

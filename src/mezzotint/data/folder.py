@@ -19,10 +19,10 @@ from mezzotint.data.class_folders import (
     subfolders,
 )
 from mezzotint.data.dataset import SPLITS, Dataset, check_split
-from mezzotint.data.decoding import examined
+from mezzotint.data.decoding import examined, say
 from mezzotint.data.holdout import check_held_out, part, share
 from mezzotint.data.images import Images
-from mezzotint.data.listing import Entry, apart, holds_pictures, listed, repeats
+from mezzotint.data.listing import Entry, apart, holds_pictures, listed, refuse_unread, repeats, told
 from mezzotint.data.picture import RECIPE
 from mezzotint.errors import DataError
 
@@ -65,7 +65,7 @@ class ImageFolder(Dataset):
 
     def split(self, name: str) -> Images:
         check_split(name)
-        parts = self._entries()
+        parts, unread = self._entries()
         entries = parts[name]
         labels = self._labels(entries) if self.classes else None
         files = dict.fromkeys(entry.file for part in ("train", "test") for entry in parts[part])
@@ -73,6 +73,9 @@ class ImageFolder(Dataset):
         whole = examined(files, self.shape, self.enlarge, keep=small)
         if not self.skip:
             whole.refuse_bad(SKIP)
+        out = [*unread, *((error.file, error.reason) for error in whole.bad.values())]
+        if out:
+            say(f"data: {told(sorted(out), len(files) + len(unread), 'is left out')}")
         rows = [i for i, entry in enumerate(entries) if entry.file not in whole.bad]
         if not rows:
             raise DataError(f"{self.root}: data.skip=true leaves no picture for {name}: mend some.")
@@ -107,25 +110,22 @@ class ImageFolder(Dataset):
             check_alone(root, parts.train)
         return parts
 
-    def _entries(self) -> dict[str, list[Entry]]:
-        """The files of every split."""
+    def _entries(self) -> tuple[dict[str, list[Entry]], list[tuple[Path, str]]]:
+        """The files of every split; and, where they may be left out, pictures of a kind that is not read."""
         parts = self._parts()
-        train = self._listed(parts.train)
+        listings = [listed(part) for part in (parts.train, parts.test) if part is not None]
+        if not self.skip:
+            refuse_unread(listings, SKIP)
+        unread = [item for listing in listings for item in listing.unread]
+        train = listings[0].entries
         if parts.test is not None:
-            train, test = apart(train, self._listed(parts.test))
-            return {"train": train, "test": test, "all": train + test}
+            train, test = apart(train, listings[1].entries)
+            return {"train": train, "test": test, "all": train + test}, unread
         strata = np.unique([entry.group for entry in train], return_inverse=True)[1]
         if self.classes and (labels := read_labels(parts.train)) is not None:
             strata = self._read(train, parts.train, labels).numpy()
         held_out = share(self.held_out, len(train))
-        return {name: [train[i] for i in part(name, strata, held_out)] for name in SPLITS}
-
-    def _listed(self, root: Path) -> list[Entry]:
-        """The pictures of a part; those of a kind that is not read are refused or left out."""
-        listing = listed(root)
-        if not self.skip:
-            listing.refuse_unread(SKIP)
-        return listing.entries
+        return {name: [train[i] for i in part(name, strata, held_out)] for name in SPLITS}, unread
 
     def _labels(self, entries: Sequence[Entry]) -> torch.Tensor:
         parts = self._parts()

@@ -11,13 +11,12 @@ CHUNK = 1 << 20
 
 
 def complete(file: Path, image: Image.Image) -> bool:
-    """Whether a file that was opened as this image looks whole. Where this says no, only decoding tells.
-
-    Formats whose files Pillow reads to the end when it opens them are whole then.
-    """
-    if image.format in ("AVIF", "MPO", "JPEG"):
-        return image.format == "AVIF" or jpeg_ends(file)
+    """Whether a file that was opened as this image looks whole. Where this says no, only decoding tells."""
+    if image.format in ("MPO", "JPEG"):
+        return jpeg_ends(file)
     size = os.stat(file).st_size
+    if image.format in ("AVIF", "HEIF"):
+        return boxes_end(file) <= size
     if image.format in ("WEBP", "BMP"):
         with open(file, "rb") as stored:
             head = stored.read(8)
@@ -42,6 +41,21 @@ def last(file: Path) -> bytes:
     with open(file, "rb") as stored:
         stored.seek(max(0, os.fstat(stored.fileno()).st_size - TAIL))
         return stored.read()
+
+
+def boxes_end(file: Path) -> int:
+    """Where the last of the boxes ends that a file of ISO's base format consists of."""
+    at = 0
+    with open(file, "rb") as stored:
+        while len(head := stored.read(16)) >= 8:
+            length = int.from_bytes(head[:4])
+            if length == 1:
+                length = int.from_bytes(head[8:])
+            if length < 8:  # 0 goes on to the end of the file, whatever that is
+                break
+            at += length
+            stored.seek(at)
+    return at
 
 
 def tiff_end(image: Image.Image) -> int:

@@ -45,10 +45,13 @@ class Listing:
     unread: list[tuple[Path, str]] = field(default_factory=list)
     twice: list[Path] = field(default_factory=list)
 
-    def refuse_unread(self, cure: str) -> None:
-        """Raises DataError where a picture would be left out, with the cure."""
-        if self.unread:
-            raise DataError(f"{told(self.unread, len(self.entries) + len(self.unread), 'is not read')}; or {cure}.")
+
+def refuse_unread(listings: Sequence[Listing], cure: str) -> None:
+    """Raises DataError where a picture would be left out, with the cure."""
+    unread = [item for listing in listings for item in listing.unread]
+    if unread:
+        count = sum(len(listing.entries) for listing in listings)
+        raise DataError(f"{told(unread, count + len(unread), 'is not read')}; or {cure}.")
 
 
 def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images.") -> Listing:

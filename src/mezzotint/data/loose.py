@@ -8,7 +8,7 @@ import torch
 
 from mezzotint.data.decoding import examined, headers
 from mezzotint.data.images import Images, InMemory
-from mezzotint.data.listing import listed
+from mezzotint.data.listing import listed, refuse_unread
 from mezzotint.data.npz import IMAGES, Archive
 from mezzotint.errors import DataError
 
@@ -46,7 +46,7 @@ def open_loose(path: Path) -> Loose:
 
 def open_folder(root: Path) -> Loose:
     listing = listed(root, "Give a folder of images.")
-    listing.refuse_unread("take it out, for what remains is not the folder")
+    refuse_unread([listing], "take it out, for what remains is not the folder")
     files = tuple(entry.file for entry in listing.entries)
     shapes = headers(files)
     _, *size = shapes[0]

@@ -3,7 +3,7 @@
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from PIL import Image
 
 from mezzotint.data.intact import complete
 from mezzotint.data.kinds import CURES, formats, look, readable
-from mezzotint.data.pixels import TURNED, Samples, fitting, orientation, strips_of
+from mezzotint.data.pixels import GIANT, ORIENTATION, TURNED, Samples, Strips, fitting, flat, orientation, strips_of
+from mezzotint.data.png_rows import PngRows
 from mezzotint.errors import DataError
 
 RECIPE = b"upright, on white, centre, bicubic"  # part of a digest: whoever changes what follows changes it too
@@ -59,17 +60,43 @@ def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np
     Raises:
         PictureError: where the file is damaged, no image, or smaller than it is to be.
     """
-    channels, height, width = shape
+    mode = "L" if shape[0] == 1 else "RGB"
     with opened(file) as stored:
-        samples = Samples.of(stored, file)
-        with room.taken(4 * stored.width * stored.height):
-            turn = orientation(stored)
-            if not enlarge:
-                check_size(file, stored.size[::-1] if turn in TURNED else stored.size, shape)
-            stored.load()
-            image = strips_of(stored, samples, turn, "L" if channels == 1 else "RGB").resized((width, height))
+        if stored.width * stored.height > GIANT:
+            image = giant(stored, file, shape, mode, enlarge)
+        else:
+            image = usual(stored, file, shape, mode, enlarge)
     pixels = np.asarray(image)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
+
+
+def usual(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool) -> Image.Image:
+    """Decoded as a whole, once there is room for it."""
+    samples = Samples.of(stored, file)
+    with room.taken(4 * stored.width * stored.height):
+        turn = orientation(stored)
+        if not enlarge:
+            check_size(file, stored.size[::-1] if turn in TURNED else stored.size, shape)
+        stored.load()
+        return strips_of(stored, samples, turn, mode).resized((shape[2], shape[1]))
+
+
+def giant(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool) -> Image.Image:
+    """Decoded in strips, or reduced while it is decoded, where its format has that; else as a whole."""
+    if stored.format == "PNG":
+        with closing(PngRows(file)) as rows:
+            if rows.suits() and Image.Image.getexif(stored).get(ORIENTATION, 1) == 1:
+                if not enlarge:
+                    check_size(file, stored.size, shape)
+                strips = Strips(lambda top, bottom: flat(rows(top, bottom), mode, Samples()), mode, stored.size)
+                return strips.resized((shape[2], shape[1]))
+    if stored.format in ("JPEG", "MPO"):
+        turn = orientation(stored)
+        if not enlarge:
+            check_size(file, stored.size[::-1] if turn in TURNED else stored.size, shape)
+        twice = 2 * shape[2], 2 * shape[1]
+        stored.draft(None, twice[::-1] if turn in TURNED else twice)
+    return usual(stored, file, shape, mode, enlarge)
 
 
 def header(file: Path) -> tuple[int, int, int]:

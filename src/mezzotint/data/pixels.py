@@ -157,27 +157,25 @@ def strips_of(image: Image.Image, samples: Samples, turn: int, mode: str) -> Str
     """A loaded image upright, on white and in this mode, L or RGB."""
 
     def rows(top: int, bottom: int) -> Image.Image:
-        part = strip(image, samples, turn, top, bottom)
-        return part if part.mode == mode else part.convert(mode)
+        low = samples.low and rows_of(samples.low, turn, top, bottom)
+        return flat(rows_of(image, turn, top, bottom), mode, samples, low)
 
     done = image.mode == mode and turn not in TURNS and samples == Samples() and not image.has_transparency_data
     return Strips(rows, mode, image.size[::-1] if turn in TURNED else image.size, image if done else None)
 
 
-def strip(image: Image.Image, samples: Samples, turn: int, top: int, bottom: int) -> Image.Image:
-    """Some rows, upright, 8 bits a channel and without transparency: what shines through is white."""
-    part = rows_of(image, turn, top, bottom)
+def flat(part: Image.Image, mode: str, samples: Samples, low: Image.Image | None = None) -> Image.Image:
+    """In this mode, L or RGB, and without transparency: what shines through is white."""
     if samples.clear is not None:
-        low = samples.low and rows_of(samples.low, turn, top, bottom)
-        return whitened(part, samples, low)
-    if samples.bits > 8:
-        return eight_bits(np.asarray(part), samples)
-    if not part.has_transparency_data:
-        return part
-    layer = part.convert("RGBA")
-    white = Image.new("RGBA", layer.size, "white")
-    white.alpha_composite(layer)
-    return white.convert("RGB")
+        part = whitened(part, samples, low)
+    elif samples.bits > 8:
+        part = eight_bits(np.asarray(part), samples)
+    elif part.has_transparency_data:
+        layer = part.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        white.alpha_composite(layer)
+        part = white.convert("RGB")
+    return part if part.mode == mode else part.convert(mode)
 
 
 def eight_bits(values: np.ndarray, samples: Samples) -> Image.Image:
