@@ -7,6 +7,8 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +17,7 @@ from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.hints import fits, hints_of, say, shape, spell
 from mezzotint.names import join, locate, nearest
 from mezzotint.reading import Damaged, damaged, reason
+from mezzotint.trust import Untrusted, current, misfit, trusting
 
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
@@ -48,6 +51,14 @@ def check(node: Node, where: str = "", provided: Iterable[str] = ()) -> list[str
     except ConfigError as error:
         return [str(error), *problems]
     return check_call(target, given, where, provided) + problems
+
+
+def check_part(node: Node, where: str, provided: Iterable[str] = ()) -> list[str]:
+    """The same of a part of a group, which must be what that group needs before its arguments are looked at."""
+    with suppress(ConfigError):
+        if problem := misfit(locate(node["_target_"], where), where):
+            return [problem]
+    return check(node, where, provided)
 
 
 def check_call(target: Callable, given: Mapping[str, Node], where: str = "", provided: Iterable[str] = ()) -> list[str]:
@@ -101,11 +112,14 @@ def build(node: Node, where: str = "", **extra: Any) -> Any:
     hints = hints_of(target)
     given = {key: shape(value, hints.get(key, Any)) for key, value in given.items()}
     try:
-        return target(**given, **extra)
+        built = target(**given, **extra)
     except MezzotintError as error:
         raise type(error)(f"{where}: {error}") from error
     except (TypeError, ValueError, ImportError, RuntimeError, ArithmeticError) as error:
         raise ConfigError(f"{where}: {error}") from error
+    if problem := misfit(type(built), where):  # the result of a function, or of what nobody checked
+        raise ConfigError(problem)
+    return built
 
 
 # ----------------------------------------------------------------------------------------------------------------- load
@@ -121,16 +135,20 @@ def load(
 
     Args:
         weights: "ema" (the first average kept, or the weights where none is), "raw", or the half-life of one average.
-        allow: packages beside mezzotint whose classes config.yaml may name: a `_target_` from a stranger is code.
+        allow: packages beside mezzotint whose classes config.yaml may name: a `_target_` from a stranger is code. Where
+            that config is itself judged, as by `mezzotint sample run=DIR`, what was allowed there counts instead.
         step: an earlier checkpoint that the run still keeps, such as the weak network of autoguidance; or "best", the
             one that was judged best while the run was trained with callbacks=judge.
     """
     directory = Path(directory)
     config = read_config(directory)
     nodes = {name: config.get(name) for name in DENOISER}
-    for where, path in targets(nodes):
-        trust(path, where, allow, directory)
-    denoiser = build_denoiser(nodes)
+    rule = current()
+    if not rule.strict:
+        rule = replace(rule, strict=True, packages=(*rule.packages, *allow), paths=())
+    with trusting(rule):
+        admit_denoiser(nodes, directory)
+        denoiser = build_denoiser(nodes)
     state = read_weights(directory, weights, step)
     try:
         denoiser.load_state_dict(state)
@@ -223,19 +241,25 @@ def targets(node: Node, where: str = "") -> Iterator[tuple[str, Any]]:
             yield from targets(item, f"{where}[{i}]")
 
 
-def trust(path: Any, where: str, allow: Sequence[str], directory: Path) -> None:
-    """Refuse what is neither a class of our networks or mathematics nor from a package that the caller named.
+def admit_denoiser(nodes: Node, directory: Path) -> None:
+    """Refuse what the rule in force does not let a run's config name, with the cure from Python and from the command.
 
-    Judged twice: by its name before anything is imported, and by where it was defined, since a module of ours may hold
-    a name that it imported itself.
+    Raises:
+        ConfigError: with the cure; or all that is wrong with the nodes otherwise.
     """
-    rooms = ("mezzotint.networks.", "mezzotint.diffusion.", *(f"{package}." for package in allow))
-    if str(path).startswith(rooms):
-        found = locate(path, where)
-        if inspect.isclass(found) and f"{found.__module__}.".startswith(rooms):
-            return
-    package = str(path).partition(".")[0]
-    raise ConfigError(
-        f"{directory}/config.yaml: {where} names {path!r}, which is not a class of mezzotint. "
-        f"If you trust the file: mezzotint.load({str(directory)!r}, allow=[{package!r}])"
-    )
+    for where, path in targets(nodes):
+        try:
+            locate(path, where)
+        except Untrusted as error:
+            package = str(path).partition(".")[0]
+            python, command = f"mezzotint.load({str(directory)!r}, allow=[{package!r}])", f"trust=[{package}]"
+            cure = "" if package == "mezzotint" else f". If you trust the file: {python}, on the command line {command}"
+            raise ConfigError(
+                f"{directory}/config.yaml: {where} names {path!r}, which is not a class of mezzotint{cure}"
+            ) from error
+        if path == "mezzotint.load":
+            raise ConfigError(f"{directory}/config.yaml: {where} names a run, and no part of a denoiser is one")
+    if not isinstance(nodes["network"], dict):
+        raise ConfigError(f"{directory}/config.yaml says of no network")
+    if problems := [problem for name, node in nodes.items() if node for problem in check_part(node, name)]:
+        raise ConfigError(f"{directory}/config.yaml: {'; '.join(problems)}")

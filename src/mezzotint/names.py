@@ -6,16 +6,18 @@ from importlib import import_module
 from typing import Any
 
 from mezzotint.errors import ConfigError
+from mezzotint.trust import current
 
 
 def locate(path: Any, where: str = "") -> Callable:
-    """The class or function that a `_target_` names."""
+    """The class or function that a `_target_` names, if the rule in force lets a config name it."""
     place = join(where, "_target_")
     module, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
     if not module or module.startswith("."):
         raise ConfigError(
             f"{place}: {path!r} is not the dotted path of a class or function, such as package.module.Name"
         )
+    current().admit(path, place)
     try:
         found = getattr(import_module(module), name)
     except ImportError as error:
@@ -26,6 +28,7 @@ def locate(path: Any, where: str = "") -> Callable:
         raise ConfigError(f"{place}: {module} has no {name!r}{nearest(name, known)}") from error
     if not callable(found):
         raise ConfigError(f"{place}: {path!r} is not a class or function")
+    current().accept(found, path, place)
     return found
 
 

@@ -8,16 +8,19 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from mezzotint.app import help
+from mezzotint.app.config.job import Config
 from mezzotint.app.config.own_data import base
 from mezzotint.app.config.refusals import check_words
 from mezzotint.app.config.words import (
     CONFIG,
+    KEYS,
     SAVED,
     STANDALONE,
     addable,
@@ -28,7 +31,9 @@ from mezzotint.app.config.words import (
     own_configs,
     primary,
     readable,
+    trust_of,
     value,
+    vouched,
 )
 from mezzotint.app.help import COMMANDS, config_dir, groups
 from mezzotint.app.terminal import unbroken
@@ -36,6 +41,7 @@ from mezzotint.build import read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.names import nearest
 from mezzotint.training.signals import AGAIN, forget, listen
+from mezzotint.trust import Trust, reach, trusting
 
 OWN_WORDS = ("plot", "runs", "report", "sweep", "compare", "sync")  # commands that are no job of one config
 MODULES = {"runs": "listing"}  # where a command's name is another thing's
@@ -79,7 +85,7 @@ def attempt(command: str, overrides: list[str]) -> int:
     """Run a command and turn what a user can mend into one line; a fault of ours keeps its traceback."""
     heard = listen(AGAIN) if command == "train" else ()  # before torch is imported, which takes seconds
     try:
-        prepare(overrides)
+        prepare()
         run(command, overrides)
     except KeyboardInterrupt:
         return refuse("stopped", command, 130)
@@ -104,35 +110,34 @@ def mendable(error: Exception, command: str, overrides: Sequence[str]) -> Mezzot
     return None if message is None else ConfigError(message)
 
 
-def prepare(overrides: Sequence[str]) -> None:
-    """Let `_target_: mine.Network` be found beside the caller, behind what is installed, so that nothing is hidden.
+def prepare() -> None:
+    """Let Hydra raise instead of printing and exiting.
 
     Raises:
         ConfigError: the present folder is gone.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        here = os.getcwd()
+        os.getcwd()
     except FileNotFoundError:
         raise ConfigError("the folder that you are in is gone: go to another one") from None
-    for place in (here, *own_configs(overrides)):
-        if place not in sys.path:
-            sys.path.append(place)
 
 
 # ---------------------------------------------------------------------------------------------------------------- Hydra
 
 
 def run(command: str, words: list[str]) -> None:
+    words, rule = trust_of(words)
     if command in OWN_WORDS:
-        import_module(f"mezzotint.app.{MODULES.get(command, command)}").main(words)
+        with trusting(replace(rule, strict=True, paths=vouched({}, {}, words))):
+            import_module(f"mezzotint.app.{MODULES.get(command, command)}").main(words)
     else:
         pairs = pairwise(["", *words])  # the value of an option, such as a folder with = in its name, stays as it is
         told = [word if follows(last, word) else readable(addable(at_home(bare(word)))) for last, word in pairs]
-        run_hydra(command, flags_first(told))
+        run_hydra(command, flags_first(told), rule)
 
 
-def run_hydra(command: str, overrides: list[str]) -> None:
+def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
     import hydra
 
     modes = value("sweep", overrides), value("hydra.mode", overrides) == "MULTIRUN"
@@ -140,6 +145,7 @@ def run_hydra(command: str, overrides: list[str]) -> None:
     check_words(overrides, many, own_configs(overrides))
     import_module("mezzotint.app.processes.ranks").check_environment()
     name, module, directory = primary(command, overrides), f"mezzotint.app.{command}", value("run", overrides)
+    saved: Config | None = None
     if name == STANDALONE:
         if many:
             raise ConfigError("-m is for runs: give run=DIR, or one command after the other")
@@ -147,7 +153,7 @@ def run_hydra(command: str, overrides: list[str]) -> None:
     elif name == SAVED:
         if many and command == "train":
             raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
-        compose_from_run(pointed(Path(directory)), command)
+        saved = compose_from_run(pointed(Path(directory)), command)
         overrides = [word for word in overrides if not word.lstrip("+").startswith("run=")]
     else:
         overrides = [*overrides, *base(overrides)]
@@ -157,9 +163,11 @@ def run_hydra(command: str, overrides: list[str]) -> None:
     def task(config: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
 
+        words = list(HydraConfig.get().overrides.task)
         try:
-            import_module("mezzotint.app.config.typos").check_keys(config, HydraConfig.get().overrides.task)
-            return import_module(module).main(config)
+            import_module("mezzotint.app.config.typos").check_keys(config, words)
+            with trusting(rule if saved is None else judging(rule, config, saved, words)):
+                return import_module(module).main(config)
         except Exception as error:
             known = mendable(error, command, overrides)
             if known is None:
@@ -174,6 +182,8 @@ def run_hydra(command: str, overrides: list[str]) -> None:
 
     sweeps = import_module("mezzotint.app.processes.sweeps")
     sweeps.count_gpus()
+    sweeps.find_plugins()
+    reach(rule.folders)
     before, sys.argv = sys.argv, [f"mezzotint {command}", *overrides]
     try:
         with nullcontext() if many or theirs else sweeps.single():
@@ -202,15 +212,19 @@ def pointed(directory: Path) -> Path:
     return directory.parent / directory.readlink() if directory.is_symlink() else directory
 
 
-def compose_from_run(directory: Path, command: str) -> None:
-    """Let a run's config.yaml be the primary config, each of its groups the choice `_run_` of that group.
+def compose_from_run(directory: Path, command: str) -> Config:
+    """Let a run's config.yaml be the primary config, each of its groups the choice `_run_` of that group; what it says.
 
-    So `sampler=ddim` replaces the group whole, without leftovers, and `grid.steps=20` changes one value of it.
+    So `sampler=ddim` replaces the group whole, without leftovers, and `grid.steps=20` changes one value of it. What it
+    says are plain values: nothing in it is resolved, and nothing of it is for Hydra.
+
+    Raises:
+        ConfigError: it is another thing than a run's config.
     """
     import yaml
     from hydra.core.config_store import ConfigStore
 
-    from mezzotint.app.config.job import FREE, relocatable
+    from mezzotint.app.config.job import FREE, literal, relocatable
     from mezzotint.app.config.job import defaults as usual
 
     read = read_config(directory)
@@ -218,7 +232,9 @@ def compose_from_run(directory: Path, command: str) -> None:
         raise ConfigError(
             f"{directory} is not a run: its config.yaml is another thing; `mezzotint runs` lists those that exist"
         )
-    saved = usual() | relocatable(read)  # a word that the run had never heard of
+    if strange := [key for key in read if key not in KEYS]:
+        raise ConfigError(f"{directory}/config.yaml: {strange[0]!r} is no key of a run's config")
+    saved = usual() | relocatable(literal(read))  # a word that the run had never heard of
     if command == "sample":
         saved["n"] = None  # it said how many to judge
     ours = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())
@@ -232,5 +248,14 @@ def compose_from_run(directory: Path, command: str) -> None:
         defaults.append({key: SAVED})
     hydra_node["sweep"]["dir"] = str(directory / "sweep")
     defaults += ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
-    node = {"defaults": defaults, **saved, "run": str(directory), "hydra": hydra_node}
+    node = {**saved, "run": literal(str(directory)), "defaults": defaults, "hydra": hydra_node}
     store.store(name=SAVED, node=node)
+    return read
+
+
+def judging(rule: Trust, config: Any, saved: Config, words: Sequence[str]) -> Trust:
+    """The rule for a config that was composed from a run's own."""
+    from omegaconf import OmegaConf
+
+    composed: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    return replace(rule, strict=True, paths=vouched(composed, saved, words))

@@ -75,7 +75,9 @@ def from_hydra(words: list[str]) -> str:
     import hydra
 
     from mezzotint.app.cli import CONFIG
+    from mezzotint.app.processes.sweeps import find_plugins
 
+    find_plugins()
     before, sys.argv = sys.argv, ["mezzotint", *words]
     out = io.StringIO()
     try:

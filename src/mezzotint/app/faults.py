@@ -68,6 +68,9 @@ def known_keys(command: str, words: Sequence[str]) -> list[str]:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
+    from mezzotint.app.processes.sweeps import find_plugins
+
+    find_plugins()
     GlobalHydra.instance().clear()
     known = groups() | {*SETTINGS}
     chosen = [word for word in words if word.partition("=")[0] in known and "," not in word]

@@ -18,11 +18,13 @@ from mezzotint.app.config.job import Config, settle
 from mezzotint.app.config.refusals import check_pair
 from mezzotint.app.config.words import SAVED, addable, at_home, follows, own_configs, quoted, readable
 from mezzotint.app.help import KINDS, choices, config_dir
+from mezzotint.app.processes import sweeps
 from mezzotint.app.records import runs
 from mezzotint.build import build, build_denoiser, read_config
 from mezzotint.errors import ConfigError
 from mezzotint.names import nearest
 from mezzotint.progress import bar
+from mezzotint.trust import current, vouch
 
 if TYPE_CHECKING:
     from mezzotint.generation import Generator
@@ -266,14 +268,17 @@ def configs(asked: Asked, run: Path) -> Iterator[Config]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    cli.compose_from_run(run, "sample")
+    saved = cli.compose_from_run(run, "sample")
+    sweeps.find_plugins()
     own = ",".join(quoted(f"file://{folder}") for folder in own_configs(asked.flags))
     fixed = [*guided(asked, run), *asked.overrides, f"hydra.searchpath=[{own}]"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         for values in product(*asked.swept.values()):
             words = [*fixed, *(f"{key}={value}" for key, value in zip(asked.swept, values, strict=True))]
-            config = settle(compose(SAVED, [addable(at_home(word)) for word in words]), without=UNUSED)
+            composed = compose(SAVED, [addable(at_home(word)) for word in words])
+            vouch(cli.judging(current(), composed, saved, words).paths)
+            config = settle(composed, without=UNUSED)
             config["run"] = str(run)
             runs.existing(config)
             yield config

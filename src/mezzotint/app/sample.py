@@ -14,7 +14,7 @@ from mezzotint.app.config.pairs import check_guidance
 from mezzotint.app.config.parts import build_sampling, rehearse_sampling
 from mezzotint.app.records.runs import existing, mark, other_step, writable
 from mezzotint.app.terminal import shown
-from mezzotint.build import build, load, targets
+from mezzotint.build import DENOISER, build, load, targets
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.generation import Generator, film_strip, gif, grid
@@ -69,7 +69,8 @@ def open_generator(
     Raises:
         ConfigError: they cannot work together, such as guidance by a label in a run without labels.
     """
-    packages = {str(path).partition(".")[0] for _, path in targets(config)}  # its own classes have been checked
+    own = targets({name: config[name] for name in DENOISER})  # which have been checked
+    packages = {str(path).partition(".")[0] for _, path in own} - {"mezzotint"}
     hardware = build(config["hardware"], "hardware")
     denoise = denoise or load(directory, config["weights"], allow=sorted(packages), step=config["step"])
     dataset = build(config["data"], "data")

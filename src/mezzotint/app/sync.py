@@ -19,6 +19,7 @@ from mezzotint.training.sent import Sent
 
 CODES = {"finished": 0, "failed": 1}  # by state; whatever else is not running was interrupted
 OPTIONS = ("project", "entity")
+OURS = ("mezzotint.training.WandB", "mezzotint.training.wandb.WandB")
 
 
 def main(words: Sequence[str]) -> None:
@@ -60,8 +61,9 @@ def below(folder: Path) -> dict[Path, bool]:
 def tracker(run: Path, given: bool) -> dict[str, Any] | None:
     """The tracker's node in the run's config; its defaults for a run without one that was named by itself."""
     nodes = read_config(run).get("logger") or {}
-    own = [node for node in nodes.values() if node["_target_"].endswith(".WandB")]
-    return own[0] if own else {"_target_": "mezzotint.training.WandB"} if given else None
+    nodes = nodes.values() if isinstance(nodes, dict) else ()
+    own = [node for node in nodes if isinstance(node, dict) and node.get("_target_") in OURS]
+    return own[0] if own else {"_target_": OURS[0]} if given else None
 
 
 def reachable() -> None:

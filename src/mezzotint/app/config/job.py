@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from mezzotint.build import check
+from mezzotint.build import check_part
 from mezzotint.errors import ConfigError
 from mezzotint.hints import fits, say, spell
 from mezzotint.names import nearest
@@ -154,7 +154,7 @@ def resolve(config: Any, kind: type = Job) -> Config:
         value = paths[key]
         if not (isinstance(value, str) and value):
             raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
-        paths[key] = absolute(value)
+        paths[key] = literal(absolute(value))
     plain: Config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     known = {item.name: item for item in fields(kind)}
     plain = defaults(kind) | plain
@@ -222,11 +222,11 @@ def check_groups(config: Config, without: Sequence[str] = ()) -> None:
             continue
         if key in NAMED:
             for name, node in value.items():
-                problems += check(node, f"{key}.{name}", PROVIDED.get(key, ()))
+                problems += check_part(node, f"{key}.{name}", PROVIDED.get(key, ()))
         elif isinstance(value, dict) and "_target_" not in value:
             problems.append(f"{key}: it has no _target_; choose a {key}= or write a whole node")
-        else:
-            problems += check(value, key, PROVIDED.get(key, ()))
+        elif isinstance(value, dict):
+            problems += check_part(value, key, PROVIDED.get(key, ()))
     refuse(problems)
 
 
@@ -249,10 +249,22 @@ def defaults(kind: type = Job) -> Config:
     return given | {item.name: item.default_factory() for item in fields(kind) if item.default_factory is not MISSING}
 
 
+def literal(value: Any) -> Any:
+    """A plain value in which OmegaConf finds nothing to resolve, such as a saved config: ${oc.env:KEY} is a text."""
+    if isinstance(value, dict):
+        return {key: literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [literal(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value)
+    return value
+
+
 def relocatable(config: Config) -> Config:
     """A saved config in which what lay below a path of `paths` follows it again: `train run=DIR paths.data=NEW`."""
     paths = config.get("paths")  # of whatever calls itself a config.yaml
-    places = {key: value for key, value in paths.items() if key != "_target_"} if isinstance(paths, dict) else {}
+    said = paths if isinstance(paths, dict) else {}
+    places = {key: value for key, value in said.items() if key in PLACES and isinstance(value, str) and value}
 
     def walk(value: Any) -> Any:
         if isinstance(value, dict):

@@ -7,9 +7,11 @@ from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
-from mezzotint.app.config.job import Job
+from mezzotint.app.config.job import Config, Job
 from mezzotint.app.help import groups
+from mezzotint.build import targets
 from mezzotint.errors import ConfigError
+from mezzotint.trust import Trust
 
 CONFIG, STANDALONE = "mezzotint", "standalone"  # files of configs/
 SAVED = "_run_"  # the choice, in each group, that a run's own config.yaml makes
@@ -133,6 +135,34 @@ def value(key: str, words: Iterable[str]) -> str:
         return ""
     inside = QUOTED.fullmatch(said[-1])
     return inside[2] if inside else said[-1]
+
+
+def trust_of(words: Sequence[str]) -> tuple[list[str], Trust]:
+    """The words without trust=[PACKAGE,...], and what they and --config-dir DIR vouch for.
+
+    Raises:
+        ConfigError: what is to be trusted is no package.
+    """
+    said = value("trust", words)
+    packages = tuple(name.strip() for name in said.strip("[]").split(",") if name.strip())
+    for name in packages:
+        if not all(part.isidentifier() for part in name.split(".")) or name.partition(".")[0] == "mezzotint":
+            raise ConfigError(f"trust={said}: give the names of packages beside mezzotint, such as trust=[mine]")
+    folders = tuple(own_configs(words))
+    rest = [word for word in words if not word.lstrip("+").startswith("trust=")]
+    return rest, Trust(packages=packages, folders=folders, here=(os.getcwd(), *folders))
+
+
+def vouched(composed: Config, saved: Config, words: Sequence[str]) -> tuple[str, ...]:
+    """The `_target_`s of a composed config that the words brought, by a choice or by themselves, and not the run."""
+    before = set(pairs_of(saved))
+    typed = {value(word.lstrip("+").partition("=")[0], [word]) for word in words if "_target_=" in word}
+    brought = {path for where, path in pairs_of(composed) if (where, path) not in before}
+    return tuple(sorted(typed | brought))
+
+
+def pairs_of(config: Config) -> list[tuple[str, str]]:
+    return [(where, path) for where, path in targets(config) if isinstance(path, str)]
 
 
 def own_configs(words: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from typing import IO, Any
 from mezzotint.app.config.job import Config
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.training.signals import ASKING, Stopped, received
+from mezzotint.trust import current
 
 
 def joined() -> bool:
@@ -73,7 +74,7 @@ def rank() -> int:
 def start(directory: Path, world: int, config: Config | None = None) -> dict[str, Any]:
     """Train the run in a directory with `world` processes on this machine, or judge it; what rank 0 made of it.
 
-    They find the user's own classes where this process does.
+    They find the user's own classes where this process does, and trust what it trusts.
 
     Args:
         config: by which it is judged; None trains.
@@ -83,7 +84,7 @@ def start(directory: Path, world: int, config: Config | None = None) -> dict[str
     """
     from torch.distributed import TCPStore
 
-    places = [place for place in sys.path if place]
+    rule, places = json.dumps(current().as_dict()), [place for place in sys.path if place]
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
         "MASTER_ADDR": "127.0.0.1",
@@ -110,7 +111,7 @@ def start(directory: Path, world: int, config: Config | None = None) -> dict[str
                     # a group of its own: Ctrl-C comes to them through us, once
                     ranks.append(
                         subprocess.Popen(
-                            [*command, str(writer), str(given[0]) if given else "train", *places],
+                            [*command, str(writer), str(given[0]) if given else "train", rule, *places],
                             env=environment,
                             pass_fds=[writer, *given],
                             process_group=0,

@@ -1,5 +1,7 @@
 """What Hydra makes before the first config of a sweep is looked at, and its removal where nothing came of it."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +77,21 @@ def name_plainly(config: Any) -> None:
             words[i] = plain
     with read_write(config), open_dict(config):
         config.hydra.overrides.task = words
+
+
+def find_plugins() -> None:
+    """Let Hydra look for its plugins among what is installed alone: it imports every file of a folder `hydra_plugins`.
+
+    `python -m mezzotint` finds modules in the present folder first.
+    """
+    from hydra.core.plugins import Plugins
+
+    here, before = os.path.realpath(os.getcwd()), list(sys.path)
+    sys.path[:] = [place for place in before if place and os.path.realpath(place) != here]
+    try:
+        Plugins.instance()
+    finally:
+        sys.path[:] = before
 
 
 def count_gpus() -> None:

@@ -1,6 +1,7 @@
-"""One rank of one job: `python -m mezzotint.app.processes.worker RUN PARENT PIPE TASK [FOLDER ...]`. Knows no Hydra.
+"""One rank of one job: `python -m mezzotint.app.processes.worker RUN PARENT PIPE TASK RULE [FOLDER ...]`.
 
-TASK is `train`, by the run's config.yaml, or the number of an open file with the config to judge it by.
+It knows no Hydra. TASK is `train`, by the run's config.yaml, or the number of an open file with the config to judge it
+by. RULE is what the command lets a config name, as JSON: what the parent accepted no rank refuses.
 """
 
 import ctypes
@@ -16,6 +17,7 @@ from typing import Any
 from mezzotint.app.terminal import unbroken
 from mezzotint.errors import MezzotintError
 from mezzotint.training.signals import ASKING, Stopped, listen
+from mezzotint.trust import Trust, trusting
 
 ROOM = 15_000  # characters of an error, of at most four bytes: a pipe holds 64 kB, and nobody reads it before we end
 
@@ -47,7 +49,7 @@ def packed(told: dict[str, Any]) -> bytes:
     return json.dumps(told, ensure_ascii=False).encode(errors="replace")
 
 
-def main(directory: str, parent: str, pipe: str, task: str, *places: str) -> int:
+def main(directory: str, parent: str, pipe: str, task: str, rule: str, *places: str) -> int:
     listen()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)  # what came since we were started, comes now
     die_with(int(parent))
@@ -55,7 +57,8 @@ def main(directory: str, parent: str, pipe: str, task: str, *places: str) -> int
     told: dict[str, Any] = {"rank": int(os.environ["RANK"])}
     code = 0
     try:
-        told["result"] = work(Path(directory), task)
+        with trusting(Trust.of_dict(json.loads(rule))):
+            told["result"] = work(Path(directory), task)
     except Stopped as stop:
         code = 130
         told["stopped"] = stop.name
