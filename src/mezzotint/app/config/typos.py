@@ -47,9 +47,17 @@ def misspelt(config: Any, key: str) -> list[str]:
     return []
 
 
-@cache
+Names = tuple[list[str], list[str]]  # by position or name, and by name alone
+
+
 def parameters(path: str) -> list[str] | None:
     """What a class or function of this package takes by name; None where its source does not say."""
+    names = signature(path)
+    return None if names is None else [*names[0], *names[1]]
+
+
+@cache
+def signature(path: str) -> Names | None:
     module, _, name = path.rpartition(".")
     found = find(module, name)
     if found is None:
@@ -58,30 +66,30 @@ def parameters(path: str) -> list[str] | None:
     return arguments(node) if isinstance(node, ast.FunctionDef) else of_class(node, home)
 
 
-def of_class(node: ast.ClassDef, home: str) -> list[str] | None:
+def of_class(node: ast.ClassDef, home: str) -> Names | None:
     own = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]
     if own:
         names = arguments(own[0])
-        return None if names is None else names[1:]
-    fields: list[str] = []
+        return None if names is None else (names[0][1:], names[1])
+    fields: Names = ([], [])
     for base in node.bases:
         name = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
-        names = [] if name.rpartition(".")[2] in WITHOUT else parameters(f"{home}.{name}")
+        names = ([], []) if name.rpartition(".")[2] in WITHOUT else signature(f"{home}.{name}")
         if names is None:
             return None
-        fields += names
-    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        fields += [ast.unparse(item.target) for item in node.body if isinstance(item, ast.AnnAssign) and is_field(item)]
-    return list(dict.fromkeys(fields))
+        fields = fields[0] + names[0], fields[1] + names[1]
+    kinds = [ast.unparse(decorator) for decorator in node.decorator_list]
+    if any("dataclass" in kind for kind in kinds):
+        for item in node.body:
+            if isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation):
+                alone = any("kw_only=True" in text for text in (*kinds, ast.unparse(item.value or item.target)))
+                fields[alone].append(ast.unparse(item.target))
+    return list(dict.fromkeys(fields[0])), list(dict.fromkeys(fields[1]))
 
 
-def is_field(item: ast.AnnAssign) -> bool:
-    return "ClassVar" not in ast.unparse(item.annotation)
-
-
-def arguments(node: ast.FunctionDef) -> list[str] | None:
+def arguments(node: ast.FunctionDef) -> Names | None:
     said = node.args
-    return None if said.kwarg else [item.arg for item in (*said.args, *said.kwonlyargs)]
+    return None if said.kwarg else ([item.arg for item in said.args], [item.arg for item in said.kwonlyargs])
 
 
 def find(module: str, name: str) -> tuple[str, ast.ClassDef | ast.FunctionDef] | None:
