@@ -16,6 +16,7 @@ from .grids import Grid
 from .levels import NoiseLevel
 from .prediction import Prediction
 from .schedules import Schedule
+from .walk import check_draw, check_walk, settled
 
 if TYPE_CHECKING:
     from .samplers import Sampler
@@ -86,7 +87,12 @@ def integrate(
         noise: source of noise for stochastic samplers; by default torch's global generator. Named noise begins anew.
         watch: called after each step with its Frame.
         **cond: conditioning by name, handed to the denoiser at each call.
+
+    Raises:
+        ValueError: the grid is none that this sampler can walk; told before the first step.
     """
+    grid = settled(grid)
+    check_walk(sampler, grid)
     if isinstance(noise, White):
         noise = noise.begin()
     elif noise is None:
@@ -115,7 +121,13 @@ def sample(
     watch: Callable[[Frame], None] | None = None,
     **cond: Any,
 ) -> Tensor:
-    """Samples from unit noise eps: `integrate` from eps * prior_std along spacing(denoise.schedule)."""
+    """Samples from unit noise eps: `integrate` from eps * prior_std along spacing(denoise.schedule).
+
+    Raises:
+        ValueError: the sampler cannot walk the grid, or would leave noise on it that hides the data.
+    """
     schedule = denoise.schedule
-    grid = spacing(schedule)
-    return integrate(denoise, sampler, grid, eps * schedule.prior_std(grid[0]), noise, watch, **cond)
+    grid = settled(spacing(schedule))
+    start = schedule.prior_std(grid[0])
+    check_draw(sampler, grid, 0.0, start)
+    return integrate(denoise, sampler, grid, eps * start, noise, watch, **cond)

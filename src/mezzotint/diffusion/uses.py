@@ -17,6 +17,7 @@ from .samplers import Sampler
 from .samplers.combinators import retakes
 from .samplers.sampler import State
 from .schedules import Schedule
+from .walk import check_draw, check_spread, settled
 
 
 def edit(
@@ -40,9 +41,13 @@ def edit(
     """
     if not 0.0 <= strength <= 1.0:
         raise ValueError(f"strength={strength} is a share of the steps. Give a number from 0 to 1.")
-    grid = spacing(denoise.schedule)
+    grid = settled(spacing(denoise.schedule))
     grid = grid[round((1.0 - strength) * (len(grid) - 1)) :]
-    return integrate(denoise, sampler, grid, grid[0].perturb(image, eps), noise, **cond)
+    x = grid[0].perturb(image, eps)
+    if len(grid) == 1:
+        return x
+    check_draw(sampler, grid, float(grid[0].alpha), float(grid[0].sigma))
+    return integrate(denoise, sampler, grid, x, noise, **cond)
 
 
 def invert(
@@ -53,13 +58,24 @@ def invert(
     It begins at the grid's least noisy level, not at 0, where no network can be asked.
 
     Source: Song et al. 2020, sec. 5.4, https://arxiv.org/abs/2010.02502
+
+    Raises:
+        ValueError: the sampler draws noise, `sample` would refuse the grid, or the way back goes astray on it.
     """
     if sampler.order is None:
         raise ValueError(
             f"{sampler} draws noise, and a path that was drawn cannot be walked back. Use eta=0 or an ODE sampler."
         )
     schedule = denoise.schedule
-    grid = spacing(schedule)[-2::-1]
+    grid = settled(spacing(schedule))
+    check_draw(sampler, grid, 0.0, schedule.prior_std(grid[0]))
+    if len(grid) < 3:
+        raise ValueError(
+            "A grid of one step leads from noise to clean data, where no network can be asked: nothing is left to walk "
+            "back. Use 2 steps or more."
+        )
+    grid = grid[-2::-1]
+    check_spread(sampler, grid, float(grid[0].alpha), 0.0)
     x = integrate(denoise, sampler, grid, image * float(grid[0].alpha), **cond)
     return x / schedule.prior_std(grid[-1])
 
@@ -129,6 +145,10 @@ class Replaced(Sampler):
     @property
     def calls(self) -> int | None:  # type: ignore[override]
         return self.sampler.calls
+
+    @property
+    def turns(self) -> bool:
+        return self.sampler.turns
 
     def init(self, grid: Grid) -> State:
         return self.sampler.init(grid)

@@ -99,6 +99,10 @@ class Churned(Sampler):
     def calls(self) -> int | None:  # type: ignore[override]
         return self.sampler.calls
 
+    @property
+    def turns(self) -> bool:
+        return self.sampler.turns
+
     def init(self, grid: Grid) -> State:
         return min(self.churn / max(len(grid) - 1, 1), math.sqrt(2.0) - 1.0), self.sampler.init(grid)
 
@@ -140,6 +144,10 @@ class Corrected(Sampler):
     @property
     def calls(self) -> int | None:  # type: ignore[override]
         return self.sampler.calls and self.sampler.calls + self.n
+
+    @property
+    def turns(self) -> bool:
+        return self.sampler.turns
 
     def init(self, grid: Grid) -> State:
         return self.sampler.init(grid)
@@ -195,8 +203,11 @@ class Started(Sampler):
     def calls(self) -> int | None:  # type: ignore[override]
         return self.sampler.calls
 
+    @property
+    def turns(self) -> bool:
+        return False
+
     def init(self, grid: Grid) -> State:
-        self.start.init(grid[: self.steps + 1])
         return 0, None
 
     def step(

@@ -40,6 +40,10 @@ class DDIM(Sampler):
     def weak_order(self) -> int | None:  # type: ignore[override]
         return 1 if self.eta else None
 
+    @property
+    def turns(self) -> bool:
+        return not self.eta
+
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:

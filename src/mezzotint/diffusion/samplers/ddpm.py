@@ -27,6 +27,10 @@ class DDPM(Sampler):
     variance: Variance = Posterior()
     weak_order: ClassVar[int | None] = 1
 
+    @property
+    def turns(self) -> bool:
+        return False
+
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:

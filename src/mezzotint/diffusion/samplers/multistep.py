@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..coordinates import Coordinate
+from ..coordinates import Coordinate, Noise
 from ..grids import Grid
 from ..levels import NoiseLevel
 from ..prediction import Prediction
@@ -40,6 +40,10 @@ class Multistep(Sampler):
 
     def init(self, grid: Grid) -> State:
         return starter(self.order, 1, grid)
+
+    @property
+    def turns(self) -> bool:
+        return False
 
     def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
         """v, the variance of the fresh noise in x'."""
@@ -82,7 +86,8 @@ def advance(
 def plan(rule: Any, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, float, tuple[float, ...], float]:
     """The floats of a step: on x0, on eps, on each other field, on the noise."""
     p, q = rule.coordinate.direction(now)
-    weights, variance = rule.weights(now, next, others), rule.variance(now, next)
+    infinite = next.alpha == 0 and isinstance(rule.coordinate, Noise)  # where no polynomial can be followed
+    weights, variance = () if infinite else rule.weights(now, next, others), rule.variance(now, next)
     total = sum(weights)
     return next.alpha - p * total, (next.sigma**2 - variance) ** 0.5 - q * total, weights, variance**0.5
 

@@ -35,6 +35,10 @@ class PredictorCorrector(Sampler):
     def order_from_noise(self) -> int | None:
         return self.order and min(self.order, 2)
 
+    @property
+    def turns(self) -> bool:
+        return False
+
     def init(self, grid: Grid) -> State:
         return starter(self.order, 2 if self.corrector else 1, grid)
 

@@ -37,6 +37,8 @@ class Sampler(abc.ABC):
     - `calls`: calls of the denoiser a step; None where it varies. A step to a clean level may need fewer, and a first
       step that does not start in noise one or two more (see `starting`).
     - `order_from_noise`: the order that is left on fine grids that start in noise; the same as `order` unless said.
+    - `turns`: whether it can walk a grid that goes up and down; what remembers earlier steps, or draws the noise of a
+      step down, cannot. `Renoise` makes every sampler do so.
     """
 
     order: ClassVar[int | None] = None
@@ -46,6 +48,10 @@ class Sampler(abc.ABC):
     @property
     def order_from_noise(self) -> int | None:
         return self.order
+
+    @property
+    def turns(self) -> bool:
+        return True
 
     def init(self, grid: Grid) -> State:
         """The state before the first step; raises ValueError for a grid that this sampler cannot walk."""
