@@ -45,8 +45,8 @@ def settled(grid: Grid) -> Grid:
 def check_walk(sampler: Sampler, grid: Grid) -> None:
     """Raise ValueError for a grid that turns, or goes up, where the sampler cannot.
 
-    A grid that only goes up is inversion, and a deterministic sampler's; what remembers earlier steps, or draws noise on
-    the way down, has no use for a turn.
+    A grid that only goes up is inversion, and a deterministic sampler's; what remembers earlier steps, or draws noise
+    on the way down, has no use for a turn.
     """
     ups = [float(next.ratio) > float(now.ratio) for now, next in pairwise(grid)]
     if any(ups) and not sampler.turns and not (all(ups) and sampler.order is not None):
@@ -62,7 +62,7 @@ def check_draw(sampler: Sampler, grid: Grid, signal: float, noise: float) -> Non
 
 
 def check_spread(sampler: Sampler, grid: Grid, signal: float, noise: float) -> None:
-    """Raise ValueError where Gaussian data end far wider than they should, or far narrower than with DDIM: see `spread`.
+    """Raise ValueError where Gaussian data end far wider than they should, or narrower than with DDIM: see `spread`.
 
     Args:
         signal, noise: x at grid[0] is signal x0 + noise eps.

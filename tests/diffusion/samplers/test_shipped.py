@@ -77,12 +77,14 @@ def test_gaussian_data_come_out_or_one_line_does(name):
             levels = settled(spacing(min(steps, schedule.steps or steps))(schedule))
             got = draw(sampler, schedule, lambda _, levels=levels: levels)
         except ValueError as error:
-            assert "\n" not in str(error)
-            assert "Use" in str(error) or "use" in str(error)
             refused += 1
+            if "\n" in str(error) or "use" not in str(error).lower():
+                wrong.append(str(error))
             continue
         drawn += 1
-        down = [level for level in levels if level.ratio <= min(l.ratio for l in levels[: levels.index(level) + 1])]
+        down = [
+            level for level in levels if level.ratio <= min(each.ratio for each in levels[: levels.index(level) + 1])
+        ]
         least = spread(DDIM(), tuple(down), schedule.prior_std(levels[0]), STD)
         if not LEAST * 0.95 * least < got < 1.05 * MOST * STD:
             wrong.append((where, grid, steps, got, least))
