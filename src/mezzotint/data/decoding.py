@@ -1,5 +1,6 @@
 """Many image files at once: decoded or looked at in threads, once a process; what is bad is told together."""
 
+import hashlib
 import itertools
 import os
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mezzotint.processes import position
 from mezzotint.progress import bar
 
 PORTION = 32  # files that a thread takes at a time
+State = tuple[str, int, int, int]
 KEPT = 2  # sets that stay in memory: a dataset, and a folder that it is compared with
 
 
@@ -141,13 +143,27 @@ def examined(files: Iterable[Path], shape: tuple[int, int, int], enlarge: bool, 
     return _examined[key]
 
 
-def state(file: Path) -> tuple[str, int, int, int]:
-    """What changes where a file is written to or replaced."""
+def state(file: Path) -> State:
+    """What changes where a file is written to or replaced: its name, inode, size and time."""
     try:
         about = os.stat(file)
     except OSError:
         return str(file), 0, 0, 0
     return str(file), about.st_ino, about.st_size, about.st_mtime_ns
+
+
+@lru_cache(KEPT)
+def copies(first: tuple[State, ...], second: tuple[State, ...]) -> list[tuple[Path, Path]]:
+    """Files of the second part that are byte by byte one of the first, each with that one."""
+    sizes = {size for _, _, size, _ in first} & {size for _, _, size, _ in second}
+    known = {content(Path(name)): name for name, _, size, _ in first if size in sizes}
+    found = ((known.get(content(Path(name))), name) for name, _, size, _ in second if size in sizes)
+    return [(Path(b), Path(a)) for a, b in found if a is not None and a != b]
+
+
+def content(file: Path) -> bytes:
+    with open(file, "rb") as stored:
+        return hashlib.file_digest(stored, "sha256").digest()
 
 
 def examine_all(files: tuple[Path, ...], shape: tuple[int, int, int], enlarge: bool, keep: bool) -> Examined:

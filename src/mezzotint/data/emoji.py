@@ -35,7 +35,7 @@ class Emoji(KnownDataset):
 
     def read(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         labels = np.array(json.loads((ASSETS / "emoji.json").read_text())["labels"])
-        sheet = np.asarray(Image.open(ASSETS / "emoji.webp"))
+        sheet = np.asarray(Image.open(ASSETS / "emoji.webp", formats=("WEBP",)))
         rows, columns = sheet.shape[0] // 32, sheet.shape[1] // 32
         tiles = sheet.reshape(rows, 32, columns, 32, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, 32, 32)
         chosen = part(split, labels, HELD_OUT)

@@ -19,7 +19,7 @@ from mezzotint.data.class_folders import (
     subfolders,
 )
 from mezzotint.data.dataset import SPLITS, Dataset, check_split
-from mezzotint.data.decoding import examined, say
+from mezzotint.data.decoding import copies, examined, say, state
 from mezzotint.data.holdout import check_held_out, part, share
 from mezzotint.data.images import Images
 from mezzotint.data.listing import Entry, apart, holds_pictures, listed, refuse_unread, repeats, told
@@ -76,6 +76,7 @@ class ImageFolder(Dataset):
         out = [*unread, *((error.file, error.reason) for error in whole.bad.values())]
         if out:
             say(f"data: {told(sorted(out), len(files) + len(unread), 'is left out')}")
+        self._tell_copies(parts)
         rows = [i for i, entry in enumerate(entries) if entry.file not in whole.bad]
         if not rows:
             raise DataError(f"{self.root}: data.skip=true leaves no picture for {name}: mend some.")
@@ -83,6 +84,16 @@ class ImageFolder(Dataset):
         if not small and len(chosen) * math.prod(self.shape) <= self.memory_limit:
             whole = examined(chosen, self.shape, self.enlarge, keep=True)
         return whole.images(chosen, None if labels is None else labels[rows])
+
+    def _tell_copies(self, parts: dict[str, list[Entry]]) -> None:
+        """Say where pictures that are held out are trained on under another name."""
+        train, test = (tuple(state(entry.file) for entry in parts[name]) for name in ("train", "test"))
+        same = copies(train, test) if train != test else []
+        if same:
+            say(
+                f"data: {len(same):,} of {len(test):,} held-out pictures are trained on too, such as {same[0][0]}, "
+                f"the same as {same[0][1]}. Take one of the two out, or a network that learns by heart looks good."
+            )
 
     def class_names(self) -> tuple[str, ...]:
         if self.names or not self.classes:

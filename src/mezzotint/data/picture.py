@@ -142,7 +142,9 @@ def opened(file: Path) -> Iterator[Image.Image]:
     except Image.UnidentifiedImageError as error:
         raise stranger(file) from error
     except Exception as error:  # decoders of damaged files fail in every way there is
-        raise PictureError(file, str(error) or type(error).__name__, "mend it or take it out of the folder") from error
+        raise PictureError(
+            file, " ".join(str(error).split()) or type(error).__name__, "mend it or take it out of the folder"
+        ) from error
 
 
 def stranger(file: Path) -> PictureError:

@@ -48,7 +48,7 @@ class TensorBoard(Logger):
 
         if file.suffix == ".gif":
             return  # what shows them here needs a film's every frame
-        with Image.open(file) as picture:
+        with Image.open(file, formats=("PNG",)) as picture:
             pixels = numpy.asarray(picture.convert("RGB"))
         self.writer.add_image(name, pixels, images, dataformats="HWC")
         self.writer.flush()
