@@ -138,13 +138,29 @@ def test_a_stored_reference_is_never_stale(digits, digit_pixels, projection, tmp
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_a_damaged_reference_is_named(digits, digit_pixels, tmp_path):
-    metrics = {"frechet": Frechet(DigitsClassifier())}
-    evaluate([digit_pixels[:300]], digits, metrics, n=300, cache=tmp_path)
-    (stored,) = tmp_path.iterdir()
-    stored.write_bytes(stored.read_bytes()[:100])
-    with pytest.raises(DataError, match=f"{stored.name}.*delete the file"):
-        evaluate([digit_pixels[:300]], digits, metrics, n=300, cache=tmp_path)
+def test_a_damaged_reference_is_made_anew_with_a_word(digits, digit_pixels, tmp_path, capsys):
+    """Cut, emptied, another one's under this name, or with any bit flipped: the value never changes."""
+    few, drawn = digits.take(torch.arange(40)), [digit_pixels[300:340]]
+    metrics = {"frechet": Frechet(DigitsClassifier()), "recall": PrecisionRecall(DigitsClassifier())}
+    expected = evaluate(drawn, few, metrics, n=40, cache=tmp_path).values
+    stored = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    assert len(stored) == 2
+    (one, whole), (_, other) = stored.items()
+    damaged = [whole[:100], b"", other, whole[:-1], whole + b"0", b"[]", b"\xff" * 64]
+    generator = torch.Generator().manual_seed(0)
+    header = 8 + int.from_bytes(whole[:8], "little")
+    places = [*range(10), *torch.randint(header, (40,), generator=generator).tolist()]
+    for place in [*places, *torch.randint(header, len(whole), (30,), generator=generator).tolist()]:
+        bit = 1 << int(torch.randint(8, (1,), generator=generator))
+        damaged.append(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+    for content in damaged:
+        one.write_bytes(content)
+        capsys.readouterr()
+        assert evaluate(drawn, few, metrics, n=40, cache=tmp_path).values == expected
+        assert f"{one.name} is damaged" in capsys.readouterr().err
+        assert one.read_bytes() == whole
+    assert evaluate(drawn, few, metrics, n=40, cache=tmp_path).values == expected
+    assert capsys.readouterr().err == ""
 
 
 def test_two_processes_with_unequal_shares_give_the_values_of_one(tmp_path):
@@ -209,7 +225,7 @@ def test_a_cache_that_cannot_be_written_is_noticed_before_the_work(digits, count
 
 
 def test_a_cache_is_left_clean_where_storing_fails(digits, digit_pixels, tmp_path, monkeypatch):
-    def full(state, path):
+    def full(state, path, metadata):
         Path(path).write_bytes(b"a part")
         raise OSError(28, "No space left on device")
 

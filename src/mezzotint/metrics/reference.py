@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,8 @@ from tempfile import TemporaryFile
 
 import torch
 import torch.distributed as dist
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mezzotint.data.images import Images
@@ -24,6 +25,7 @@ from mezzotint.metrics.statistics_file import StatisticsFile
 from mezzotint.processes import position
 from mezzotint.whole import whole
 
+States = dict[Keeper, dict[str, Tensor]]
 VERSION = 3  # of the stored states: raise it when what is stored changes its meaning
 
 
@@ -38,7 +40,8 @@ def load_references(
 
     All processes call it: each computes its share, and afterwards the first one alone holds the real states, so that
     merging adds them once. A stored file is named by a hash of the images' content, the extractor's weights, its
-    preprocessing, the view and what is kept of it: whatever changes, another file is read.
+    preprocessing, the view and what is kept of it: whatever changes, another file is read. It carries a hash of what it
+    holds; one that is damaged is made anew.
 
     Returns:
         The stored files, none without a cache.
@@ -51,17 +54,18 @@ def load_references(
             metric.touch()
         return []
     paths = {name: _paths(metric, reference, cache) for name, metric in metrics.items()}
-    missing = {name: metrics[name] for name, found in paths.items() if not _stored(list(found.values()))}
+    stored = _agreed({name: _stored(found) for name, found in paths.items()} if rank == 0 else {})
+    missing = {name: metrics[name] for name, states in stored.items() if states is None}
     if cache is not None and missing and rank == 0:
         with _storing(Path(cache)):  # noticed before the work and not after it
             pass
     _compute(missing, reference, device, batch)
-    for name, found in paths.items():
-        for keeper, path in found.items() if rank == 0 else ():
-            if name in missing:
+    for name, states in stored.items():
+        for keeper, path in paths[name].items() if rank == 0 else ():
+            if states is None:
                 _write(keeper.state(metrics[name]), path)
             else:
-                keeper.load(metrics[name], _read(path))
+                keeper.load(metrics[name], states[keeper])
         metrics[name].touch()
     return sorted({path for found in paths.values() for path in found.values() if path})
 
@@ -110,12 +114,19 @@ def _path(metric: FeatureMetric, keeper: Keeper, reference: Images, cache: str |
     return Path(cache) / f"reference-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"
 
 
-def _stored(paths: list[Path | None]) -> bool:
-    """Whether all files are there, as the first process sees it: all processes must decide alike."""
-    found = [all(path is not None and path.is_file() for path in paths)]
-    if position()[1] > 1:
-        dist.broadcast_object_list(found, src=0)
-    return found[0]
+def _stored(paths: Mapping[Keeper, Path | None]) -> States | None:
+    """What the files hold, or None where one is missing or damaged."""
+    found = {keeper: _read(path) for keeper, path in paths.items() if path is not None and path.is_file()}
+    return found if len(found) == len(paths) and None not in found.values() else None  # type: ignore[return-value]
+
+
+def _agreed(stored: dict[str, States | None]) -> dict[str, States | None]:
+    """As the first process sees it, for all must decide alike; to the others the states themselves are no use."""
+    if position()[1] == 1:
+        return stored
+    told = [{name: None if states is None else {} for name, states in stored.items()}]
+    dist.broadcast_object_list(told, src=0)
+    return stored if position()[0] == 0 else told[0]
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -126,7 +137,8 @@ def _write(state: Mapping[str, Tensor], path: Path | None) -> None:
     if path is None:
         return
     with _storing(path.parent), whole(path) as part:
-        save_file({name: value.cpu().contiguous() for name, value in state.items()}, part)
+        held = {name: value.cpu().contiguous() for name, value in state.items()}
+        save_file(held, part, {"sha256": _sha256(held, path.name)})
 
 
 @contextmanager
@@ -143,8 +155,25 @@ def _storing(cache: Path) -> Iterator[None]:
         ) from error
 
 
-def _read(path: Path | None) -> dict[str, Tensor]:
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """The states in a file, or None, with a word on standard error, where it is not what was written."""
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"the stored statistics {path} are damaged ({error}): delete the file.") from error
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            told = (file.metadata() or {}).get("sha256")
+        if told == _sha256(state, path.name):
+            return state
+        reason = "its content is not what its hash says"
+    except Exception as error:  # of whatever kind flipped bits lead to
+        reason = str(error) or type(error).__name__
+    print(f"{path} is damaged ({reason}); the reference is computed anew.", file=sys.stderr, flush=True)
+    return None
+
+
+def _sha256(state: Mapping[str, Tensor], place: str) -> str:
+    """Of the file's name, which says what it is of, and of names, types, shapes and bytes in it."""
+    hashed = hashlib.sha256(place.encode())
+    for name, value in sorted(state.items()):
+        hashed.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        hashed.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
+    return hashed.hexdigest()
