@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from safetensors.torch import load_file
 from mezzotint.data import Digits
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.metrics import Auto, DigitsClassifier, EffNet, Frechet, Inception
+from mezzotint.metrics import digits as digits_module
 from mezzotint.metrics.digits import WEIGHTS, DigitsNetwork
-from mezzotint.metrics.weights import reach
+from mezzotint.metrics.weights import reach, read_state
 
 EXTRACTORS = [DigitsClassifier(), EffNet()]
 
@@ -216,6 +218,58 @@ def test_what_holds_no_weights_is_one_line(content, ending, tmp_path):
     with pytest.raises(ConfigError, match="no file of weights that can be read safely") as caught:
         Inception(weights=str(tmp_path / f"a.{ending}")).check((3, 32, 32))
     assert "\n" not in str(caught.value)
+
+
+def flips(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
+    """The content with one bit flipped, at so many places."""
+    generator = torch.Generator().manual_seed(seed)
+    for place in torch.randint(len(content), (count,), generator=generator).tolist():
+        bit = 1 << int(torch.randint(8, (1,), generator=generator))
+        yield content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("of", ["digits", "effnet"])
+def test_weights_of_ours_with_a_flipped_bit_are_one_line(of, tmp_path, monkeypatch):
+    kind = {"digits": DigitsClassifier, "effnet": EffNet}[of]
+    source = digits_module.WEIGHTS if of == "digits" else EffNet()._file()
+    copy = tmp_path / "copy.bin"
+    monkeypatch.setattr(digits_module, "WEIGHTS", copy)
+    monkeypatch.setattr(EffNet, "_file", lambda self: copy)
+    for content in flips(source.read_bytes(), 5):
+        copy.write_bytes(content)
+        with pytest.raises(
+            DataError, match=r"copy\.bin is damaged: its sha256 begins with .* and should with"
+        ) as caught:
+            _ = kind().network
+        assert "\n" not in str(caught.value)
+
+
+def test_weights_that_were_fetched_are_checked_against_their_published_hash(tmp_path, monkeypatch, inception_file):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    Inception().path.parent.mkdir(parents=True)
+    Inception().path.symlink_to(inception_file)
+    with pytest.raises(DataError, match=r"6726825d\.pth is damaged.*should with 6726825d"):
+        _ = Inception().network
+
+
+def test_weights_of_a_user_change_nothing_or_are_one_line(tmp_path):
+    """Whatever bit is flipped in an archive of torch.save: the same tensors, or an error before unpickling."""
+    state = {"weight": torch.randn(5, 3), "bias": torch.arange(3.0)}
+    file, outcomes = tmp_path / "own.pth", set()
+    torch.save(state, file)
+    for i, content in enumerate(flips(file.read_bytes(), 300)):
+        file = tmp_path / f"{i}.pth"
+        file.write_bytes(content)
+        try:
+            found = read_state(file, "weights")
+        except (DataError, ConfigError) as error:
+            outcomes.add((type(error), "\n" in str(error)))
+        else:
+            assert found.keys() == state.keys()
+            assert all(torch.equal(found[name], value) for name, value in state.items())
+            outcomes.add(None)
+    assert {(DataError, False), None} <= outcomes
+    assert not any(one[1] for one in outcomes if one)
 
 
 def test_random_weights_are_not_called_published(inception_file):

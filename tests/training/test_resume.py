@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from tiny import BATCH, Kill, Killed, entries, lines, train, weights
 
 from mezzotint.app.records.runs import newest_step
-from mezzotint.errors import TrainingError
+from mezzotint.errors import DataError, TrainingError
 from mezzotint.training import EMA, Callback, Checkpoints, FiniteLoss, Log, checkpoints, newest
 
 STORY = Path(__file__).with_name("tiny.py")
@@ -116,18 +117,52 @@ def test_damaged_checkpoints_do_not_crowd_out_the_ones_that_are_written_now(tmp_
     assert newest_step(tmp_path) == 7
 
 
-def test_whatever_bit_of_an_archive_is_wrong_is_damage_and_no_error(tmp_path):
-    checkpoints.write({"format_version": 1, "images": 8, "state_dict": {"a": torch.zeros(3)}}, tmp_path / "whole.ckpt")
-    content = (tmp_path / "whole.ckpt").read_bytes()
+def test_whatever_bit_of_a_checkpoint_is_wrong_its_content_is_the_same_or_it_is_damaged(tmp_path):
+    """Every byte from the last member on, where a flipped bit makes torch read other bytes, and many before."""
+    content = {
+        "format_version": 1,
+        "images": 8,
+        "state_dict": {"a": torch.randn(7, 3), "b": torch.arange(4.0), "empty": torch.zeros(0)},
+        "c": [1.5, "t"],
+    }
+    checkpoints.write(content, tmp_path / "whole.ckpt")
+    whole = (tmp_path / "whole.ckpt").read_bytes()
     assert checkpoints.damage(tmp_path / "whole.ckpt") is None
     with zipfile.ZipFile(tmp_path / "whole.ckpt") as archive:
         directory = archive.start_dir
-    found = []
-    for place in range(directory, directory + 60):
-        file = tmp_path / f"{place}.ckpt"
-        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
-        found.append(checkpoints.damage(file))
-    assert sum(map(bool, found)) > 20
+    picked = random.Random(0)
+    places = [(place, bit) for place in range(directory, len(whole)) for bit in (0, 4, picked.randrange(8))]
+    places += [(picked.randrange(directory), picked.randrange(8)) for _ in range(500)]
+    outcomes = Counter()
+    for number, (place, bit) in enumerate(places):
+        file = tmp_path / f"{number}.ckpt"
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+        for lazily in (False, True):
+            try:
+                found = checkpoints.read(file, lazily)
+            except DataError as error:
+                outcomes["damaged" if "cannot be read" in str(error) and "\n" not in str(error) else "badly told"] += 1
+            else:
+                assert dict(entries(found)).keys() == dict(entries(content)).keys()
+                for name, value in entries(content):
+                    again = dict(entries(found))[name]
+                    assert torch.equal(value, again) if isinstance(value, torch.Tensor) else value == again
+                outcomes["same"] += 1
+        file.unlink()
+    assert set(outcomes) == {"damaged", "same"}
+    assert min(outcomes.values()) > 500
+
+
+def test_a_damaged_checkpoint_is_refused_wherever_it_is_asked_for(whole, tmp_path):
+    """By step and as the best one too, before anything in it is unpickled."""
+    run = shutil.copytree(whole, tmp_path / "run")
+    file = newest(run / "checkpoints", quiet=True)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 8
+    file.write_bytes(content)
+    asked = checkpoints.chosen(run / "checkpoints", checkpoints.step_of(file))
+    with pytest.raises(DataError, match=f"{file.name} cannot be read: "):
+        checkpoints.read(asked)
 
 
 def test_callbacks_may_serve_one_run_after_another(whole, tmp_path):

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError
 from mezzotint.metrics.extractor import Extractor, sha256
+from mezzotint.metrics.weights import check_intact
 
 WEIGHTS = Path(__file__).parent / "assets" / "digits.safetensors"
+SHA256 = "9f123666c645740db5838d548a5f8bac477ed498867d403037ecc1e91ec26c00"  # of that file
 
 
 class DigitsNetwork(nn.Sequential):
@@ -65,6 +67,7 @@ class DigitsClassifier(Extractor):
     @cached_property
     def network(self) -> DigitsNetwork:
         network = DigitsNetwork()
+        check_intact(WEIGHTS, SHA256)
         network.load_state_dict(load_file(WEIGHTS))
         return network.eval().requires_grad_(False)
 

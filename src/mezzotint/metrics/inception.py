@@ -57,7 +57,8 @@ class Inception(Extractor):
 
     @cached_property
     def network(self) -> nn.Module:
-        return _build(read_state(self._file(), f"the state dict from {URL}"), self._file())
+        begins = "" if self.weights else PUBLISHED
+        return _build(read_state(self._file(), f"the state dict from {URL}", begins), self._file())
 
     @property
     def published(self) -> bool:

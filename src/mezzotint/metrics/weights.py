@@ -9,22 +9,28 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mezzotint.archives import damage
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.metrics.extractor import sha256
 
 PATIENCE = 5.0  # seconds that a server has to answer
 
 
-def read_state(path: Path, source: str) -> dict[str, Tensor]:
+def read_state(path: Path, source: str, begins: str = "") -> dict[str, Tensor]:
     """A state dict from a .safetensors file, or from one of torch.save of which nothing is executed.
 
     Args:
         source: what the file should be, for the message.
+        begins: first digits of its sha256, where they are known.
 
     Raises:
-        ConfigError: not to be read safely, or no state dict.
+        ConfigError: not to be read safely, or no state dict. DataError: damaged.
     """
     try:
+        check_intact(path, begins)
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except DataError:
+        raise
     except Exception as error:  # what is no such file fails in every way there is
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
@@ -33,6 +39,26 @@ def read_state(path: Path, source: str) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"{path} holds {type(state).__name__} and not tensors by name. It should be {source}")
     return state
+
+
+def check_intact(path: Path, begins: str = "") -> None:
+    """Looks, before anything is unpickled, whether a file is what was written: bits flip on disks and on the way here.
+
+    Args:
+        begins: first digits of the content's sha256, where they are known.
+
+    Raises:
+        DataError: it is not, by its hash or by the checksums of a zip archive.
+    """
+    if begins and not (found := sha256(path)).startswith(begins):
+        raise DataError(
+            f"{path} is damaged: its sha256 begins with {found[:8]}, and should with {begins[:8]}. Delete it and fetch "
+            "or install it anew"
+        )
+    with open(path, "rb") as file:
+        archive = file.read(4) == b"PK\x03\x04"
+    if archive and (problem := damage(path)):
+        raise DataError(f"{path} is damaged ({problem}). Fetch it anew")
 
 
 def fill(network: nn.Module, state: dict[str, Tensor], path: Path, source: str) -> nn.Module:

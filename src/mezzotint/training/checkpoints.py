@@ -3,16 +3,14 @@
 import json
 import os
 import sys
-import zipfile
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
 
-from mezzotint import runfiles
+from mezzotint import archives, runfiles
 from mezzotint.errors import TrainingError, no_room
 from mezzotint.reading import NUMBER, damaged, mismatch, obstacle, reason
 from mezzotint.runfiles import SCORE
@@ -148,7 +146,7 @@ def read(file: Path, lazily: bool = False) -> dict[str, Any]:
     Raises:
         Damaged: it holds something else, or leads out of its run. TrainingError: another version wrote it.
     """
-    if why := obstacle(file, file.parent.parent):
+    if why := obstacle(file, file.parent.parent) or (file.exists() and archives.damage(file)):
         raise damaged(file, why)
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=lazily)
@@ -226,22 +224,12 @@ def newest(folder: Path, quiet: bool = False) -> Path | None:
 
 
 def damage(file: Path) -> str | None:
-    """What is wrong with the file: checkpoints are zip archives, so every byte is under a checksum."""
+    """What is wrong with the file: a byte of the archive, which is looked at first, or its content."""
     try:
         if why := obstacle(file, file.parent.parent):
             return why
-        about = file.stat()
-        return damage_of(file, about.st_mtime_ns, about.st_size)
-    except Exception as error:  # of whatever kind a flipped bit in the archive's directory leads to
+        if why := archives.damage(file):
+            return why
+        return strange(torch.load(file, map_location="cpu", weights_only=True, mmap=True))
+    except Exception as error:
         return "it holds code" if isinstance(error, UnpicklingError) else reason(error)
-
-
-@lru_cache(maxsize=64)
-def damage_of(file: Path, *_: int) -> str | None:
-    """The same of a file that was last changed then; a file is read through but once."""
-    with zipfile.ZipFile(file) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            return "it is compressed, which a checkpoint never is"
-        if bad := archive.testzip():
-            return f"checksum of {bad}"
-    return strange(torch.load(file, map_location="cpu", weights_only=True, mmap=True))
