@@ -1,7 +1,9 @@
 """Files and folders that are there as a whole or not at all, whatever makes them."""
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +46,23 @@ def write_text(path: Path, text: str) -> None:
     with whole(path) as part, open(part, "w", encoding="utf-8") as file:
         file.write(text)
         sync(file)
+
+
+def lock_file(path: Path) -> IO[str]:
+    """A file of our own to lock, made where there is none, and left as it is.
+
+    Raises:
+        OSError: it is a link, which would lead to another file, no file, or somebody else's.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+            raise OSError(errno.EPERM, "it is not a file of yours", str(path))
+        return os.fdopen(descriptor, "r+")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def sync(file: IO[Any]) -> None:

@@ -1,5 +1,7 @@
 """A run from a stranger: nothing that its config.yaml names is run, by any command, unless the user vouches for it."""
 
+import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from mezzotint.app.config.job import literal
+from mezzotint.whole import lock_file
 from tests.app.conftest import Command
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -245,3 +248,32 @@ def test_plugins_of_hydra_beside_the_caller_are_not_imported(process: Command, h
     done = process("check", "debug=tiny")
     assert done.code == 0, done.err
     assert not (home / "PWNED").exists()
+
+
+@pytest.mark.parametrize("sign", ["\x1b]0;PWNED\x07", "\x1b[31m", "\x9b31m", "\u202e", "\r", "\x00", "\udc80", "\x7f"])
+def test_no_text_of_a_run_reaches_the_terminal_as_a_command(
+    sign: str, trained: Path, mezzotint: Command, home: Path
+) -> None:
+    file = trained / "status.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"state": "failed", "error": f"a{sign}b\nc"}))
+    shell = yaml.safe_load((trained / "config.yaml").read_text()) | {"sampler": {"_target_": f"os.{sign}x"}}
+    if sign not in ("\x00", "\udc80"):
+        (trained / "config.yaml").write_text(yaml.safe_dump(shell))
+        trained.rename(home / "runs" / f"x{sign}y")
+    for words in (("runs",), ("check", f"run={next((home / 'runs').glob('[ax]*'))}"), ("sweep", "runs")):
+        done = mezzotint(*words)
+        assert sign not in done.out + done.err
+        assert "Traceback" not in done.err
+    assert "b c" in mezzotint("runs").out
+
+
+def test_a_lock_follows_no_link_and_empties_no_file(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("words")
+    (tmp_path / "lock").symlink_to("precious")
+    with pytest.raises(OSError, match=r"."):
+        lock_file(tmp_path / "lock")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a file of yours"):
+        lock_file(tmp_path / "pipe")
+    lock_file(tmp_path / "precious").close()
+    assert (tmp_path / "precious").read_text() == "words"

@@ -9,6 +9,7 @@ from mezzotint.app.config.look import Look, look
 from mezzotint.app.config.parts import Parts, assemble, check_judges, meet, placed, plan_metrics
 from mezzotint.app.config.plan import Row, cost, flops, shares
 from mezzotint.app.config.preflight import obstacles
+from mezzotint.app.config.words import spoken
 from mezzotint.app.records import classes, runs
 from mezzotint.app.records.references import open_reference
 from mezzotint.app.terminal import shown, table
@@ -23,7 +24,7 @@ def main(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     hydra = HydraConfig.get()
-    given = [word.lstrip("+").partition("=")[0] for word in hydra.overrides.task]
+    given = [word.lstrip("+").partition("=")[0] for word in spoken()]
     plain = unbounded(resolve(config), given)
     check_groups(plain)
     problems: list[str] = []

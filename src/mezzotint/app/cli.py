@@ -31,12 +31,13 @@ from mezzotint.app.config.words import (
     own_configs,
     primary,
     readable,
+    spoken,
     trust_of,
     value,
     vouched,
 )
 from mezzotint.app.help import COMMANDS, config_dir, groups
-from mezzotint.app.terminal import unbroken
+from mezzotint.app.terminal import printable, unbroken
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.names import nearest
@@ -77,7 +78,7 @@ def dispatch(words: list[str]) -> int:
 
 
 def refuse(message: str, command: str = "", code: int = 2) -> int:
-    print(f"mezzotint{f' {command}' if command else ''}: {message}", file=sys.stderr)
+    print(printable(f"mezzotint{f' {command}' if command else ''}: {message}"), file=sys.stderr)
     return code
 
 
@@ -163,7 +164,7 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
     def task(config: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
 
-        words = list(HydraConfig.get().overrides.task)
+        words = spoken()
         try:
             import_module("mezzotint.app.config.typos").check_keys(config, words)
             with trusting(rule if saved is None else judging(rule, config, saved, words)):

@@ -46,11 +46,19 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
     bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and bad and "/" not in bad.group(1):
         return no_key(bad.group(1).partition("=")[0].lstrip("+~"), command, words)
-    ours = isinstance(error, ValueError) and "Config group override must be" in text
-    if ours or isinstance(error, (HydraException, OmegaConfBaseException, yaml.YAMLError)):
+    if raised_by_hydra(error) or isinstance(error, (HydraException, OmegaConfBaseException, yaml.YAMLError)):
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         return " ".join(dict.fromkeys(line.strip() for line in f"{text}{cause}".splitlines() if line.strip()))
     return None
+
+
+def raised_by_hydra(error: Exception) -> bool:
+    """Whether words or files are what Hydra or OmegaConf cannot use, who say so by whatever exception comes first."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    module = str(trace.tb_frame.f_globals.get("__name__", "")) if trace else ""
+    return not isinstance(error, OSError) and module.partition(".")[0] in ("hydra", "omegaconf", "antlr4")
 
 
 def no_key(key: str, command: str, words: Sequence[str]) -> str:

@@ -94,6 +94,7 @@ WORDS = {
     "weights=ema|raw": "which weights sample and evaluate use",
     "step=best|NUMBER": "of which checkpoint: the best that callbacks=judge kept, or that of a step; else the newest",
     "images=none|png|npz": "what sample writes beside the pictures",
+    "trust=[PACKAGE]": "packages beside mezzotint whose classes the config of run= may name: their code is run",
     "group=NAME, group.key=VALUE": "choose a part, set one of its values",
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from mezzotint import runfiles
 from mezzotint.app.records import runs
-from mezzotint.app.terminal import shown, table
+from mezzotint.app.terminal import one_line, shown, table
 from mezzotint.errors import ConfigError
 from mezzotint.names import nearest
 from mezzotint.reading import Damaged, changed, files, read_end
@@ -116,9 +116,9 @@ def main(words: Sequence[str]) -> None:
     table([run.cells() for run in chosen], ["run", "state", "images", "", "age", "best"])
     for run in chosen:
         if run.damage:
-            print(f"{run.name} is damaged: {run.damage}")
+            print(one_line(f"{run.name} is damaged: {run.damage}"))
         elif run.state == "failed" and run.status.get("error"):
-            print(f"{run.name} failed: {run.status['error']}")
+            print(one_line(f"{run.name} failed: {run.status['error']}"))
 
 
 def read(words: Sequence[str]) -> tuple[list[str], Path, bool]:

@@ -1,9 +1,14 @@
-"""What people see: paths, tables, and streams whose readers may go."""
+"""What people see: paths, tables, and streams whose readers may go.
+
+Names, errors and texts are read from runs and data, and may come from a stranger: what would move a terminal's cursor,
+set its title, or show words in another order than they stand, is written out (`\\x1b`) instead.
+"""
 
 import errno
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +17,26 @@ STATES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "pree
 STATES |= {"failed": "red", "damaged": "red"}
 ENDLESS = 10_000  # columns of a file: no line is broken there
 GONE = (errno.EPIPE, errno.EIO)  # of a pipe without a reader, of a terminal that was closed
+
+
+SIGNS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+MOVES = re.compile(r"(\r|\x1b\[[0-9;?]*[A-HJKmhl])")  # colours and the cursor's moves, as of a bar
+
+
+def printable(text: str) -> str:
+    """A text that any terminal shows as it is, in which control signs are written out; tabs and lines stay."""
+    return SIGNS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def drawable(text: str) -> str:
+    """The same but for colours and the cursor's moves, which libraries draw their bars with."""
+    parts = MOVES.split(text)
+    return "".join(part if i % 2 else printable(part) for i, part in enumerate(parts))
+
+
+def one_line(text: str) -> str:
+    """A text from a file, where a line is to hold it."""
+    return printable(" ".join(text.split()))
 
 
 def shown(path: str | Path) -> str:
@@ -23,17 +48,20 @@ def shown(path: str | Path) -> str:
 class Unbroken:
     """A stream whose reader may go, a pipe or a terminal that is closed: what is still written then is dropped, and the
     command goes on.
+
+    Args:
+        clean: what becomes of a text before it is written.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self, stream: TextIO, clean: Callable[[str], str] = str) -> None:
+        self.stream, self.clean = stream, clean
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
         with self.kept():
-            self.stream.write(text)
+            self.stream.write(self.clean(text))
         return len(text)
 
     def flush(self) -> None:
@@ -57,7 +85,8 @@ def unbroken() -> Iterator[None]:
     """Let `mezzotint train | head -1` train to its end, and `mezzotint runs | head -1` end without a word."""
     before = sys.stdout, sys.stderr
     reopen()
-    sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)  # type: ignore[assignment]
+    sys.stdout = Unbroken(sys.stdout, printable)  # type: ignore[assignment]
+    sys.stderr = Unbroken(sys.stderr, drawable)  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -85,10 +114,13 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = 
     from rich.text import Text
 
     boxed = sys.stdout.isatty()
-    drawn = Table(*head, show_header=bool(head), title=title or None, title_justify="left", pad_edge=boxed)
+    drawn = Table(
+        *map(one_line, head), show_header=bool(head), title=title or None, title_justify="left", pad_edge=boxed
+    )
     drawn.box = HEAVY_HEAD if boxed else None
     for column in drawn.columns:
         column.overflow = "fold"  # a path or an address is never cut
     for row in rows:
-        drawn.add_row(*(Text(cell, style=STATES.get(cell, "")) for cell in row))
-    Console(width=None if boxed else ENDLESS, force_jupyter=False).print(drawn)
+        drawn.add_row(*(Text(printable(cell).replace("\n", " "), style=STATES.get(cell, "")) for cell in row))
+    to = Unbroken(sys.stdout.stream) if isinstance(sys.stdout, Unbroken) else sys.stdout  # colours are ours
+    Console(file=to, width=None if boxed else ENDLESS, force_jupyter=False).print(drawn)

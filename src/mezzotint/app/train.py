@@ -23,6 +23,7 @@ from mezzotint.app.config.job import (
     resolve,
     unbounded,
 )
+from mezzotint.app.config.words import spoken
 from mezzotint.app.processes import gpus, ranks
 from mezzotint.app.processes.meeting import met
 from mezzotint.app.processes.requeue import requeue, wanted
@@ -47,7 +48,7 @@ def main(config: Any) -> float | None:
         gpus.take()
     heard = listen(AGAIN)
     try:
-        return job(config, [word.lstrip("+").partition("=")[0] for word in hydra.overrides.task], many)
+        return job(config, [word.lstrip("+").partition("=")[0] for word in spoken()], many)
     except Stopped as stop:
         forget(heard)
         if wanted(stop):

@@ -13,6 +13,7 @@ import numpy as np
 
 from mezzotint.data.dataset import KnownDataset
 from mezzotint.errors import DataError
+from mezzotint.whole import lock_file
 
 TIMEOUT = 20  # seconds until a server that does not answer is given up
 
@@ -105,7 +106,7 @@ def lock(folder: Path) -> Iterator[None]:
     """Held by one process at a time; it goes with its holder, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".download.lock").open("w")
+        file = lock_file(folder / ".download.lock")
     except OSError as error:
         raise DataError(f"cannot write to {folder} ({error.strerror}): give another paths.data=DIR.") from error
     with file:

@@ -12,6 +12,10 @@ from mezzotint.names import nearest
 
 LAYOUT = ("*.yaml", "*/*.yaml", "hydra/*/*.yaml")  # where files of configs/ lie
 
+PLACED = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir")
+PLACED += ("hydra.run", "hydra.sweep")
+LOGS = ("hydra/job_logging", "hydra/hydra_logging", "hydra.job_logging", "hydra.hydra_logging")
+
 
 def check_words(words: Sequence[str], many: bool, own: Sequence[str] = ()) -> None:
     """Refuse what is no option, no key=value, or no choice of a group.
@@ -32,7 +36,9 @@ def check_words(words: Sequence[str], many: bool, own: Sequence[str] = ()) -> No
         elif word.startswith("-"):
             check_option(word)
             waiting = word if word in WITH_VALUE else ""
-        elif not word.startswith("~"):
+        elif word.startswith("~"):
+            check_deletion(word, own)
+        else:
             check_pair(word, many, own)
     if waiting:
         check_value(waiting, "")
@@ -71,6 +77,7 @@ def check_pair(word: str, many: bool, own: Sequence[str]) -> None:
     key, equals, said = word.lstrip("+").partition("=")
     if not (key and equals):
         raise ConfigError(f"{word!r} is not key=value{meant(word)}")
+    check_hydra(key)
     if key == "run" and not said:
         raise ConfigError("run=: give the folder of a run, such as run=runs/latest; `mezzotint runs` lists them")
     if key == "name" and "/" in said:  # Hydra would make the folder of a sweep before its config is looked at
@@ -79,6 +86,22 @@ def check_pair(word: str, many: bool, own: Sequence[str]) -> None:
         raise ConfigError(f"{key}={said}: a value is missing before or behind a comma")
     if key in groups() or key in SETTINGS:
         check_choice(key, said, many, own)
+
+
+def check_deletion(word: str, own: Sequence[str]) -> None:
+    key, equals, said = word[1:].partition("=")
+    if not re.fullmatch(r"[\w./@:-]+", key) or (equals and not said):
+        raise ConfigError(f"{word!r} is not ~KEY, which leaves out a key of the config")
+    if equals and (key in groups() or key in SETTINGS) and said not in known_choices(key, own):
+        raise ConfigError(f"{word}: ~{key} leaves the group out; another choice is {key}=NAME")
+
+
+def check_hydra(key: str) -> None:
+    """Refuse what Hydra would do beside us: runs have their folder and their log, and it would leave others behind."""
+    if key in PLACED:
+        raise ConfigError(f"{key}=: a run lies in the folder NAME of paths.runs; give name=NAME or paths.runs=DIR")
+    if key in LOGS:
+        raise ConfigError(f"{key}=: a run has its own log, train.log in its folder")
 
 
 def meant(word: str) -> str:

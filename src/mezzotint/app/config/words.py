@@ -153,6 +153,14 @@ def trust_of(words: Sequence[str]) -> tuple[list[str], Trust]:
     return rest, Trust(packages=packages, folders=folders, here=(os.getcwd(), *folders))
 
 
+def spoken() -> list[str]:
+    """The words of a job as they were given: to go through Hydra's list of them is to resolve what is in them."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    return list(OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))  # type: ignore[arg-type]
+
+
 def vouched(composed: Config, saved: Config, words: Sequence[str]) -> tuple[str, ...]:
     """The `_target_`s of a composed config that the words brought, by a choice or by themselves, and not the run."""
     before = set(pairs_of(saved))

@@ -7,9 +7,12 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
-_held: list[TextIO] = []
+from mezzotint.errors import ConfigError
+from mezzotint.whole import lock_file
+
+_held: list[IO[str]] = []
 
 
 def visible() -> list[str]:
@@ -31,7 +34,7 @@ def take(wait: float = 1.0) -> str | None:
     while True:
         for name in names:
             place = f"mezzotint-{os.getuid()}-gpu-{name.replace('/', '-')}.lock"  # MIG-GPU-.../1/0
-            file = open(Path(tempfile.gettempdir()) / place, "w")  # noqa: SIM115
+            file = held_by_nobody(Path(tempfile.gettempdir()) / place)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel's: it ends with this process
             except BlockingIOError:
@@ -41,3 +44,14 @@ def take(wait: float = 1.0) -> str | None:
             os.environ["CUDA_VISIBLE_DEVICES"] = name
             return name
         time.sleep(wait)
+
+
+def held_by_nobody(place: Path) -> IO[str]:
+    """The file that stands for a GPU, whose name anybody on the machine can guess. Raises ConfigError."""
+    try:
+        return lock_file(place)
+    except OSError as error:
+        raise ConfigError(
+            f"{place} stands for a GPU that is in use, and cannot be opened ({error.strerror}): remove it, or set "
+            "TMPDIR to a folder of your own"
+        ) from error
