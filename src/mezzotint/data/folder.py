@@ -95,6 +95,16 @@ class ImageFolder(Dataset):
                 f"the same as {same[0][1]}. Take one of the two out, or a network that learns by heart looks good."
             )
 
+    def found_classes(self) -> int:
+        """How many classes the folder shows: labels of a dataset.json, or class folders that hold all pictures."""
+        if not Path(self.root).expanduser().is_dir():
+            return 0
+        train = self._parts().train
+        if (labels := read_labels(train)) is not None:
+            return len(set(labels.values()))
+        folders = {entry.group for entry in listed(train).entries}
+        return len(folders) if len(folders) > 1 and "" not in folders else 0
+
     def class_names(self) -> tuple[str, ...]:
         if self.names or not self.classes:
             return self.names

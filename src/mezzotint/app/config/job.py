@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from mezzotint.build import check_part
+from mezzotint.build import build, check_part
 from mezzotint.errors import ConfigError
 from mezzotint.hints import fits, say, spell
 from mezzotint.names import nearest
@@ -25,6 +25,7 @@ JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images",
 DATA_NOISE = ("skip",)  # of the data: where both values are accepted, they give the same images
 SAMPLING = ("sampler", "grid", "guidance", "weights", "step", *JUDGED)
 FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # what may differ when a run goes on
+FOLDER = "mezzotint.data.ImageFolder"  # whose classes are found by themselves
 LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
 LONGEST = 200  # bytes of a name: a file system takes 255, and the digest and parts of files come on top
 NAMED = ("metrics", "callbacks", "logger")  # dicts of nodes by name
@@ -155,6 +156,7 @@ def resolve(config: Any, kind: type = Job) -> Config:
         if not (isinstance(value, str) and value):
             raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
         paths[key] = literal(absolute(value))
+    find_classes(config)
     plain: Config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     known = {item.name: item for item in fields(kind)}
     plain = defaults(kind) | plain
@@ -179,6 +181,20 @@ def resolve(config: Any, kind: type = Job) -> Config:
         plain["reference"] = absolute(plain["reference"])
     anchor(plain)
     return plain
+
+
+def find_classes(config: Any) -> None:
+    """Put the number of class folders where data.classes leaves it open, before anything follows it."""
+    from omegaconf import OmegaConf
+
+    node = OmegaConf.select(config, "data")
+    if not node or node.get("_target_") != FOLDER or node.get("classes", 0) not in (None, "auto"):
+        return
+    root, names = (OmegaConf.select(node, key) for key in ("root", "names"))
+    if names or root is None:
+        node["classes"] = len(names or ())
+        return
+    node["classes"] = build({"_target_": FOLDER, "root": root, "shape": [3, 1, 1]}, "data").found_classes()
 
 
 def unbounded(config: Config, given: Sequence[str]) -> Config:

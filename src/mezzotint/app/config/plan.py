@@ -24,7 +24,15 @@ def line(config: Config, parts: Parts) -> str:
         f"{parameters(network):,} parameters on {world} x {hardware.device} ({hardware.exact_precision}), "
         f"{-(-config['budget'] // batch):,} steps of {batch} images{held}, "
         f"checkpoints of {size(checkpoint_size(network, parts.ema))}"
+        f"{of_classes(parts.dataset) if parts.dataset.labelled_by() else ''}"
     )
+
+
+def of_classes(dataset: Any) -> str:
+    """The classes in words, with the names of the first few; nothing where there are none."""
+    names = dataset.class_names()
+    named = f" ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
+    return f", {dataset.classes} classes{named}" if dataset.classes else ""
 
 
 def cost(config: Config, parts: Parts) -> list[Row]:
