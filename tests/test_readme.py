@@ -86,8 +86,16 @@ def test_every_command_runs(project):
     assert out.count("+ mezzotint") == len(jobs)
     assert len(list((project / "runs").rglob("config.yaml"))) >= 8
     digits = min((project / "runs").glob("digits_ddpm-*"), key=lambda run: (run / "config.yaml").stat().st_mtime)
-    python = "\n".join(blocks("python")).replace("runs/latest", f"runs/{digits.name}")
-    assert "(16, 1, 8, 8)" in run(python + "\nprint(tuple(x.shape))", folder=project)
+    python = "\n".join(blocks("python")) + "\nprint(tuple(x.shape))"
+    assert "(16, " in run(python, folder=project), "the newest run, whatever it is"
+    assert "(16, 1, 8, 8)" in run(python.replace("runs/latest", f"runs/{digits.name}"), folder=project)
+
+
+def test_a_run_is_the_newest_until_it_is_looked_at():
+    """What takes longer than the digits, or is another run, comes behind the commands that mean the digits."""
+    (start,) = [block for block in blocks("bash") if "experiment=emoji_ddpm" in block]
+    assert start.index("run=runs/latest") < start.index("experiment=emoji_ddpm")
+    assert not re.search(r"run=runs/latest", start[start.index("experiment=emoji_ddpm") :])
 
 
 def test_the_make_targets_exist():

@@ -22,6 +22,7 @@ class MLP(Recorded, nn.Module):
 
     def __init__(self, shape: Sequence[int], classes: int = 0, width: int = 128, layers: int = 2) -> None:
         super().__init__()
+        self.shape = tuple(shape)
         self.embedding = Conditioning(classes, width, width)
         self.first = nn.Linear(math.prod(shape), width)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))

@@ -164,7 +164,7 @@ class UNet(Recorded, nn.Module):
         augmentation: int = 0,
     ) -> None:
         super().__init__()
-        channels, rows, columns = shape
+        channels, rows, columns = self.shape = tuple(shape)
         if resample not in ("plain", "residual"):
             raise ValueError(f"resample={resample!r} is not known. Choose 'plain' or 'residual'.")
         if blocks < 1:
