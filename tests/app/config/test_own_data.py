@@ -94,7 +94,7 @@ def test_class_folders_are_found(
     pictures(home / "photos", *places)
     folder = ("data=image_folder", "data.root=photos", "data.shape=[3,8,8]", "metrics=[]", "network=mlp")
     said = mezzotint("check", *folder, *words).out
-    assert (f", {classes} classes (" in said) == bool(classes), said
+    assert (f"classes      {classes}: " in said) == bool(classes), said
 
 
 def test_found_classes_are_in_the_config_and_its_network(home: Path, mezzotint: Command) -> None:
