@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image, features
 
+from mezzotint import data
 from mezzotint.data import ImageFolder
 from mezzotint.data.kinds import FORMATS, formats, kind
 from mezzotint.data.loose import open_loose
@@ -276,3 +277,16 @@ def test_kinds_of_files_that_are_told_apart():
     assert kind(b"BMW is a car, and no picture of one") == ""
     assert kind(b"version https://git-lfs.github.com/spec/v1\noid sha256:0") == "a Git LFS pointer"
     assert kind(b"") == ""
+
+
+def test_every_place_that_opens_an_image_says_of_which_formats():
+    """Pillow opens what its content asks for otherwise, PostScript by another program among it."""
+    package = Path(data.__file__).parents[1]
+    calls = [
+        (file.name, line)
+        for file in package.rglob("*.py")
+        for line in file.read_text().splitlines()
+        if "Image.open(" in line
+    ]
+    assert len(calls) >= 4
+    assert [call for call in calls if "formats=" not in call[1]] == []

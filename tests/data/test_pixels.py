@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin, features
 
 from mezzotint.data import picture, pixels
-from mezzotint.data.picture import decode
+from mezzotint.data.picture import decode, header
 from mezzotint.data.pixels import fitting, middle
 from mezzotint.errors import DataError
 
@@ -208,3 +208,41 @@ def test_a_map_of_more_than_eight_bits(tmp_path):
     values = rng.integers(0, 4096, (8, 8))
     (tmp_path / "a.pgm").write_bytes(b"P5 8 8 4095\n" + values.astype(">u2").tobytes())
     assert np.abs(decode(tmp_path / "a.pgm", (1, 8, 8))[0].astype(int) - values * 255 / 4095).max() <= 1
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_photographs_stand_upright_in_every_format(format, turn, tmp_path):
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    file = tmp_path / "a"
+    Image.fromarray(smooth(12, 20, 3)).save(file, format, exif=exif, **({"lossless": True} if format == "WEBP" else {}))
+    with Image.open(file) as stored:
+        upright = ImageOps.exif_transpose(stored).convert("RGB")
+    assert header(file) == (3, upright.height, upright.width)
+    found = decode(file, (3, upright.height, upright.width))
+    assert np.array_equal(found.transpose(1, 2, 0), np.asarray(upright))
+
+
+def test_a_png_may_say_behind_its_pixels_how_it_lies(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(smooth(12, 20, 3)).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    said = exif.tobytes()[6:]
+    late = struct.pack(">I", len(said)) + b"eXIf" + said + struct.pack(">I", zlib.crc32(b"eXIf" + said))
+    (tmp_path / "a.png").write_bytes(whole[:-12] + late + whole[-12:])
+    assert header(tmp_path / "a.png") == (3, 20, 12)
+    assert decode(tmp_path / "a.png", (3, 20, 12)).shape == (3, 20, 12)
+
+
+def test_colours_of_print_and_of_the_eye(tmp_path):
+    """A patch of one grey as inks, as brightness and as CIE L*a*b*, to within what its 8 bits hold."""
+    grey = Image.new("RGB", (8, 8), (120, 120, 120))
+    lab = Image.merge("LAB", [Image.new("L", (8, 8), value) for value in (round(50.4 * 2.55), 128, 128)])
+    for image in (grey.convert("CMYK"), grey.convert("YCbCr"), lab):
+        image.save(tmp_path / "a.tif")
+        for channels in (1, 3):
+            assert np.abs(decode(tmp_path / "a.tif", (channels, 8, 8)).astype(int) - 120).max() <= 4

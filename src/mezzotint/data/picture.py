@@ -11,8 +11,8 @@ from PIL import Image
 
 from mezzotint.data.intact import complete
 from mezzotint.data.kinds import CURES, formats, look, readable
-from mezzotint.data.pixels import GIANT, ORIENTATION, TURNED, Samples, Strips, fitting, flat, orientation, strips_of
-from mezzotint.data.png_rows import PngRows
+from mezzotint.data.pixels import GIANT, TURNED, Samples, Strips, fitting, flat, orientation, strips_of
+from mezzotint.data.png_rows import PngRows, says_late
 from mezzotint.errors import DataError
 
 RECIPE = b"upright, on white, centre, bicubic"  # part of a digest: whoever changes what follows changes it too
@@ -85,7 +85,7 @@ def giant(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: st
     """Decoded in strips, or reduced while it is decoded, where its format has that; else as a whole."""
     if stored.format == "PNG":
         with closing(PngRows(file)) as rows:
-            if rows.suits() and Image.Image.getexif(stored).get(ORIENTATION, 1) == 1:
+            if rows.suits() and orientation(stored, late=False) == 1:
                 if not enlarge:
                     check_size(file, stored.size, shape)
                 strips = Strips(lambda top, bottom: flat(rows(top, bottom), mode, Samples()), mode, stored.size)
@@ -102,7 +102,7 @@ def giant(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: st
 def header(file: Path) -> tuple[int, int, int]:
     """(channels, height, width) of an image file as it is decoded. Raises PictureError where it is none."""
     with opened(file) as image:
-        width, height = upright(image)
+        width, height = upright(image, file)
         return 1 if image.mode in GREY else 3, height, width
 
 
@@ -111,7 +111,7 @@ def examine(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None:
     with opened(file) as image:
         if not enlarge:
             turning_matters = fits(image.size, shape) != fits(image.size[::-1], shape)
-            check_size(file, upright(image) if turning_matters else image.size, shape)
+            check_size(file, upright(image, file) if turning_matters else image.size, shape)
         whole = complete(file, image)
     if not whole:
         decode(file, shape, enlarge)
@@ -223,7 +223,8 @@ def halvable(side: int) -> int:
     return side // step * step
 
 
-def upright(image: Image.Image) -> tuple[int, int]:
-    """(width, height) as it is looked at."""
+def upright(image: Image.Image, file: Path) -> tuple[int, int]:
+    """(width, height) as it is looked at; the pixels are not read for that."""
     width, height = image.size
-    return (height, width) if orientation(image) in TURNED else (width, height)
+    late = image.format == "PNG" and says_late(file)
+    return (height, width) if orientation(image, late) in TURNED else (width, height)

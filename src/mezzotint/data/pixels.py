@@ -86,9 +86,16 @@ class Strips:
         return whole
 
 
-def orientation(image: Image.Image) -> int:
-    """By EXIF, 1 to 8. Of a PNG this may have to be read behind all its pixels; TIFFs are turned by Pillow itself."""
-    return 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
+def orientation(image: Image.Image, late: bool = True) -> int:
+    """By EXIF, 1 to 8; TIFFs are turned by Pillow itself.
+
+    Args:
+        late: whether a PNG is read to its end, as this may stand behind its pixels.
+    """
+    if image.format == "TIFF":
+        return 1
+    exif = image.getexif() if late or image.format != "PNG" else Image.Image.getexif(image)
+    return exif.get(ORIENTATION, 1)
 
 
 def rows_of(image: Image.Image, turn: int, top: int, bottom: int) -> Image.Image:
@@ -175,6 +182,8 @@ def flat(part: Image.Image, mode: str, samples: Samples, low: Image.Image | None
         white = Image.new("RGBA", layer.size, "white")
         white.alpha_composite(layer)
         part = white.convert("RGB")
+    elif part.mode == "LAB":
+        part = part.convert("RGB")
     return part if part.mode == mode else part.convert(mode)
 
 

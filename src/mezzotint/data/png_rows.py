@@ -15,7 +15,9 @@ from PIL import Image
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
 KEPT = (b"PLTE", b"tRNS")  # what pixels depend on
-LATE = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # behind the pixels, where these may say how the picture lies
+LATE = (b"eXIf", b"iTXt")  # behind the pixels, where these may say how the picture lies
+TEXTS = (b"zTXt", b"tEXt")  # and these, where they begin with
+PROFILE = b"Raw profile type exif"
 
 
 class PngRows:
@@ -42,13 +44,7 @@ class PngRows:
 
     def suits(self) -> bool:
         """Whether these rows can be had so, and lie as they are stored."""
-        plain = self.bits == 8 and self.header[12] == 0
-        behind = False
-        for name, _, _ in chunks(self.stored) if plain else ():
-            behind = behind or name == b"IDAT"
-            if behind and name in LATE:
-                return False
-        return plain
+        return self.bits == 8 and self.header[12] == 0 and not says_late(Path(self.stored.name))
 
     def __call__(self, top: int, bottom: int) -> Image.Image:
         wanted = (bottom - top) * (self.row + 1)
@@ -83,6 +79,21 @@ class PngRows:
                     yield part
                 packed = unpack.unconsumed_tail
         yield unpack.flush()
+
+
+def says_late(file: Path) -> bool:
+    """Whether anything stands behind the pixels that may say how the picture lies."""
+    behind = False
+    with open(file, "rb") as stored:
+        for name, start, _ in chunks(stored):
+            behind = behind or name == b"IDAT"
+            if behind and name in LATE:
+                return True
+            if behind and name in TEXTS:
+                stored.seek(start)
+                if stored.read(len(PROFILE)) == PROFILE:
+                    return True
+    return False
 
 
 def chunks(stored: BinaryIO) -> Iterator[tuple[bytes, int, int]]:

@@ -24,7 +24,7 @@ def read_tiles(file: Path, shape: Sequence[int] | None) -> tuple[np.ndarray | No
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as opened:
+            with Image.open(file, formats=("PNG", "GIF")) as opened:
                 picture = np.asarray(opened.convert("RGB"))
                 noise = [number(float(word)) or 0.0 for word in str(opened.info.get("noise", "")).split()]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

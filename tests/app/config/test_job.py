@@ -51,6 +51,12 @@ def test_data_that_moved_with_its_path_is_the_same_and_other_data_is_not() -> No
     assert digest(CONFIG | {"data": CONFIG["data"] | {"root": "/elsewhere"}}) != digest(CONFIG)
 
 
+def test_what_is_left_out_where_nothing_is_bad_makes_no_other_run() -> None:
+    """And a run that was made before there was such a word has no other name than one made now."""
+    for skip in (True, False):
+        assert digest(CONFIG | {"data": CONFIG["data"] | {"skip": skip}}) == digest(CONFIG)
+
+
 def test_only_whole_folders_are_taken_for_a_path() -> None:
     data = relocatable(CONFIG)["data"]
     assert data == {"_target_": "D", "root": "${paths.data}/cifar", "other": "/x/database"}
