@@ -94,8 +94,8 @@ def opened(file: Path, run: Path) -> Iterator[BinaryIO]:
 def read_bytes(file: Path, run: Path, most: int = MOST) -> bytes:
     """The content of a file. Raises as `opened` does, and Damaged: it is larger than `most` bytes."""
     with opened(file, run) as source:
-        content = source.read(most + 1)
-    if len(content) > most:
+        content = source.read(most + 1) if os.fstat(source.fileno()).st_size <= most else None
+    if content is None or len(content) > most:
         raise damaged(file, f"it holds more than {most:,} bytes")
     return content
 

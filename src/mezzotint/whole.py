@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from mezzotint.errors import no_room
+
+FULL = 1 << 16  # bytes that are free on a disk without room
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -24,6 +28,10 @@ def whole(path: Path) -> Iterator[Path]:
         part = workshop / f"new{path.suffix}"
         yield part
         put(part, path)
+    except OSError as error:
+        if no_room(error) or (error.errno is None and shutil.disk_usage(path.parent).free < FULL):  # as Pillow says it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         shutil.rmtree(workshop, ignore_errors=True)  # what is done is done
 
@@ -33,6 +41,8 @@ def put(part: Path, path: Path) -> None:
     old = part.with_name("old")
     if part.is_dir() and path.is_dir():
         os.replace(path, old)
+    elif path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
         os.replace(part, path)
     except BaseException:
@@ -74,4 +84,4 @@ def sync(file: IO[Any]) -> None:
 def clear(folder: Path) -> None:
     """Remove what processes that were killed had been making in a folder; only for who alone writes there."""
     for workshop in folder.glob(".*.part"):
-        shutil.rmtree(workshop) if workshop.is_dir() else workshop.unlink()
+        shutil.rmtree(workshop) if workshop.is_dir() and not workshop.is_symlink() else workshop.unlink()

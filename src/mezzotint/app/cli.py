@@ -39,7 +39,7 @@ from mezzotint.app.config.words import (
 from mezzotint.app.help import COMMANDS, config_dir, groups
 from mezzotint.app.terminal import printable, unbroken
 from mezzotint.build import read_config
-from mezzotint.errors import ConfigError, DataError, MezzotintError
+from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError, of_machine
 from mezzotint.names import nearest
 from mezzotint.training.signals import AGAIN, forget, listen
 from mezzotint.trust import Trust, reach, trusting
@@ -50,8 +50,11 @@ PLACES = ("MEZZOTINT_RUNS", "MEZZOTINT_DATA", "MEZZOTINT_CACHE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    with unbroken():
-        return dispatch(list(sys.argv[1:] if argv is None else argv))
+    with unbroken() as lost:
+        code = dispatch(list(sys.argv[1:] if argv is None else argv))
+    if lost and not code:
+        return refuse(f"what it had to say could not be written ({lost[0]}); all that it did is done", code=1)
+    return code
 
 
 def dispatch(words: list[str]) -> int:
@@ -107,6 +110,8 @@ def mendable(error: Exception, command: str, overrides: Sequence[str]) -> Mezzot
     """The error as what a user can mend, if it is that."""
     if isinstance(error, MezzotintError):
         return error
+    if message := of_machine(error):
+        return TrainingError(message)
     message = import_module("mezzotint.app.faults").explain(error, command, overrides)
     return None if message is None else ConfigError(message)
 

@@ -5,6 +5,7 @@ set its title, or show words in another order than they stand, is written out (`
 """
 
 import errno
+import io
 import os
 import re
 import sys
@@ -41,20 +42,23 @@ def one_line(text: str) -> str:
 
 def shown(path: str | Path) -> str:
     """A path as short as it can be typed: relative where it lies below the present folder."""
-    path, here = Path(path).absolute(), Path(os.getcwd())
+    try:
+        path, here = Path(path).absolute(), Path(os.getcwd())
+    except FileNotFoundError:  # the present folder was removed
+        return str(path)
     return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
 
 
 class Unbroken:
     """A stream whose reader may go, a pipe or a terminal that is closed: what is still written then is dropped, and the
-    command goes on.
+    command goes on. So it does where a disk is full, which `lost` tells afterwards.
 
     Args:
         clean: what becomes of a text before it is written.
     """
 
-    def __init__(self, stream: TextIO, clean: Callable[[str], str] = str) -> None:
-        self.stream, self.clean = stream, clean
+    def __init__(self, stream: TextIO, clean: Callable[[str], str] = str, lost: list[str] | None = None) -> None:
+        self.stream, self.clean, self.lost = stream, clean, [] if lost is None else lost
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -74,21 +78,28 @@ class Unbroken:
             yield
         except OSError as error:
             if error.errno not in GONE:
-                raise
+                self.lost.append(error.strerror or str(error))
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())
             os.close(nowhere)
 
 
 @contextmanager
-def unbroken() -> Iterator[None]:
-    """Let `mezzotint train | head -1` train to its end, and `mezzotint runs | head -1` end without a word."""
+def unbroken() -> Iterator[list[str]]:
+    """Let `mezzotint train | head -1` train to its end, and `mezzotint runs | head -1` end without a word.
+
+    Why a stream could not be written, such as a full disk, is put into the list that this gives.
+    """
     before = sys.stdout, sys.stderr
+    lost: list[str] = []
     reopen()
-    sys.stdout = Unbroken(sys.stdout, printable)  # type: ignore[assignment]
-    sys.stderr = Unbroken(sys.stderr, drawable)  # type: ignore[assignment]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names in another encoding than the terminal's
+    sys.stdout = Unbroken(sys.stdout, printable, lost)  # type: ignore[assignment]
+    sys.stderr = Unbroken(sys.stderr, drawable, lost)  # type: ignore[assignment]
     try:
-        yield
+        yield lost
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -31,7 +31,7 @@ from mezzotint.app.records import runs
 from mezzotint.app.records.tracking import Trackers, tracked
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import read_config
-from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError, no_room
+from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError, of_machine
 from mezzotint.training.signals import AGAIN, Stopped, forget, listen, obeyed
 
 MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one to write config.yaml
@@ -250,12 +250,13 @@ def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
         print(f"`mezzotint train run={shown(directory)}` goes on from here", file=sys.stderr)
         raise
     except Exception as error:
-        known = isinstance(error, MezzotintError) or no_room(error)
-        text = str(error) if known else traceback.format_exc()
+        mendable = str(error) if isinstance(error, MezzotintError) else of_machine(error)
+        known = mendable is not None
+        text = mendable or traceback.format_exc()
         end(directory, config, log, "failed", text)
         if not known:
             print(text, file=sys.stderr)
-        said = error if known else f"{type(error).__name__}: {error}"
+        said = mendable if known else f"{type(error).__name__}: {error}"
         raise TrainingError(f"{shown(directory)} failed: {said}") from error
     log.write(f"{time.strftime('%F %T')} done\n")
 

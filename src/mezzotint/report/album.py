@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from mezzotint.reading import changed, obstacle
 from mezzotint.report.history import thin
 from mezzotint.report.sheets import Picture, encode, read_tiles
 
 PREVIEW = re.compile(r"step-(\d+)")
 FILM = "-film"
+HELD = 1 << 29  # bytes of decoded pictures that are kept for the next rung
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,15 @@ class Photographs:
     """
 
     def __init__(self, directory: Path, shape: Sequence[int] | None, batch_size: int) -> None:
-        self.shape, self.batch_size = shape, batch_size
-        files = sorted((directory / "samples").glob("*.png"))
+        self.directory, self.shape, self.batch_size = directory, shape, batch_size
+        folder = directory / "samples"
+        files = [] if obstacle(folder, directory) else sorted(folder.glob("*.png"))
         self.previews = [file for file in files if PREVIEW.fullmatch(file.stem)]
         own = [file for file in files if not PREVIEW.fullmatch(file.stem) and not file.stem.endswith(FILM)]
         films = {file.stem.removesuffix(FILM) for file in files if file.stem.endswith(FILM)}
-        self.drawn = sorted((file for file in own if file.stem in films), key=lambda file: file.stat().st_mtime)
+        self.drawn = sorted((file for file in own if file.stem in films), key=changed)
         self.tiles: dict[Path, np.ndarray | None] = {}
+        self.shapes: dict[Path, tuple[int, ...]] = {}
         self.noise: dict[Path, list[float]] = {}
 
     def album(self, room: int, rung: int = 0) -> tuple[Album, int]:
@@ -127,13 +131,12 @@ class Photographs:
             )
             if shown < there
         ]
-        there = {file: tiles.shape for file, tiles in self.tiles.items() if tiles is not None}
-        films = {file: shape for file, shape in there.items() if file.stem.endswith(FILM)}
-        fewer = [shape[0] * shape[1] > thrift.images for file, shape in there.items() if file not in films]
+        films = {file: shape for file, shape in self.shapes.items() if file.stem.endswith(FILM)}
+        fewer = [shape[0] * shape[1] > thrift.images for file, shape in self.shapes.items() if file not in films]
         fewer += [shape[0] > 2 * thrift.actors for shape in films.values()]
         if (previews or drawn) and any(fewer):
             said.append(f"at most {thrift.images} images of a grid, {thrift.actors} of a film")
-        if (previews or drawn) and any(max(shape[2:4]) > thrift.longest(shape) for shape in there.values()):
+        if (previews or drawn) and any(max(shape[2:4]) > thrift.longest(shape) for shape in self.shapes.values()):
             said.append(f"images shrunk to at most {thrift.side} pixels")
         return said
 
@@ -156,5 +159,9 @@ class Photographs:
     def open(self, file: Path) -> np.ndarray | None:
         """(rows, columns, H, W, C) of a file; None where it is broken, still being written, or far too large."""
         if file not in self.tiles:
-            self.tiles[file], self.noise[file] = read_tiles(file, self.shape)
+            if sum(tiles.nbytes for tiles in self.tiles.values() if tiles is not None) > HELD:
+                self.tiles = {}
+            self.tiles[file], self.noise[file] = read_tiles(file, self.directory, self.shape)
+            if (tiles := self.tiles[file]) is not None:
+                self.shapes[file] = tiles.shape
         return self.tiles[file]

@@ -4,10 +4,12 @@ import base64
 import hashlib
 import html
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
+from typing import Any
 
 from mezzotint.report.album import Photographs
 from mezzotint.report.evaluations import metric_names, read_evaluations
@@ -175,8 +177,17 @@ def render(title: str, content: Node) -> str:
 
 def dump(content: Node) -> str:
     """JSON in ASCII that cannot end the element it stands in: there is no < in it."""
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(finite(content), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def finite(content: Any) -> Any:
+    """The same with null for numbers that JSON has not."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    return [finite(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
 def digest(text: str) -> str:

@@ -10,24 +10,31 @@ from typing import Any
 import numpy as np
 
 from mezzotint.generation.layout import cut
+from mezzotint.reading import opened
 from mezzotint.report.history import number
 
 Picture = dict[str, Any]
 WEBP = 16383  # pixels a side: the format has no larger pictures
+MOST = 100_000_000  # pixels of a file: 300 MB once it is decoded
 SMALL = 64  # pixels: up to this an image loses nothing where there is room
 
 
-def read_tiles(file: Path, shape: Sequence[int] | None) -> tuple[np.ndarray | None, list[float]]:
-    """The images of a file, and of a film the share of noise in each frame, where the file says it."""
+def read_tiles(file: Path, run: Path, shape: Sequence[int] | None) -> tuple[np.ndarray | None, list[float]]:
+    """The images of a file of a run, and of a film the share of noise in each frame, where the file says it.
+
+    None of a file that leads out of the run, is damaged, or has more than MOST pixels.
+    """
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), opened(file, run) as source:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file, formats=("PNG", "GIF")) as opened:
-                picture = np.asarray(opened.convert("RGB"))
-                noise = [number(float(word)) or 0.0 for word in str(opened.info.get("noise", "")).split()]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            with Image.open(source, formats=("PNG", "GIF")) as found:
+                if found.width * found.height > MOST:
+                    return None, []
+                picture = np.asarray(found.convert("RGB"))
+                noise = [number(float(word)) or 0.0 for word in str(found.info.get("noise", "")).split()]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError):
         return None, []
     tiles = cut(picture, *shape[1:]) if shape and len(shape) == 3 else None
     return (picture[None, None] if tiles is None else tiles), noise

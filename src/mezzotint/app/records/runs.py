@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from mezzotint.whole import write_text
 
 Status = dict[str, Any]
 DAMAGED = "damaged"
+PROBE = 1 << 16  # bytes that must have room where something is to be written
 
 
 def place(config: Config, named: bool, many: bool) -> Path:
@@ -69,6 +71,11 @@ def writable(directory: Path) -> None:
     there = next(folder for folder in (directory, *directory.parents) if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise ConfigError(f"{there} cannot be written; give another paths.runs=")
+    try:
+        with tempfile.TemporaryFile(dir=there) as probe:  # before hours are spent on what has no room
+            probe.write(bytes(PROBE))
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(there)) from error
 
 
 @contextmanager
