@@ -307,13 +307,13 @@ def case(four_steps: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> Ca
     return run
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", range(12))
 def test_what_shows_runs_survives_any_file(block: int, case: Callable[[int, tuple[str, ...]], Done]) -> None:
     for seed in range(20 * block, 20 * block + 20):
         case(seed, LISTINGS)
 
 
-@pytest.mark.parametrize("block", range(6))
+@pytest.mark.parametrize("block", range(5))
 def test_what_works_with_a_run_survives_any_file(block: int, case: Callable[[int, tuple[str, ...]], Done]) -> None:
     for seed in range(1000 + 8 * block, 1008 + 8 * block):
         case(seed, READERS)
