@@ -400,3 +400,47 @@ def test_the_help_of_a_command_offers_what_it_takes() -> None:
     assert "images=PATH" in evaluate
     assert "images=none|png|npz" in sample
     assert "images=none|png|npz" not in evaluate
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("epochs=3", "budget=N"),
+        ("bs=8", "batch_size=N"),
+        ("batch=8", "batch_size=N"),
+        ("device=cuda", "hardware=gpu"),
+        ("gpus=2", "hardware=gpus"),
+        ("lr=0.1", "optimizer.lr"),
+        ("steps=3", "grid.steps"),
+        ("num_steps=3", "grid.steps"),
+        ("cfg=3", "guidance=cfg"),
+        ("out_dir=x", "paths.runs"),
+    ],
+)
+def test_words_of_other_programs_lead_to_ours(word: str, meant: str, mezzotint: Command) -> None:
+    done = mezzotint("check", word)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert meant in done.err
+
+
+def test_help_of_a_choice_shows_its_keys_and_of_a_group_every_choice(mezzotint: Command, tmp_path: Path) -> None:
+    shown = mezzotint("train", "data=image_folder", "--help").out
+    assert "held_out: 0.05                     # part kept for validation" in shown
+    listed = mezzotint("train", "sampler=", "--help").out
+    assert all(choice in listed for choice in help.choices(help.config_dir() / "sampler"))
+    assert "deterministic at eta 0" in listed
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "mine.yaml").write_text("# two layers\n_target_: mine.Network\nwidth: 3  # of both\n")
+    assert "two layers" in mezzotint("train", "--config-dir", str(tmp_path), "network=", "--help").out
+    assert "# of both" in mezzotint("train", "--config-dir", str(tmp_path), "network=mine", "--help").out
+
+
+def test_every_group_and_choice_of_the_help_has_a_word_of_explanation() -> None:
+    folders = {file.parent.name for file in help.config_dir().glob("*/*.yaml")}
+    assert folders == help.TITLES.keys()
+    assert all(help.remark(file) for file in help.config_dir().glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("command", ["report", "compare", "runs", "sweep", "sync"])
+def test_help_of_what_is_no_job_is_its_own(command: str) -> None:
+    assert "experiment=" not in help.of(command)

@@ -75,7 +75,8 @@ def dispatch(words: list[str]) -> int:
     if command not in COMMANDS:
         return refuse(f"no command {command!r}{nearest(command, COMMANDS)} ({', '.join(COMMANDS)})")
     if {"-h", "--help"} & set(rest):
-        print(help.of(command, own_configs(rest)))
+        own = own_configs(rest)
+        print(help.asked(rest, own) or help.of(command, own))
         return 0
     return attempt(command, rest)
 

@@ -10,6 +10,36 @@ from mezzotint.app.config.words import SETTINGS, own_configs, primary, quoted, v
 from mezzotint.app.help import config_dir, groups
 from mezzotint.names import nearest
 
+IMAGES = "training is counted in images: budget=N, which is epochs x images of the data"
+DEVICES = "devices are hardware=cpu, hardware=gpu or hardware=gpus hardware.devices=N"
+ELSEWHERE = {  # words of other programs
+    **dict.fromkeys(("epochs", "num_epochs", "max_epochs", "epoch"), IMAGES),
+    **dict.fromkeys(("train_steps", "max_steps", "iterations", "iters"), "budget=N images in steps of batch_size=N"),
+    **dict.fromkeys(("bs", "batch", "batchsize", "train_batch_size"), "images a step are batch_size=N"),
+    **dict.fromkeys(("device", "gpus", "gpu", "devices", "accelerator", "cuda"), DEVICES),
+    **dict.fromkeys(("precision", "fp16", "bf16", "amp"), "it is hardware.precision="),
+    **dict.fromkeys(("learning_rate", "max_lr"), "the learning rate is optimizer.lr=RATE"),
+    **dict.fromkeys(
+        ("num_steps", "sampling_steps", "num_inference_steps"),
+        "steps of sampling are grid.steps=N; training takes budget= images in steps of batch_size=",
+    ),
+    **dict.fromkeys(
+        ("cfg", "cfg_scale", "guidance_scale", "scale_cfg"), "guidance by the label is guidance=cfg guidance.scale=2"
+    ),
+    **dict.fromkeys(
+        ("out_dir", "output_dir", "outdir", "save_dir", "logdir", "log_dir"), "runs lie in paths.runs=DIR, as name=NAME"
+    ),
+    **dict.fromkeys(
+        ("data_dir", "dataset", "data_path", "root"), "data is data=NAME, own images data=image_folder data.root=DIR"
+    ),
+    **dict.fromkeys(
+        ("resume", "ckpt", "checkpoint", "ckpt_path"), "a run goes on by run=DIR; step=N takes an earlier checkpoint"
+    ),
+    **dict.fromkeys(("workers", "num_workers"), "it is hardware.workers=N"),
+    **dict.fromkeys(("model", "arch"), "it is network=NAME"),
+    **dict.fromkeys(("scheduler", "noise_schedule"), "noise by time is schedule=NAME, steps are sampler=NAME"),
+    **dict.fromkeys(("num_samples", "n_samples", "samples"), "images to draw are n=N"),
+}
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -64,6 +94,8 @@ def raised_by_hydra(error: Exception) -> bool:
 def no_key(key: str, command: str, words: Sequence[str]) -> str:
     if key.partition(".")[0] in SETTINGS and value("run", words):
         return f"{key}= and run= exclude each other: a run has its whole config"
+    if key in ELSEWHERE:
+        return f"no key {key!r}: {ELSEWHERE[key]}"
     known = known_keys(command, [word for word in words if word.lstrip("+~").partition("=")[0] != key])
     whole = [name for name in known if name.endswith(f".{key}")][:3]  # lr of optimizer.lr
     hint = f"; did you mean {' or '.join(map(repr, whole))}?" if whole else nearest(key, known)

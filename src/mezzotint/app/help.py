@@ -111,6 +111,10 @@ OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith("i
     "out=FILE.json": "with images=: where the evaluation is written; else in the present folder",
 }
 
+OF_CHECK = {key: text for key, text in WORDS.items() if not key.startswith("images=")} | {
+    "hardware.micro_batch=find": "tries which micro-batch fits here, and how fast it is",
+}
+
 KINDS = {
     "loss": "training and validation loss; run=DIR,DIR compares runs",
     "levels": "validation loss by log-SNR, darker later in the run",
@@ -127,6 +131,14 @@ OWN_WORDS = {  # of the commands that are no jobs of a config
         "--json": "one JSON object a line, for machines",
     },
     "sweep": {"DIR": "the folder of the sweep's runs, runs/NAME"},
+    "report": {
+        "DIR ...": "a run, the folder of a sweep, several of them, or all of runs/",
+        "out=FILE.html": "the page; by default report.html in the folder",
+    },
+    "compare": {
+        "RUN ...": "runs: all their evaluations that may be compared",
+        "FILE ...": "single evaluations, evaluation/*.json of a run or what evaluate images= wrote",
+    },
     "sync": {
         "DIR ...": "a run, the folder of a sweep, or all of runs/: then those that were trained with logger=wandb",
         "project= entity=": "where to, instead of what the runs' configs say",
@@ -143,7 +155,36 @@ OWN_WORDS = {  # of the commands that are no jobs of a config
     },
 }
 
+TITLES = {  # of the groups
+    "experiment": "presets",
+    "debug": "settings to see it run",
+    "sweep": "ready sweeps",
+    "callbacks": "what watches training",
+    "clock": "the time that the network is told",
+    "data": "the images",
+    "ema": "averages of the weights",
+    "extractor": "features that metrics compare",
+    "grid": "where the steps of sampling lie",
+    "guidance": "what steers sampling",
+    "hardware": "devices, precision, memory",
+    "logger": "trackers beside metrics.jsonl",
+    "loss": "how an error counts",
+    "metrics": "what samples are judged by",
+    "network": "what is trained",
+    "objective": "noise and labels in training",
+    "optimizer": "how weights move",
+    "paths": "where things lie",
+    "sampler": "how a step is made",
+    "scale": "the size of what the network sees",
+    "schedule": "noise by time",
+    "target": "what the network predicts",
+    "times": "which noise levels are trained on",
+    "weight": "what each noise level counts",
+}
+
 USAGE = {
+    "report": "DIR ... [out=FILE.html]",
+    "compare": "RUN|FILE RUN|FILE ...",
     "runs": "[WORD ...] [paths.runs=DIR] [--json]",
     "sweep": "DIR",
     "sync": "DIR ... [project=NAME] [entity=NAME]",
@@ -164,6 +205,7 @@ SHELLS = {
 }
 
 MORE = (
+    "mezzotint {} data=image_folder --help   the keys of a choice; data= --help   every choice in a line",
     "mezzotint {} --cfg job   the whole config, every value of which is a key; nothing else is done",
     "-m   a job for each combination of values with commas: seed=0,1,2 or 'budget=range(1000,5000,1000)'",
     "--config-dir DIR   own groups and experiments, laid out as here",
@@ -234,14 +276,47 @@ def of(command: str, more: Sequence[str] = ()) -> str:
             "words",
             *table(words_of(command).items()),
             *(["", "groups and their choices"] if chosen else []),
-            *table((name, ", ".join(names)) for name, names in chosen.items()),
+            *table((name, titled(name, names)) for name, names in chosen.items()),
             *([] if command in OWN_WORDS else ["", *more_of(command)]),
         ]
     )
 
 
+def titled(group: str, names: Sequence[str]) -> str:
+    listed = ", ".join(names)
+    return f"{TITLES[group]}: {listed}" if group in TITLES else listed
+
+
+def asked(words: Sequence[str], more: Sequence[str] = ()) -> str | None:
+    """What the words name: the keys of data=image_folder with their comments, or of data= every choice in a line."""
+    pairs = [word.lstrip("+").partition("=")[::2] for word in words if "=" in word and not word.startswith("-")]
+    places = [config_dir(), *map(Path, more)]
+    parts = [part for group, choice in pairs for part in [about(group, choice, places)] if part]
+    return "\n\n".join(parts) or None
+
+
+def about(group: str, choice: str, places: Sequence[Path]) -> str:
+    files = {file.stem: file for place in places for file in sorted((place / group).glob("*.yaml"))}
+    if not group.isidentifier() or not files:
+        return ""
+    if choice not in files:
+        rows = ((name, remark(file)) for name, file in sorted(files.items()))
+        return "\n".join([f"{group}=NAME: {TITLES.get(group, 'own choices')}", "", *table(rows)])
+    lines = files[choice].read_text(encoding="utf-8").splitlines()
+    body = [line for line in lines if "# @package" not in line]
+    of_keys = "" if group in ("experiment", "debug", "sweep") else f"; a key of it is {group}.KEY=VALUE"
+    return "\n".join([f"{group}={choice}{of_keys}", "", *(f"  {line}" for line in body)])
+
+
+def remark(file: Path) -> str:
+    """The comment with which a file of configs/ begins: its first line."""
+    lines = (line for line in file.read_text(encoding="utf-8").splitlines() if "# @package" not in line)
+    first = next(lines, "")
+    return first.lstrip("# ") if first.startswith("#") else ""
+
+
 def words_of(command: str) -> dict[str, str]:
-    return OWN_WORDS.get(command) or {"stats": OF_STATS, "evaluate": OF_EVALUATE}.get(command, WORDS)
+    return OWN_WORDS.get(command) or {"stats": OF_STATS, "evaluate": OF_EVALUATE, "check": OF_CHECK}.get(command, WORDS)
 
 
 def more_of(command: str) -> list[str]:
