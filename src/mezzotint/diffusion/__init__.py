@@ -16,6 +16,7 @@ from .draws import (
 from .exact import ExactMixture, exact_gaussian, exact_points
 from .gaussian import posterior, transition
 from .grids import (
+    Auto,
     Beta,
     Grid,
     Karras,
@@ -175,6 +176,7 @@ __all__ = [
     "RK4",
     "SNR",
     "VP",
+    "Auto",
     "Beta",
     "Bound",
     "Brownian",

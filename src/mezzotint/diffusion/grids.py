@@ -8,7 +8,7 @@ count from 0 for the first noisy entry, as in the papers' code.
 import abc
 import math
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from .beta import beta_quantile
 from .levels import NoiseLevel
@@ -185,6 +185,28 @@ class Beta(Spacing):
         n = _positive(self.steps)
         times = [schedule.t_max * beta_quantile(1.0 - i / n, self.a, self.b) for i in range(1, n)]
         return _at(schedule, [schedule.t_max, *_distinct(schedule, times)])
+
+
+@dataclass(frozen=True)
+class Auto(Spacing):
+    """`Trailing`, or `Karras` on schedules whose steps in time leave out the small noise levels, such as EDM's.
+
+    Decided by what DDIM makes of Gaussian data, standard deviation 0.4, in 50 steps of `Trailing`: it gives near-means
+    where they shrink by more than a quarter.
+    """
+
+    steps: int = 50
+
+    def __call__(self, schedule: Schedule) -> Grid:
+        return self.choose(schedule)(schedule)
+
+    def choose(self, schedule: Schedule) -> Spacing:
+        """The grid that this schedule gets."""
+        usual, std = Trailing(min(50, schedule.steps or 50))(schedule), 0.4
+        x = schedule.prior_std(usual[0])
+        for now, next in pairwise(usual):
+            x *= (next.alpha * now.alpha * std**2 + next.sigma * now.sigma) / ((now.alpha * std) ** 2 + now.sigma**2)
+        return Trailing(self.steps) if x > 0.75 * std else Karras(self.steps)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ NEVER = "runs/never"
         (["hardware.checkpointing=true", "network=mlp"], "hardware: checkpointing=true, and MLP has no stages"),
         (["paths.runs=/proc/x"], "/proc cannot be written"),
         (["paths.cache=/proc/x"], "/proc cannot be written"),
-        (["grid=repaint"], "sampler: The prediction at NoiseLevel(alpha=1.0, sigma=0.0)"),
+        (["grid=repaint"], "sampler: DDIM(eta=0.0) walks back its own way where the grid goes up"),
         (["callbacks.checkpoints=null"], "callbacks: none of them saves, and nothing could be drawn"),
         (
             ["+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: loss}"],

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from mezzotint.app.config.following import write_out
 from mezzotint.build import build, check_part
 from mezzotint.errors import ConfigError
 from mezzotint.hints import fits, say, spell
@@ -180,6 +181,7 @@ def resolve(config: Any, kind: type = Job) -> Config:
     if plain["reference"] not in (None, *SPLITS):
         plain["reference"] = absolute(plain["reference"])
     anchor(plain)
+    write_out(plain)
     return plain
 
 

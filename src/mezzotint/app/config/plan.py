@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from mezzotint.app.config.job import Config
 from mezzotint.app.config.parts import Parts, on_meta, placed
 from mezzotint.app.config.preflight import checkpoints
+from mezzotint.diffusion.walk import USUAL, bound, settled, spread
 from mezzotint.networks.describe import describe
 from mezzotint.training.footprint import checkpoint_size, footprint, free_memory, size
 from mezzotint.training.hardware import Hardware, switches
 
 Row = tuple[str, str]
+FEW = 10  # steps, below which every sampler draws narrow
+NARROW = 0.5  # of the spread of the data, and less: near-means
 
 
 def line(config: Config, parts: Parts) -> str:
@@ -23,7 +26,7 @@ def line(config: Config, parts: Parts) -> str:
     return (
         f"{parameters(network):,} parameters on {world} x {hardware.device} ({hardware.exact_precision}), "
         f"{-(-config['budget'] // batch):,} steps of {batch} images{held}, "
-        f"checkpoints of {size(checkpoint_size(network, parts.ema))}"
+        f"checkpoints of {size(checkpoint_size(network, parts.ema))}, drawn by {drawing(parts)}{shrunk(parts)}"
         f"{of_classes(parts.dataset) if parts.dataset.labelled_by() else ''}"
     )
 
@@ -49,8 +52,26 @@ def cost(config: Config, parts: Parts) -> list[Row]:
         ("batch", f"{micro_batch} images on each device, {times} times a step"),
         *memory(parts, micro_batch),
         ("checkpoints", f"{size(each)} each, at most {kept} on the disk at once: {size(kept * each)}"),
-        ("sampling", f"{type(parts.sampling.sampler).__name__}, {calls(parts)} network calls an image"),
+        ("sampling", f"{drawing(parts)}, {calls(parts)} network calls an image{shrunk(parts)}"),
     ]
+
+
+def drawing(parts: Parts) -> str:
+    """What draws, and along which grid."""
+    return f"{type(parts.sampling.sampler).__name__} on {parts.sampling.grid}"
+
+
+def shrunk(parts: Parts) -> str:
+    """A word where a grid of many steps draws near-means, as steps in time do on schedule=edm."""
+    sampler, schedule = parts.sampling.sampler, parts.denoiser.schedule
+    grid = settled(parts.sampling.grid(schedule))
+    if len(grid) <= FEW or bound(sampler):
+        return ""
+    left = spread(sampler, grid, schedule.prior_std(grid[0]), USUAL[0]) / USUAL[0]
+    said = (
+        f" (near-means: only {left:.0%} of the spread of Gaussian data is left on this grid; try grid=auto or karras)"
+    )
+    return said if left < NARROW else ""
 
 
 def parameters(network: nn.Module) -> int:
