@@ -270,6 +270,15 @@ def test_files_are_decoded_once(tmp_path, monkeypatch):
     assert torch.equal(images.batch(torch.tensor([3]))[0][0], torch.tensor(decode(new, (3, 8, 8))))
 
 
+def test_a_name_of_two_lines_makes_one_line_of_a_message(tmp_path):
+    for name in ("a\nb.jpg", "c\nd.heic"):
+        save(tmp_path / name / "a.png")
+        (tmp_path / name / name).write_bytes(HEIC)
+        with pytest.raises(DataError) as caught:
+            folder(tmp_path / name).split("all")
+        assert "\n" not in str(caught.value)
+
+
 def test_kinds_of_files_that_are_told_apart():
     assert kind(HEIC) == "HEIC"
     assert kind(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf" + bytes(40)) == "AVIF"

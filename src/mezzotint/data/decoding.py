@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from mezzotint.data.images import Images, InMemory, digest
+from mezzotint.data.kinds import in_line
 from mezzotint.data.picture import RECIPE, PictureError, TooSmall, addition, decode, examine, header, silence
 from mezzotint.errors import DataError
 from mezzotint.processes import position
@@ -115,7 +116,7 @@ def some(errors: Sequence[PictureError]) -> str:
     """How many, with the first one's reason and a few more names."""
     first, *more = errors
     names = "".join(f", {error.file.name}" for error in more[:3]) + (", ..." if len(more) > 3 else "")
-    return f"{len(errors):,} such as {first.file} ({first.reason}){names}"
+    return f"{len(errors):,} such as {in_line(first.file)} ({first.reason}){names}"
 
 
 def what(errors: Sequence[PictureError]) -> str:

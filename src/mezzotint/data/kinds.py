@@ -105,3 +105,8 @@ def unread(file: Path) -> str | None:
     if suffix not in OTHER and found not in CURES:
         return None
     return f"{found or suffix.removeprefix('.').upper()}: {CURES.get(found, CONVERT)}"
+
+
+def in_line(file: Path) -> str:
+    """A file's name for a message of one line."""
+    return str(file).replace("\n", "\\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mezzotint.data.class_folders import OF_SYSTEMS, is_folder
-from mezzotint.data.kinds import OTHER, RAW, SUFFIXES, unread
+from mezzotint.data.kinds import OTHER, RAW, SUFFIXES, in_line, unread
 from mezzotint.errors import DataError
 
 LEFTOVERS = ("thumbs.db", "ehthumbs.db", "desktop.ini")
@@ -107,10 +107,10 @@ def told(bad: Sequence[tuple[Path, str]], total: int, verb: str) -> str:
     """How many of a folder's pictures are out of use, with the first names and reasons; "is not read"."""
     (file, reason), *more = bad
     if not more:
-        return f"1 of {total:,} pictures {verb}: {file} ({reason})"
+        return f"1 of {total:,} pictures {verb}: {in_line(file)} ({reason})"
     names = ", ".join(other.name for other, _ in more[:4]) + (", ..." if len(more) > 4 else "")
     verb = verb.replace("is", "are", 1)
-    return f"{len(bad):,} of {total:,} pictures {verb}, such as {file} ({reason}), and {names}"
+    return f"{len(bad):,} of {total:,} pictures {verb}, such as {in_line(file)} ({reason}), and {names}"
 
 
 @dataclass(frozen=True)

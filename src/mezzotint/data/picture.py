@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mezzotint.data.intact import complete
-from mezzotint.data.kinds import CURES, formats, look, readable
+from mezzotint.data.kinds import CURES, formats, in_line, look, readable
 from mezzotint.data.pixels import GIANT, TURNED, Samples, Strips, fitting, flat, orientation, strips_of
 from mezzotint.data.png_rows import PngRows, says_late
 from mezzotint.errors import DataError
@@ -34,7 +34,7 @@ class PictureError(DataError):
         self.file, self.reason, self.cure = file, reason, cure
 
     def __str__(self) -> str:
-        return f"{self.file} cannot be decoded ({self.reason}): {self.cure}."
+        return f"{in_line(self.file)} cannot be decoded ({self.reason}): {self.cure}."
 
 
 class TooSmall(PictureError):
@@ -49,7 +49,7 @@ class TooSmall(PictureError):
         self.args, self.fitting = (file, reason, cure, fitting), fitting
 
     def __str__(self) -> str:
-        return f"{self.file} is {self.reason} (height x width): {self.cure}."
+        return f"{in_line(self.file)} is {self.reason} (height x width): {self.cure}."
 
 
 def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np.ndarray:
