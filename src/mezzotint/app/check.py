@@ -103,15 +103,17 @@ def end(config: Config, parts: Parts, real: int, problems: list[str]) -> tuple[l
     """What is drawn and judged at the end; weights that are not to be had, a reference that is not there or no use."""
     rows: list[Row] = []
     planned: dict[str, Any] = {}
+    counted = real or None
     try:
         if config["reference"] not in SPLITS:
             found = open_reference(config["reference"], parts.dataset)
-            real = 0 if found.shape is None else len(found.images)
+            counted = len(found.images)
+            real = 0 if found.shape is None else counted
     except MezzotintError as error:
         problems.append(str(error))
     try:
         planned = plan_metrics(config, parts.dataset.shape)
-        check_judges(config, parts, planned)
+        check_judges(config, parts, planned, counted)
     except DataError as error:
         rows.append(("weights", f"not here yet: {error}"))
     except MezzotintError as error:

@@ -37,9 +37,6 @@ class FrechetByClass(FeatureMetric):
         self.classes = classes
         self.minimum = minimum
 
-    def least(self) -> dict[str, int]:
-        return {}
-
     def compute(self) -> Tensor:
         """The distances, float64 (classes,), NaN for a class with fewer than two images on either side."""
         pairs = [(self.real.moments(self, c), self.drawn.moments(self, c)) for c in range(self.classes)]
@@ -51,7 +48,14 @@ class FrechetByClass(FeatureMetric):
         return f"{name}_{short_count(n)}_class"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
-        return name_notes(self.label(n, reference), self.extractor, self.per_class(n, reference), minimum=self.minimum)
+        label = self.label(n, reference)
+        found = name_notes(label, self.extractor, self.per_class(n, reference), minimum=self.minimum)
+        sides = ((side, keeper.state(self)) for side, keeper in (("real", self.real), ("drawn", self.drawn)))
+        for side, (count, _, _) in ((side, state.values()) for side, state in sides):
+            if len(few := (count < 2).nonzero().flatten().tolist()) > 0:
+                some = ", ".join(map(str, few[:10])) + (", ..." if len(few) > 10 else "")
+                found.append(f"{label}: no value for class {some}, of which there are fewer than two {side} images.")
+        return found
 
     def per_class(self, n: int, reference: int | None = None) -> int:
         """How many images of a class there are on the smaller side, where classes are balanced."""

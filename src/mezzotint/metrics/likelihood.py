@@ -94,6 +94,14 @@ class NegativeLogLikelihood:
         """How many images are measured, where at most n are wanted."""
         return min(len(images), self.images, n or self.images)
 
+    def expect(self, images: int, n: int | None = None) -> None:
+        """Raises ConfigError where so many images of its split, of which at most n are asked for, are too few."""
+        if (count := min(images, self.images, n or self.images)) < 2:
+            raise ConfigError(
+                f"NegativeLogLikelihood needs 2 or more images of split={self.split} for a standard error, and has "
+                f"{count}. Give more, another split, or leave this metric out."
+            )
+
     def measure(
         self,
         denoise: Denoise,
@@ -116,9 +124,8 @@ class NegativeLogLikelihood:
         Raises:
             ConfigError: fewer than two images.
         """
+        self.expect(len(images), n)
         count = self.count(images, n)
-        if count < 2:
-            raise ConfigError(f"{count} images have no standard error: the likelihood needs two or more.")
         method = self.chosen(denoise)
         measured = {"vlb": self._vlb, "ode": self._ode}[method]
         parts: list[dict[str, Tensor]] = []

@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.keepers import Batch, Keeper
+from mezzotint.metrics.keepers import Batch, Keeper, Rows
 from mezzotint.processes import position
 
 CHUNK = 1 << 22  # pixels whose keys are found at a time, eight bytes for each
@@ -107,6 +107,12 @@ class FeatureMetric(Metric, ABC):
     def expect(self, n: int | None = None, reference: int | None = None) -> None:
         """Raises ConfigError where n drawn images or so many reference images are too few; None is not known."""
         for side, count in (("drawn", n), ("real", reference)):
+            held = [keeper.keep for keeper in self.keepers if keeper.side == side and isinstance(keeper, Rows)]
+            if held and min(held) < self.least().get(side, 0):
+                raise ConfigError(
+                    f"{type(self).__name__} needs {self.least()[side]} or more {side} images, and keep={min(held)} "
+                    "holds fewer. Raise keep."
+                )
             if count is not None and count < self.least().get(side, 0):
                 raise ConfigError(
                     f"{type(self).__name__} needs {self.least()[side]} or more {side} images, and there "

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from mezzotint.app.config import preflight
@@ -71,6 +72,37 @@ def test_refused_before_anything_is_made(
     assert done.err.startswith(f"mezzotint train: {said}")
     assert done.err.count("\n") == 1
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "real", "said"),
+    [
+        ("halves", 3, "Halves needs 4 or more real images, and there are 3"),
+        ("density_coverage", 5, "DensityCoverage needs 6 or more real images, and there are 5"),
+        ("precision_recall", 3, "PrecisionRecall needs 4 or more"),
+        ("frechet", 1, "Frechet needs 2 or more"),
+        ("kernel", 1, "Kernel needs 2 or more"),
+        ("mifid", 1, "MemorisationFrechet needs 2 or more"),
+        ("inception_score", 9, "InceptionScore needs 10 or more drawn images, and there are 9"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["npz", "test"])
+def test_what_a_metric_needs_of_any_reference_is_known_before_training(
+    metric: str, real: int, said: str, kind: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mezzotint.app.train.train", lambda *_: pytest.fail("it was not refused"))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    np.savez("few.npz", images=pixels[:real])
+    np.savez("data.npz", images=pixels)
+    words = ["reference=few.npz"]
+    if kind == "test":
+        words = ["data=npz", "data.root=data.npz", "data.shape=[1,8,8]", f"data.held_out={real / 40}", "reference=test"]
+    before = set(home.iterdir())
+    for command in ("check", "train"):
+        done = mezzotint(command, f"metrics=[{metric}]", "n=null", "debug=tiny", "hardware=cpu", *words)
+        assert done.code == 2
+        assert f"metrics.{metric}: {said}" in done.err.splitlines()[-1]
+    assert set(home.iterdir()) == before
 
 
 def test_a_callback_that_is_null_is_left_out(mezzotint: Command) -> None:

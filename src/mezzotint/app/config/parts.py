@@ -143,7 +143,11 @@ def rehearse(config: Config) -> Parts:
         train = parts.dataset.split("train")
     metrics = build_metrics(config, parts.dataset.shape)
     check_reference(config["reference"], parts.dataset, metrics)
-    check_judges(config, parts, metrics, len(train) if config["reference"] == "train" else None)
+    with placed("reference"):
+        real = len(
+            train if config["reference"] == "train" else open_reference(config["reference"], parts.dataset).images
+        )
+    check_judges(config, parts, metrics, real)
     with placed("metrics"):
         Copies.among(metrics, parts.dataset)
     return replace(parts, train=train)
@@ -154,11 +158,20 @@ def check_judges(config: Config, parts: Parts, metrics: dict[str, Any], real: in
 
     Args:
         real: images of the reference, where they have been counted.
+
+    Raises:
+        ConfigError: too few images for a metric, drawn or real, or held out.
     """
+    from mezzotint.metrics import NegativeLogLikelihood
+
+    real = min(real, config["reference_images"] or real) if real is not None else None
     for name, metric in metrics.items():
         if judges_samples(metric):
             with placed(f"metrics.{name}"):
                 metric.expect(config["n"] or real, real)
+        elif isinstance(metric, NegativeLogLikelihood) and real is not None:
+            with placed(f"metrics.{name}"):
+                metric.expect(len(parts.dataset.split(metric.split)), config["n"])
     for name, callback in parts.callbacks.items():
         if isinstance(callback, Judge):
             with placed(f"callbacks.{name}"):
