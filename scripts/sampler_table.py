@@ -21,14 +21,20 @@ ROOT = Path(__file__).parents[1]
 MEANS, STDS, WEIGHTS = (-0.8, 0.6), (0.35, 0.5), (0.4, 0.6)
 
 
+UNMEASURED = ("lcm",)  # for consistency models: by an exact denoiser all but the last step is forgotten
+
+
 def catalogue() -> dict[str, Sampler]:
-    """Every sampler of configs/sampler, with every number of points that it takes."""
+    """Every sampler of configs/sampler, with every number of points that it takes and that has no name of its own."""
+    files = sorted((ROOT / "configs" / "sampler").glob("*.yaml"))
+    named = {file.stem: build(yaml.safe_load(file.read_text())) for file in files if file.stem not in UNMEASURED}
     found: dict[str, Sampler] = {}
-    for file in sorted((ROOT / "configs" / "sampler").glob("*.yaml")):
-        sampler = build(yaml.safe_load(file.read_text()))
+    for name, sampler in named.items():
         for variant in variants(sampler):
-            if variant not in found.values():
-                found[file.stem if variant == sampler else f"{file.stem} points={variant.points}"] = variant
+            if variant == sampler:
+                found[name] = sampler
+            elif variant not in (*named.values(), *found.values()):
+                found[f"{name} points={variant.points}"] = variant
     return found
 
 

@@ -12,6 +12,7 @@ No loop, grid, clip or progress bar in here: `integrate` loops, grids are given,
 """
 
 from .adams_bashforth import DEIS, IPNDM, LMS
+from .ancestral import Ancestral, SinglestepSDE
 from .combinators import Churned, Corrected, Renoise, Started
 from .ddim import DDIM
 from .ddpm import DDPM
@@ -33,6 +34,7 @@ __all__ = [
     "IPNDM",
     "LMS",
     "RK4",
+    "Ancestral",
     "Churned",
     "Corrected",
     "DPMSolver",
@@ -47,6 +49,7 @@ __all__ = [
     "SASolver",
     "Sampler",
     "Singlestep",
+    "SinglestepSDE",
     "Started",
     "Tableau",
     "UniPC",

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ..coordinates import Coordinate, Data, Noise
 from ..levels import NoiseLevel
@@ -102,6 +102,11 @@ def published(h: float, mu: list[float]) -> list[float]:
     return [0.5 * h * mu[0]] if len(mu) == 2 else [mu[1], 0.5 * mu[2]]
 
 
+def exact_line(h: float, mu: list[float]) -> list[float]:
+    """`published`, but with the exact mu_1 for two points too."""
+    return [mu[1]] if len(mu) == 2 else published(h, mu)
+
+
 @dataclass(frozen=True)
 class DPMSolverPP(WithNoise):
     r"""DPM-Solver++ multistep as published, and its SDE form.
@@ -110,6 +115,7 @@ class DPMSolverPP(WithNoise):
 
     1: x' = (sigma'/sigma) e^{-eta h} x + alpha' (1 - e^{-kappa h}) D_0, which is DDIM at eta = 0, DDPM at eta = 1
     2: D_0 + (D_0 - D_{-1}) / (2 r_0) in place of D_0
+       (line="midpoint"), or the exact integral of the line through both, as in `Exponential` (line="exact")
     3: D_0 + alpha' ((e^{-kappa h} - 1)/(kappa h) + 1) D_1 - alpha' ((e^{-kappa h} - 1 + kappa h)/(kappa h)^2 - 1/2) D_2
        with D_1 = D_10 + r_0/(r_0 + r_1) (D_10 - D_11) and D_2 = (D_10 - D_11) / (r_0 + r_1)
     and the noise sigma' sqrt(1 - e^{-2 eta h}) z.
@@ -117,27 +123,33 @@ class DPMSolverPP(WithNoise):
     D_2 lacks a factor 2 against the second derivative, so three points are of order 2, though often the better ones
     at ten steps; `Exponential(3)` has the factor and the order 3.
 
-    Source: Lu et al. 2022, algorithm 2 and app. A, https://arxiv.org/abs/2211.01095
+    Source: Lu et al. 2022, algorithm 2 and app. A, https://arxiv.org/abs/2211.01095; line="exact" as in k-diffusion's
+    3M SDE, and "heun" in its 2M SDE and in diffusers
 
     Args:
         points: predictions combined, 1 to 3.
         eta: share of fresh noise; 0 is the ODE, 1 the SDE (2M SDE, 3M SDE).
+        line: how two predictions are combined, in the second step of three points as well.
     """
 
     points: int = 2
     eta: float = 0.0
+    line: Literal["midpoint", "exact"] = "midpoint"
     coordinate: ClassVar[Coordinate] = Data()  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 3)
         check_eta(self)
+        if self.line not in ("midpoint", "exact"):
+            raise ValueError(f"line={self.line!r} is not known. Use 'midpoint' or 'exact'.")
 
     @property
     def order(self) -> int | None:  # type: ignore[override]
         return None if self.eta else min(self.points, 2)
 
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
-        return log_snr_weights(self.coordinate, now, next, others, 1.0 + self.eta, published)
+        rule = published if self.line == "midpoint" else exact_line
+        return log_snr_weights(self.coordinate, now, next, others, 1.0 + self.eta, rule)
 
 
 @dataclass(frozen=True)
