@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from sampler_table import UNMEASURED
 
 from mezzotint.build import build
 from mezzotint.diffusion import (
@@ -62,7 +63,7 @@ def draw(sampler, schedule, spacing):
     return float(sample(exact_gaussian(schedule, torch.zeros(4), STD), sampler, spacing, eps, White(draws)).std())
 
 
-@pytest.mark.parametrize("name", choices("sampler"))
+@pytest.mark.parametrize("name", [name for name in choices("sampler") if name not in UNMEASURED])
 def test_gaussian_data_come_out_or_one_line_does(name):
     """Each combination with one of five numbers of steps, in turn.
 

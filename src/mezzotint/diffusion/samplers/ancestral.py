@@ -58,6 +58,10 @@ class Ancestral(Sampler):
     def calls(self) -> int | None:  # type: ignore[override]
         return self.sampler.calls
 
+    @property
+    def turns(self) -> bool:
+        return False
+
     def init(self, grid: Grid) -> State:
         return self.sampler.init(grid)
 
@@ -93,6 +97,10 @@ class SinglestepSDE(Sampler):
     def __post_init__(self) -> None:
         if not self.eta > 0:
             raise ValueError(f"eta={self.eta:g}: give a positive share of noise, or use Singlestep(2) without it.")
+
+    @property
+    def turns(self) -> bool:
+        return False
 
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
