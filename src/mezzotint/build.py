@@ -178,6 +178,8 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
 def read_config(directory: Path) -> dict[str, Node]:
     """The config of a run. Raises ConfigError: there is none, or it cannot be used."""
     try:
+        if (directory.exists() or directory.is_symlink()) and not directory.is_dir():
+            raise FileNotFoundError
         return runfiles.config(directory)
     except FileNotFoundError:
         above = next((place for place in directory.parents if (place / "config.yaml").is_file()), None)

@@ -119,10 +119,12 @@ def config(run: Path) -> Node:
     text = reading.read_text(file, run, MOST_OF_CONFIG)
     try:
         if too_deep(yaml.parse(text, reader := getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
-            raise ValueError("it is too deep or too long")
+            raise ValueError("it is too deep or too long, or merges parts of itself by <<")
         found = yaml.load(text, reader)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise damaged(file, f"it is not YAML ({reading.reason(error)})") from error
+    if isinstance(found, dict) and "network" not in found:
+        raise Damaged(f"{run} is not a run: its config.yaml is another thing; `mezzotint runs` lists those that exist")
     if why := reading.not_plain(found) or mismatch(found, CONFIG):
         raise damaged(file, why)
     return found
@@ -134,7 +136,8 @@ def too_deep(events: Iterable[Any]) -> bool:
     for count, event in enumerate(events):
         name = type(event).__name__
         deep += name.endswith("StartEvent") - name.endswith("EndEvent")
-        if deep > DEEPEST or count > MOST_VALUES:
+        merges = name == "ScalarEvent" and event.value == "<<"  # which multiply, one after the other
+        if deep > DEEPEST or count > MOST_VALUES or merges:
             return True
     return False
 

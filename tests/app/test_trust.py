@@ -277,3 +277,24 @@ def test_a_lock_follows_no_link_and_empties_no_file(tmp_path: Path) -> None:
         lock_file(tmp_path / "pipe")
     lock_file(tmp_path / "precious").close()
     assert (tmp_path / "precious").read_text() == "words"
+
+
+def test_a_config_that_multiplies_itself_is_one_line_at_once(trained: Path, mezzotint: Command) -> None:
+    file = trained / "config.yaml"
+    whole = file.read_text()
+    many = ["- &a0 [1, 1]\n", *(f"- &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))]
+    keys = ["- &a0 {x: 1}\n", *(f"- &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 30))]
+    for bomb in (
+        "".join(many),
+        "".join(keys),
+        "[" * 5000 + "]" * 5000,
+        "&a [*a]",
+        "!!python/object/apply:os.system [x]",
+    ):
+        indented = "\n".join(f"  {line}" for line in bomb.splitlines())
+        file.write_text(f"{whole}\nextra:\n{indented}\n")
+        for words in (("sample", "run=runs/a"), ("check", "run=runs/a"), ("report", "runs/a"), ("sweep", "runs")):
+            done = mezzotint(*words)
+            assert done.code in (0, 2)
+            assert "Traceback" not in done.err
+            assert done.err.count("\n") <= 1
