@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mezzotint.generation import film_strip, grid
-from mezzotint.generation.layout import cut
+from mezzotint.generation.layout import FOOT, cut
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 20, 12), (3, 64, 64), (1, 200, 60)], ids=str)
@@ -27,6 +27,15 @@ def test_a_film_strip_comes_apart_into_state_above_estimate() -> None:
     tiles = cut(np.asarray(film_strip(frames, frames + 100)), 16, 16)
     assert tiles is not None
     assert tiles[:, :, 0, 0, 0].tolist() == [[0, 2, 4], [100, 102, 104], [1, 3, 5], [101, 103, 105]]
+
+
+def test_what_is_written_above_and_below_is_no_image() -> None:
+    images = torch.randint(255, (6, 3, 20, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    picture = grid(images, columns=3, labels=[*"abcdef"], heads=["one", "two words", ""])
+    tiles = cut(np.asarray(picture)[picture.info["head"] :], 20, 12, FOOT)
+    assert tiles is not None
+    assert (tiles.reshape(6, 20, 12, 3) == images.permute(0, 2, 3, 1).numpy()).all()
+    assert cut(np.asarray(picture), 20, 12) is None
 
 
 def test_a_picture_of_other_images_is_not_cut() -> None:

@@ -16,10 +16,10 @@ from mezzotint.app.records.classes import names_of, opened
 from mezzotint.app.records.classes import read as read_trained
 from mezzotint.app.records.commit import commit
 from mezzotint.app.records.copies import Copies
+from mezzotint.app.records.drawn import name as sampling_name
 from mezzotint.app.records.labels import plan as plan_labels
 from mezzotint.app.records.references import Reference, open_reference, remember
 from mezzotint.app.records.runs import existing, mark, newest_step, other_step, writable
-from mezzotint.app.sample import name as sampling_name
 from mezzotint.app.sample import open_generator
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import build

@@ -35,6 +35,8 @@ mezzotint sample run=runs/latest
 mezzotint sample run=runs/latest sampler=ddim grid.steps=20 n=64
 mezzotint sample run=runs/latest guidance=cfg guidance.scale=2 seed=1
 mezzotint sample run=runs/latest n=1000 images=png     beside the grid, one file an image (or images=npz)
+mezzotint sample run=runs/latest label=3               one class; by name too, or several: label=[3,dog]
+mezzotint sample run=runs/latest 'label={cat:4,dog:8}' so many of each
 mezzotint sample run=runs/latest weights=raw           the weights themselves, not their average""",
     "evaluate": """\
 mezzotint evaluate run=runs/latest n=1000
@@ -94,6 +96,8 @@ WORDS = {
     "weights=ema|raw": "which weights sample and evaluate use",
     "step=best|NUMBER": "of which checkpoint: the best that callbacks=judge kept, or that of a step; else the newest",
     "images=none|png|npz": "what sample writes beside the pictures",
+    "label=CLASS|[...]|{CLASS:n}": "what sample draws: classes by label or name, or so many images of each",
+    "labels=auto|data|balanced": "of the images that evaluate judges: in the shares of the reference, or equally many",
     "trust=[PACKAGE]": "packages beside mezzotint whose classes the config of run= may name: their code is run",
     "group=NAME, group.key=VALUE": "choose a part, set one of its values",
 }
@@ -106,7 +110,7 @@ OF_STATS = {  # what needs no run takes few of them
     "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
 }
 
-OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith("images=")} | {
+OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("images=", "label="))} | {
     "images=PATH": "instead of run=: a folder of images, or an npz file, of any program; with reference= or data=",
     "out=FILE.json": "with images=: where the evaluation is written; else in the present folder",
 }

@@ -19,7 +19,7 @@ from mezzotint.app.config.refusals import check_pair
 from mezzotint.app.config.words import SAVED, addable, at_home, follows, own_configs, quoted, readable
 from mezzotint.app.help import KINDS, choices, config_dir
 from mezzotint.app.processes import sweeps
-from mezzotint.app.records import runs
+from mezzotint.app.records import classes, runs
 from mezzotint.build import build, build_denoiser, read_config
 from mezzotint.errors import ConfigError
 from mezzotint.names import nearest
@@ -181,7 +181,7 @@ def samples(asked: Asked) -> Picture:
     calls = [generator.calls for _, generator in drawn]
     ys = with_calls(ys, [calls[i * len(zs) : (i + 1) * len(zs)] for i in range(len(ys))])
     table = images.unflatten(0, (len(ys), len(zs)))
-    rows, columns = {down: ys}, columns_of(drawn[0][1], numbers)
+    rows, columns = {down: ys}, columns_of(drawn[0][1], numbers, classes.names(asked.runs[0], drawn[0][0]))
     return plot.saved(
         plot_matrix(table, rows, columns, {beside: zs}) if beside else plot_matrix(table[:, 0], rows, columns)
     )
@@ -300,9 +300,11 @@ def extractor(name: str, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
     return chosen
 
 
-def columns_of(generator: "Generator", numbers: Sequence[int]) -> dict[str, list[int]]:
+def columns_of(generator: "Generator", numbers: Sequence[int], names: Sequence[str]) -> dict[str, list[Any]]:
     labels = generator.labels(torch.tensor(numbers))
-    return {"sample": list(numbers)} if labels is None else {"class": labels.tolist()}
+    if labels is None:
+        return {"sample": list(numbers)}
+    return {"class": [names[label] if 0 <= label < len(names) else label for label in labels.tolist()]}
 
 
 def with_calls(values: Sequence[str], calls: Sequence[Sequence[float]]) -> list[str]:

@@ -1,6 +1,7 @@
 """`mezzotint sample run=DIR`: pictures of what a run draws: a grid, a film strip, a GIF, and image files if asked."""
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,49 +13,69 @@ from mezzotint import runfiles
 from mezzotint.app.config.job import Config, settle
 from mezzotint.app.config.pairs import check_guidance
 from mezzotint.app.config.parts import build_sampling, rehearse_sampling
-from mezzotint.app.records.runs import existing, mark, other_step, writable
+from mezzotint.app.records import classes
+from mezzotint.app.records.classes import read as runs_data
+from mezzotint.app.records.drawn import SHOWN, Order, check_place, order, own_folder
+from mezzotint.app.records.labels import asked_for
+from mezzotint.app.records.runs import existing, other_step
 from mezzotint.app.terminal import shown
 from mezzotint.build import DENOISER, build, load, targets
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.generation import Generator, film_strip, gif, grid
+from mezzotint.generation.layout import FOOT
 from mezzotint.progress import bar
 from mezzotint.whole import whole
 
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
-LOOK = 64  # images, where n is not given
 FILM = 8  # images in a film strip
 SMALL = 64  # pixels: of images up to this side a strip holds every frame
-SHOWN = 256  # images in a grid, at most
 
 
 def main(config: Any) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
     plain = settle(config, without=("metrics", "extractor", "callbacks", "logger", "optimizer", "ema", "objective"))
     directory = existing(plain)
+    check_place(directory, plain, HydraConfig.get().mode.name == "MULTIRUN")
+    _, wrong = classes.opened(directory, plain)
+    if wrong:
+        print(f"{wrong}; drawn is what was trained on", file=sys.stderr)
     for path in draw(directory, plain):
         print(shown(path))
 
 
 def draw(directory: Path, config: Config) -> list[Path]:
-    """Draw from a run and write what was drawn below its samples/; the paths.
+    """Draw from a run and write what was drawn, below its samples/ or where out= says; the paths.
 
     Raises:
-        ConfigError: nothing can be written there, or the images cannot be files of the kind that is asked for.
+        ConfigError: nothing can be written there, the images cannot be files of the kind that is asked for, or the run
+            has no such class.
     """
-    folder = directory / "samples"
-    runfiles.keep_inside(directory)
-    try:
-        writable(folder)
-    except ConfigError:
-        raise ConfigError(f"{folder} cannot be written, and samples lie in their run: copy the run first") from None
+    if config["out"] is None:
+        runfiles.keep_inside(directory)
+    check_place(directory, config)
     channels = config["data"]["shape"][0]
     if config["images"] == "png" and channels > 4:
         raise ConfigError(f"images=png: a file holds 4 channels at most and this run draws {channels}; say images=npz")
     config = config | {"step": other_step(directory, config["step"])}
-    generator = open_generator(directory, config)
-    return write_all(folder / name(config), generator, config["n"] or LOOK, config["images"])
+    names, turns = classes.names(directory, config), turns_of(directory, config)
+    asked = order(directory, config, turns, config["data"].get("classes") or 0, names)
+    if config["images"] == "png":
+        asked = own_folder(asked)
+    return write_all(asked, open_generator(directory, config, turns=turns), config["images"])
+
+
+def turns_of(directory: Path, config: Config) -> Tensor | None:
+    """The labels that samples have in turn: those of label=, or of the classes that had images; None for each once."""
+    trained, count = runs_data(directory), config["data"].get("classes") or 0
+    if config["label"] is not None:
+        return asked_for(config["label"], count, trained, classes.names(directory, config))
+    if count and trained and 0 in trained.counts:
+        return torch.tensor([label for label, images in enumerate(trained.counts) if images])
+    return None
 
 
 def open_generator(
@@ -64,7 +85,7 @@ def open_generator(
 
     Args:
         denoise: the weights, where they have been read before.
-        turns: the classes that samples have in turn; by default each once.
+        turns: the classes that samples have in turn; by default what label= says, or each class once.
 
     Raises:
         ConfigError: they cannot work together, such as guidance by a label in a run without labels.
@@ -79,19 +100,12 @@ def open_generator(
     denoise.to(hardware.device)
     hardware.arrange(denoise.network)
     rehearse_sampling(sampling, denoise, dataset)
+    turns = turns_of(directory, config) if turns is None else turns
     return sampling.generator(denoise, dataset.shape, config["seed"], dataset.classes, round=turns)
 
 
-def name(config: Config) -> str:
-    """A file name that tells sampler, grid and steps; the digits behind it tell apart what else differs."""
-    parts = [config[key]["_target_"].rpartition(".")[2].lower() for key in ("sampler", "grid")]
-    steps = config["grid"].get("steps")
-    parts += [str(steps)] if steps else []
-    parts += [f"seed{config['seed']}", *([f"step{config['step']}"] if config["step"] else [])]
-    return f"{'-'.join(parts)}-{mark(config, ('sampler', 'grid', 'guidance', 'seed', 'weights'))}"
-
-
-def write_all(stem: Path, generator: Generator, n: int, images: str) -> list[Path]:
+def write_all(asked: Order, generator: Generator, images: str) -> list[Path]:
+    stem, n = asked.stem, asked.n
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     first: list[Tensor] = []
@@ -105,9 +119,11 @@ def write_all(stem: Path, generator: Generator, n: int, images: str) -> list[Pat
             for _ in batches:
                 pass
     picture = stem.with_name(f"{stem.name}.png")
-    columns = generator.classes if 5 <= generator.classes <= 16 else None  # a class in each column
     with whole(picture) as part:
-        grid(torch.cat(first)[:SHOWN], columns=columns).save(part)
+        images_shown = torch.cat(first)[:SHOWN]
+        feet = asked.feet and asked.feet[: len(images_shown)]
+        drawn = grid(images_shown, columns=asked.columns, labels=feet, heads=asked.heads)
+        drawn.save(part, pnginfo=noted(head=str(drawn.info.get("head", 0)), foot=str(FOOT if feet else 0)))
     return [picture, *write_films(stem, generator, min(n, FILM)), *paths]
 
 
@@ -124,18 +140,21 @@ def write_films(stem: Path, generator: Generator, count: int) -> list[Path]:
     strip, moving = stem.with_name(f"{stem.name}-film.png"), stem.with_name(f"{stem.name}.gif")
     few = film if max(generator.shape[1:]) <= SMALL else film.thinned(10)
     with whole(strip) as part:
-        film_strip(few.frames, few.estimates).save(part, pnginfo=noted(few.noise))
+        film_strip(few.frames, few.estimates).save(
+            part, pnginfo=noted(noise=" ".join(f"{share:.4g}" for share in few.noise))
+        )
     with whole(moving) as part:
         gif(film.frames, part)
     return [strip, moving]
 
 
-def noted(noise: Iterable[float]) -> "PngInfo":
-    """The share of noise in each frame, as a text inside the picture file, for the report."""
+def noted(**texts: str) -> "PngInfo":
+    """Texts inside a picture file, for the report: noise in each frame, pixels above and below images."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    info.add_text("noise", " ".join(f"{share:.4g}" for share in noise))
+    for key, text in texts.items():
+        info.add_text(key, text)
     return info
 
 

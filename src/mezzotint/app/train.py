@@ -274,13 +274,15 @@ def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers:
     """Draw, judge and sum up; the number that a sweep minimises."""
     from mezzotint.app import evaluate, sample
     from mezzotint.app.config.look import final
+    from mezzotint.app.records.drawn import LOOK
     from mezzotint.app.records.moments import judge_moments, record
     from mezzotint.app.records.moments import rows as told
 
     found = final(config)
     if found.reduced:
         print(f"judging: {found}", flush=True)
-    pictures = sample.draw(directory, config | {"n": found.pictures, "images": "none"})
+    fewer = None if found.pictures >= LOOK else found.pictures
+    pictures = sample.draw(directory, config | {"n": fewer, "images": "none"})
     moments = judge_moments(directory, config)
     record(directory, moments)
     seconds = max(outcome["seconds"], 1e-9)

@@ -1,5 +1,6 @@
 """Pictures for people: grids, film strips and GIFs of uint8 images, enlarged until they can be seen."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,29 +9,53 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mezzotint.generation.layout import enlargement
+from mezzotint.generation.layout import FOOT, enlargement
 from mezzotint.generation.layout import gap as gap_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PAPER = 255  # the colour between images
+LETTER, LINE = 6, 11  # pixels of what is written
 WATCHED = 320  # pixels: a GIF is enlarged up to this
 
 
-def grid(images: Tensor, columns: int | None = None, labels: Sequence[object] | Tensor | None = None) -> "Image":
+def grid(
+    images: Tensor,
+    columns: int | None = None,
+    labels: Sequence[object] | Tensor | None = None,
+    heads: Sequence[str] | None = None,
+) -> "Image":
     """One picture of many: uint8 (B, C, H, W) in reading order, a label under each if given.
 
     Args:
         columns: images a row; by default as many as make the grid about square.
+        heads: what stands above the columns; `info["head"]` of the picture is the height of that in pixels.
     """
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"grid: {len(labels)} labels for {len(images)} images; give one label an image, or none")
-    page = tile(images, columns, foot=0 if labels is None else 12)
+    page = tile(images, columns, foot=0 if labels is None else FOOT)
     picture = as_pil(page.pixels)
     if labels is not None:
-        write(picture, [str(int(v) if isinstance(v, Tensor) else v) for v in labels], page.corners, page.size[0])
-    return picture
+        write(picture, [str(int(v) if isinstance(v, Tensor) else v) for v in labels], page.corners, page.size)
+    return headed(picture, heads, page) if heads else picture
+
+
+def headed(picture: "Image", heads: Sequence[str], page: "Page") -> "Image":
+    """The picture with a line or more above each column, broken where it is too long."""
+    from PIL import Image, ImageDraw
+
+    width = max(1, page.size[1] // LETTER)
+    broken = [textwrap.wrap(head, width, max_lines=3, placeholder="…"[: width - 1]) for head in heads]
+    height = LINE * max(map(len, broken)) + 2
+    paper = Image.new("RGB", (picture.width, picture.height + height), (PAPER,) * 3)
+    paper.paste(picture, (0, height))
+    draw = ImageDraw.Draw(paper)
+    for lines, (_, left) in zip(broken, page.corners, strict=False):
+        for i, line in enumerate(lines):
+            draw.text((left, height - LINE * (len(lines) - i)), line, fill=(0, 0, 0))
+    paper.info["head"] = height
+    return paper
 
 
 @dataclass(frozen=True)
@@ -128,9 +153,10 @@ def as_pil(page: Tensor) -> "Image":
     return Image.fromarray(page.permute(1, 2, 0).contiguous().numpy())
 
 
-def write(picture: "Image", labels: list[str], corners: list[tuple[int, int]], height: int) -> None:
+def write(picture: "Image", labels: list[str], corners: list[tuple[int, int]], size: tuple[int, int]) -> None:
+    """Each label below its image, cut off where it would reach the next one."""
     from PIL import ImageDraw
 
     draw = ImageDraw.Draw(picture)
     for label, (top, left) in zip(labels, corners, strict=True):
-        draw.text((left, top + height), label, fill=(0, 0, 0))
+        draw.text((left, top + size[0]), label[: max(1, size[1] // LETTER)], fill=(0, 0, 0))

@@ -34,10 +34,16 @@ def read_tiles(file: Path, run: Path, shape: Sequence[int] | None) -> tuple[np.n
                     return None, []
                 picture = np.asarray(found.convert("RGB"))
                 noise = [number(float(word)) or 0.0 for word in str(found.info.get("noise", "")).split()]
+                head, foot = (margin(found.info.get(key)) for key in ("head", "foot"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError):
         return None, []
-    tiles = cut(picture, *shape[1:]) if shape and len(shape) == 3 else None
+    tiles = cut(picture[head:], *shape[1:], foot) if shape and len(shape) == 3 else None
     return (picture[None, None] if tiles is None else tiles), noise
+
+
+def margin(said: Any) -> int:
+    """Pixels that a file's text says are left to words."""
+    return int(said) if isinstance(said, str) and said.isascii() and said.isdecimal() and len(said) < 4 else 0
 
 
 def encode(tiles: np.ndarray, side: int, quality: int | None) -> Picture:

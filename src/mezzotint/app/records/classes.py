@@ -62,6 +62,17 @@ def names_of(dataset: Any) -> tuple[str, ...]:
     return tuple(dataset.class_names()) if isinstance(dataset, Dataset) else ()
 
 
+def names(directory: Path, config: Config) -> tuple[str, ...]:
+    """The names of the classes that a run was trained on, as far as it or its data tells."""
+    trained = read(directory)
+    if trained is not None:
+        return trained.classes
+    try:
+        return names_of(opened(directory, config)[0])
+    except DataError:
+        return ()
+
+
 def content(images: Images) -> str:
     if not isinstance(images, FolderImages):
         return f"sha256:{images.digest()}"

@@ -75,9 +75,9 @@ def asked_for(label: Any, classes: int, trained: Trained | None, names: Sequence
     if not classes:
         raise ConfigError(f"label={spelt(label)}: this run has no classes")
     if isinstance(label, dict):
-        wrong = next((f"{key}:{count}" for key, count in label.items() if count < 1), None)
-        if wrong or not label:
-            raise ConfigError(f"label={spelt(label)}: give each class 1 image or more, such as label={{{wrong or 0}}}")
+        if not label or min(label.values()) < 1:
+            example = spelt({next(iter(label), 0): 4})
+            raise ConfigError(f"label={spelt(label)}: give each class 1 image or more, such as label={example}")
         pairs = [(number(key, classes, names), count) for key, count in label.items()]
     else:
         pairs = [(number(key, classes, names), 1) for key in (label if isinstance(label, list) else [label])]
@@ -109,8 +109,9 @@ def number(key: int | str, classes: int, names: Sequence[str]) -> int:
         return plain.index(begun[0])
     if not names:
         raise ConfigError(f"label={key}: the classes of this run have no names; give a label, 0 to {classes - 1}")
-    close = difflib.get_close_matches(key.lower(), plain, 1, 0.6)
-    hint = f"; did you mean {names[plain.index(close[0])]!r}?" if close else ""
+    words = {word: name for name in names for word in [*re.findall(r"\w+", name.lower()), name.lower()]}
+    close = difflib.get_close_matches(key.lower(), words, 1, 0.6)
+    hint = f"; did you mean {words[close[0]]!r}?" if close else ""
     raise ConfigError(f"label={key}: this run has no such class{hint}{listing(names)}")
 
 
