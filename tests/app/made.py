@@ -65,7 +65,10 @@ def pictures(directory: Path, previews: int = 4) -> None:
     grid(discs(5, 0.1, 20), columns=10).save(directory / "samples" / "ddim-trailing-50.png")
     frames = torch.stack([discs(5, 1 - i / 9, 4) for i in range(10)])
     strip = film_strip(frames, frames.flip(0))
-    strip.save(directory / "samples" / "ddim-trailing-50-film.png", pnginfo=noted([1 - i / 9 for i in range(10)]))
+    strip.save(
+        directory / "samples" / "ddim-trailing-50-film.png",
+        pnginfo=noted(noise=" ".join(f"{share:.4g}" for share in [1 - i / 9 for i in range(10)])),
+    )
 
 
 def evaluations(directory: Path, quality: float, seed: int) -> None:
