@@ -173,6 +173,10 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
         words = spoken()
         try:
             import_module("mezzotint.app.config.typos").check_keys(config, words)
+            if command == "check":  # before torch is imported, which takes seconds
+                print(
+                    f"{config.get('name')}: its parts are built and tried, and two steps of training timed", flush=True
+                )
             with trusting(rule if saved is None else judging(rule, config, saved, words)):
                 return import_module(module).main(config)
         except Exception as error:

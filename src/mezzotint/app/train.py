@@ -72,6 +72,8 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
     if finished(directory, plain):
         print(f"{shown(directory)} is finished; nothing to do")
         return runs.read_status(directory).get("objective")
+    if not ranks.rank():
+        print(f"run: {shown(directory)}", flush=True)  # before torch is imported, which takes seconds
     check_groups(plain)
     if plain["hardware"].get("micro_batch") == "find":
         raise ConfigError(
@@ -95,7 +97,7 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
         classes.write(directory, trained)
         runs.write_config(directory, plain)
         runs.point_latest(directory, Path(plain["paths"]["runs"]))
-        print(f"run: {shown(directory)}\n{line(plain, rehearsed)}", flush=True)
+        print(line(plain, rehearsed), flush=True)
         if news:
             print(news, file=sys.stderr)
         with tracked(directory, plain, rehearsed.loggers) as trackers, recorded(directory, plain, log):

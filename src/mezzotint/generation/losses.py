@@ -32,7 +32,8 @@ def plot_loss(*runs: str | Path) -> "Figure":
             label, look = ("validation", style(1)) if len(runs) == 1 else (known[i], style(i))
             axis.plot([v["images"] for v in validated], losses, marker="o", markersize=4, label=label, **look)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-    titles([axis], "loss" if len(runs) == 1 else "validation loss")
+    titles([axis], known[0] if len(runs) == 1 else "several runs")
+    axis.set_ylabel("loss" if len(runs) == 1 else "validation loss")
     logarithmic(axis)
     return legend(figure, axis)
 
@@ -59,7 +60,8 @@ def plot_loss_by_level(run: str | Path, schedule: Schedule | None = None, times:
         shade = matplotlib.colormaps["cividis_r"]((i + 1) / len(looks))
         label = f"{line['images']:,} images" if i in (0, len(looks) - 1) else None
         axis.plot(x, shares, marker="o", markersize=4, color=shade, label=label)
-    titles([axis], "validation loss by noise level")
+    titles([axis], f"{names([run])[0]}: by noise level")
+    axis.set_ylabel("validation loss")
     logarithmic(axis)
     return legend(figure, axis)
 

@@ -193,9 +193,10 @@ def find_classes(config: Any) -> None:
     if not node or node.get("_target_") != FOLDER or node.get("classes", 0) not in (None, "auto"):
         return
     root, names = (OmegaConf.select(node, key) for key in ("root", "names"))
-    if names or root is None:
+    if names or root is None or not Path(root).expanduser().is_dir():
         node["classes"] = len(names or ())
         return
+    print(f"{root}: class folders are looked for", flush=True)
     node["classes"] = build({"_target_": FOLDER, "root": root, "shape": [3, 1, 1]}, "data").found_classes()
 
 

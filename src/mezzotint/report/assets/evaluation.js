@@ -7,9 +7,9 @@ function evaluationSection(content) {
   const first = content.metrics[0].name;
   const columns = [
     many && { title: "run", value: (row) => row.run.label, cell: (row) => [swatch(row.run.look), row.run.label] },
-    { title: "sampler", value: (row) => row.sampler, cell: (row) => row.sampler },
-    { title: "grid", value: (row) => row.grid, cell: (row) => `${row.grid}${row.steps ? `, ${count(row.steps)} steps` : ""}` },
-    rows.some((row) => row.guidance !== "none") && { title: "guidance", value: (row) => row.guidance, cell: (row) => row.guidance },
+    { title: "sampler", text: true, value: (row) => row.sampler, cell: (row) => row.sampler },
+    { title: "grid", text: true, value: (row) => row.grid, cell: (row) => `${row.grid}${row.steps ? `, ${count(row.steps)} steps` : ""}` },
+    rows.some((row) => row.guidance !== "none") && { title: "guidance", text: true, value: (row) => row.guidance, cell: (row) => row.guidance },
     new Set(rows.map((row) => row.weights)).size > 1 && { title: "weights", value: (row) => row.weights, cell: (row) => row.weights },
     { title: "calls", number: true, hint: "network calls an image", value: (row) => row.calls, cell: (row) => digits(row.calls) },
     { title: "images", number: true, hint: "images judged, and of how many seeds", value: (row) => row.n, cell: (row) => count(row.n) + (row.many > 1 ? ` × ${row.many}` : "") },
