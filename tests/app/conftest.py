@@ -55,8 +55,9 @@ def process(home: Path) -> Command:
 
     def run(*words: str, **options: Any) -> Done:
         command = [sys.executable, "-m", "mezzotint", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, **options)
-        return Done(done.returncode, done.stdout, done.stderr)
+        streams = {"stdout": options.pop("to", subprocess.PIPE), "stderr": subprocess.PIPE}
+        done = subprocess.run(command, **streams, text=True, timeout=240, **options)
+        return Done(done.returncode, done.stdout or "", done.stderr)
 
     return run
 

@@ -171,6 +171,7 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
         from hydra.core.hydra_config import HydraConfig
 
         words = spoken()
+        import_module("mezzotint.app.processes.sweeps").leave_with_parent()
         try:
             import_module("mezzotint.app.config.typos").check_keys(config, words)
             if command == "check":  # before torch is imported, which takes seconds

@@ -90,6 +90,7 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     """Evaluate each seed, or find what was evaluated before; the file and its content, of several seeds as one."""
     from mezzotint.metrics import Evaluation, over_seeds
 
+    runfiles.keep_inside(directory)
     reference = open_reference(config["reference"], dataset).limited(config["reference_images"])
     config = config | {"step": other_step(directory, config["step"])}
     seeds = range(config["seed"], config["seed"] + config["seeds"])
@@ -117,7 +118,6 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
 def check_writable(directory: Path) -> None:
     """Refuse, before anything is drawn, a run that keeps no evaluation. Raises ConfigError."""
     folder = directory / "evaluation"
-    runfiles.keep_inside(directory)
     try:
         writable(folder)
     except ConfigError:

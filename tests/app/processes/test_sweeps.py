@@ -1,5 +1,8 @@
 """What Hydra hands a sweeper is put right before the first job."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +70,33 @@ def test_a_sweep_with_a_run_in_it_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "runs" / "s" / "12345678").mkdir()
     sweeps.tidy()
     assert sorted(path.name for path in (tmp_path / "runs" / "s").iterdir()) == ["12345678", "multirun.yaml"]
+
+
+ORPHAN = """
+import multiprocessing, os, sys, time
+from mezzotint.app.processes.sweeps import leave_with_parent
+
+def work():
+    leave_with_parent()
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+if __name__ == "__main__":
+    multiprocessing.get_context("spawn").Process(target=work).start()
+    time.sleep(60)
+"""
+
+
+def test_a_worker_of_a_sweep_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """Also where that one was killed: an orphan would hold its GPU against the sweep that is started again."""
+    (tmp_path / "sweep.py").write_text(ORPHAN)
+    sweep = subprocess.Popen([sys.executable, tmp_path / "sweep.py"], stdout=subprocess.PIPE, text=True)
+    assert sweep.stdout is not None
+    worker = int(sweep.stdout.readline())
+    sweep.stdout.close()
+    sweep.kill()
+    sweep.wait()
+    until = time.monotonic() + 30
+    while time.monotonic() < until and Path(f"/proc/{worker}").exists():
+        time.sleep(0.1)
+    assert not Path(f"/proc/{worker}").exists()

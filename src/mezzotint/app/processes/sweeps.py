@@ -1,10 +1,13 @@
 """What Hydra makes before the first config of a sweep is looked at, and its removal where nothing came of it."""
 
+import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from hydra._internal.hydra import Hydra
@@ -15,6 +18,9 @@ from mezzotint.app.processes.gpus import visible
 
 POINTS = "points.txt"  # in the folder of a sweep: the evaluations that its jobs made or found
 
+PATIENCE = 0.5  # seconds until an orphan knows that it is one
+
+_watched = False  # by this worker of a sweep
 _folders: set[Path] = set()  # of sweeps: made by Hydra
 _new: set[Path] = set()  # the first of them and those above it, as far as none was there before
 
@@ -92,6 +98,25 @@ def find_plugins() -> None:
         Plugins.instance()
     finally:
         sys.path[:] = before
+
+
+def leave_with_parent() -> None:
+    """In a worker of a sweep, end soon after the process that started it, however that ended.
+
+    An orphan would go on for hours, and hold the GPU that the sweep, started again, waits for. What it wrote is whole
+    at any moment; its own ranks end with it.
+    """
+    global _watched
+    if _watched or multiprocessing.current_process().name == "MainProcess":
+        return
+    _watched, parent = True, os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PATIENCE)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def count_gpus() -> None:
