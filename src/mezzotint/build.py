@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mezzotint import runfiles
 from mezzotint.errors import ConfigError, MezzotintError
+from mezzotint.finite import unbounded
 from mezzotint.hints import fits, hints_of, say, shape, spell
 from mezzotint.names import join, locate, nearest
 from mezzotint.reading import Damaged, damaged, reason
@@ -78,6 +79,9 @@ def check_call(target: Callable, given: Mapping[str, Node], where: str = "", pro
             problems.append(stranger(str(key), where, target.__name__, names))
         elif value != "???" and not fits(value, hints.get(key, Any)):
             problems.append(f"{join(where, key)}: {say(value)} is not {spell(hints[key])}")
+    problems += [
+        f"{join(where, key)}: {say(given[key])} is not finite" for key in unbounded(target, given) if key in names
+    ]
     missing = [p.name for p in named if p.default is p.empty and p.name not in {*given, *provided, *misspelt}]
     return problems + [f"{join(where, name)}: {target.__name__} needs it, and it is not given" for name in missing]
 

@@ -267,3 +267,10 @@ def test_augmentation_is_told_and_zeros_are_none():
     assert not torch.allclose(network(x, time), network(x, time, augment=told))
     with pytest.raises(ValueError, match="build it with augmentation=9"):
         tiny()(x, time, augment=told)
+
+
+@pytest.mark.parametrize("network", [UNet, MLP])
+@pytest.mark.parametrize("shape", [(1, 64), (1, 8, 8, 8), (1, 0, 8), (1, 8.0, 8), "1,8", 8, (), (-1, 8, 8)])
+def test_a_shape_that_is_no_images_is_refused(network, shape):
+    with pytest.raises(ValueError, match="is not channels, height and width"):
+        network(shape)

@@ -3,11 +3,13 @@
 import abc
 from dataclasses import dataclass
 
+from mezzotint.finite import Finite
+
 from .elementary import Number, log
 from .levels import NoiseLevel
 
 
-class Clock(abc.ABC):
+class Clock(metaclass=Finite):
     """The number that the network is told for a time of its schedule."""
 
     @abc.abstractmethod

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from mezzotint.finite import Finite
+
 from .beta import beta_quantile
 from .levels import NoiseLevel
 from .schedules import Schedule
@@ -17,7 +19,7 @@ from .schedules import Schedule
 Grid = tuple[NoiseLevel, ...]
 
 
-class Spacing(abc.ABC):
+class Spacing(metaclass=Finite):
     """spacing(schedule) -> steps + 1 levels, from noise to clean."""
 
     steps: int

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mezzotint.finite import Finite
+
 from .levels import beside
 from .likelihood import chain_term
 from .prediction import Prediction
@@ -16,7 +18,7 @@ from .times import Drawn
 from .variances import LearnedRange, Posterior, Variance
 
 
-class Loss(abc.ABC):
+class Loss(metaclass=Finite):
     """loss(value, wanted): the error of each example, (B,)."""
 
     @abc.abstractmethod

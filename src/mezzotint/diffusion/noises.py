@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mezzotint.finite import Finite
+
 from .draws import Draws
 
 
-class TrainingNoise(abc.ABC):
+class TrainingNoise(metaclass=Finite):
     """noise(x0, draws) -> eps like x0."""
 
     @abc.abstractmethod

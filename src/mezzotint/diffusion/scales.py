@@ -3,11 +3,13 @@
 import abc
 from dataclasses import dataclass
 
+from mezzotint.finite import Finite
+
 from .elementary import Number
 from .levels import NoiseLevel
 
 
-class Scale(abc.ABC):
+class Scale(metaclass=Finite):
     """The factor on x before the network sees it."""
 
     @abc.abstractmethod

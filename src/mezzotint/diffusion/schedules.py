@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mezzotint.finite import Finite
+
 from .elementary import Number, asinh, atan2, exp, expm1, log1p, minimum, precise, sin
 from .levels import NoiseLevel
 
 
-class Schedule(abc.ABC):
+class Schedule(metaclass=Finite):
     """A path of noise levels from clean (t = 0) to the noisiest (t = t_max)."""
 
     t_max: float

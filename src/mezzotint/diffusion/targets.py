@@ -7,11 +7,13 @@ det = alpha b - sigma a is not zero. An error e of the value is an error sigma e
 import abc
 from dataclasses import dataclass
 
+from mezzotint.finite import Finite
+
 from .elementary import Number
 from .levels import NoiseLevel
 
 
-class Target(abc.ABC):
+class Target(metaclass=Finite):
     """value = a x0 + b eps."""
 
     @abc.abstractmethod

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mezzotint.finite import Finite
+
 from .elementary import Number, exp, log
 from .gaussian import posterior, transition
 from .levels import NoiseLevel, expand
 from .prediction import Prediction
 
 
-class Variance(abc.ABC):
+class Variance(metaclass=Finite):
     """variance(s, t, prediction at t): a number, or a tensor like x. Zero where s is clean."""
 
     @abc.abstractmethod

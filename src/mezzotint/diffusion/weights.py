@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mezzotint.finite import Finite
+
 from .elementary import Number, exp, maximum, minimum, sigmoid
 from .levels import NoiseLevel, beside
 from .targets import Target
 from .times import Drawn
 
 
-class Weight(abc.ABC):
+class Weight(metaclass=Finite):
     """weight(level, target, drawn): the factor on the squared error of the target, a number or (B,) float64."""
 
     @abc.abstractmethod

@@ -1,10 +1,23 @@
 """What a network is told beside the image: the time and the class, as vectors."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """(C, H, W) of one image, as a network is built for.
+
+    Raises:
+        ValueError: it is another thing.
+    """
+    sizes = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
+    if len(sizes) != 3 or any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
+        raise ValueError(f"shape={shape} is not channels, height and width of an image: give three, as (3, 32, 32).")
+    return sizes
 
 
 def sinusoidal(time: Tensor, width: int) -> Tensor:
@@ -62,6 +75,8 @@ class Conditioning(nn.Module):
 
     def __init__(self, classes: int, width: int, outputs: int, augmentation: int = 0) -> None:
         super().__init__()
+        if classes < 0 or augmentation < 0:
+            raise ValueError(f"classes={classes}, augmentation={augmentation}: both must be 0 (none) or more.")
         self.time = TimeEmbedding(width, outputs)
         self.label = LabelEmbedding(classes, outputs) if classes else None
         self.augment = nn.Linear(augmentation, outputs, bias=False) if augmentation else None

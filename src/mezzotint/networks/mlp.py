@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mezzotint.networks.embeddings import Conditioning
+from mezzotint.networks.embeddings import Conditioning, image_shape
 from mezzotint.nodes import Recorded
 
 
@@ -22,11 +22,11 @@ class MLP(Recorded, nn.Module):
 
     def __init__(self, shape: Sequence[int], classes: int = 0, width: int = 128, layers: int = 2) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape = image_shape(shape)
         self.embedding = Conditioning(classes, width, width)
-        self.first = nn.Linear(math.prod(shape), width)
+        self.first = nn.Linear(math.prod(self.shape), width)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
-        self.last = nn.Linear(width, math.prod(shape))
+        self.last = nn.Linear(width, math.prod(self.shape))
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), time (B,), label (B,) int64 with -1 for none -> (B, C, H, W)."""

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mezzotint.networks.attention import SelfAttention
-from mezzotint.networks.embeddings import Conditioning
+from mezzotint.networks.embeddings import Conditioning, image_shape
 from mezzotint.networks.layers import (
     Double,
     Downsample,
@@ -164,7 +164,7 @@ class UNet(Recorded, nn.Module):
         augmentation: int = 0,
     ) -> None:
         super().__init__()
-        channels, rows, columns = self.shape = tuple(shape)
+        channels, rows, columns = self.shape = image_shape(shape)
         if resample not in ("plain", "residual"):
             raise ValueError(f"resample={resample!r} is not known. Choose 'plain' or 'residual'.")
         if blocks < 1:

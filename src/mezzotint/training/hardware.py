@@ -71,6 +71,9 @@ class Hardware:
     timeout: float = 600.0
 
     def __post_init__(self) -> None:
+        for name, known in (("accelerator", ("auto", "cpu", "gpu")), ("strategy", ("auto", "ddp", "fsdp"))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not known. Choose one of {', '.join(known)}.")
         if str(self.precision) not in PRECISIONS:
             raise ConfigError(f"precision={self.precision!r} is not known. Choose one of {', '.join(PRECISIONS)}.")
         for name in ("devices", "nodes", "micro_batch", "threads", "timeout"):

@@ -7,11 +7,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mezzotint.finite import Finite
 from mezzotint.training.sharding import whole
 
 
 @dataclass(frozen=True)
-class AdamW:
+class AdamW(metaclass=Finite):
     """AdamW with linear warm-up and a decay that ends with the budget.
 
     rate = lr * min(1, (n + B) / warmup) * decay(n / budget) for the step that follows n images, B of them in a batch;

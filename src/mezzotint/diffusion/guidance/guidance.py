@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
-import inspect
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mezzotint.finite import Finite
 
 from ..denoiser import Denoise
 from ..levels import NoiseLevel
@@ -21,7 +22,7 @@ def is_denoiser(value: Any) -> bool:
     return callable(getattr(value, "begin", None))
 
 
-class _Wrapper(abc.ABCMeta):
+class _Wrapper(Finite):
     """Calls of guidance classes: a denoiser in front is what is guided, and all else by position are settings.
 
     CFG(denoise, 3.0) and CFG(3.0) both have scale 3; the second is for `chain`. None in front is no denoiser yet.
@@ -31,12 +32,6 @@ class _Wrapper(abc.ABCMeta):
         if args and (args[0] is None or is_denoiser(args[0])):
             return super().__call__(*args[1:], inner=args[0], **settings)
         return super().__call__(*args, **settings)
-
-    @property
-    def __signature__(cls) -> inspect.Signature:
-        """That of the settings, which is what configs are compared with."""
-        _, *settings = inspect.signature(cls.__init__).parameters.values()
-        return inspect.Signature(settings)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mezzotint.finite import Finite
+
 from ..grids import Grid
 from ..levels import NoiseLevel
 
@@ -27,7 +29,7 @@ def plus(x: Tensor, value: Tensor, weight: float) -> Tensor:
     return torch.add(x, value, alpha=weight) if torch.is_grad_enabled() else x.add_(value, alpha=weight)
 
 
-class Sampler(abc.ABC):
+class Sampler(metaclass=Finite):
     """A frozen object that steps x from the level `now` to the level `next`.
 
     What every sampler declares:

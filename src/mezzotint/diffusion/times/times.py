@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from mezzotint.finite import Finite
+
 from ..draws import Draws
 from ..schedules import Schedule
 
@@ -36,7 +38,7 @@ class Drawn:
         return (-self.log_density).exp() / self.schedule.t_max
 
 
-class Times(abc.ABC):
+class Times(metaclass=Finite):
     """A distribution over the noisy times of a schedule."""
 
     @abc.abstractmethod
@@ -56,5 +58,5 @@ class Times(abc.ABC):
         """t alone, where the density costs more."""
         return self(u, schedule)[0]
 
-    def observe(self, t: Tensor, losses: Tensor, schedule: Schedule) -> None:  # noqa: B027
+    def observe(self, t: Tensor, losses: Tensor, schedule: Schedule) -> None:
         """Told the loss of each training example, its bound with it and unweighted; most distributions do not care."""

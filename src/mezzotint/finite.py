@@ -1,0 +1,43 @@
+"""Numbers that are finite: what every part is built with, unless its own default is infinite."""
+
+import abc
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def infinite(value: Any) -> bool:
+    """Whether a number is infinite or none, or a list holds one that is."""
+    if isinstance(value, (list, tuple)):
+        return any(map(infinite, value))
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def unbounded(target: Callable, given: Mapping[str, Any]) -> list[str]:
+    """The names of arguments that are infinite or no numbers; a default that is infinite says that infinity may be."""
+    suspects = [name for name, value in given.items() if infinite(value)]
+    if not suspects:
+        return []
+    parameters = inspect.signature(target).parameters
+    defaults = {name: parameters[name].default for name in suspects if name in parameters}
+    return [name for name in suspects if not (infinite(defaults.get(name)) and given[name] == given[name])]
+
+
+class Finite(abc.ABCMeta):
+    """Calls of classes whose numbers must be finite: ValueError where one is not."""
+
+    def __call__(cls, *args: Any, **given: Any) -> Any:
+        if any(map(infinite, (*args, *given.values()))):
+            named = dict(zip(inspect.signature(cls).parameters, args, strict=False)) | given
+            if wrong := unbounded(cls, named):
+                raise ValueError(f"{cls.__name__}: {wrong[0]}={named[wrong[0]]} is not finite; give a finite number")
+        return super().__call__(*args, **given)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """That of the settings, which is what configs are compared with."""
+        if cls.__init__ is object.__init__:
+            return inspect.Signature()
+        _, *settings = inspect.signature(cls.__init__).parameters.values()
+        return inspect.Signature(settings)
