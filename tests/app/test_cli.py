@@ -444,3 +444,11 @@ def test_every_group_and_choice_of_the_help_has_a_word_of_explanation() -> None:
 @pytest.mark.parametrize("command", ["report", "compare", "runs", "sweep", "sync"])
 def test_help_of_what_is_no_job_is_its_own(command: str) -> None:
     assert "experiment=" not in help.of(command)
+
+
+def test_slurm_that_is_not_here_is_told(mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    monkeypatch.setenv("PATH", str(home))
+    done = mezzotint("train", "-m", "seed=0,1", *TINY, "hydra/launcher=slurm", "hardware.devices=1")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "there is no srun here" in done.err

@@ -71,6 +71,10 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
     if followed:
         group, rest, key = followed.groups()
         return f"{key}: it follows {group}{rest}, which is not there; choose a {group}=, or leave out what has {key}"
+    if isinstance(error, RuntimeError) and 'not detect "srun"' in text:
+        return (
+            "hydra/launcher=slurm: there is no srun here. Start it where SLURM is, or use hydra/launcher=submitit_local"
+        )
     if isinstance(error, RuntimeError) and "home directory" in text:
         return f"~ is nowhere: {text} Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE"
     bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)
