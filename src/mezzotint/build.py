@@ -79,9 +79,8 @@ def check_call(target: Callable, given: Mapping[str, Node], where: str = "", pro
             problems.append(stranger(str(key), where, target.__name__, names))
         elif value != "???" and not fits(value, hints.get(key, Any)):
             problems.append(f"{join(where, key)}: {say(value)} is not {spell(hints[key])}")
-    problems += [
-        f"{join(where, key)}: {say(given[key])} is not finite" for key in unbounded(target, given) if key in names
-    ]
+    endless = [key for key in unbounded(target, given) if key in names and fits(given[key], hints.get(key, Any))]
+    problems += [f"{join(where, key)}: {say(given[key])} is not finite" for key in endless]
     missing = [p.name for p in named if p.default is p.empty and p.name not in {*given, *provided, *misspelt}]
     return problems + [f"{join(where, name)}: {target.__name__} needs it, and it is not given" for name in missing]
 
