@@ -222,3 +222,32 @@ def test_images_without_their_labels_are_named(tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.array([0, 1, 2], np.uint8))))
     with pytest.raises(DataError, match=r"MNIST has 5 images but labels of shape \[3\]"):
         MNIST(root=str(tmp_path)).split("test")
+
+
+@pytest.mark.parametrize("dotted", [True, False])
+def test_files_are_found_under_the_names_that_kaggle_gives_them(tmp_path, dotted):
+    written = write_mnist(tmp_path, packed=False)
+    for file in list(tmp_path.iterdir()):
+        name = file.name.replace("-idx", ".idx") if dotted else file.name
+        file.rename(tmp_path / "kept")
+        if not dotted:
+            (tmp_path / name).mkdir()
+        (tmp_path / "kept").rename(tmp_path / name / name if not dotted else tmp_path / name)
+    images = MNIST(root=str(tmp_path)).split("test")
+    assert np.array_equal(images.pixels[:, 0], written["test"][0] if "test" in written else written["t10k"][0])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "said"),
+    [
+        (CIFAR10, "cifar-10-python.tar.gz", "tar xf cifar-10-python.tar.gz, and give the same root"),
+        (CIFAR100, "cifar-100-python.tar.gz", "tar xf cifar-100-python.tar.gz"),
+        (MNIST, "mnist_train.csv", "is a table, and MNIST is read from its original files"),
+        (FashionMNIST, "fashion-mnist_train.csv", "store the images as an array"),
+        (MNIST, "archive.zip", "unzip archive.zip"),
+    ],
+)
+def test_what_lies_there_packed_is_named(tmp_path, dataset, name, said):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match=said):
+        dataset(root=str(tmp_path)).split("train")

@@ -286,12 +286,20 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
     evaluation = Evaluation.of_dict(found)
     made, real = found["protocol"], found["protocol"]["reference"]
-    values = [(name, evaluation.shown(name)) for name in evaluation.results]
+    values = [(name, f"{evaluation.shown(name)}{of_class(name, made)}") for name in evaluation.results]
     if not made["n"]:
         return values
     place = real.get("split") or shown(real.get("folder") or real["file"])
     calls = [("network calls", f"{made['calls']:g} an image")] if "calls" in made else []
     return [*values, ("judged", f"{made['n']:,} images against {real['count']:,} real ones ({place})"), *calls]
+
+
+def of_class(name: str, made: dict[str, Any]) -> str:
+    """The name of the class that a value is of."""
+    before, _, label = name.rpartition("_")
+    names = made.get("classes") or []
+    known = before.endswith("_class") and label.isdecimal() and int(label) < len(names) and names[int(label)] != label
+    return f"  ({names[int(label)]})" if known else ""
 
 
 def objective(found: dict[str, Any]) -> float | None:

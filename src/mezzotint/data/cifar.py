@@ -35,6 +35,7 @@ class CIFAR10(Originals):
     )  # fmt: skip
     loader: ClassVar[str] = "CIFAR10"
     subfolders: ClassVar[tuple[str, ...]] = ("cifar-10-batches-py", "cifar-10-batches-bin")
+    packed: ClassVar[tuple[str, ...]] = ("cifar-10-*.tar.gz", "cifar-10-*.tar", "cifar-10*.zip")
     label_key: ClassVar[bytes] = b"labels"
     label_bytes: ClassVar[int] = 1  # before each image of a binary file; the last one counts
 
@@ -78,6 +79,7 @@ class CIFAR100(CIFAR10):
     known_names: ClassVar[tuple[str, ...]] = FINE
     loader: ClassVar[str] = "CIFAR100"
     subfolders: ClassVar[tuple[str, ...]] = ("cifar-100-python", "cifar-100-binary")
+    packed: ClassVar[tuple[str, ...]] = ("cifar-100-*.tar.gz", "cifar-100-*.tar", "cifar-100*.zip")
     label_key: ClassVar[bytes] = b"fine_labels"
     label_bytes: ClassVar[int] = 2
 

@@ -24,13 +24,14 @@ class MNIST(Originals):
     known_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
     loader: ClassVar[str] = "MNIST"
     subfolders: ClassVar[tuple[str, ...]] = ("MNIST/raw",)
+    packed: ClassVar[tuple[str, ...]] = ("*mnist*.csv", "*mnist*.zip", "train.csv", "archive.zip")
 
     shape: tuple[int, int, int] = (1, 28, 28)
     classes: int = 10
 
     def files(self, split: str) -> tuple[tuple[str, ...], ...]:
         part = "train" if split == "train" else "t10k"
-        return tuple((f"{part}-{kind}-ubyte", f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+        return tuple(spellings(f"{part}-{kind}") for kind in ("images-idx3", "labels-idx1"))
 
     def parse(self, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
         images, labels = (read_idx(file, rank) for file, rank in zip(files, (3, 1), strict=True))
@@ -51,6 +52,13 @@ class FashionMNIST(MNIST):
     subfolders: ClassVar[tuple[str, ...]] = ("FashionMNIST/raw",)
     system: ClassVar[tuple[str, ...]] = ("/usr/share/datasets/fashion-mnist",)
     hint: ClassVar[str] = ", or on Debian and Ubuntu run `apt install dataset-fashion-mnist`"
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """The names of a file: as it was published, packed or not, and as Kaggle has it."""
+    plain = f"{name}-ubyte"
+    dotted = plain.replace("-idx", ".idx")
+    return plain, f"{plain}.gz", dotted, f"{dotted}.gz", f"{plain}/{plain}", f"{dotted}/{dotted}"
 
 
 def read_idx(file: Path, rank: int) -> np.ndarray:

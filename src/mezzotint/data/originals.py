@@ -36,6 +36,7 @@ class Originals(KnownDataset):
     subfolders: ClassVar[tuple[str, ...]]  # where the files lie below root or cache, named after this dataset
     system: ClassVar[tuple[str, ...]] = ()  # where packages of the operating system put them
     hint: ClassVar[str] = ""
+    packed: ClassVar[tuple[str, ...]] = ()  # names under which others hand the data on, in a form that is not read
 
     @abstractmethod
     def files(self, split: str) -> tuple[tuple[str, ...], ...]:
@@ -59,11 +60,25 @@ class Originals(KnownDataset):
             self._fetch()
             if (found := self._search(split)) is not None:
                 return found
+        self._refuse_packed()
         looked = ", ".join(str(place) for place in self._places())
         wanted = ", ".join(names[0] for names in self.files(split))
         cure = "data.root=DIR with the folder that holds them"
         cure += self.hint if self.root is None else f", or leave data.root out to download to {self.cache}"
         raise DataError(f"{self.name()} needs {wanted}, which are not in {looked}. Give {cure}.")
+
+    def _refuse_packed(self) -> None:
+        """Say of an archive or a table that lies there what to do with it."""
+        for file in (file for place in self._places() for name in self.packed for file in sorted(place.glob(name))):
+            if file.suffix == ".csv":
+                raise DataError(
+                    f"{file} is a table, and {self.name()} is read from its original files. Give data.root= of a "
+                    "folder that holds these, or store the images as an array and read them with data=npz."
+                )
+            command = f"unzip {file.name}" if file.suffix == ".zip" else f"tar xf {file.name}"
+            raise DataError(
+                f"{file} is packed: unpack it there, cd {file.parent} && {command}, and give the same root."
+            )
 
     def _places(self) -> list[Path]:
         """MNIST and Fashion-MNIST call their files alike, so only a root is searched for files without a folder."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mezzotint import runfiles
 from mezzotint.reading import Damaged, read_end
 from mezzotint.report.history import Line, number
 
 Node = dict[str, Any]
+NAMED = 12  # classes that are listed by name
 LONG = 4000  # characters of a log or an error that are shown
 
 
@@ -64,18 +66,27 @@ def record(entry: Entry, lines: Sequence[Line]) -> Node:
         "seed": number(entry.config.get("seed")),
         "group": entry.group,
         "values": list(entry.values),
-        "plan": plan(entry.config),
+        "plan": plan(entry.config, class_names(entry.directory)),
     }
 
 
-def plan(config: Node) -> list[tuple[str, str]]:
+def class_names(directory: Path) -> list[str]:
+    """The names of the run's classes, as far as it tells."""
+    try:
+        return (runfiles.data(directory) or {}).get("classes", [])
+    except Damaged:
+        return []
+
+
+def plan(config: Node, names: Sequence[str] = ()) -> list[tuple[str, str]]:
     """What the run is, in words that a reader knows; what a config lacks is left out."""
     budget, batch = number(config.get("budget")), number(config.get("batch_size"))
     steps = f" in {-(-budget // batch):,} steps of {batch:,}" if budget and batch else ""
     data = config.get("data") or {}
     shape = data.get("shape")
     size = " × ".join(map(str, shape)) if isinstance(shape, list) else ""
-    classes = f", {data['classes']} classes" if data.get("classes") else ""
+    listed = f" ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})" if names else ""
+    classes = f", {data['classes']} classes{listed}" if data.get("classes") else ""
     process = [say(config[key]) for key in ("schedule", "target") if config.get(key)]
     sampling = [say(config[key]) for key in ("sampler", "grid", "guidance") if config.get(key)]
     rows = [
