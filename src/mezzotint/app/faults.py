@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from mezzotint.app.config.foreign import closest
 from mezzotint.app.config.words import SETTINGS, own_configs, primary, quoted, value
 from mezzotint.app.help import config_dir, groups
 from mezzotint.names import nearest
@@ -52,7 +53,7 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         choices = sorted(option for option in error.options if not option.startswith("_"))
-        return f"{group}={choice}: no such choice{nearest(choice, choices)} ({', '.join(choices)})"
+        return f"{group}={choice}: no such choice{closest(group, choice, choices)} ({', '.join(choices)})"
     if isinstance(error, OSError) and error.filename and error.errno in FORBIDDEN:
         why = os.strerror(error.errno).lower()
         return f"{error.filename}: {why}; choose another place by paths.runs=, paths.cache= or data.root="

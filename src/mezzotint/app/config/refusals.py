@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from mezzotint.app.config.foreign import closest
 from mezzotint.app.config.job import check_name
 from mezzotint.app.config.words import ALONE, KEYS, LISTS, QUESTIONS, SETTINGS, SYNTAX, VALUES, WITH_VALUE
 from mezzotint.app.help import choices, config_dir, groups
@@ -122,6 +123,9 @@ def check_choice(group: str, said: str, many: bool, own: Sequence[str]) -> None:
         for name in re.findall(r"[\w.-]+", said):
             if name not in known:
                 raise ConfigError(f"{group}={name}: no such choice{nearest(name, known)} ({', '.join(known)})")
+    elif group == "sampler" and said not in known and re.search(r"[\s+]", said.strip("'\"")):  # DPM++ 2M Karras
+        said = said.strip("'\"")
+        raise ConfigError(f"{group}={said}: no such choice{closest(group, said, known)} ({', '.join(known)})")
     elif said.startswith("["):
         raise ConfigError(
             f"{group}={said}: one {group} at a time; lists are for {', '.join(LISTS)}. For a job each: -m"
