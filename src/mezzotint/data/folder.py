@@ -76,7 +76,9 @@ class ImageFolder(Dataset):
         out = [*unread, *((error.file, error.reason) for error in whole.bad.values())]
         if out:
             say(f"data: {told(sorted(out), len(files) + len(unread), 'is left out')}")
-        self._tell_copies(parts)
+        tell_copies(
+            *([entry.file for entry in parts[part] if entry.file not in whole.bad] for part in ("train", "test"))
+        )
         rows = [i for i, entry in enumerate(entries) if entry.file not in whole.bad]
         if not rows:
             raise DataError(f"{self.root}: data.skip=true leaves no picture for {name}: mend some.")
@@ -84,16 +86,6 @@ class ImageFolder(Dataset):
         if not small and len(chosen) * math.prod(self.shape) <= self.memory_limit:
             whole = examined(chosen, self.shape, self.enlarge, keep=True)
         return whole.images(chosen, None if labels is None else labels[rows])
-
-    def _tell_copies(self, parts: dict[str, list[Entry]]) -> None:
-        """Say where pictures that are held out are trained on under another name."""
-        train, test = (tuple(state(entry.file) for entry in parts[name]) for name in ("train", "test"))
-        same = copies(train, test) if train != test else []
-        if same:
-            say(
-                f"data: {len(same):,} of {len(test):,} held-out pictures are trained on too, such as {same[0][0]}, "
-                f"the same as {same[0][1]}. Take one of the two out, or a network that learns by heart looks good."
-            )
 
     def found_classes(self) -> int:
         """How many classes the folder shows: labels of a dataset.json, or class folders that hold all pictures."""
@@ -187,6 +179,16 @@ class ImageFolder(Dataset):
             )
         refuse_labels(str(root / LABELS), sorted({labels[path] for path in paths}), self.classes)
         return torch.tensor([labels[path] for path in paths], dtype=torch.int64)
+
+
+def tell_copies(train: Sequence[Path], test: Sequence[Path]) -> None:
+    """Say where pictures that are held out are trained on under another name."""
+    same = copies(tuple(map(state, train)), tuple(map(state, test))) if train != test else []
+    if same:
+        say(
+            f"data: {len(same):,} of {len(test):,} held-out pictures are trained on too, such as {same[0][0]}, the "
+            f"same as {same[0][1]}. Take one of the two out, or a network that learns by heart looks good."
+        )
 
 
 def check_alone(root: Path, train: Path) -> None:
