@@ -105,7 +105,7 @@ def test_what_cannot_be_described_is_said_and_nothing_wrong_is_written(
     assert "network is left out" in line
     config = yaml.safe_load((tmp_path / "a/config.yaml").read_text())
     assert config["network"] is None
-    with pytest.raises(ConfigError, match="describes none"):
+    with pytest.raises(ConfigError, match="no network"):
         mezzotint.load(tmp_path / "a", allow=["networks_of_mine"])
 
 
