@@ -269,7 +269,7 @@ def end(directory: Path, config: Config, log: TextIO, state: str, error: str | N
     with suppress(OSError):  # a disk that is full for this too
         runs.write_status(directory, state=state, error=last, steps=step, images=step * config["batch_size"])
     with suppress(OSError):
-        os.write(log.fileno(), f"{time.strftime('%F %T')} {state}\n{error or ''}\n".encode())
+        os.write(log.fileno(), f"{time.strftime('%F %T')} {state}\n{error or ''}\n".encode(errors="backslashreplace"))
 
 
 def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers: Trackers) -> float | None:

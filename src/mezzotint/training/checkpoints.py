@@ -1,5 +1,6 @@
 """Checkpoints: plain Python and tensors, written whole or not at all, named by step."""
 
+import io
 import json
 import os
 import sys
@@ -149,7 +150,7 @@ def read(file: Path, lazily: bool = False) -> dict[str, Any]:
     if why := obstacle(file, file.parent.parent) or (file.exists() and archives.damage(file)):
         raise damaged(file, why)
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=lazily)
+        checkpoint = load(file, lazily)
     except FileNotFoundError:
         raise
     except Exception as error:  # torch's advice about other ways to load it is not for files that nobody vouches for
@@ -185,6 +186,15 @@ def unlike(checkpoint: dict[str, Any], module: torch.nn.Module) -> str | None:
             if name in shapes and tuple(value.shape) != shapes[name]:
                 return f"the average of {name} is {tuple(value.shape)} in it and {shapes[name]} in the network"
     return None
+
+
+def load(file: Path, lazily: bool) -> Any:
+    """What torch reads without running code; from memory where its name is not UTF-8, which torch's own is."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
+    return torch.load(file, map_location="cpu", weights_only=True, mmap=lazily)
 
 
 def named(folder: Path, step: int) -> Path:
@@ -230,6 +240,6 @@ def damage(file: Path) -> str | None:
             return why
         if why := archives.damage(file):
             return why
-        return strange(torch.load(file, map_location="cpu", weights_only=True, mmap=True))
+        return strange(load(file, lazily=True))
     except Exception as error:
         return "it holds code" if isinstance(error, UnpicklingError) else reason(error)
