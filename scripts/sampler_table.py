@@ -115,7 +115,9 @@ def geometric(steps: int, first: float = 300.0, last: float = 0.1) -> Grid:
 
 HEAD = """# Samplers
 
-Every sampler of `configs/sampler`, measured on a mixture of two Gaussians on the line whose solution is known exactly.
+Every sampler of `configs/sampler` but `lcm`, which is for consistency models and forgets all but a last step, measured
+on a mixture of two Gaussians on the line whose solution is known exactly. Names of k-diffusion and ComfyUI mean what
+they mean there, but for `heun`, which steps along the straight path: theirs is `heun_edm`.
 `python scripts/sampler_table.py` writes this page; a test compares it with the code.
 
 - declared order: of the error at the end of the probability-flow ODE; for stochastic samplers, in brackets, of the
