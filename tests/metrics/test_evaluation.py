@@ -21,11 +21,13 @@ from mezzotint.metrics import (
     Frechet,
     FrechetInfinity,
     Halves,
+    InceptionScore,
     Kernel,
     PrecisionRecall,
     evaluate,
     over_seeds,
 )
+from mezzotint.metrics.inception_score import dealt
 from mezzotint.metrics.moments import Moments, frechet_distance
 
 
@@ -233,3 +235,38 @@ def test_a_cache_is_left_clean_where_storing_fails(digits, digit_pixels, tmp_pat
     with pytest.raises(DataError, match="No space left"):
         evaluate([digit_pixels[:9]], digits, {"frechet": Frechet(DigitsClassifier())}, n=9, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_spread_over_subsets_and_parts_stands_behind_the_value(digits, digit_pixels):
+    """Of subsets and parts that are not the same: the deviation that torch-fidelity tells, of the scores."""
+    metrics = {
+        "kernel": Kernel(DigitsClassifier(), subsets=7, size=100),
+        "score": InceptionScore(DigitsClassifier(), splits=5),
+        "whole": Kernel(DigitsClassifier(), subsets=7, size=600, keep=601),
+    }
+    found = evaluate([digit_pixels[:600].flip(-1)], digits, metrics, n=600)
+    again = Evaluation.of_dict(json.loads(json.dumps(found.as_dict())))
+    spread = metrics["kernel"].distances().std(correction=0).item()
+    assert metrics["kernel"].errors(600, 1797)["kd_digits_600"].size == spread
+    assert found.errors.keys() == {"kd_digits_600", "score_digits_600"}
+    assert "(5 parts)" in again.shown("score_digits_600")
+    assert again.error("score_digits_600").of_value == pytest.approx(found.errors["score_digits_600"] / 5**0.5)
+    assert metrics["whole"].errors(600, 1797) == {}
+
+
+def test_the_score_and_its_deviation_are_those_of_each_part():
+    from torch_fidelity.metric_isc import isc_features_to_metric
+
+    logits = 3 * torch.randn(200, 10, generator=torch.Generator().manual_seed(1))
+    metric = InceptionScore(DigitsClassifier(), splits=4)
+    metric.update_features(logits, real=False)
+    parts = [logits[dealt(torch.arange(200), 4) == part] for part in range(4)]
+    scores = torch.tensor([isc_features_to_metric(part, splits=1)["inception_score_mean"] for part in parts]).double()
+    assert float(metric.compute()) == pytest.approx(float(scores.mean()), rel=1e-5)
+    error = metric.errors(200)["score_digits_200"]
+    assert error.size == pytest.approx(float(scores.std(correction=0)), rel=1e-4)
+    assert metric.notes(39) == [
+        "score_digits_39 is of 4 parts of 9 or 10 images, fewer than its 10 classes: it grows "
+        "with n, so compare at equal n only."
+    ]
+    assert metric.notes(40) == []

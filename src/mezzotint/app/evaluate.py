@@ -18,7 +18,7 @@ from mezzotint.app.records.commit import commit
 from mezzotint.app.records.copies import Copies
 from mezzotint.app.records.drawn import name as sampling_name
 from mezzotint.app.records.labels import plan as plan_labels
-from mezzotint.app.records.references import Reference, open_reference, remember
+from mezzotint.app.records.references import Reference, open_reference, remember, storage
 from mezzotint.app.records.runs import existing, mark, newest_step, other_step, writable
 from mezzotint.app.sample import open_generator
 from mezzotint.app.terminal import shown, table
@@ -162,6 +162,7 @@ def judge_seed(
             about=protocol(directory, config, generator, reference, dataset) | {"labels": labels},
         )
     found = done.as_dict()
+    found["notes"] += storage(found["protocol"]["format"], reference.about.get("format"))
     found["protocol"]["calls"] = generator.calls
     found["notes"] += [f"labels: {labels}; labels=balanced draws each class equally often"] if turns is not None else []
     for name, metric in likelihoods.items():

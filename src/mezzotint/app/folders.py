@@ -15,7 +15,7 @@ from mezzotint.app.config.parts import build_metrics
 from mezzotint.app.config.standalone import settle_standalone
 from mezzotint.app.evaluate import NOTHING, objective, report
 from mezzotint.app.records.commit import commit
-from mezzotint.app.records.references import Reference, open_images, remember
+from mezzotint.app.records.references import Reference, open_images, remember, storage
 from mezzotint.app.terminal import shown
 from mezzotint.build import build
 from mezzotint.data.images import Images
@@ -84,7 +84,9 @@ def judge(config: Config, judged: Reference, reference: Reference, metrics: dict
             cache=config["paths"]["cache"],
             about=protocol(config, judged, reference, n) | {"device": str(device)},
         )
-    return done.as_dict()
+    found = done.as_dict()
+    found["notes"] += storage(judged.about.get("format"), reference.about.get("format"))
+    return found
 
 
 def batches(images: Images, n: int, advance: Advance) -> Iterator[Tensor]:

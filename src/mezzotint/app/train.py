@@ -292,9 +292,10 @@ def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers:
         ("images", f"{outcome['images']:,} in {outcome['steps']:,} steps"),
         ("training", f"{seconds:.0f} s, {outcome['images'] / seconds:,.0f} images/s"),
     ]
-    loss = outcome.get("validation", {}).get("loss", outcome.get("loss"))
+    held_out = outcome.get("validation", {}).get("loss")
+    loss = outcome.get("loss") if held_out is None else held_out
     if loss is not None:
-        rows.append(("loss", f"{loss:.4f}"))
+        rows.append(("training loss" if held_out is None else "validation loss", f"{loss:.4f}"))
     value = loss
     if moments:
         rows += told(moments)

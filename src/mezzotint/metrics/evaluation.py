@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mezzotint.data.images import Images
 from mezzotint.metrics.reference import add_batch, load_references
-from mezzotint.metrics.statistic import FeatureMetric
+from mezzotint.metrics.statistic import Error, FeatureMetric
 from mezzotint.metrics.statistics_file import StatisticsFile
 
 Labelled = tuple[Tensor, Tensor | None]
@@ -29,26 +29,12 @@ PACKAGES = ("mezzotint", "torch", "torchmetrics", "torch-fidelity")
 
 
 @dataclass(frozen=True)
-class Error:
-    """How far a value may be off.
-
-    Args:
-        size: one standard deviation, as it is written behind the value.
-        source: what it was found from: "3 seeds", "bootstrap", "standard error".
-        of_value: standard error of the value itself, which as a mean of k seeds is known better by sqrt(k).
-    """
-
-    size: float
-    source: str
-    of_value: float
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Values by their reported names, what made them, and notes such as why a distance is not called FID.
 
     Args:
-        errors: the standard deviation over seed ranges, where there were several; of a likelihood the standard error.
+        errors: the standard deviation over seed ranges, where there were several; of one evaluation that over the
+            subsets of a kernel distance and the parts of an Inception score, and the standard error of a likelihood.
     """
 
     values: dict[str, float]
@@ -78,9 +64,10 @@ class Evaluation:
         seeds = len(self.protocol.get("each", ()))
         size = self.errors.get(name)
         if size and math.isfinite(size):
-            return (
-                Error(size, f"{seeds} seeds", size / math.sqrt(seeds)) if seeds else Error(size, "standard error", size)
-            )
+            if seeds:
+                return Error(size, f"{seeds} seeds", size / math.sqrt(seeds))
+            told = [of["errors"] for of in self.protocol.get("metrics", {}).values() if name in of.get("errors", ())]
+            return Error(size, **told[0][name]) if told else Error(size, "standard error", size)
         size = self.values.get(f"{name}{SPREAD}")
         return Error(size, "bootstrap", size / math.sqrt(seeds or 1)) if size and math.isfinite(size) else None
 
@@ -149,7 +136,13 @@ def evaluate(
     protocol = _protocol(metrics, reference, n, time.perf_counter() - start)
     for name, found in each.items():
         protocol["metrics"][name] |= {"values": list(found), "higher_is_better": metrics[name].higher_is_better}
-    return Evaluation(values, _joined(protocol, about or {}), tuple(notes))
+    errors = {}
+    for name, metric in metrics.items():
+        if found := metric.errors(n, len(reference)):
+            errors |= {label: error.size for label, error in found.items()}
+            told = {label: {"source": error.source, "of_value": error.of_value} for label, error in found.items()}
+            protocol["metrics"][name]["errors"] = told
+    return Evaluation(values, _joined(protocol, about or {}), tuple(notes), errors)
 
 
 def empty(metrics: Mapping[str, FeatureMetric], device: torch.device | str) -> None:

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from mezzotint.diffusion import Draws
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.keepers import Batch, Totals
-from mezzotint.metrics.statistic import FeatureMetric, short_count
+from mezzotint.metrics.statistic import Error, FeatureMetric, short_count
 
 
 class InceptionScore(FeatureMetric):
@@ -35,6 +35,7 @@ class InceptionScore(FeatureMetric):
         self.drawn = Probabilities("drawn", splits)
         super().__init__(extractor, (self.drawn,), view="logits")
         self.splits = splits
+        self.deviation = 0.0
 
     def least(self) -> dict[str, int]:
         return {"drawn": self.splits}
@@ -48,7 +49,26 @@ class InceptionScore(FeatureMetric):
         number = count[filled].double()
         marginal = total[filled] / number[:, None]
         mixed = torch.special.entr(marginal).sum(1)
-        return (certainty[filled] / number + mixed).exp().mean()
+        scores = (certainty[filled] / number + mixed).exp()
+        self.deviation = float(scores.std(correction=0))
+        return scores.mean()
+
+    def errors(self, n: int, reference: int | None = None) -> dict[str, Error]:
+        """The standard deviation over the parts, as torch-fidelity tells it; none of a single part."""
+        self.compute()
+        if not self.deviation:
+            return {}
+        of_value = self.deviation / self.splits**0.5
+        return {self.label(n, reference): Error(self.deviation, f"{self.splits} parts", of_value)}
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        if n >= self.width * self.splits:
+            return []
+        each = f"{n // self.splits}" if n % self.splits == 0 else f"{n // self.splits} or {n // self.splits + 1}"
+        return [
+            f"{self.label(n, reference)} is of {self.splits} parts of {each} images, fewer than its {self.width} "
+            "classes: it grows with n, so compare at equal n only."
+        ]
 
     def label(self, n: int, reference: int | None = None) -> str:
         name = "is" if self.extractor.name == "inception" else f"score_{self.extractor.name}"

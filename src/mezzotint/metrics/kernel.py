@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.keepers import Rows
-from mezzotint.metrics.statistic import FeatureMetric, short_count
+from mezzotint.metrics.statistic import Error, FeatureMetric, short_count
 
 BLOCK = 1024  # rows of a kernel matrix in memory at a time
 
@@ -37,6 +37,7 @@ class Kernel(FeatureMetric):
         super().__init__(extractor, (self.real, self.drawn))
         if subsets < 1 or size < 2:
             raise ValueError(f"subsets={subsets}, size={size}: at least one subset of at least two rows is needed.")
+        self.deviation = 0.0
         self.subsets = subsets
         self.size = size
         self.seed = seed
@@ -56,7 +57,22 @@ class Kernel(FeatureMetric):
 
     def compute(self) -> Tensor:
         """The mean over the subsets, float64. Raises ValueError below two images on either side."""
-        return self.distances().mean()
+        distances = self.distances()
+        self.deviation = float(distances.std(correction=0))
+        return distances.mean()
+
+    def errors(self, n: int, reference: int | None = None) -> dict[str, Error]:
+        """The standard deviation over the subsets, as torch-fidelity tells it; none where all are the same images.
+
+        Subsets overlap. The mean of many is known about as well as that of disjoint ones, of which n / size fit in.
+        """
+        self.compute()
+        count = min(n, self.keep, n if reference is None else reference)
+        size = min(self.size, count)
+        if size == count or not self.deviation:
+            return {}
+        of_value = self.deviation * (size / (count - size) + 1 / self.subsets) ** 0.5
+        return {self.label(n, reference): Error(self.deviation, f"{self.subsets} subsets of {size}", of_value)}
 
     def label(self, n: int, reference: int | None = None) -> str:
         name = "kid" if self.extractor.name == "inception" else f"kd_{self.extractor.name}"

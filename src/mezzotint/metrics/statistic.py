@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,21 @@ from mezzotint.metrics.keepers import Batch, Keeper, Rows
 from mezzotint.processes import position
 
 CHUNK = 1 << 22  # pixels whose keys are found at a time, eight bytes for each
+
+
+@dataclass(frozen=True)
+class Error:
+    """How far a value may be off.
+
+    Args:
+        size: one standard deviation, as it is written behind the value.
+        source: what it was found from: "3 seeds", "bootstrap", "standard error", "100 subsets".
+        of_value: standard error of the value itself, which as a mean of k seeds is known better by sqrt(k).
+    """
+
+    size: float
+    source: str
+    of_value: float
 
 
 class FeatureMetric(Metric, ABC):
@@ -89,6 +105,10 @@ class FeatureMetric(Metric, ABC):
     def values(self, n: int, reference: int | None = None) -> dict[str, float]:
         """What to report, by name."""
         return {self.label(n, reference): float(self.compute())}
+
+    def errors(self, n: int, reference: int | None = None) -> dict[str, Error]:
+        """How far values may be off, by their names, where the metric knows it by itself."""
+        return {}
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
         """What a reader of the value should know."""

@@ -12,6 +12,7 @@ import yaml
 from mezzotint import runfiles
 from mezzotint.app.config.job import differences
 from mezzotint.app.help import config_dir
+from mezzotint.app.records.references import LOSSLESS
 from mezzotint.app.sweep import at, short
 from mezzotint.app.terminal import shown
 from mezzotint.errors import ConfigError
@@ -19,10 +20,9 @@ from mezzotint.metrics import Evaluation, over_seeds
 from mezzotint.reading import Damaged
 
 ALIKE = ("labels", "precision")  # of the protocol, beside n, reference, format, extractors and metrics
-LOSSLESS = ("png", "npz", "uint8, rounded, uncompressed")  # formats that leave pixels as they are
 EXTRACTOR = ("sha256", "resize", "features")
 GROUPS = ("sampler", "grid", "guidance")
-REPORTED = ("values", "higher_is_better")  # of a metric in the protocol: not settings
+REPORTED = ("values", "higher_is_better", "errors")  # of a metric in the protocol: not settings
 
 
 @dataclass(frozen=True)

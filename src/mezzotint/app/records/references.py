@@ -22,6 +22,8 @@ from mezzotint.progress import Advance, bar
 if TYPE_CHECKING:
     from mezzotint.metrics import StatisticsFile
 
+LOSSLESS = ("png", "npz", "uint8, rounded, uncompressed")  # formats that leave pixels as they are
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -131,6 +133,21 @@ def open_images(path: Path) -> Reference:
     place = "folder" if path.is_dir() else "file"
     about = {place: str(path), "format": loose.format, "preprocessing": loose.preprocessing}
     return Reference(loose.images, loose.shape, about)
+
+
+def storage(judged: str | None, reference: str | None) -> list[str]:
+    """A note where both sides were stored in ways that a distance sees: lossy compression changes every pixel.
+
+    Args:
+        judged, reference: formats, None where they are not known.
+    """
+    lossless = all(kind in LOSSLESS for kind in (judged, reference))
+    if not judged or not reference or lossless or judged == reference:
+        return []
+    return [
+        f"the images are stored as {judged} and the reference as {reference}: lossy compression changes the distance "
+        "by itself. Compare images that were stored alike."
+    ]
 
 
 @dataclass(frozen=True, eq=False)
