@@ -13,6 +13,8 @@ from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown, table
 from mezzotint.errors import ConfigError
 
+UNITS = {"target", "weight", "loss", "objective", "schedule", "times"}  # what a loss is measured in
+
 
 def main(words: Sequence[str]) -> None:
     if len(words) != 1 or words[0].startswith("-"):
@@ -37,6 +39,8 @@ def main(words: Sequence[str]) -> None:
     if "seed" in keys:
         others = [key for key in keys if key != "seed"]
         table(seeds(configs, results, others), [*others, "seeds", "mean", "deviation"], "seeds together")
+    if units := unlike(configs, results, [any((run / "evaluation").glob("*.json")) for run in directories]):
+        print(f"objectives are losses, in units of their own for each {units}: judge the runs to rank them")
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     print(f"{shown(folder)}: {len(states)} runs, {counts}")
     for why in (*damaged.values(), *map(runs.complaint, directories)):
@@ -51,6 +55,13 @@ def compared(config: Config) -> Config:
 def differing(configs: Sequence[Config]) -> list[str]:
     """The keys that tell some of these configs apart."""
     return list(dict.fromkeys(key for config in configs for key in differences(configs[0], config)))
+
+
+def unlike(configs: Sequence[Config], results: Sequence[float | None], judged: Sequence[bool]) -> str:
+    """The groups in which runs differ whose objective is a loss: numbers of different units. Empty where none do."""
+    losses = [config for config, result, done in zip(configs, results, judged, strict=True) if result and not done]
+    groups = {key.partition(".")[0] for key in differing(losses)} & UNITS if losses else set()
+    return ", ".join(sorted(groups))
 
 
 def rank(result: float | None) -> float:

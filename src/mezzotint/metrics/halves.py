@@ -53,6 +53,14 @@ class Halves(FeatureMetric):
         count = len(self.real.rows(self)) if reference is None else min(reference, self.keep)
         return f"halves_{self.extractor.name}_{short_count(count)}"
 
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        count = len(self.real.rows(self)) if reference is None else min(reference, self.keep)
+        smaller, larger = count // 2, count - count // 2
+        sizes = f"{smaller} images each" if smaller == larger else f"{smaller} and {larger} images"
+        return [
+            f"{self.label(n, reference)} is between halves of {sizes}: a distance of more images comes out smaller."
+        ]
+
 
 def halved(rows: Tensor) -> float:
     """The Frechet distance between the first and the second half of the rows."""
