@@ -34,7 +34,8 @@ def _look(file: Path, *_: int) -> str | None:
                     pass
     from torch._C import PyTorchFileReader  # finds faults in the directory that Python passes over
 
-    PyTorchFileReader(str(file))
+    with open(file, "rb") as source:  # by name torch knows UTF-8 alone
+        PyTorchFileReader(source)
     return None
 
 
