@@ -15,6 +15,7 @@ from mezzotint.app.records.labels import plan as plan_labels
 from mezzotint.app.records.references import check_reference, open_reference
 from mezzotint.build import build, build_denoiser
 from mezzotint.diffusion import Denoiser, Draws, Objective
+from mezzotint.diffusion.walk import check_draw, settled
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.generation import Sampling
 from mezzotint.names import locate
@@ -207,7 +208,11 @@ def rehearse_training(parts: Parts) -> None:
 
 
 def rehearse_sampling(sampling: Sampling, denoiser: Denoiser, dataset: Any) -> None:
-    """The first steps of two samples, as the sampler and the guidance take them."""
+    """The whole grid looked at, and the first steps of two samples, as the sampler and the guidance take them."""
+    schedule = denoiser.schedule
+    with placed("sampler"):
+        grid = settled(sampling.grid(schedule))
+        check_draw(sampling.sampler, grid, 0.0, schedule.prior_std(grid[0]))
     short = Sampling(sampling.sampler, partial(first_levels, sampling.grid), sampling.guidance)
     generator = short.generator(denoiser, dataset.shape, classes=dataset.classes)
     with placed("sampler"), on_meta():
