@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mezzotint.app.records import classes
+from mezzotint.app.records.evaluations import conflicts, read
 from mezzotint.build import read_config
 
 from ..conftest import Command
@@ -133,3 +134,29 @@ def test_check_names_the_classes_and_how_many_images_each_has(home: Path, mezzot
     assert "3: cat (8), dog (8), emu (8)" in said
     fill(home / "numbers", ("1", "2", "10"))
     assert "label 2 is 10 (8)" in mezzotint("check", *FOLDER, "data.root=numbers", "debug=tiny").out
+
+
+def test_an_imbalanced_set_is_judged_in_its_own_shares(home: Path, mezzotint: Command) -> None:
+    """Half of the images are cats, so are half of the samples; labels=balanced draws a third: they are not ranked."""
+    fill(home / "pets", NAMES[:1], 20)
+    fill(home / "pets", NAMES[1:], 10)
+    assert mezzotint(*RUN).code == 0
+    words = ("evaluate", "run=runs/a", "n=12", "metrics=[frechet]", "extractor=effnet")
+    for labels, said in (("auto", "in the shares of the classes of the reference"), ("balanced", "i modulo")):
+        done = mezzotint(*words, f"labels={labels}")
+        assert done.code == 0, done.err
+        found = json.loads(Path(done.out.splitlines()[-1]).read_text())
+        assert found["protocol"]["labels"].startswith(said)
+        assert found["protocol"]["classes"] == list(NAMES)
+        assert found["protocol"]["trained"]["images"] == 32
+        assert any(note.startswith("labels: in the shares") for note in found["notes"]) == (labels == "auto")
+    one, other = (read(file) for file in sorted((home / "runs/a/evaluation").glob("*.json")))
+    assert conflicts(one, other) == ["labels"]
+
+
+def test_a_renamed_class_is_a_word_where_samples_are_drawn_as_they_were_learnt(pets: Path, mezzotint: Command) -> None:
+    (pets / "emu").rename(pets / "ape")
+    done = mezzotint("sample", "run=runs/a", "label=emu", "n=2")
+    assert done.code == 0
+    assert RENAMED in done.err
+    assert "label-2_emu" in done.out
