@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mezzotint import runfiles
 from mezzotint.app.config.job import Config, settle
 from mezzotint.app.config.pairs import check_guidance
 from mezzotint.app.config.parts import build_sampling, rehearse_sampling
@@ -54,8 +53,6 @@ def draw(directory: Path, config: Config) -> list[Path]:
         ConfigError: nothing can be written there, the images cannot be files of the kind that is asked for, or the run
             has no such class.
     """
-    if config["out"] is None:
-        runfiles.keep_inside(directory)
     check_place(directory, config)
     channels = config["data"]["shape"][0]
     if config["images"] == "png" and channels > 4:

@@ -13,6 +13,7 @@ from mezzotint.app.records.labels import spelt
 from mezzotint.app.records.runs import mark, writable
 from mezzotint.app.terminal import shown
 from mezzotint.errors import ConfigError
+from mezzotint.runfiles import keep_inside
 
 LOOK = 64  # images, where n is not given, or fewer that make whole rows
 SHOWN = 256  # images in a grid, at most
@@ -154,6 +155,8 @@ def check_place(directory: Path, config: Config, many: bool = False) -> None:
         raise ConfigError(f"out={out}: give a folder, or the file of the grid, which ends in .png; others lie beside")
     if suffix == ".png" and (many or Path(out).expanduser().is_dir()):
         raise ConfigError(f"out={out}: {'every job would write it' if many else 'it is a folder'}; give another one")
+    if out is None:
+        keep_inside(directory)
     try:
         writable(folder)
     except ConfigError:
