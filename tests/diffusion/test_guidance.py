@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from mezzotint.diffusion import (
     CFG,
     DDIM,
     DPS,
+    EDM,
     VP,
+    CFGPlusPlus,
     CFGZero,
     ClassifierGuidance,
     Clean,
@@ -378,10 +381,35 @@ def test_every_guidance_config_guides(file):
     assert x.isfinite().all()
 
 
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("w", [0.0, 0.6, 1.0])
+def test_cfg_plus_plus_is_the_published_loop(eta, w):
+    """Guided x0, unconditional d: `euler_cfg_pp` and `euler_ancestral_cfg_pp`, written from algorithm 2 in sigma."""
+    grid = Karras(6)(EDM())
+    inner, start = Labelled(), data() * 80.0
+    noises = iter([data(seed) for seed in range(1, 9)])
+    got = integrate(CFGPlusPlus(inner, w), DDIM(eta), grid, start, lambda x, now, next: next_of(noises), label=LABEL)
+    noises, x = iter([data(seed) for seed in range(1, 9)]), start
+    sigmas = [float(level.sigma) for level in grid]
+    for now, then in pairwise(sigmas):
+        null = inner(x, NoiseLevel(1.0, now), label=torch.full_like(LABEL, -1)).x0
+        x0 = null + w * (inner(x, NoiseLevel(1.0, now), label=LABEL).x0 - null)
+        up = eta * (then**2 * (now**2 - then**2) / now**2) ** 0.5
+        x = x0 + (x - null) / now * (then**2 - up**2) ** 0.5
+        if up:
+            x = x + up * next_of(noises)
+    torch.testing.assert_close(got, x, rtol=1e-11, atol=1e-11)
+
+
+def next_of(noises):
+    return next(noises)
+
+
 KNOWN, MASK = torch.full((4, 1, 3, 3), 0.25, dtype=torch.float64), torch.eye(3).bool().expand(4, 1, 3, 3)
 SETTINGS = {  # of every class, none at its default
     APG: {"scale": 4.0, "weak": Labelled(strength=0.3), "low": 0.01, "high": 90.0, "eta": 0.7},
     CFG: {"scale": 3.0, "weak": Labelled(strength=0.3), "low": 0.01},
+    CFGPlusPlus: {"scale": 0.3, "weak": Labelled(strength=0.3)},
     CFGZero: {"scale": 3.0, "weak": Labelled(strength=0.3)},
     ClassifierGuidance: {"classifier": lambda x, level: x.flatten(1)[:, :3], "scale": 0.4},
     Clip: {"low": -0.5, "high": 0.5},

@@ -34,6 +34,7 @@ from .grids import (
 from .guidance import (
     APG,
     CFG,
+    CFGPlusPlus,
     CFGZero,
     ClassifierGuidance,
     Clip,
@@ -183,6 +184,7 @@ __all__ = [
     "Beta",
     "Bound",
     "Brownian",
+    "CFGPlusPlus",
     "CFGZero",
     "Churned",
     "ClassifierGuidance",

@@ -35,6 +35,8 @@ NEVER = "runs/never"
         (["schedule.steps=-5"], "schedule: Cosine(steps=-5"),
         (["guidance=cfg_interval", "guidance.low=5"], "guidance: low=5, high=2.9: guidance acts between them"),
         (["weight=min_snr", "weight.gamma=-1"], "weight: gamma=-1: the weight must be above 0"),
+        (["guidance=cfg_pp", "sampler=unipc"], "guidance by CFGPlusPlus needs the step of sampler=ddim"),
+        (["guidance=cfg_pp", "guidance.scale=1", "objective.label_dropout=0"], "guidance compares"),
         (["guidance=cfg", "objective.label_dropout=0"], "guidance compares with what the network says without a label"),
         (["budget=1e6"], "budget: 1000000.0 (a whole number is written 1000000) is not int"),
         (["seed=99999999999999999999999"], "seed=99999999999999999999999: give a number of at most 63 bits"),

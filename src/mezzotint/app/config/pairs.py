@@ -5,7 +5,7 @@ from typing import Any
 
 from mezzotint.app.config.job import Config
 from mezzotint.build import targets
-from mezzotint.diffusion import SelfConditioned
+from mezzotint.diffusion import DDIM, CFGPlusPlus, SelfConditioned
 from mezzotint.diffusion.guidance import Contrast
 from mezzotint.errors import ConfigError
 from mezzotint.names import locate
@@ -43,6 +43,7 @@ def check_guidance(config: Config, network: Any, objective: Any) -> None:
     What a network or an objective of the user's own does not say is left to the rehearsal.
     """
     check_self_conditioning(config["guidance"], network, objective)
+    check_renoising(config)
     dropout = getattr(objective, "label_dropout", None)
     if config["data"].get("classes") and dropout == 0 and next(null_guided(config["guidance"]), None):
         raise ConfigError(
@@ -59,10 +60,21 @@ def null_guided(node: Any) -> Iterator[str]:
     if not isinstance(node, dict):
         return
     found = locate(node["_target_"]) if "_target_" in node else None
-    if isinstance(found, type) and issubclass(found, Contrast) and not node.get("weak") and node.get("scale", 1) != 1:
+    alone = found is not CFGPlusPlus and node.get("scale", 1) == 1
+    if isinstance(found, type) and issubclass(found, Contrast) and not node.get("weak") and not alone:
         yield node["_target_"]
     for value in node.values():
         yield from null_guided(value)
+
+
+def check_renoising(config: Config) -> None:
+    """CFG++ goes on with another eps than that of its x0, which DDIM's step alone takes."""
+    plus = next((where for where, path in targets(config["guidance"]) if locate(path) is CFGPlusPlus), None)
+    if plus is not None and locate(config["sampler"]["_target_"]) is not DDIM:
+        raise ConfigError(
+            f"guidance by CFGPlusPlus needs the step of sampler=ddim or euler_ancestral, which takes x0 and eps apart, "
+            f"and the sampler is {config['sampler']['_target_']}. Use one of these two, or guidance=cfg"
+        )
 
 
 def check_self_conditioning(guidance: Any, network: Any, objective: Any) -> None:

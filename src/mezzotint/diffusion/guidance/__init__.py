@@ -7,13 +7,14 @@ call to call keeps it only in the object that `begin` returns. The null label is
 
 from .bounds import Clip, ClipQuotient, DynamicThreshold
 from .classifier import ClassifierGuidance
-from .contrast import APG, CFG, CFGZero, Contrast, RescaledCFG
+from .contrast import APG, CFG, CFGPlusPlus, CFGZero, Contrast, RescaledCFG
 from .guidance import Guidance, chain, place, unguided
 from .self_conditioned import SelfConditioned
 
 __all__ = [
     "APG",
     "CFG",
+    "CFGPlusPlus",
     "CFGZero",
     "ClassifierGuidance",
     "Clip",

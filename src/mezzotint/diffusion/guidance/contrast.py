@@ -54,12 +54,16 @@ class Contrast(Guidance):
         return replace(self, inner=self._inside().begin(), weak=self.weak and self.weak.begin())
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
-        if self.scale == 1.0 or not self.low < level.ratio <= self.high:
+        if not self.acts(level):
             return self.inner(x, level, **cond)
         if self.weak is None:
             return self._against_null(x, level, **cond)
         weak = self.weak(x, level, **cond)
         return weak if self.scale == 0.0 else self.combine(weak, self.inner(x, level, **cond))
+
+    def acts(self, level: NoiseLevel) -> bool:
+        """Whether the weak prediction is needed at a level."""
+        return self.scale != 1.0 and self.low < level.ratio <= self.high
 
     def _against_null(self, x: Tensor, level: NoiseLevel, *, label: Tensor | None = None, **cond: Any) -> Prediction:
         if label is None:
@@ -136,6 +140,28 @@ class CFGZero(Contrast):
             s = (v * u).flatten(1).sum(1) / u.square().flatten(1).sum(1).clamp(min=1e-12)
             guided = torch.lerp(u * expand(s, u), v, self.scale)
         return Prediction(strong.x, strong.level, guided, a, b, strong.fraction)
+
+
+@dataclass(frozen=True)
+class CFGPlusPlus(Contrast):
+    """CFG++: x0 = D_null + w (D_label - D_null) beside eps_null: x_s = alpha_s x0 + sigma_s eps_null.
+
+    For `DDIM` alone, with any eta, whose step asks for x0 and eps: the x that both belong to is not the sampler's, and
+    a method of higher order would follow no differential equation. w is the paper's lambda, from 0 to 1; at 1 x0 is the
+    conditional one, and eps still is not.
+
+    Source: Chung et al. 2024, algorithm 2, https://arxiv.org/abs/2406.08070
+    """
+
+    scale: float = 0.6
+
+    def acts(self, level: NoiseLevel) -> bool:
+        return self.low < level.ratio <= self.high
+
+    def combine(self, weak: Prediction, strong: Prediction) -> Prediction:
+        x0, level = torch.lerp(weak.x0, strong.x0, self.scale), strong.level
+        x = expand(level.alpha, x0) * x0 + expand(level.sigma, x0) * weak.eps
+        return Prediction(x, level, x0, 1.0, 0.0, strong.fraction)
 
 
 @dataclass(frozen=True)
