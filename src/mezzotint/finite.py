@@ -4,7 +4,7 @@ import abc
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 def infinite(value: Any) -> bool:
@@ -27,12 +27,16 @@ def unbounded(target: Callable, given: Mapping[str, Any]) -> list[str]:
 class Finite(abc.ABCMeta):
     """Calls of classes whose numbers must be finite: ValueError where one is not."""
 
-    def __call__(cls, *args: Any, **given: Any) -> Any:
-        if any(map(infinite, (*args, *given.values()))):
-            named = dict(zip(inspect.signature(cls).parameters, args, strict=False)) | given
-            if wrong := unbounded(cls, named):
-                raise ValueError(f"{cls.__name__}: {wrong[0]}={named[wrong[0]]} is not finite; give a finite number")
-        return super().__call__(*args, **given)
+    if not TYPE_CHECKING:  # calls keep the types of their classes
+
+        def __call__(cls, *args: Any, **given: Any) -> Any:
+            if any(map(infinite, (*args, *given.values()))):
+                named = dict(zip(inspect.signature(cls).parameters, args, strict=False)) | given
+                if wrong := unbounded(cls, named):
+                    raise ValueError(
+                        f"{cls.__name__}: {wrong[0]}={named[wrong[0]]} is not finite; give a finite number"
+                    )
+            return super().__call__(*args, **given)
 
     @property
     def __signature__(cls) -> inspect.Signature:

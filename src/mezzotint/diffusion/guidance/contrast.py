@@ -63,7 +63,7 @@ class Contrast(Guidance):
 
     def acts(self, level: NoiseLevel) -> bool:
         """Whether the weak prediction is needed at a level."""
-        return self.scale != 1.0 and self.low < level.ratio <= self.high
+        return self.scale != 1.0 and bool(self.low < level.ratio <= self.high)
 
     def _against_null(self, x: Tensor, level: NoiseLevel, *, label: Tensor | None = None, **cond: Any) -> Prediction:
         if label is None:
@@ -156,7 +156,7 @@ class CFGPlusPlus(Contrast):
     scale: float = 0.6
 
     def acts(self, level: NoiseLevel) -> bool:
-        return self.low < level.ratio <= self.high
+        return bool(self.low < level.ratio <= self.high)
 
     def combine(self, weak: Prediction, strong: Prediction) -> Prediction:
         x0, level = torch.lerp(weak.x0, strong.x0, self.scale), strong.level

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +28,12 @@ class _Wrapper(Finite):
     CFG(denoise, 3.0) and CFG(3.0) both have scale 3; the second is for `chain`. None in front is no denoiser yet.
     """
 
-    def __call__(cls, *args: Any, **settings: Any) -> Any:
-        if args and (args[0] is None or is_denoiser(args[0])):
-            return super().__call__(*args[1:], inner=args[0], **settings)
-        return super().__call__(*args, **settings)
+    if not TYPE_CHECKING:  # calls keep the types of their classes
+
+        def __call__(cls, *args: Any, **settings: Any) -> Any:
+            if args and (args[0] is None or is_denoiser(args[0])):
+                return super().__call__(*args[1:], inner=args[0], **settings)
+            return super().__call__(*args, **settings)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def miss(tableau: Tableau, at: Coordinate, now: NoiseLevel, next: NoiseLevel, st
     def slope(y: float, u: float) -> float:
         level = at.level(u)
         p, q = at.direction(level)
-        return (p * level.alpha * std**2 + q * level.sigma) * y / spread(level) ** 2
+        return float(p * level.alpha * std**2 + q * level.sigma) * y / spread(level) ** 2
 
     u = at.of(now)[1]
     h, k = at.of(next)[1] - u, [slope(1.0, u)]
