@@ -112,7 +112,7 @@ def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_
     [
         (["evaluate", "run=runs/a", "n=1"], "Frechet needs 2 or more drawn images, and there is 1"),
         (["evaluate", "run=runs/a", "n=3", "metrics=[precision_recall]"], "needs 4 or more drawn images"),
-        (["evaluate", "run=runs/a", "n=1", "metrics=[nll]"], "1 images have no standard error"),
+        (["evaluate", "run=runs/a", "n=1", "metrics=[nll]"], "NegativeLogLikelihood needs 2 or more images of split=test"),
         (["evaluate", "run=runs/a", "n=9", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
         (["train", *TINY, "name=b", "n=1"], "metrics.frechet: Frechet needs 2 or more drawn images"),
         (["train", *TINY, "name=b", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
@@ -171,7 +171,7 @@ def test_a_run_that_cannot_be_written_is_refused_before_anything_is_drawn(
     monkeypatch.setattr("mezzotint.app.evaluate.open_generator", lambda *_: pytest.fail("it was not refused"))
     done = mezzotint("evaluate", "run=runs/a", "n=20")
     assert (done.code, done.err.count("\n")) == (2, 1), done.err
-    assert "runs/a/evaluation cannot be written, and evaluations lie in their run: copy the run first" in done.err
+    assert "runs/a/evaluation: it is a file, not a folder, so nothing is written into this run" in done.err
 
 
 # ---------------------------------------------------------------------------------------------------------- without one
