@@ -81,10 +81,11 @@ def opened(file: Path, run: Path) -> Iterator[BinaryIO]:
         raise
     except (OSError, ValueError) as error:
         raise damaged(file, reason(error)) from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise damaged(file, f"it is {kind(mode)}, not a file")
     with open(descriptor, "rb") as out:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise damaged(file, f"it is {kind(mode)}, not a file")
         try:
             yield out
         except OSError as error:

@@ -41,7 +41,7 @@ GROUPS += ("metrics", "callbacks", "logger")
 CONFIG = {f"{key}?": NODE for key in GROUPS}
 COUNT = (int, type(None))
 STATUS = {
-    "state": str,
+    "state?": str,
     "error?": TEXT_OR_NONE,
     "host?": TEXT_OR_NONE,
     "pid?": COUNT,

@@ -112,7 +112,10 @@ def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_
     [
         (["evaluate", "run=runs/a", "n=1"], "Frechet needs 2 or more drawn images, and there is 1"),
         (["evaluate", "run=runs/a", "n=3", "metrics=[precision_recall]"], "needs 4 or more drawn images"),
-        (["evaluate", "run=runs/a", "n=1", "metrics=[nll]"], "NegativeLogLikelihood needs 2 or more images of split=test"),
+        (
+            ["evaluate", "run=runs/a", "n=1", "metrics=[nll]"],
+            "NegativeLogLikelihood needs 2 or more images of split=test",
+        ),
         (["evaluate", "run=runs/a", "n=9", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
         (["train", *TINY, "name=b", "n=1"], "metrics.frechet: Frechet needs 2 or more drawn images"),
         (["train", *TINY, "name=b", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),

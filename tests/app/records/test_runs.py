@@ -13,7 +13,16 @@ from mezzotint.errors import ConfigError
 
 def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     paths = {"_target_": "mezzotint.app.config.job.Paths", "runs": str(tmp_path), "data": "/d", "cache": "/c"}
-    return {"name": "a", "run": None, "seed": 0, "batch_size": 16, "logger": {}, "paths": paths, **changes}
+    return {
+        "name": "a",
+        "run": None,
+        "seed": 0,
+        "batch_size": 16,
+        "network": {},
+        "logger": {},
+        "paths": paths,
+        **changes,
+    }
 
 
 def test_places_of_new_runs(tmp_path: Path) -> None:
