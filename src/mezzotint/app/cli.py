@@ -113,6 +113,8 @@ def mendable(error: Exception, command: str, overrides: Sequence[str]) -> Mezzot
         return error
     if message := of_machine(error):
         return TrainingError(message)
+    if ended := import_module("mezzotint.app.processes.queue").lost(error):
+        return ended
     message = import_module("mezzotint.app.faults").explain(error, command, overrides)
     return None if message is None else ConfigError(message)
 
@@ -166,12 +168,20 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
         overrides = [*overrides, *base(overrides)]
     theirs = any(word.lstrip("+").startswith(("hydra", "--config", "-c")) for word in overrides)  # their file may sweep
     refused: list[Exception] = []
+    sweeps, jobs = (import_module(f"mezzotint.app.processes.{room}") for room in ("sweeps", "jobs"))
+    sweep = jobs.begin()
 
     def task(config: Any) -> Any:
+        import_module("mezzotint.app.processes.sweeps").leave_with_parent()
+        with sweep.job() as job:
+            if job and command != "train" and directory:
+                print(import_module("mezzotint.app.processes.jobs").place(Path(directory)), flush=True)
+            return work(config)
+
+    def work(config: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
 
         words = spoken()
-        import_module("mezzotint.app.processes.sweeps").leave_with_parent()
         try:
             import_module("mezzotint.app.config.typos").check_keys(config, words)
             if command == "check":  # before torch is imported, which takes seconds
@@ -192,7 +202,6 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
                 raise
             raise known from error
 
-    sweeps = import_module("mezzotint.app.processes.sweeps")
     sweeps.count_gpus()
     sweeps.find_plugins()
     reach(rule.folders)
@@ -203,18 +212,21 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
     finally:
         sys.argv = before
         if sweeps.begun():
-            finish_sweep()
+            finish_sweep(command, sweep)
     if refused:
         raise refused[0]
 
 
-def finish_sweep() -> None:
-    """Sum up the evaluations there are, of a sweep that was stopped too, and remove what Hydra left: the first rank."""
+def finish_sweep(command: str, sweep: Any) -> None:
+    """Sum up what there is, of a sweep that was stopped too, and remove what Hydra left: the first rank."""
     if import_module("mezzotint.app.processes.ranks").rank():
         return
     sweeps = import_module("mezzotint.app.processes.sweeps")
-    points = sweeps.points()
+    import_module("mezzotint.app.processes.queue").close()
+    points, told = sweeps.points(), sweep.close()
     sweeps.tidy()
+    if told and (command == "train" or any(job.state != "done" for job in told)):
+        import_module("mezzotint.app.sweep").conclude(sweep.keys, told, command == "train")
     if points:
         import_module("mezzotint.app.records.points").summarise(points)
 

@@ -9,6 +9,7 @@ from typing import Any
 from mezzotint.app.config.foreign import closest
 from mezzotint.app.config.words import SETTINGS, own_configs, primary, quoted, value
 from mezzotint.app.help import config_dir, groups
+from mezzotint.app.processes.queue import NOWHERE
 from mezzotint.names import nearest
 
 IMAGES = "training is counted in images: budget=N, which is epochs x images of the data"
@@ -73,9 +74,7 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
         group, rest, key = followed.groups()
         return f"{key}: it follows {group}{rest}, which is not there; choose a {group}=, or leave out what has {key}"
     if isinstance(error, RuntimeError) and 'not detect "srun"' in text:
-        return (
-            "hydra/launcher=slurm: there is no srun here. Start it where SLURM is, or use hydra/launcher=submitit_local"
-        )
+        return f"hydra/launcher: {NOWHERE.format('srun')}"
     if isinstance(error, RuntimeError) and "home directory" in text:
         return f"~ is nowhere: {text} Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE"
     bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)

@@ -4,11 +4,13 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mezzotint.app.config.job import NOISE, Config, differences, relocatable
+from mezzotint.app.processes.jobs import FAILED, Job
 from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown, table
 from mezzotint.errors import ConfigError
@@ -24,28 +26,81 @@ def main(words: Sequence[str]) -> None:
     if not found:
         raise ConfigError(f"{folder} holds no runs of a sweep")
     known, damaged = runs.read_configs(found)
-    directories, configs = list(known), [compared(config) for config in known.values()]
+    configs = [compared(config) for config in known.values()]
     keys = differing(configs)
-    results = [runs.read_status(directory).get("objective") for directory in directories]
-    states = [runs.state(directory) for directory in directories]
-    rows = [
-        [directory.name, *(short(at(config, key)) for key in keys), state, number(result)]
-        for directory, config, state, result in zip(directories, configs, states, results, strict=True)
-    ]
-    rows = [row for _, row in sorted(zip(map(rank, results), rows, strict=True))]
-    rows += [[directory.name, *("" for _ in keys), runs.DAMAGED, ""] for directory in damaged]
-    states += [runs.DAMAGED] * len(damaged)
-    table(rows, ["run", *keys, "state", "objective"])
-    if "seed" in keys:
-        others = [key for key in keys if key != "seed"]
-        table(seeds(configs, results, others), [*others, "seeds", "mean", "deviation"], "seeds together")
-    if units := unlike(configs, results, [any((run / "evaluation").glob("*.json")) for run in directories]):
-        print(f"objectives are losses, in units of their own for each {units}: judge the runs to rank them")
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
-    print(f"{shown(folder)}: {len(states)} runs, {counts}")
-    for why in (*damaged.values(), *map(runs.complaint, directories)):
+    lines = [Line.of(run, [short(at(config, key)) for key in keys]) for run, config in zip(known, configs, strict=True)]
+    show(keys, [*lines, *(Line(run, ["" for _ in keys], runs.DAMAGED) for run in damaged)], known)
+    print(f"{shown(folder)}: {counted('run', [*(line.state for line in lines), *(runs.DAMAGED for _ in damaged)])}")
+    for why in (*damaged.values(), *map(runs.complaint, known)):
         if why:
             print(why)
+
+
+def conclude(keys: Sequence[str], jobs: Sequence[Job], trained: bool) -> None:
+    """The end of a sweep: its jobs as `mezzotint sweep` shows runs, by the words in which they differ.
+
+    Args:
+        keys: those words.
+        trained: each job has a run of its own.
+    """
+    lines = [Line.of_job(job, [job.words.get(key, "") for key in keys], trained) for job in jobs]
+    places = dict.fromkeys(line.run for line in lines if line.run)
+    show(keys, lines, runs.read_configs(places)[0] if trained else {})
+    folders = [shown(place) for place in dict.fromkeys(run.parent if trained else run for run in places)]
+    where = f"{', '.join(folders)}: " if folders else ""
+    again = f"; to see them again: {' && '.join(f'mezzotint sweep {folder}' for folder in folders)}"
+    print(f"{where}{counted('job', [line.state for line in lines])}{again if trained and folders else ''}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A run, or a job that came to none, in the table.
+
+    Args:
+        apart: what tells it from the others, a value for each column.
+    """
+
+    run: Path | None
+    apart: list[str]
+    state: str
+    objective: float | None = None
+
+    @classmethod
+    def of(cls, run: Path, apart: list[str]) -> "Line":
+        return cls(run, apart, runs.state(run), runs.read_status(run).get("objective"))
+
+    @classmethod
+    def of_job(cls, job: Job, apart: list[str], trained: bool) -> "Line":
+        """Of a job that trained, as its run is now, but for what it says of itself alone: that it was refused there."""
+        run = Path(job.run) if job.run and Path(job.run).is_dir() else None
+        return cls.of(run, apart) if trained and run and job.state != FAILED else cls(run, apart, job.state)
+
+
+def show(keys: Sequence[str], lines: Sequence[Line], known: Mapping[Path, Config]) -> None:
+    """The table, best first; seeds together; what must not be ranked.
+
+    Args:
+        known: the configs of the runs in it.
+    """
+    rows = [
+        [line.run.name if line.run else "", *line.apart, line.state, number(line.objective)]
+        for line in sorted(lines, key=lambda line: rank(line.objective))
+    ]
+    table(rows, ["run", *keys, "state", "objective"])
+    configs = [compared(config) for config in known.values()]
+    results = [runs.read_status(run).get("objective") for run in known]
+    told = differing(configs)
+    if "seed" in told:
+        others = [key for key in told if key != "seed"]
+        table(seeds(configs, results, others), [*others, "seeds", "mean", "deviation"], "seeds together")
+    if units := unlike(configs, results, [any((run / "evaluation").glob("*.json")) for run in known]):
+        print(f"objectives are losses, in units of their own for each {units}: judge the runs to rank them")
+
+
+def counted(what: str, states: Sequence[str]) -> str:
+    """4 runs, 1 failed, 3 finished"""
+    each = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    return f"{len(states)} {what}{'' if len(states) == 1 else 's'}, {each}"
 
 
 def compared(config: Config) -> Config:

@@ -24,7 +24,7 @@ from mezzotint.app.config.job import (
     unbounded,
 )
 from mezzotint.app.config.words import spoken
-from mezzotint.app.processes import gpus, ranks
+from mezzotint.app.processes import gpus, jobs, ranks
 from mezzotint.app.processes.meeting import met
 from mezzotint.app.processes.requeue import requeue, wanted
 from mezzotint.app.records import runs
@@ -70,10 +70,10 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
     plain = unbounded(resolve(config), given)
     directory = choose(plain, given, many)
     if finished(directory, plain):
-        print(f"{shown(directory)} is finished; nothing to do")
+        print(f"{jobs.place(directory)} is finished; nothing to do")
         return runs.read_status(directory).get("objective")
-    if not ranks.rank():
-        print(f"run: {shown(directory)}", flush=True)  # before torch is imported, which takes seconds
+    if not ranks.rank():  # before torch is imported, which takes seconds
+        print(f"{'' if many else 'run: '}{jobs.place(directory)}", flush=True)
     check_groups(plain)
     if plain["hardware"].get("micro_batch") == "find":
         raise ConfigError(
