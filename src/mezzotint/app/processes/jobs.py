@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from mezzotint.app.processes.ranks import rank
 from mezzotint.app.terminal import one_line, shown
 from mezzotint.whole import write_text
 
-RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
+NOT_BEGUN, RUNNING, DONE, FAILED, STOPPED = "not begun", "running", "done", "failed", "stopped"
 
 
 @dataclass
@@ -134,7 +134,7 @@ class Sweep:
             shutil.rmtree(self.folder, ignore_errors=True)
         numbers = sorted(told.keys() | set(range(1, len(self.expected) + 1))) if told else []
         self.folder = None
-        return [told.get(number) or Job(**asdict(self.named(number)) | {"state": "not begun"}) for number in numbers]
+        return [told.get(number) or replace(self.named(number), state=NOT_BEGUN) for number in numbers]
 
 
 _now: tuple[Sweep, Job] | None = None  # of this process

@@ -59,7 +59,7 @@ def watch(sweep: Sweep) -> None:
                 return
 
     thread = Thread(target=look, daemon=True)
-    submitit.AutoExecutor.map_array = submit
+    submitit.AutoExecutor.map_array = submit  # type: ignore[method-assign]
     thread.start()
     _open.callback(thread.join)
     _open.callback(end.set)
