@@ -124,6 +124,7 @@ def test_a_class_is_found_by_number_name_or_beginning(key: int | str, label: int
     [
         ("drnk", "did you mean 'Food & Drink'"),
         ("f", "no such class"),
+        ("food:2", "write counts in quotes, 'label={food:2}'"),
         (4, "give 0 to 3|labels 0 to 3"),
         ("-2", "0 to 3"),
     ],

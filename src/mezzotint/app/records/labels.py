@@ -109,6 +109,8 @@ def number(key: int | str, classes: int, names: Sequence[str]) -> int:
         return plain.index(begun[0])
     if not names:
         raise ConfigError(f"label={key}: the classes of this run have no names; give a label, 0 to {classes - 1}")
+    if re.fullmatch(r".+:\d+", key):  # what a shell makes of braces without quotes
+        raise ConfigError(f"label={key}: write counts in quotes, 'label={{{key}}}', or the shell takes them apart")
     words = {word: name for name in names for word in [*re.findall(r"\w+", name.lower()), name.lower()]}
     close = difflib.get_close_matches(key.lower(), words, 1, 0.6)
     hint = f"; did you mean {words[close[0]]!r}?" if close else ""
