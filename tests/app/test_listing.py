@@ -19,7 +19,7 @@ def make(home: Path, name: str, state: str, started: float = 0.0, **entries: Any
     """A run as far as the list looks at it."""
     directory = home / "runs" / name
     directory.mkdir(parents=True)
-    (directory / "config.yaml").write_text("{}")
+    (directory / "config.yaml").write_text("network: {}")
     runs.write_status(directory, state=state, started=started, budget=1000, **entries)
     return directory
 
