@@ -368,3 +368,41 @@ def test_a_run_goes_on_where_its_data_has_been_moved() -> None:
     moved = before | {"data": before["data"] | {"root": "/new/photos"}}
     assert train.fixed(before) == train.fixed(moved)
     assert train.fixed(before) != train.fixed(before | {"data": before["data"] | {"classes": 0}})
+
+
+SHORT = ("hardware=cpu", "network.width=8", "grid.steps=2", "n=16", "metrics=[]", "callbacks=quiet", "batch_size=16")
+
+
+def test_a_short_run_has_a_curve_and_says_what_another_budget_does(mezzotint: Command, home: Path) -> None:
+    first = mezzotint("train", *SHORT, "budget=480", "name=a")
+    assert "30 steps of 16 images, peak rate 0.00187 after 48 images" in first.out
+    run = home / "runs" / "a"
+    read = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in read] == list(range(2, 31, 2))
+    assert max(line["lr"] for line in read) > 0.8 * 2e-3
+
+    fewer = mezzotint("train", "run=runs/a", "budget=96")
+    assert fewer.out == "runs/a is finished; nothing to do: it has seen 480 images, more than budget=96\n"
+    more = mezzotint("train", "run=runs/a", "budget=960")
+    assert more.code == 0
+    said = (
+        "budget=960 after 480: the learning rate goes from 6.7e-05 to 0.001, since its decay now ends with 960 images"
+    )
+    assert said in more.err.splitlines()
+    assert yaml.safe_load((run / "config.yaml").read_text())["optimizer"]["warmup"] == 48
+    read = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in read] == list(range(2, 61, 2))
+
+
+def test_a_run_of_a_version_without_bounds_is_found_and_keeps_its_warmup(mezzotint: Command, home: Path) -> None:
+    old = ("optimizer.warmup=6400", "callbacks.log.every=50", "callbacks.finite.every=50")
+    for words in (("name=a",), ("-m", "seed=3")):
+        assert mezzotint("train", *SHORT, "budget=96", *old, *words).code == 0
+        assert "is finished; nothing to do" in mezzotint("train", *SHORT, "budget=96", *words).out
+    other = mezzotint("train", *SHORT, "budget=96", "optimizer.warmup=10", "name=a")
+    assert (other.code, "optimizer.warmup" in other.err) == (2, True)
+
+
+def test_a_warmup_that_is_long_for_its_budget_is_told(mezzotint: Command) -> None:
+    said = mezzotint("check", *SHORT, "budget=2000", "optimizer.warmup=6400").out
+    assert "of lr=0.002: the warm-up is long for this budget" in said

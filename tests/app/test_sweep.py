@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mezzotint.app import train
-from mezzotint.app.sweep import unlike
+from mezzotint.app.sweep import follows, unlike
 
 from .conftest import TINY, Command
 
@@ -104,3 +104,16 @@ def test_losses_of_different_targets_have_different_units() -> None:
     assert unlike([one, other], [0.1, 0.2], [True, True]) == ""
     assert unlike([one, one | {"seed": 5}], [0.1, 0.2], [False, False]) == ""
     assert unlike([one, other], [0.1, None], [False, False]) == ""
+
+
+def test_what_shrinks_with_the_budget_needs_no_column() -> None:
+    """Unless it was chosen too, or the runs are of one budget: then it is what tells them apart."""
+
+    def made(budget: int, warmup: float) -> dict:
+        return {"budget": budget, "batch_size": 64, "optimizer": {"warmup": warmup, "lr": budget}}
+
+    small, large, other = made(1000, 100), made(2000, 200), made(2000, 500)
+    assert follows([small, large], "optimizer.warmup")
+    assert not follows([small, large, other], "optimizer.warmup")
+    assert not follows([large, other], "optimizer.warmup")
+    assert not follows([small, large], "optimizer.lr")

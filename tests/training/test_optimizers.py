@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mezzotint.training import AdamW
-from mezzotint.training.optimizers import clip_, settle
+from mezzotint.training.optimizers import clip_, peak, settle
 
 
 def test_the_rate_rises_over_the_warmup_and_falls_to_zero_with_the_budget():
@@ -15,6 +15,24 @@ def test_the_rate_rises_over_the_warmup_and_falls_to_zero_with_the_budget():
     assert rates[50] == pytest.approx(0.5)
     assert rates[-1] == pytest.approx(0.01)
     assert AdamW(lr=1.0, warmup=0.04).rate(100, 100, 10_000) == pytest.approx(rates[1])
+
+
+@pytest.mark.parametrize("budget", [64, 100, 2_000, 30_000, 96_000])
+@pytest.mark.parametrize("decay", ["linear", "cosine", "constant"])
+@pytest.mark.parametrize("warmup", [0, 0.3, 6_400, 90_000, (6_400, 0.1)])
+def test_the_peak_is_the_highest_of_all_rates(budget, decay, warmup):
+    settings = AdamW(lr=0.2, warmup=warmup, decay=decay)
+    rates = [settings.rate(images, 64, budget) for images in range(0, budget, 64)]
+    highest, images = peak(settings, 64, budget)
+    assert highest == max(rates)
+    assert images == 64 * (1 + rates.index(highest))
+
+
+def test_of_several_warmups_the_least_counts():
+    assert [AdamW(warmup=(6_400, 0.1)).risen(budget) for budget in (5, 2_000, 64_000, 10**9)] == [1, 200, 6_400, 6_400]
+    for wrong in ((), (0.0,), (6_400, -1)):
+        with pytest.raises(ValueError, match="give amounts above 0"):
+            AdamW(warmup=wrong)
 
 
 def test_the_other_decays():

@@ -95,3 +95,11 @@ def test_a_gauge_takes_the_room_that_is_left(room: int, text: str) -> None:
 def test_a_terminal_without_lines_to_draw_with_gets_plain_signs() -> None:
     assert not progress.drawable(SimpleNamespace(encoding="ascii"))  # type: ignore[arg-type]
     assert progress.fitted("half", 0.5, 13, drawn=False) == "####.... half"
+
+
+def test_what_follows_stands_beside_the_time_left() -> None:
+    going, done = run(50), run(100)
+    going.then = done.then = "drawing and judging"
+    assert "0:10 left, then drawing and judging" in progress.line(going, 10.0, 500)
+    assert "0:10 left  " in progress.line(run(50), 10.0, 500)
+    assert "then" not in progress.line(done, 10.0, 1000)

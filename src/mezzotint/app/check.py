@@ -25,7 +25,7 @@ def main(config: Any) -> None:
 
     hydra = HydraConfig.get()
     given = [word.lstrip("+").partition("=")[0] for word in spoken()]
-    plain = unbounded(resolve(config), given)
+    plain = runs.settled(unbounded(resolve(config), given), "name" in given, hydra.mode.name == "MULTIRUN")
     check_groups(plain)
     problems: list[str] = []
     directory = home(plain, given, hydra.mode.name == "MULTIRUN", problems)

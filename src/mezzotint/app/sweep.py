@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mezzotint.app.config.following import SHRINKING
 from mezzotint.app.config.job import NOISE, Config, differences, relocatable
 from mezzotint.app.processes.jobs import FAILED, Job
 from mezzotint.app.records import runs
@@ -27,7 +28,7 @@ def main(words: Sequence[str]) -> None:
         raise ConfigError(f"{folder} holds no runs of a sweep")
     known, damaged = runs.read_configs(found)
     configs = [compared(config) for config in known.values()]
-    keys = differing(configs)
+    keys = [key for key in differing(configs) if not follows(configs, key)]
     lines = [Line.of(run, [short(at(config, key)) for key in keys]) for run, config in zip(known, configs, strict=True)]
     show(keys, [*lines, *(Line(run, ["" for _ in keys], runs.DAMAGED) for run in damaged)], known)
     print(f"{shown(folder)}: {counted('run', [*(line.state for line in lines), *(runs.DAMAGED for _ in damaged)])}")
@@ -110,6 +111,14 @@ def compared(config: Config) -> Config:
 def differing(configs: Sequence[Config]) -> list[str]:
     """The keys that tell some of these configs apart."""
     return list(dict.fromkeys(key for config in configs for key in differences(configs[0], config)))
+
+
+def follows(configs: Sequence[Config], key: str) -> bool:
+    """Whether a key is one that shrinks with small budgets, and says nothing that budget and batch do not."""
+    if key not in SHRINKING:
+        return False
+    found = {(config["budget"], config["batch_size"], at(config, key)) for config in configs}
+    return len(found) == len({(budget, batch) for budget, batch, _ in found}) > 1
 
 
 def unlike(configs: Sequence[Config], results: Sequence[float | None], judged: Sequence[bool]) -> str:

@@ -67,10 +67,10 @@ def main(config: Any) -> float | None:
 
 
 def job(config: Any, given: list[str], many: bool) -> float | None:
-    plain = unbounded(resolve(config), given)
+    plain = runs.settled(unbounded(resolve(config), given), "name" in given, many)
     directory = choose(plain, given, many)
     if finished(directory, plain):
-        print(f"{jobs.place(directory)} is finished; nothing to do")
+        print(f"{jobs.place(directory)} is finished; nothing to do{fewer(directory, plain)}")
         return runs.read_status(directory).get("objective")
     if not ranks.rank():  # before torch is imported, which takes seconds
         print(f"{'' if many else 'run: '}{jobs.place(directory)}", flush=True)
@@ -93,13 +93,14 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
     trained = classes.Trained.of(rehearsed.dataset, rehearsed.train)
     news = classes.compare(directory, trained)
     refuse([*obstacles(plain, rehearsed, directory), *([] if runs.newest_step(directory) else classes.empty(trained))])
+    another = budget_changed(directory, plain, rehearsed)
     with runs.claim(directory) as log:
         classes.write(directory, trained)
         runs.write_config(directory, plain)
         runs.point_latest(directory, Path(plain["paths"]["runs"]))
         print(line(plain, rehearsed), flush=True)
-        if news:
-            print(news, file=sys.stderr)
+        for remark in filter(None, (news, another)):
+            print(remark, file=sys.stderr)
         with tracked(directory, plain, rehearsed.loggers) as trackers, recorded(directory, plain, log):
             outcome = train(directory, rehearsed.hardware, trackers)
             runs.write_status(directory, **{key: outcome[key] for key in ("images", "steps", "seconds")})
@@ -174,6 +175,21 @@ def finished(directory: Path, config: Config) -> bool:
     return status.get("state") == "finished" and status.get("images", 0) >= config["budget"]
 
 
+def budget_changed(directory: Path, config: Config, parts: Any) -> str | None:
+    """What another budget than the saved one does to a run that goes on."""
+    from mezzotint.app.config.rates import changed
+
+    step = runs.newest_step(directory)
+    return changed(read_config(directory), config, step, parts) if step else None
+
+
+def fewer(directory: Path, config: Config) -> str:
+    """Why nothing is done, where the budget is another than the one that was spent."""
+    seen, budget = runs.read_status(directory)["images"], config["budget"]
+    more = seen - config["batch_size"] >= budget
+    return f": it has seen {seen:,} images, more than budget={budget}" if more else ""
+
+
 def wait_for(directory: Path, config: Config) -> None:
     """A rank that a cluster started trains on what the first rank wrote, and on nothing else."""
     until = time.monotonic() + MEETING
@@ -225,6 +241,7 @@ def work(directory: Path, trackers: Trackers | None = None) -> dict[str, Any]:
                 budget=config["budget"],
                 batch_size=config["batch_size"],
                 config=config,
+                then="drawing and judging" if config["metrics"] else "drawing",
             )
             told.code = 130 if outcome["state"] == "preempted" else 0
         if outcome["state"] == "finished" and Place.here().world > 1:

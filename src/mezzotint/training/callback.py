@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from mezzotint.training.amounts import least
+
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
     from mezzotint.training.loggers import Logger
@@ -57,6 +59,7 @@ class Run:
         sharded: no rank holds the whole network, so all must run it together.
         timeout: seconds until a silent rank is given up.
         begun: what a checkpoint holds has been restored.
+        then: what follows the training, for whoever reads the time left.
         stopped: why the run ends before its budget, such as "SIGTERM" or "a callback".
     """
 
@@ -74,6 +77,7 @@ class Run:
     step: int = 0
     timeout: float = 600.0
     begun: bool = False
+    then: str = ""
     stopped: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     pending: dict[str, Any] = field(default_factory=dict)
@@ -101,6 +105,10 @@ class Run:
     def count(self, amount: float) -> int:
         """An amount in images: a number below 1 is a share of the budget."""
         return max(1, round(amount * self.budget if amount < 1 else amount))
+
+    def between(self, every: int | tuple[float, ...]) -> int:
+        """Steps from one time to the next: so many, or of several, below 1 a share of all steps, the least."""
+        return least(every, self.steps) if isinstance(every, tuple) else every
 
     def affordable(self, images: int, every: float, share: float | None, passes: int = 1, least: int = 1) -> int:
         """At most `images`, as many as cost that share of the training between two looks, but `least` in any case.

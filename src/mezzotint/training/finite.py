@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mezzotint.diffusion import Draws
 from mezzotint.errors import TrainingError
+from mezzotint.training.amounts import check
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.sharding import whole
 
@@ -19,13 +20,15 @@ class FiniteLoss(Callback):
     never a checkpoint, and nobody draws from weights that are no numbers.
 
     Args:
-        every: optimiser steps between two looks.
+        every: optimiser steps between two looks; of several, below 1 the share of the run's, the least counts.
     """
 
     order = 10
 
-    def __init__(self, every: int = 50) -> None:
-        if every < 1:
+    def __init__(self, every: int | tuple[float, ...] = 50) -> None:
+        if isinstance(every, tuple):
+            check("every", every)
+        elif every < 1:
             raise ValueError(f"every={every}: give 1 or more steps")
         self.every, self.noted = every, 0
         self.window: list[tuple[int, list[Tensor], list[Tensor]]] = []
@@ -41,7 +44,7 @@ class FiniteLoss(Callback):
 
     def step(self, run: Run) -> None:
         self.note(run)
-        if run.step % self.every == 0:
+        if run.step % run.between(self.every) == 0:
             self.check(run)
 
     def finish(self, run: Run) -> None:

@@ -33,6 +33,8 @@ from mezzotint.training.sharding import whole
 from mezzotint.training.trainer import build_trainer, quiet
 from mezzotint.training.written import written
 
+LINES = (50, 0.05)  # steps from line to line: as callbacks=quiet has it
+
 
 def fit(
     directory: str | Path,
@@ -51,6 +53,7 @@ def fit(
     sampling: Any = None,
     judging: Any = None,
     config: dict[str, Any] | None = None,
+    then: str = "",
 ) -> dict[str, Any]:
     """Train a denoiser in `directory`, from its newest whole checkpoint if there is one.
 
@@ -66,6 +69,7 @@ def fit(
         sampling: how previews are drawn (mezzotint.generation.Sampling); None draws none.
         judging: how Judge judges samples (mezzotint.training.Judging).
         config: plain data, for trackers.
+        then: what the caller does next, told beside the time left, such as "drawing".
 
     Returns:
         state ("finished" or "preempted"), the signal that ended it, images, steps, seconds, and the last loss,
@@ -106,7 +110,7 @@ def fit(
         place.world,
         done,
     )
-    run.timeout = hardware.timeout
+    run.timeout, run.then = hardware.timeout, then
     if saved:
         check_saved(saved, module)
     if run.finished:
@@ -158,7 +162,7 @@ def check_saved(saved: Path, module: Module) -> None:
 
 def quiet_callbacks() -> dict[str, Callback]:
     """What a run needs to be saved and to be true, and nothing to look at."""
-    return {"finite": FiniteLoss(), "preemption": Preemption(), "checkpoints": checkpoints.Checkpoints(0.05)}
+    return {"finite": FiniteLoss(LINES), "preemption": Preemption(), "checkpoints": checkpoints.Checkpoints(0.05)}
 
 
 def remarks(run: Run, hardware: Hardware) -> Iterator[str]:
@@ -173,7 +177,7 @@ def sorted_out(callbacks: Mapping[str, Any]) -> tuple[list[Callback], list[pl.Ca
     """Our callbacks, which the Bridge calls, and Lightning's, which the Trainer calls."""
     values = list(callbacks.values())
     if not any(isinstance(callback, Log) for callback in values):
-        values.append(Log())
+        values.append(Log(LINES))
     if strangers := [c for c in values if not isinstance(c, (Callback, pl.Callback))]:
         raise ConfigError(
             f"callbacks: {type(strangers[0]).__name__} is neither a callback of mezzotint nor of lightning"

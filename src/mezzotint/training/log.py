@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.runfiles import truncate
+from mezzotint.training.amounts import check
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.loggers import Subject
 
@@ -23,13 +24,15 @@ class Log(Callback):
     under "time". On resume the file is cut back to the checkpoint, so each step has one line.
 
     Args:
-        every: optimiser steps a line.
+        every: optimiser steps a line; of several, below 1 the share of the run's steps, the least counts.
     """
 
     order = 20
 
-    def __init__(self, every: int = 50) -> None:
-        if every < 1:
+    def __init__(self, every: int | tuple[float, ...] = 50) -> None:
+        if isinstance(every, tuple):
+            check("every", every)
+        elif every < 1:
             raise ValueError(f"every={every}: a line can be written every step at most; give 1 or more steps")
         self.every = every
         self.losses: list[Tensor] = []
@@ -59,7 +62,7 @@ class Log(Callback):
         self.norms.append(run.module.grad_norm)
         if run.finished:
             return  # finish writes the line, when all that belongs to the last step is known
-        if run.step % self.every == 0:
+        if run.step % run.between(self.every) == 0:
             self.line(run)
         elif run.pending:
             self.write(run, {})

@@ -1,6 +1,7 @@
 """Optimisers as settings, built once the weights are on their device; the rate is a function of images seen."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.finite import Finite
+from mezzotint.training.amounts import check, least
 from mezzotint.training.sharding import whole
 
 
@@ -22,7 +24,7 @@ class AdamW(metaclass=Finite):
     Args:
         lr: the highest learning rate.
         weight_decay: of matrices and kernels; biases and norms have none.
-        warmup: images, or below 1 the share of the budget.
+        warmup: images, or below 1 the share of the budget; of several, such as (6400, 0.1), the least counts.
         clip: largest norm of the gradient; None clips nothing.
     """
 
@@ -30,7 +32,7 @@ class AdamW(metaclass=Finite):
     betas: tuple[float, float] = (0.9, 0.99)
     eps: float = 1e-8
     weight_decay: float = 0.0
-    warmup: float = 6400
+    warmup: float | tuple[float, ...] = 6400
     decay: Literal["linear", "cosine", "constant"] = "linear"
     clip: float | None = 1.0
 
@@ -42,18 +44,28 @@ class AdamW(metaclass=Finite):
         for name, value in (("eps", self.eps), ("clip", 1.0 if self.clip is None else self.clip)):
             if not value > 0:
                 raise ValueError(f"{name}={value} must be above 0")
-        if self.warmup < 0 or self.weight_decay < 0:
-            raise ValueError(f"warmup={self.warmup} and weight_decay={self.weight_decay} must be 0 or more")
+        if isinstance(self.warmup, tuple):
+            check("warmup", self.warmup)
+        elif self.warmup < 0:
+            raise ValueError(f"warmup={self.warmup} must be 0 or more")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay={self.weight_decay} must be 0 or more")
         if self.decay not in ("linear", "cosine", "constant"):
             raise ValueError(f"decay={self.decay!r} is not known. Choose linear, cosine or constant.")
 
     def rate(self, images: int, batch_size: int, budget: int) -> float:
         """Learning rate of the step that follows `images` images."""
-        warmup = self.warmup * budget if self.warmup < 1 else self.warmup
+        warmup = self.risen(budget)
         risen = min(1.0, (images + batch_size) / warmup) if warmup else 1.0
         spent = min(1.0, images / budget)
         left = {"linear": 1 - spent, "cosine": (1 + math.cos(math.pi * spent)) / 2, "constant": 1.0}[self.decay]
         return self.lr * risen * left
+
+    def risen(self, budget: int) -> float:
+        """Images of the warm-up."""
+        if isinstance(self.warmup, tuple):
+            return least(self.warmup, budget)
+        return self.warmup * budget if self.warmup < 1 else self.warmup
 
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
         """torch's optimiser over all parameters that train. Fused is 3 to 5 times faster, on the CPU too."""
@@ -71,6 +83,21 @@ class AdamW(metaclass=Finite):
             # Else each step begins with a search for CUDA's driver, which takes 0.4 ms where there is none.
             optimizer._accelerator_graph_capture_health_check = lambda: None
         return optimizer
+
+
+def peak(optimizer: Any, batch_size: int, budget: int) -> tuple[float, int]:
+    """The highest learning rate of a run, and the images that are seen with it: found in the rise, which has one top.
+
+    Args:
+        optimizer: settings with `rate`.
+    """
+
+    def rate(step: int) -> float:
+        return optimizer.rate(step * batch_size, batch_size, budget)
+
+    steps = -(-budget // batch_size)
+    top = bisect_left(range(steps - 1), True, key=lambda step: rate(step + 1) <= rate(step))
+    return rate(top), (top + 1) * batch_size
 
 
 def settle(optimizer: torch.optim.Optimizer, fused: bool) -> None:

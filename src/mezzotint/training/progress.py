@@ -75,7 +75,7 @@ def line(run: Run, seconds: float, images: int) -> str:
         f"{rate:,.0f}/s",
         *([f"loss {loss:.4f}"] if loss is not None else []),
         *newest(run.values),
-        f"in {clock(seconds)}" if run.finished else f"{clock(max(0.0, left))} left",
+        f"in {clock(seconds)}" if run.finished else f"{clock(max(0.0, left))} left{run.then and f', then {run.then}'}",
         f"{memory() / 2**30:.1f} GB",
     ]
     return "  ".join(parts)

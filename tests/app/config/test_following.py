@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mezzotint.app.config.following import write_out
+from mezzotint.app.config.following import as_before, bounded, write_out
 from mezzotint.app.config.job import digest
 from mezzotint.build import build
 from mezzotint.diffusion import Auto
@@ -39,3 +39,54 @@ def test_a_schedule_of_ones_own_is_asked_later():
     config = {"schedule": {"_target_": "mine.Mine"}, "grid": node("grid", "auto")}
     write_out(config)
     assert config["grid"]["_target_"] == "mezzotint.diffusion.Auto"
+
+
+EXPERIMENTS = sorted(file.stem for file in (CONFIGS / "experiment").glob("*.yaml"))
+
+
+def whole(budget, batch_size=64, callbacks="default", optimizer="adamw"):
+    return {
+        "budget": budget,
+        "batch_size": batch_size,
+        "optimizer": node("optimizer", optimizer),
+        "callbacks": {name: part for name, part in node("callbacks", callbacks).items() if name != "defaults"},
+    }
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments_at_their_own_budgets_are_what_they_were(name):
+    said = node("experiment", name)
+    adam = any(choice == {"override /optimizer": "adam"} for choice in said["defaults"])
+    config = whole(said["budget"], said["batch_size"], optimizer="adam" if adam else "adamw")
+    assert bounded(config) == as_before(config)
+    assert digest(bounded(config)) == digest(as_before(config))
+    assert bounded(config)["optimizer"]["warmup"] == (640_000 if adam else 6_400)
+
+
+@pytest.mark.parametrize(
+    ("budget", "batch_size", "warmup", "every"),
+    [(2_000, 64, 200, 2), (64, 16, 6, 1), (5, 1, 1, 1), (63_990, 64, 6_399, 50), (64_000, 64, 6_400, 50)],
+)
+@pytest.mark.parametrize("callbacks", ["default", "quiet"])
+def test_amounts_shrink_with_the_budget(budget, batch_size, warmup, every, callbacks):
+    config = bounded(whole(budget, batch_size, callbacks))
+    assert config["optimizer"]["warmup"] == warmup
+    assert [config["callbacks"][name]["every"] for name in ("log", "finite")] == [every, every]
+    assert config["callbacks"]["preemption"]["every"] == 10
+    settled, several = build(config["optimizer"]), build(whole(budget)["optimizer"])
+    images = range(0, budget, batch_size)
+    assert [settled.rate(n, batch_size, budget) for n in images] == [
+        several.rate(n, batch_size, budget) for n in images
+    ]
+
+
+@pytest.mark.parametrize("given", [3_000, 0.3, 0, [], ["a"], [0.1, -1], [True], None])
+def test_what_is_one_amount_or_none_stays_as_it_is(given):
+    config = whole(2_000)
+    config["optimizer"]["warmup"] = given
+    assert bounded(config)["optimizer"]["warmup"] == given
+
+
+def test_a_saved_amount_stays_when_the_budget_is_raised():
+    saved = bounded(whole(2_000))
+    assert bounded(saved | {"budget": 96_000}) == saved | {"budget": 96_000}

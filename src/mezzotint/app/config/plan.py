@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mezzotint.app.config import rates
 from mezzotint.app.config.job import Config
 from mezzotint.app.config.parts import Parts, on_meta, placed
 from mezzotint.app.config.preflight import checkpoints
@@ -25,7 +26,7 @@ def line(config: Config, parts: Parts) -> str:
     held = "" if times == 1 else f", {micro_batch} at once"
     return (
         f"{parameters(network):,} parameters on {world} x {hardware.device} ({hardware.exact_precision}), "
-        f"{-(-config['budget'] // batch):,} steps of {batch} images{held}, "
+        f"{-(-config['budget'] // batch):,} steps of {batch} images{held}, peak rate {rates.told(config, parts)}, "
         f"checkpoints of {size(checkpoint_size(network, parts.ema))}, drawn by {drawing(parts)}{shrunk(parts)}"
         f"{of_classes(parts.dataset) if parts.dataset.labelled_by() else ''}"
     )
@@ -47,6 +48,7 @@ def cost(config: Config, parts: Parts) -> list[Row]:
     return [
         ("network", f"{parameters(network):,} parameters"),
         ("training", f"{budget:,} images in {-(-budget // batch):,} steps of {batch}"),
+        ("peak rate", rates.told(config, parts)),
         *compute(parts, batch, budget),
         ("devices", f"{world} x {hardware.device}, {hardware.exact_precision}"),
         ("batch", f"{micro_batch} images on each device, {times} times a step"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from mezzotint import runfiles
+from mezzotint.app.config.following import as_before, bounded
 from mezzotint.app.config.job import FREE, Config, differences, digest, identity, relocatable
 from mezzotint.app.help import config_dir
 from mezzotint.build import find_checkpoint, read_config
@@ -30,6 +31,16 @@ def place(config: Config, named: bool, many: bool) -> Path:
     if many:
         return root / config["name"] / mark
     return root / (config["name"] if named else f"{config['name']}-{mark}")
+
+
+def settled(config: Config, named: bool, many: bool) -> Config:
+    """The config whose amounts are settled for its budget: as they were in the same run of a version that set none."""
+    new, before = bounded(config), as_before(config)
+    there, older = place(new, named, many), place(before, named, many)
+    if config["run"] or new == before or (there != older and (there / "config.yaml").is_file()):
+        return new
+    known = (older / "config.yaml").is_file() and identity(read_config(older)) == identity(before)
+    return before if known else new
 
 
 BEFORE_CONFIG = (

@@ -1,0 +1,14 @@
+"""Amounts that shrink with a small budget: several alternatives, of which the least counts. Imports nothing."""
+
+from collections.abc import Sequence
+
+
+def least(amounts: Sequence[float], whole: float) -> int:
+    """The least of several amounts, at least 1; one below 1 is a share of the whole, as in [6400, 0.1]."""
+    return max(1, round(min(amount * whole if amount < 1 else amount for amount in amounts)))
+
+
+def check(name: str, amounts: Sequence[float]) -> None:
+    """Refuse alternatives of which none can be chosen. Raises ValueError."""
+    if not amounts or not all(amount > 0 for amount in amounts):
+        raise ValueError(f"{name}={list(amounts)}: give amounts above 0, of which the least counts, such as [50, 0.1]")
