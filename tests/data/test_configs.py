@@ -16,6 +16,8 @@ OPEN = {"root": "somewhere", "cache": "somewhere", "shape": [3, 64, 64]}
 def test_a_config_is_a_dataset(file):
     node = yaml.safe_load(file.read_text())
     node |= {key: OPEN[key] for key, value in node.items() if value == "???" or str(value).startswith("${")}
+    if node["classes"] is None:  # found before the config is checked
+        node["classes"] = 0
     assert check(node, "data") == []
     dataset = build(node, "data")
     assert isinstance(dataset, Dataset)
