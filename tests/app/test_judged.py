@@ -95,6 +95,15 @@ def test_a_run_without_a_best_one_says_so(mezzotint: Command, run: Path) -> None
     assert "keeps no best checkpoint; it is trained with callbacks=judge" in done.err
 
 
+def test_two_processes_start_without_a_warning(process: Command) -> None:
+    """Of torch, about gradients laid out otherwise than their parameters; on CPUs that do not prefer channels last."""
+    words = ("batch_size=128", "budget=256", "grid.steps=2", "n=4", "metrics=[]", "callbacks=quiet")
+    done = process("train", *words, "hardware=cpu", "hardware.devices=2", "hardware.channels_last=false", "name=a")
+    assert done.code == 0
+    assert "tride" not in done.err
+    assert "Warning" not in done.err
+
+
 def test_two_processes_train_and_judge_as_one_does(mezzotint: Command, process: Command, home: Path) -> None:
     """Trained: up to the order of additions. Judged, on the way and at the end: the same numbers to ten digits."""
     words = ("train", *JUDGED, "callbacks.judge.every=1000", "callbacks.validation.every=1000")

@@ -18,6 +18,7 @@ from mezzotint.diffusion import Objective, Stratified
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.training import Callback, FiniteLoss, Hardware, Log, Preview, Run, Validation, newest
 from mezzotint.training.agreement import agree, code
+from mezzotint.training.fitting import waited_for
 
 HERE = Path(__file__).parent
 
@@ -206,6 +207,16 @@ def test_nobody_draws_from_weights_that_are_no_numbers(tmp_path):
         train(tmp_path, objective=Broken(23 * BATCH + 5), extra=late | looks)
     with pytest.raises(TrainingError, match="nan at step 20, image 309"):  # which validation looks at
         train(tmp_path, objective=Broken(19 * BATCH + 5), extra=late | looks)
+
+
+@pytest.mark.parametrize(
+    "said", ["Expected to have finished reduction in the prior iteration", "were not used in producing the loss"]
+)
+def test_what_ddp_waited_for_is_named(said):
+    held = torch.nn.ModuleDict({"denoiser": torch.nn.Linear(2, 2)})
+    held["denoiser"].weight.grad = torch.zeros(2, 2)
+    assert waited_for(RuntimeError(f"parameters that {said}, and so on"), held) == ["bias"]
+    assert waited_for(RuntimeError("another"), held) == []
 
 
 def test_ranks_of_other_code_are_refused(monkeypatch):

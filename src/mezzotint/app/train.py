@@ -80,6 +80,7 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
             "hardware.micro_batch=find is a question to `mezzotint check`, with the other words of this command; train "
             "with the number that it answers"
         )
+    from mezzotint.app.config.gradients import told
     from mezzotint.app.config.parts import rehearse
     from mezzotint.app.config.plan import calls, line
     from mezzotint.app.config.preflight import obstacles
@@ -99,7 +100,8 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
         runs.write_config(directory, plain)
         runs.point_latest(directory, Path(plain["paths"]["runs"]))
         print(line(plain, rehearsed), flush=True)
-        for remark in filter(None, (news, another)):
+        idle = f"{told(rehearsed.unreached)}: left as it begins" if rehearsed.unreached else None
+        for remark in filter(None, (idle, news, another)):
             print(remark, file=sys.stderr)
         with tracked(directory, plain, rehearsed.loggers) as trackers, recorded(directory, plain, log):
             outcome = train(directory, rehearsed.hardware, trackers)

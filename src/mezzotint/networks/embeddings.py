@@ -91,6 +91,11 @@ class Conditioning(nn.Module):
                 "A network built with augmentation=0 is not told how images were augmented: build it with "
                 f"augmentation={augment.shape[1]}, or train without augment."
             )
+        if augment.shape[1] != self.augment.in_features:
+            raise ValueError(
+                f"A network built with augmentation={self.augment.in_features} is told {augment.shape[1]} numbers of "
+                f"how images were augmented: build it with augmentation={augment.shape[1]}."
+            )
         return known + self.augment(augment.to(self.augment.weight.dtype))
 
     def time_and_label(self, time: Tensor, label: Tensor | None) -> Tensor:

@@ -135,6 +135,11 @@ def fit(
         except MisconfigurationException as error:
             raise ConfigError(f"lightning: {' '.join(str(error).split())}") from error
         except RuntimeError as error:
+            if names := waited_for(error, module):
+                raise ConfigError(
+                    f"{names[0]} got no gradient in a step, and {place.world} processes wait for every parameter's. "
+                    "Let the loss depend on it, freeze it (requires_grad_(False)), or train in one process"
+                ) from error
             if not is_full(error):
                 raise
             raise out_of_memory(hardware, data.micro_batch) from error
@@ -163,6 +168,19 @@ def check_saved(saved: Path, module: Module) -> None:
 def quiet_callbacks() -> dict[str, Callback]:
     """What a run needs to be saved and to be true, and nothing to look at."""
     return {"finite": FiniteLoss(LINES), "preemption": Preemption(), "checkpoints": checkpoints.Checkpoints(0.05)}
+
+
+def waited_for(error: RuntimeError, module: Module) -> list[str]:
+    """Names of the parameters without a gradient that ended DistributedDataParallel; none for another error.
+
+    It finds them out when the next step begins, and the gradients of the last one are still there.
+    """
+    if not any(
+        said in str(error) for said in ("not used in producing the loss", "Expected to have finished reduction")
+    ):
+        return []
+    trained = {name.removeprefix("denoiser."): p for name, p in module.named_parameters() if p.requires_grad}
+    return [name for name, p in trained.items() if p.grad is None] or ["a parameter"]
 
 
 def remarks(run: Run, hardware: Hardware) -> Iterator[str]:

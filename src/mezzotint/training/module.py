@@ -11,6 +11,7 @@ from mezzotint.diffusion import Denoiser, Draws
 from mezzotint.errors import DataError
 from mezzotint.training.optimizers import AdamW, clip_, settle
 from mezzotint.training.sharding import shard
+from mezzotint.training.strides import keep_strides
 from mezzotint.training.validation import APART, Fixed
 
 Batch = dict[str, Tensor]
@@ -104,6 +105,8 @@ class Module(LightningModule):
     def on_train_start(self) -> None:
         """A checkpoint brings the optimiser's settings along; whether it may be fused is a matter of this machine."""
         settle(self.trainer.optimizers[0], self.fused)
+        if self.trainer.world_size > 1 and not self.sharded:
+            keep_strides(self)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """The learning rate is a function of the images seen, so there is no scheduler and nothing of it to save."""

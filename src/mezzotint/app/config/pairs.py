@@ -7,6 +7,8 @@ from mezzotint.app.config.job import Config
 from mezzotint.build import targets
 from mezzotint.diffusion import DDIM, CFGPlusPlus, SelfConditioned
 from mezzotint.diffusion.guidance import Contrast
+from mezzotint.diffusion.losses import Loss
+from mezzotint.diffusion.variances import Posterior, Transition
 from mezzotint.errors import ConfigError
 from mezzotint.names import locate
 
@@ -19,6 +21,7 @@ def check_pairs(config: Config, denoiser: Any, objective: Any, hardware: Any) ->
     """
     check_network_and_data(config)
     check_guidance(config, denoiser.network, objective)
+    check_augmentation(config["network"], objective)
     check_shards(denoiser, objective, hardware)
 
 
@@ -88,6 +91,32 @@ def check_self_conditioning(guidance: Any, network: Any, objective: Any) -> None
             f"{'with' if shown else 'without'} SelfConditioned do not fit together. With self-conditioning: "
             "objective.self_conditioning=0.5 network.self_conditioning=true guidance=self_conditioned "
             "(or cfg_self_conditioned); without: none of the three"
+        )
+
+
+def check_augmentation(network: Config, objective: Any) -> None:
+    """A network that is told how images were augmented, and an objective that never says."""
+    numbers = network.get("augmentation") or 0
+    if numbers and getattr(objective, "augment", False) is None:
+        raise ConfigError(
+            f"network.augmentation={numbers}, and the objective augments nothing, so that its weights would never be "
+            "trained. Use objective=augmented, or leave network.augmentation out"
+        )
+
+
+def check_variance(objective: Any) -> None:
+    """For a network of two outputs a channel: half of them are a variance, which the loss has to teach.
+
+    Raises:
+        ConfigError: it is one of ours that does not. What a loss of the user's own teaches is not known.
+    """
+    loss = getattr(objective, "loss", None)
+    if not isinstance(loss, Loss):
+        return
+    if type(loss).bound is Loss.bound or isinstance(getattr(loss, "variance", None), (Posterior, Transition)):
+        raise ConfigError(
+            f"the network gives two outputs a channel, and loss={type(loss).__name__} never trains the second, the "
+            "variance. Use loss=hybrid, or leave out network.learned_variance=true"
         )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from mezzotint.app.config.gradients import check_reached, unreached
 from mezzotint.app.config.job import Config
-from mezzotint.app.config.pairs import check_pairs
+from mezzotint.app.config.pairs import check_pairs, check_variance
 from mezzotint.app.records.copies import Copies
 from mezzotint.app.records.labels import plan as plan_labels
 from mezzotint.app.records.references import check_reference, open_reference
@@ -37,6 +38,7 @@ class Parts:
     sampling: Sampling
     judging: Judging
     train: Any = None  # the training images, where a rehearsal has read them
+    unreached: tuple[str, ...] = ()  # parameters that get no gradient, where a rehearsal has looked for them
 
 
 def assemble(config: Config, device: str = "cpu") -> Parts:
@@ -193,18 +195,33 @@ def meet(config: Config) -> Parts:
     with placed("hardware"):
         parts.hardware.recompute(parts.denoiser.network)
     check_pairs(config, parts.denoiser, parts.objective, parts.hardware)
-    rehearse_training(parts)
+    missing = rehearse_training(parts)
+    check_reached(missing, parts.hardware)
     rehearse_sampling(parts.sampling, parts.denoiser, parts.dataset)
-    return parts
+    return replace(parts, unreached=missing)
 
 
-def rehearse_training(parts: Parts) -> None:
-    """One step's loss of two images."""
+def rehearse_training(parts: Parts) -> tuple[str, ...]:
+    """One step's loss of two images; the parameters that get no gradient from it.
+
+    Raises:
+        ConfigError: a loss that cannot be computed, or leaves half of what the network answers untrained.
+    """
     index = torch.arange(2)
     x0 = torch.empty(2, *parts.dataset.shape, device="meta")
     condition = {"label": index.to("meta")} if parts.dataset.classes else {}
-    with placed("network"), on_meta(), torch.no_grad():
-        parts.objective(parts.denoiser, x0, Draws(0, index), **condition)
+    answers: list[Any] = []
+    watching = parts.denoiser.network.register_forward_hook(lambda _, given, answer: answers.append(answer))
+    losses = None
+    with placed("network"), on_meta():
+        losses = parts.objective(parts.denoiser, x0, Draws(0, index), **condition)
+    watching.remove()
+    if losses is None:
+        return ()
+    if answers and answers[-1].shape[1] == 2 * x0.shape[1]:
+        check_variance(parts.objective)
+    objective = {f"objective.{name}": p for name, p in parts.objective.named_parameters()}
+    return unreached(losses, dict(parts.denoiser.named_parameters()) | objective)
 
 
 def rehearse_sampling(sampling: Sampling, denoiser: Denoiser, dataset: Any) -> None:

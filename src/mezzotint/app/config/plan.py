@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.app.config import rates
+from mezzotint.app.config.gradients import told
 from mezzotint.app.config.job import Config
 from mezzotint.app.config.parts import Parts, on_meta, placed
 from mezzotint.app.config.preflight import checkpoints
@@ -47,6 +48,7 @@ def cost(config: Config, parts: Parts) -> list[Row]:
     kept, each = checkpoints(config, parts.callbacks), checkpoint_size(network, parts.ema)
     return [
         ("network", f"{parameters(network):,} parameters"),
+        *([("untrained", told(parts.unreached))] if parts.unreached else []),
         ("training", f"{budget:,} images in {-(-budget // batch):,} steps of {batch}"),
         ("peak rate", rates.told(config, parts)),
         *compute(parts, batch, budget),
