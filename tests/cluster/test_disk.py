@@ -72,7 +72,7 @@ def test_a_full_disk_ends_a_run_that_goes_on_later(place: Place, disk: Path, spa
     assert names == ["step-00000003.ckpt", "step-00000006.ckpt"]
     assert newest(disk / "a/checkpoints") == disk / "a/checkpoints/step-00000006.ckpt"
     (disk / "filler").write_bytes(b"")  # room again
-    place.run("train", "run=disk/a")
+    place.run("train", "run=disk/a", "trust=[mine]")  # its callback is of the user
     train(place, "runs", spare, devices)  # the disk has its filler: nothing happens to this one
     assert status(disk / "a")["state"] == "finished"
     assert log(disk / "a") == log(place.folder / "runs/a")
