@@ -12,3 +12,11 @@ def check(name: str, amounts: Sequence[float]) -> None:
     """Refuse alternatives of which none can be chosen. Raises ValueError."""
     if not amounts or not all(amount > 0 for amount in amounts):
         raise ValueError(f"{name}={list(amounts)}: give amounts above 0, of which the least counts, such as [50, 0.1]")
+
+
+def check_steps(every: int | tuple[float, ...]) -> None:
+    """Refuse what are no steps from one time to the next. Raises ValueError."""
+    if isinstance(every, tuple):
+        check("every", every)
+    elif every < 1:
+        raise ValueError(f"every={every}: give 1 or more steps")

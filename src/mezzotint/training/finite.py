@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mezzotint.diffusion import Draws
 from mezzotint.errors import TrainingError
-from mezzotint.training.amounts import check
+from mezzotint.training.amounts import check_steps
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.sharding import whole
 
@@ -26,10 +26,7 @@ class FiniteLoss(Callback):
     order = 10
 
     def __init__(self, every: int | tuple[float, ...] = 50) -> None:
-        if isinstance(every, tuple):
-            check("every", every)
-        elif every < 1:
-            raise ValueError(f"every={every}: give 1 or more steps")
+        check_steps(every)
         self.every, self.noted = every, 0
         self.window: list[tuple[int, list[Tensor], list[Tensor]]] = []
 

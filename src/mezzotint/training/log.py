@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.runfiles import truncate
-from mezzotint.training.amounts import check
+from mezzotint.training.amounts import check_steps
 from mezzotint.training.callback import Callback, Run
 from mezzotint.training.loggers import Subject
 
@@ -30,10 +30,7 @@ class Log(Callback):
     order = 20
 
     def __init__(self, every: int | tuple[float, ...] = 50) -> None:
-        if isinstance(every, tuple):
-            check("every", every)
-        elif every < 1:
-            raise ValueError(f"every={every}: a line can be written every step at most; give 1 or more steps")
+        check_steps(every)
         self.every = every
         self.losses: list[Tensor] = []
         self.norms: list[Tensor] = []

@@ -14,10 +14,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mezzotint.app.config.job import Config
-from mezzotint.app.config.parts import Parts, assemble, judges_samples, on_meta, plan_metrics
-from mezzotint.app.config.plan import calls
+from mezzotint.app.config.parts import Parts, assemble, judges_samples, plan_metrics
+from mezzotint.app.config.plan import calls, forward
 from mezzotint.app.records.references import open_reference
-from mezzotint.networks.describe import describe
 from mezzotint.training import Judge
 
 MANY = 10_000  # images judged, where n is not given and the reference has more
@@ -93,17 +92,15 @@ def look(config: Config, parts: Parts, metrics: dict[str, Any], real: int) -> Lo
         real: images of the reference; 0 where its statistics are known, or it is not here.
     """
     featured = {name: metric for name, metric in metrics.items() if judges_samples(metric)}
-    forward = 0.0
-    with on_meta():
-        forward = describe(parts.denoiser.network, parts.dataset.shape).flops
     shape = tuple(parts.dataset.shape)
+    once = forward(parts.denoiser.network, shape)
     extract = sum(passes(extractor, shape) for extractor in {metric.extractor for metric in featured.values()})
     wanted = config["n"] or min(real or MANY, MANY), min(real, config["reference_images"] or real)
     if not featured:
         wanted = 0, 0
     times = config["seeds"] * (1 + any(isinstance(callback, Judge) for callback in parts.callbacks.values()))
-    training = 3 * forward * config["budget"]
-    whole = Look(PICTURES, *wanted, wanted, times, calls(parts) * forward, extract, training)
+    training = 3 * once * config["budget"]
+    whole = Look(PICTURES, *wanted, wanted, times, calls(parts) * once, extract, training)
     return whole if config["look"] is None else bounded(whole, config["look"] * training, least(featured))
 
 

@@ -1,5 +1,6 @@
 """What a config would do, in numbers: network, steps, devices, memory, checkpoints, network calls."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -84,11 +85,17 @@ def parameters(network: nn.Module) -> int:
 
 def compute(parts: Parts, batch: int, budget: int) -> list[Row]:
     """Arithmetic of training: a backward pass is two forward ones. Nothing for a network that cannot be rehearsed."""
+    once = forward(parts.denoiser.network, tuple(parts.dataset.shape))
+    amounts = (once, 3 * once * batch, 3 * once * budget)
+    return [("compute", "{} an image forward, {} a step, {} in all".format(*map(flops, amounts)))] if once else []
+
+
+@lru_cache(maxsize=1)
+def forward(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Operations of one image's forward pass; 0 of a network that cannot be rehearsed."""
     with on_meta():
-        once = describe(parts.denoiser.network, parts.dataset.shape).flops
-        amounts = (once, 3 * once * batch, 3 * once * budget)
-        return [("compute", "{} an image forward, {} a step, {} in all".format(*map(flops, amounts)))]
-    return []
+        return describe(network, shape).flops
+    return 0
 
 
 def shares(config: Config, hardware: Hardware) -> tuple[int, int, int]:
