@@ -50,6 +50,7 @@ NEVER = "runs/never"
         (["seed=99999999999999999999999"], "seed=99999999999999999999999: give a number of at most 63 bits"),
         (["name=latest"], "name=latest is what the link to the newest run is called"),
         (["paths.runs=null"], "paths.runs=: give a folder"),
+        (["~paths.runs"], "paths.runs: Paths needs it, and it is not given"),
         (["paths.runs="], "paths.runs=: give a folder"),
         (["weights=emma"], "weights=emma: this run keeps raw, ema, 0.05"),
         (["ema=none", "weights=ema", "weights=0.05"], "weights=0.05: this run keeps raw"),

@@ -175,6 +175,8 @@ def resolve(config: Any, kind: type = Job) -> Config:
         ]
     )
     refuse([problem for key in NAMED for problem in fragments(key, plain.get(key) or {})])
+    if plain["paths"]:  # where things lie is asked before anything else is looked at
+        refuse(check_part(plain["paths"], "paths"))
     kind(**plain)
     if plain.get("weights") == "ema" and plain["ema"] is None:
         plain["weights"] = "raw"

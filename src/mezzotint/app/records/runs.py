@@ -36,8 +36,10 @@ def place(config: Config, named: bool, many: bool) -> Path:
 def settled(config: Config, named: bool, many: bool) -> Config:
     """The config whose amounts are settled for its budget: as they were in the same run of a version that set none."""
     new, before = bounded(config), as_before(config)
+    if config["run"] or new == before:
+        return new
     there, older = place(new, named, many), place(before, named, many)
-    if config["run"] or new == before or (there != older and (there / "config.yaml").is_file()):
+    if there != older and (there / "config.yaml").is_file():
         return new
     known = (older / "config.yaml").is_file() and identity(read_config(older)) == identity(before)
     return before if known else new
