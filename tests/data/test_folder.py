@@ -342,6 +342,36 @@ def test_parts_are_known_by_their_usual_names(tmp_path, train, test):
     assert [dataset.split(part).labels.tolist() for part in ("train", "test", "all")] == [[0, 1], [1], [0, 1, 1]]
 
 
+@pytest.mark.parametrize("added", ["2017", "_set", "-images"])
+def test_parts_are_known_with_what_is_added_to_their_names(tmp_path, added):
+    filled(tmp_path, f"train{added}/ant", f"train{added}/bee", f"val{added}/bee")
+    assert [len(folder(tmp_path).split(part)) for part in ("train", "test")] == [2, 1]
+
+
+def test_of_several_held_out_parts_one_is_used_and_the_others_are_counted(tmp_path, capsys):
+    filled(tmp_path, "train/ant", "val/ant", "val/bee", "test/ant", "extra")
+    save(tmp_path / "loose.png", picture())
+    dataset = folder(tmp_path)
+    assert [len(dataset.split(part)) for part in ("train", "test", "all")] == [1, 1, 2]
+    said = capsys.readouterr().err
+    assert said.count("are not used") == 1
+    for where in (f"1 in {tmp_path}/extra", f"2 in {tmp_path}/val", f"1 directly in {tmp_path}", "test held out"):
+        assert where in said
+
+
+def test_a_part_to_hold_out_without_one_to_train_on_is_no_class(tmp_path):
+    filled(tmp_path, "test/ant", "val/ant")
+    with pytest.raises(DataError, match="folders test and val, and no training part"):
+        folder(tmp_path).split("train")
+    assert folder(tmp_path, classes=2, names=("test", "val")).split("all").labels.tolist() == [0, 1]
+
+
+def test_parts_below_the_root_are_told(tmp_path, capsys):
+    filled(tmp_path, "archive/train/ant", "archive/test/ant")
+    assert len(folder(tmp_path, held_out=0).split("train")) == 2
+    assert f"data.root={tmp_path}/archive keeps them" in capsys.readouterr().err
+
+
 def test_two_training_parts_are_one_too_many(tmp_path):
     filled(tmp_path, "train/ant", "Training/ant", "test/ant")
     with pytest.raises(DataError, match="which is the training part"):

@@ -11,7 +11,8 @@ from typing import Any
 from mezzotint.errors import DataError
 
 TRAIN_NAMES = ("train", "training")
-TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first that is there is the test part
+TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first that is there is held out, for all purposes
+ADDITIONS = re.compile(r"[-_ ]?(set|data|images|imgs|\d{4})$")  # train2017, training_set, val_images
 # Folders of systems and servers, with thumbnails or remains: never images of a set.
 OF_SYSTEMS = ("@eadir", "__macosx", "lost+found", "$recycle.bin", "system volume information", "#recycle", "#snapshot")
 LABELS = "dataset.json"  # as the tools of StyleGAN and EDM write it
@@ -19,36 +20,52 @@ LABELS = "dataset.json"  # as the tools of StyleGAN and EDM write it
 
 @dataclass(frozen=True)
 class Parts:
-    """The folders of the two parts; without a test part some of the images are held out."""
+    """The folders of the two parts; without a test part some of the images are held out.
+
+    Args:
+        unused: other folders beside them.
+    """
 
     train: Path
     test: Path | None = None
-
-    @property
-    def divided(self) -> bool:
-        return self.train.name.lower() in TRAIN_NAMES
+    unused: tuple[Path, ...] = ()
 
 
 def parts_of(root: Path, classes: Sequence[str] = ()) -> Parts:
-    """The parts of a folder, found by their names in upper or lower case.
+    """The parts of a folder, found by their names in upper or lower case, with what is often added to them.
 
     Args:
         classes: names that are known to be classes.
 
     Raises:
-        DataError: two folders claim to be the training part.
+        DataError: two folders claim to be the training part, or one is to be held out and there is none to train on.
     """
-    folders = {folder.name: folder for folder in subfolders(root) if folder.name not in classes}
-    train = [folders[name] for name in folders if name.lower() in TRAIN_NAMES]
+    folders = subfolders(root)
+    named = [(part_name(folder.name), folder) for folder in folders if folder.name not in classes]
+    train = [folder for name, folder in named if name in TRAIN_NAMES]
+    test = [folder for known in TEST_NAMES for name, folder in named if name == known]
     if len(train) > 1:
         raise DataError(
             f"{root} has the folders {train[0].name} and {train[1].name}: which is the training part? "
             "Rename the other one."
         )
     if not train:
+        if test and len(test) == len(folders):
+            raise DataError(
+                f"{root} has the folder{'s' * (len(test) > 1)} {' and '.join(folder.name for folder in test)}, and no "
+                f"training part: give data.root={test[0]}, or add a folder train; if they are classes, list them in "
+                "data.names=[...]."
+            )
         return Parts(root)
-    test = [folders[name] for known in TEST_NAMES for name in folders if name.lower() == known]
-    return Parts(train[0], test[0] if test else None)
+    unused = tuple(folder for folder in folders if folder not in (train[0], *test[:1]))
+    return Parts(train[0], test[0] if test else None, unused)
+
+
+def part_name(folder: str) -> str:
+    """A folder's name as the lists of parts have it: train2017 and Training_Set are train and training."""
+    name = folder.lower()
+    bare = ADDITIONS.sub("", name)
+    return bare if bare in TRAIN_NAMES + TEST_NAMES else name
 
 
 def subfolders(root: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """A folder of image files, flat or with a folder for each class."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,12 @@ import torch
 
 from mezzotint.data.class_folders import (
     LABELS,
+    TEST_NAMES,
+    TRAIN_NAMES,
     Parts,
     few,
     in_order,
+    part_name,
     parts_of,
     read_labels,
     refuse_labels,
@@ -22,7 +26,8 @@ from mezzotint.data.dataset import SPLITS, Dataset, check_split
 from mezzotint.data.decoding import copies, examined, say, state
 from mezzotint.data.holdout import check_held_out, part, share
 from mezzotint.data.images import Images
-from mezzotint.data.listing import Entry, apart, holds_pictures, listed, refuse_unread, repeats, told
+from mezzotint.data.kinds import SUFFIXES
+from mezzotint.data.listing import Entry, apart, holds_pictures, listed, pictures, refuse_unread, repeats, told
 from mezzotint.data.picture import RECIPE
 from mezzotint.errors import DataError
 
@@ -36,7 +41,7 @@ class ImageFolder(Dataset):
     With classes, every folder directly below the root is one, in the order of their names, numbers by their value
     (2 before 10); or dataset.json there gives the labels, as StyleGAN's and EDM's tools write it. Where the root has a
     folder `train` or `training`, in any case of letters, that is the training part, and `test`, `testing`, `val`,
-    `valid` or `validation` beside it is the test part.
+    `valid` or `validation` beside it is the test part: the first of these that is there, and a line says what else is.
 
     Args:
         root: the folder.
@@ -66,6 +71,7 @@ class ImageFolder(Dataset):
     def split(self, name: str) -> Images:
         check_split(name)
         parts, unread = self._entries()
+        tell_unused(Path(self.root).expanduser(), self._parts())
         entries = parts[name]
         labels = self._labels(entries) if self.classes else None
         files = dict.fromkeys(entry.file for part in ("train", "test") for entry in parts[part])
@@ -189,6 +195,27 @@ def tell_copies(train: Sequence[Path], test: Sequence[Path]) -> None:
             f"data: {len(same):,} of {len(test):,} held-out pictures are trained on too, such as {same[0][0]}, the "
             f"same as {same[0][1]}. Take one of the two out, or a network that learns by heart looks good."
         )
+
+
+def tell_unused(root: Path, parts: Parts) -> None:
+    """Say which pictures below the root belong to neither part, or that folders below it are divided and it is not."""
+    if parts.train == root:
+        inner = next((folder for folder in subfolders(root) if divided(folder)), None)
+        if inner is not None:
+            say(f"data: {inner} has parts of its own, which are read as one here: data.root={inner} keeps them.")
+        return
+    held = [(f"{count:,} in {folder}", count) for folder in parts.unused if (count := pictures(folder))]
+    if loose := sum(1 for item in os.scandir(root) if item.is_file() and Path(item.name).suffix.lower() in SUFFIXES):
+        held.append((f"{loose:,} directly in {root}", loose))
+    if held:
+        used = f"{parts.train.name} is trained on" + (f" and {parts.test.name} held out" if parts.test else "")
+        say(f"data: {few([where for where, _ in held])} are not used ({used}); a picture counts only in these folders.")
+
+
+def divided(folder: Path) -> bool:
+    """Whether a folder has a training part and another."""
+    names = {part_name(inside.name) for inside in subfolders(folder)}
+    return bool(names & {*TRAIN_NAMES} and names & {*TEST_NAMES})
 
 
 def check_alone(root: Path, train: Path) -> None:

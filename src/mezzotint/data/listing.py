@@ -192,6 +192,11 @@ def holds_pictures(folder: Path) -> bool:
     return any(judged(item) == "" for item in walk(folder))
 
 
+def pictures(folder: Path) -> int:
+    """How many pictures below a folder are read."""
+    return sum(judged(item) == "" for item in walk(folder))
+
+
 def repeats(folder: Path, root: Path) -> bool:
     """Whether a folder is a link to one below the root, or to one that the root lies in."""
     there, above = folder.resolve(), root.resolve()

@@ -13,12 +13,12 @@ from mezzotint.data.intact import complete
 from mezzotint.data.kinds import CURES, formats, in_line, look, readable
 from mezzotint.data.pixels import GIANT, TURNED, Samples, Strips, fitting, flat, orientation, strips_of
 from mezzotint.data.png_rows import PngRows, says_late
+from mezzotint.data.room import ROOM, Room, needed
 from mezzotint.errors import DataError
 
 RECIPE = b"upright, on white, centre, bicubic"  # part of a digest: whoever changes what follows changes it too
 GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I")  # Pillow's modes of images without colour
 LARGEST = 178_956_970  # pixels of a picture; beyond that a small file may be made to fill the memory
-ROOM = 3 << 28  # bytes of decoded pictures that threads hold at once; a larger one waits until it is alone
 
 
 class PictureError(DataError):
@@ -70,10 +70,16 @@ def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np
     return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
 
 
-def usual(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool) -> Image.Image:
-    """Decoded as a whole, once there is room for it."""
+def usual(
+    stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool, pixels: int = 0
+) -> Image.Image:
+    """Decoded as a whole, once there is room for it.
+
+    Args:
+        pixels: of the file, where the image is reduced while it is decoded.
+    """
     samples = Samples.of(stored, file)
-    with room.taken(4 * stored.width * stored.height):
+    with room.taken(fitting_in(stored, file, pixels)):
         turn = orientation(stored)
         if not enlarge:
             check_size(file, stored.size[::-1] if turn in TURNED else stored.size, shape)
@@ -90,13 +96,31 @@ def giant(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: st
                     check_size(file, stored.size, shape)
                 strips = Strips(lambda top, bottom: flat(rows(top, bottom), mode, Samples()), mode, stored.size)
                 return strips.resized((shape[2], shape[1]))
+    pixels = stored.width * stored.height
     if stored.format in ("JPEG", "MPO"):
         turn = orientation(stored)
         if not enlarge:
             check_size(file, stored.size[::-1] if turn in TURNED else stored.size, shape)
-        twice = 2 * shape[2], 2 * shape[1]
-        stored.draft(None, twice[::-1] if turn in TURNED else twice)
-    return usual(stored, file, shape, mode, enlarge)
+        reduce(stored, shape, turn)
+    return usual(stored, file, shape, mode, enlarge, pixels)
+
+
+def reduce(stored: Image.Image, shape: tuple[int, int, int], turn: int) -> None:
+    """Have a giant JPEG decoded at the smallest scale that has twice the shape."""
+    twice = 2 * shape[2], 2 * shape[1]
+    stored.draft(None, twice[::-1] if turn in TURNED else twice)
+
+
+def fitting_in(stored: Image.Image, file: Path, pixels: int = 0) -> int:
+    """Bytes that decoding takes. Raises PictureError where they are more than pictures are given."""
+    wanted = needed(stored, pixels or stored.width * stored.height)
+    if wanted > room.size:
+        reason = (
+            f"decoding its {stored.width:,} x {stored.height:,} pixels as {stored.format} takes {wanted / 1e9:.1f} GB, "
+            f"and {room.size / 1e9:.1f} GB is the most that pictures get"
+        )
+        raise PictureError(file, reason, "scale it down, or convert it to PNG or JPEG, which are decoded in parts")
+    return wanted
 
 
 def header(file: Path) -> tuple[int, int, int]:
@@ -112,6 +136,10 @@ def examine(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None:
         if not enlarge:
             turning_matters = fits(image.size, shape) != fits(image.size[::-1], shape)
             check_size(file, upright(image, file) if turning_matters else image.size, shape)
+        pixels = image.width * image.height
+        if pixels > GIANT and image.format in ("JPEG", "MPO"):
+            reduce(image, shape, orientation(image))
+        fitting_in(image, file, pixels)
         whole = complete(file, image)
     if not whole:
         decode(file, shape, enlarge)
@@ -178,26 +206,6 @@ class Silence:
             self.depth -= 1
             if self.depth == 0:
                 self.kept.__exit__(None, None, None)
-
-
-class Room:
-    """Memory that threads share: who wants more than is left waits."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self.left, self.change = size, size, threading.Condition()
-
-    @contextmanager
-    def taken(self, wanted: int) -> Iterator[None]:
-        wanted = min(wanted, self.size)
-        with self.change:
-            self.change.wait_for(lambda: self.left >= wanted)
-            self.left -= wanted
-        try:
-            yield
-        finally:
-            with self.change:
-                self.left += wanted
-                self.change.notify_all()
 
 
 silence, room = Silence(), Room(ROOM)
