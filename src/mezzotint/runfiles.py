@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from mezzotint.whole import write_text
 
 Node = dict[str, Any]
 
+HELD_OUT, TRAINING = "validation loss", "training loss"  # what an objective is where no samples are judged
 ANEW = "remove it, and `mezzotint evaluate` makes it anew"
 FOLDERS = ("checkpoints", "samples", "evaluation", "wandb", "tensorboard", "sweep")
 FILES = ("config.yaml", "status.json", "train.log", "metrics.jsonl", "histograms.jsonl", "environment.json")
@@ -49,10 +51,11 @@ STATUS = {
     **{f"{key}?": NUMBER_OR_NONE for key in ("started", "time", "seconds", "objective")},
     "meeting?": {"of": str, "host": str, "port": int},
     "best?": dict,
+    "measure?": {"name": str, "higher_is_better?": bool},
 }
 DATA = {"classes": [str], "counts": [int], "images": int, "content": str}
 SCORE = {"step": int, "images": int, "name": str, "value": NUMBER, "higher_is_better?": bool}
-METRIC = {"values?": [str], "higher_is_better?": (bool, type(None)), "metric?": str}
+METRIC = {"values?": [str], "higher_is_better?": (bool, type(None)), "metric?": str, "compared?": str}
 EVALUATION = {
     "values": {...: NUMBER_OR_NONE},
     "errors?": {...: NUMBER_OR_NONE},
@@ -182,6 +185,31 @@ def comparable(file: Path, run: Path) -> Node:
     if why := mismatch(made, PROTOCOL | (OF_RUN if "run" in made else {}), "protocol"):
         raise damaged(file, why, ANEW)
     return found
+
+
+def measure(run: Path, status: Node) -> Node | None:
+    """What the run's objective is, by name, and whether higher is better; None where there is no objective.
+
+    Of a run that does not say it, that of its numbers which the objective is.
+    """
+    objective = status.get("objective")
+    if objective is None:
+        return None
+    if "measure" in status:
+        return status["measure"]
+    for file in reading.files(run, "evaluation/*.json"):
+        with suppress(FileNotFoundError, Damaged):
+            found = evaluation(file, run)
+            if name := next((name for name, value in found["values"].items() if value == objective), None):
+                metrics = found["protocol"].get("metrics", {}).values()
+                higher = any(of.get("higher_is_better") and name in of.get("values", ()) for of in metrics)
+                return {"name": name, "higher_is_better": higher}
+    logged: list[Node] = []
+    with suppress(Damaged):
+        logged = lines(run)
+    if any(line.get("validation", {}).get("loss") == objective for line in logged):
+        return {"name": HELD_OUT}
+    return {"name": TRAINING if any(line.get("loss") == objective for line in logged) else "objective"}
 
 
 def best(run: Path) -> Node | None:

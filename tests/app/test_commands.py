@@ -42,6 +42,9 @@ def test_a_run_has_everything_that_its_layout_promises(mezzotint: Command, home:
     assert found["protocol"].items() >= {"n": 16, "calls": 4.0, "weights": "ema", "step": 4}.items()
     assert found["protocol"]["reference"]["count"] == 1797
     assert status(trained)["objective"] == found["values"]["fd_digits_16"]
+    assert status(trained)["measure"] == {"name": "fd_digits_16", "higher_is_better": False}
+    (halves,) = [line for line in done.out.splitlines() if line.startswith("halves_digits_1797")]
+    assert halves.rstrip().endswith(f"{found['values']['halves_digits_1797']:.4g} (898 against 899 images)")
     assert sorted(path.suffix for path in (trained / "samples").iterdir()) == [".gif", ".png", ".png"]
     assert (trained.parent / "latest").resolve() == trained
 

@@ -1,13 +1,16 @@
 """What a sweep says of its jobs, and what its table may rank."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from mezzotint.app import train
-from mezzotint.app.sweep import follows, unlike
+from mezzotint.app.sweep import Line, follows, unlike
+from mezzotint.runfiles import HELD_OUT, TRAINING, measure, status
 
 from .conftest import TINY, Command
+from .made import make
 
 QUIET = (*TINY, "metrics=[]", "budget=32", "name=s")
 
@@ -100,10 +103,56 @@ def test_a_sweep_of_evaluations_names_its_jobs_and_lists_them_where_one_failed(
 
 def test_losses_of_different_targets_have_different_units() -> None:
     one, other = ({"target": {"_target_": name}, "seed": i} for i, name in enumerate("ab"))
-    assert unlike([one, other], [0.1, 0.2], [False, False]) == "target"
-    assert unlike([one, other], [0.1, 0.2], [True, True]) == ""
-    assert unlike([one, one | {"seed": 5}], [0.1, 0.2], [False, False]) == ""
-    assert unlike([one, other], [0.1, None], [False, False]) == ""
+    loss, judged = (Line(None, [], "finished", 0.1, name) for name in (HELD_OUT, "fd_digits_16"))
+    assert unlike([one, other], [loss, loss]) == "target"
+    assert unlike([one, other], [judged, judged]) == ""
+    assert unlike([one, one | {"seed": 5}], [loss, loss]) == ""
+    assert unlike([one, other], [loss, Line(None, [], "failed")]) == ""
+
+
+def measured(folder: Path, name: str, objective: float, higher: bool = False, seed: int = 0) -> None:
+    measure = {"name": name, "higher_is_better": higher}
+    make(folder / f"{name.replace(' ', '-')}-{seed}-{objective}", seed, objective=objective, measure=measure)
+
+
+def test_objectives_of_different_measures_are_never_ranked_together(mezzotint: Command, home: Path) -> None:
+    """A validation loss of 0.2 is no better than a training loss of 0.3, nor a precision of 0.1 than one of 0.9."""
+    folder = home / "runs" / "mixed"
+    measured(folder, HELD_OUT, 0.2)
+    measured(folder, TRAINING, 0.3)
+    measured(folder, HELD_OUT, 0.1)
+    measured(folder, TRAINING, 0.15, seed=1)
+    out = mezzotint("sweep", "runs/mixed").out
+    assert "training loss" in out.splitlines()[0]
+    assert "validation loss" in out.splitlines()[0]
+    order = [line.split()[0] for line in out.splitlines()[1:5]]
+    assert [name.rpartition("-")[0][:-2] for name in order] in (
+        ["training-loss"] * 2 + ["validation-loss"] * 2,
+        ["validation-loss"] * 2 + ["training-loss"] * 2,
+    )
+    together = out.partition("seeds together")[2]
+    assert {line.split()[-1] for line in together.splitlines() if line.startswith(("training", "validation"))}
+    assert "objectives are different numbers, each ranked by itself" in out
+
+
+def test_a_measure_that_is_better_where_it_is_higher_is_ranked_so(mezzotint: Command, home: Path) -> None:
+    folder = home / "runs" / "high"
+    for value in (0.1, 0.9, 0.5):
+        measured(folder, "precision_digits_16", value, higher=True)
+    out = mezzotint("sweep", "runs/high").out
+    assert [line.split()[-1] for line in out.splitlines()[1:4]] == ["0.9", "0.5", "0.1"]
+    assert "objective: precision_digits_16, higher is better" in out
+
+
+def test_a_run_that_does_not_say_what_its_objective_is_is_looked_through(tmp_path: Path) -> None:
+    judged = make(tmp_path / "a", quality=0.2)
+    assert measure(judged, status(judged))["name"] == "fd_made_1000"
+    for where, name in (("validation", HELD_OUT), ("", TRAINING)):
+        run = make(tmp_path / f"b{where}", quality=0.2)
+        last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+        number = (last[where] if where else last)["loss"]
+        assert measure(run, status(run) | {"objective": number})["name"] == name
+    assert measure(judged, {}) is None
 
 
 def test_what_shrinks_with_the_budget_needs_no_column() -> None:

@@ -306,3 +306,10 @@ def of_class(name: str, made: dict[str, Any]) -> str:
 def objective(found: dict[str, Any]) -> float | None:
     """The number that a sweep minimises: the first one."""
     return next(iter(found["values"].values()), None)
+
+
+def measure(found: dict[str, Any]) -> dict[str, Any]:
+    """What that number is, and whether higher is better."""
+    name = next(iter(found["values"]), "objective")
+    metrics = found["protocol"].get("metrics", {}).values()
+    return {"name": name, "higher_is_better": any(of["higher_is_better"] for of in metrics if name in of["values"])}

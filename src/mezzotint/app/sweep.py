@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mezzotint import runfiles
 from mezzotint.app.config.following import SHRINKING
 from mezzotint.app.config.job import NOISE, Config, differences, relocatable
 from mezzotint.app.processes.jobs import FAILED, Job
 from mezzotint.app.records import runs
 from mezzotint.app.terminal import shown, table
 from mezzotint.errors import ConfigError
+from mezzotint.runfiles import HELD_OUT, TRAINING
 
 UNITS = {"target", "weight", "loss", "objective", "schedule", "times"}  # what a loss is measured in
 
@@ -65,10 +67,22 @@ class Line:
     apart: list[str]
     state: str
     objective: float | None = None
+    measure: str = ""
+    higher: bool = False
 
     @classmethod
     def of(cls, run: Path, apart: list[str]) -> "Line":
-        return cls(run, apart, runs.state(run), runs.read_status(run).get("objective"))
+        status = runs.read_status(run)
+        found = runfiles.measure(run, status) or {"name": ""}
+        higher = bool(found.get("higher_is_better"))
+        return cls(run, apart, runs.state(run), status.get("objective"), found["name"], higher)
+
+    @property
+    def rank(self) -> float:
+        """Lower is better; without an objective it comes last."""
+        if self.objective is None or math.isnan(self.objective):
+            return math.inf
+        return -self.objective if self.higher else self.objective
 
     @classmethod
     def of_job(cls, job: Job, apart: list[str], trained: bool) -> "Line":
@@ -78,23 +92,44 @@ class Line:
 
 
 def show(keys: Sequence[str], lines: Sequence[Line], known: Mapping[Path, Config]) -> None:
-    """The table, best first; seeds together; what must not be ranked.
+    """The table, best first, each measure in a column of its own; seeds together; what must not be ranked.
 
     Args:
         known: the configs of the runs in it.
     """
+    measures = dict.fromkeys(line.measure for line in lines if line.measure)  # in the order of the runs
+    order = list(measures)
+    apart = order if len(order) > 1 else [""]
+
+    def place(line: Line) -> tuple[int, float]:
+        return order.index(line.measure) if line.measure else len(order), line.rank
+
     rows = [
-        [line.run.name if line.run else "", *line.apart, line.state, number(line.objective)]
-        for line in sorted(lines, key=lambda line: rank(line.objective))
+        [
+            line.run.name if line.run else "",
+            *line.apart,
+            line.state,
+            *(number(line.objective) if name in ("", line.measure) else "" for name in apart),
+        ]
+        for line in sorted(lines, key=place)
     ]
-    table(rows, ["run", *keys, "state", "objective"])
+    table(rows, ["run", *keys, "state", *(name or "objective" for name in apart)])
     configs = [compared(config) for config in known.values()]
-    results = [runs.read_status(run).get("objective") for run in known]
+    found = [Line.of(run, []) for run in known]
     told = differing(configs)
     if "seed" in told:
         others = [key for key in told if key != "seed"]
-        table(seeds(configs, results, others), [*others, "seeds", "mean", "deviation"], "seeds together")
-    if units := unlike(configs, results, [any((run / "evaluation").glob("*.json")) for run in known]):
+        many = [key for key in ("of",) if len(order) > 1]
+        table(
+            seeds(configs, found, others, bool(many)), [*others, *many, "seeds", "mean", "deviation"], "seeds together"
+        )
+    higher = {line.measure for line in lines if line.higher}
+    said = [f"{name}, {'higher' if name in higher else 'lower'} is better" for name in order]
+    if len(said) == 1:
+        print(f"objective: {said[0]}")
+    elif said:
+        print(f"objectives are different numbers, each ranked by itself: {'; '.join(said)}")
+    if units := unlike(configs, found):
         print(f"objectives are losses, in units of their own for each {units}: judge the runs to rank them")
 
 
@@ -121,35 +156,40 @@ def follows(configs: Sequence[Config], key: str) -> bool:
     return len(found) == len({(budget, batch) for budget, batch, _ in found}) > 1
 
 
-def unlike(configs: Sequence[Config], results: Sequence[float | None], judged: Sequence[bool]) -> str:
+def unlike(configs: Sequence[Config], lines: Sequence[Line]) -> str:
     """The groups in which runs differ whose objective is a loss: numbers of different units. Empty where none do."""
-    losses = [config for config, result, done in zip(configs, results, judged, strict=True) if result and not done]
+    losses = [config for config, line in zip(configs, lines, strict=True) if line.measure in (HELD_OUT, TRAINING)]
     groups = {key.partition(".")[0] for key in differing(losses)} & UNITS if losses else set()
     return ", ".join(sorted(groups))
 
 
-def rank(result: float | None) -> float:
-    return float("inf") if result is None or math.isnan(result) else result
+def seeds(configs: Sequence[Config], lines: Sequence[Line], keys: Sequence[str], measures: bool) -> list[list[str]]:
+    """For each config but for its seed: how many are done, their mean and the deviation of one (n - 1); best first.
 
-
-def seeds(configs: Sequence[Config], results: Sequence[float | None], keys: Sequence[str]) -> list[list[str]]:
-    """For each config but for its seed: how many are done, their mean and the deviation of one (n - 1)."""
-    alike: dict[str, tuple[Config, list[float]]] = {}
-    for config, result in zip(configs, results, strict=True):
+    Args:
+        measures: name what each mean is of.
+    """
+    alike: dict[tuple[str, str], tuple[Config, list[Line]]] = {}
+    for config, line in zip(configs, lines, strict=True):
         name = json.dumps({key: value for key, value in config.items() if key != "seed"}, sort_keys=True)
-        done = alike.setdefault(name, (config, []))[1]
-        if result is not None:
-            done.append(result)
-    groups = sorted(alike.values(), key=lambda pair: statistics.fmean(pair[1]) if pair[1] else float("inf"))
-    return [
-        [
-            *(short(at(config, key)) for key in keys),
-            str(len(done)),
-            number(statistics.fmean(done) if done else None),
-            number(statistics.stdev(done) if len(done) > 1 else None),
-        ]
-        for config, done in groups
-    ]
+        alike.setdefault((line.measure, name), (config, []))[1].append(line)
+
+    def rank(group: tuple[Config, Sequence[Line]]) -> tuple[str, float]:
+        return group[1][0].measure, statistics.fmean(line.rank for line in group[1])
+
+    rows = []
+    for config, group in sorted(alike.values(), key=rank):
+        done = [line.objective for line in group if line.objective is not None]
+        rows.append(
+            [
+                *(short(at(config, key)) for key in keys),
+                *([group[0].measure] if measures else []),
+                str(len(done)),
+                number(statistics.fmean(done) if done else None),
+                number(statistics.stdev(done) if len(done) > 1 else None),
+            ]
+        )
+    return rows
 
 
 def at(config: Config, key: str) -> Any:

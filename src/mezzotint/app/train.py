@@ -32,6 +32,7 @@ from mezzotint.app.records.tracking import Trackers, tracked
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError, of_machine
+from mezzotint.runfiles import HELD_OUT, TRAINING
 from mezzotint.training.signals import AGAIN, Stopped, forget, listen, obeyed
 
 MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one to write config.yaml
@@ -313,12 +314,13 @@ def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers:
     ]
     held_out = outcome.get("validation", {}).get("loss")
     loss = outcome.get("loss") if held_out is None else held_out
+    value, measure = loss, {"name": TRAINING if held_out is None else HELD_OUT, "higher_is_better": False}
     if loss is not None:
-        rows.append(("training loss" if held_out is None else "validation loss", f"{loss:.4f}"))
-    value = loss
+        rows.append((measure["name"], f"{loss:.4f}"))
     if moments:
         rows += told(moments)
-        value = evaluate.objective(moments[0].found)
+        value, measure = evaluate.objective(moments[0].found), evaluate.measure(moments[0].found)
+    runs.write_status(directory, measure=measure)
     rows += [("samples", shown(path)) for path in pictures]
     trackers.conclude(value)
     table(rows)

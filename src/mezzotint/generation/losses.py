@@ -20,10 +20,12 @@ def plot_loss(*runs: str | Path) -> "Figure":
     """The losses of runs by images seen: of one, training and validation; of several, validation where there is any."""
     figure, (axis,) = page(1, 1, "images seen")
     known = names(runs)
+    held_out = []
     for i, run in enumerate(runs):
         lines = read_metrics(run)
         validated = [line for line in lines if "validation" in line]
         trained = [line for line in lines if "loss" in line]
+        held_out.append(bool(validated))
         if len(runs) == 1 or not validated:
             label = "training" if len(runs) == 1 else f"{known[i]}, training"
             axis.plot([v["images"] for v in trained], [v["loss"] for v in trained], label=label, **style(i))
@@ -33,7 +35,7 @@ def plot_loss(*runs: str | Path) -> "Figure":
             axis.plot([v["images"] for v in validated], losses, marker="o", markersize=4, label=label, **look)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     titles([axis], known[0] if len(runs) == 1 else "several runs")
-    axis.set_ylabel("loss" if len(runs) == 1 else "validation loss")
+    axis.set_ylabel("validation loss" if len(runs) > 1 and all(held_out) else "loss")
     logarithmic(axis)
     return legend(figure, axis)
 

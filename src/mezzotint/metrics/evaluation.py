@@ -52,12 +52,17 @@ class Evaluation:
         return [f"{name:<{width}}  {self.shown(name)}" for name in self.results] + list(self.notes)
 
     def shown(self, name: str) -> str:
-        """`12.3`, or `12.34 +- 0.21 (3 seeds)`."""
-        value, error = self.values[name], self.error(name)
+        """`12.3`, `12.34 +- 0.21 (3 seeds)`, or `0.77 (898 against 899 images)`."""
+        value, error, said = self.values[name], self.error(name), self.compared(name)
         if error is None:
-            return f"{value:.4g}"
+            return f"{value:.4g}{said and f' ({said})'}"
         digits = max(0, 1 - math.floor(math.log10(error.size)))
-        return f"{value:.{digits}f} +- {error.size:.{digits}f} ({error.source})"
+        return f"{value:.{digits}f} +- {error.size:.{digits}f} ({error.source}{said and f', {said}'})"
+
+    def compared(self, name: str) -> str:
+        """What a value compares, in words, where its name does not say it."""
+        metrics = self.protocol.get("metrics", {}).values()
+        return next((of["compared"] for of in metrics if of.get("compared") and name in of.get("values", ())), "")
 
     def error(self, name: str) -> Error | None:
         """What is known of a value's error: its spread over seeds, its standard error, or the bootstrap's beside it."""
@@ -136,6 +141,8 @@ def evaluate(
     protocol = _protocol(metrics, reference, n, time.perf_counter() - start)
     for name, found in each.items():
         protocol["metrics"][name] |= {"values": list(found), "higher_is_better": metrics[name].higher_is_better}
+        if said := metrics[name].compared(n, len(reference)):
+            protocol["metrics"][name]["compared"] = said
     errors = {}
     for name, metric in metrics.items():
         if found := metric.errors(n, len(reference)):

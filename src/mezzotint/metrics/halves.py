@@ -50,16 +50,21 @@ class Halves(FeatureMetric):
         return torch.tensor(median(halved(rows[order.to(rows.device)]) for order in orders), dtype=torch.float64)
 
     def label(self, n: int, reference: int | None = None) -> str:
-        count = len(self.real.rows(self)) if reference is None else min(reference, self.keep)
-        return f"halves_{self.extractor.name}_{short_count(count)}"
+        return f"halves_{self.extractor.name}_{short_count(self.count(reference))}"
+
+    def compared(self, n: int, reference: int | None = None) -> str:
+        count = self.count(reference)
+        return f"{count // 2} against {count - count // 2} images"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
-        count = len(self.real.rows(self)) if reference is None else min(reference, self.keep)
-        smaller, larger = count // 2, count - count // 2
-        sizes = f"{smaller} images each" if smaller == larger else f"{smaller} and {larger} images"
         return [
-            f"{self.label(n, reference)} is between halves of {sizes}: a distance of more images comes out smaller."
+            f"{self.label(n, reference)} is between halves, {self.compared(n, reference)}: a distance of more images "
+            "comes out smaller."
         ]
+
+    def count(self, reference: int | None) -> int:
+        """The images that are halved."""
+        return len(self.real.rows(self)) if reference is None else min(reference, self.keep)
 
 
 def halved(rows: Tensor) -> float:

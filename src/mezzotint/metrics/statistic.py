@@ -114,6 +114,10 @@ class FeatureMetric(Metric, ABC):
         """What a reader of the value should know."""
         return []
 
+    def compared(self, n: int, reference: int | None = None) -> str:
+        """What the value compares, in words, where its name does not say it."""
+        return ""
+
     def settings(self) -> dict[str, Any]:
         """The class and its arguments, for the protocol."""
         names = [name for name in inspect.signature(type(self)).parameters if name != "extractor"]

@@ -47,6 +47,7 @@ def evaluation(content: Node, name: str, group: int) -> tuple[Node, dict[str, st
         "n": number(protocol.get("n")),
         "many": len(protocol.get("each") or [0]),
         "higher": higher_is_better(protocol),
+        "compared": compared(protocol),
         "calls": number(protocol.get("calls")),
         "images": number(protocol.get("images")),
         "date": str(protocol.get("date", "")),
@@ -62,12 +63,26 @@ def higher_is_better(protocol: Node) -> list[str]:
     return [name for of in told if of.get("higher_is_better") for name in of.get("values") or ()]
 
 
+def compared(protocol: Node) -> dict[str, str]:
+    """What the reported values compare, by name, where the name does not say it."""
+    metrics = protocol.get("metrics")
+    told = metrics.values() if isinstance(metrics, dict) else ()
+    return {name: of["compared"] for of in told if of.get("compared") for name in of.get("values") or ()}
+
+
 def metric_names(evaluations: list[Node]) -> list[dict[str, Any]]:
-    """Every reported name once, in order, with which way is better; error bars stand with their values."""
+    """Every reported name once, in order, with which way is better and what it compares where all say the same; error
+    bars stand with their values.
+    """
     names = dict.fromkeys(name for one in evaluations for name in one["values"])
     higher = {name for one in evaluations for name in one["higher"]}
+    said = {name: {one["compared"].get(name, "") for one in evaluations if name in one["values"]} for name in names}
     return [
-        {"name": name, "higher": name in higher or name.startswith(HIGHER)}
+        {
+            "name": name,
+            "higher": name in higher or name.startswith(HIGHER),
+            "compared": said[name].pop() if len(said[name]) == 1 else "",
+        }
         for name in names
         if not (name.endswith(BAR) and name.removesuffix(BAR) in names)
     ]

@@ -63,11 +63,18 @@ def record(entry: Entry, lines: Sequence[Line]) -> Node:
         "steps": max(number(status.get("steps")) or 0, number(last.get("step")) or 0),
         "rate": images / seconds if images and seconds else None,
         "objective": number(status.get("objective")),
+        "measure": measure(entry),
         "seed": number(entry.config.get("seed")),
         "group": entry.group,
         "values": list(entry.values),
         "plan": plan(entry.config, class_names(entry.directory)),
     }
+
+
+def measure(entry: Entry) -> Node:
+    """What the objective is, and whether higher is better."""
+    found = runfiles.measure(entry.directory, entry.status) or {}
+    return {"name": found.get("name", ""), "higher": bool(found.get("higher_is_better"))}
 
 
 def class_names(directory: Path) -> list[str]:

@@ -22,7 +22,7 @@ from mezzotint.reading import Damaged
 ALIKE = ("labels", "precision")  # of the protocol, beside n, reference, format, extractors and metrics
 EXTRACTOR = ("sha256", "resize", "features")
 GROUPS = ("sampler", "grid", "guidance")
-REPORTED = ("values", "higher_is_better", "errors")  # of a metric in the protocol: not settings
+REPORTED = ("values", "higher_is_better", "errors", "compared")  # of a metric in the protocol: not settings
 
 
 @dataclass(frozen=True)

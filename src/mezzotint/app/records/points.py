@@ -100,7 +100,7 @@ def markdown(results: Sequence[Result], head: Sequence[str], rows: Sequence[Sequ
         f"{made['n']:,} images a point against {real['count']:,} real ones (sha256 {real['sha256'][:12]}); "
         f"extractor {extractors or 'none'}; run {made.get('run')}, step {made.get('step')}.",
         "Calls are network calls an image, as counted. A star marks the Pareto front of the first value.",
-        *(f"{name} is {value:.4g}." for name, value in marks(results).items()),
+        *(f"{name} is {value:.4g}{compared(results, name)}." for name, value in marks(results).items()),
     ]
     lines = [
         "# Quality by network calls",
@@ -135,6 +135,12 @@ def marks(results: Sequence[Result]) -> dict[str, float]:
     return {name: value for result in results for name, value in result.marks.items()}
 
 
+def compared(results: Sequence[Result], name: str) -> str:
+    """What a mark compares, in brackets, where its name does not say it."""
+    said = next((said for result in results if (said := result.evaluation.compared(name))), "")
+    return said and f" ({said})"
+
+
 def draw(files: Sequence[Path], results: Sequence[Result], names: Sequence[str]) -> bool:
     """The plot, unless nothing was drawn with network calls, as where likelihoods alone were asked for."""
     panels = [panel for name in names[:PANELS] if (panel := panel_of(results, name, first=name == names[0])).lines]
@@ -156,4 +162,5 @@ def panel_of(results: Sequence[Result], name: str, first: bool) -> Panel:
             point = Point(result.calls, result.evaluation.values[name], error.size if error else 0.0)
             lines.setdefault(line(result, keys), []).append(point)
     higher = any(result.higher_is_better(name) for result in results)
-    return Panel(name, lines, higher, marks(results) if first else None)
+    named = {f"{mark}{compared(results, mark)}": value for mark, value in marks(results).items()}
+    return Panel(name, lines, higher, named if first else None)

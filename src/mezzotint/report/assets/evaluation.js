@@ -13,8 +13,8 @@ function evaluationSection(content) {
     new Set(rows.map((row) => row.weights)).size > 1 && { title: "weights", value: (row) => row.weights, cell: (row) => row.weights },
     { title: "calls", number: true, hint: "network calls an image", value: (row) => row.calls, cell: (row) => digits(row.calls) },
     { title: "images", number: true, hint: "images judged, and of how many seeds", value: (row) => row.n, cell: (row) => count(row.n) + (row.many > 1 ? ` × ${row.many}` : "") },
-    ...content.metrics.map(({ name, higher }) => ({
-      title: `${name} ${higher ? "↑" : "↓"}`, number: true, down: higher, hint: higher ? "higher is better" : "lower is better",
+    ...content.metrics.map(({ name, higher, compared }) => ({
+      title: `${name} ${higher ? "↑" : "↓"}${compared && ` (${compared})`}`, number: true, down: higher, hint: higher ? "higher is better" : "lower is better",
       value: (row) => row.values[name], cell: (row) => withError(row.values[name], row.errors[name]),
     })),
   ].filter(Boolean);

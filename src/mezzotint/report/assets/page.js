@@ -84,34 +84,59 @@ function comparison(content, state) {
     { title: "shown", value: (run) => (state.visible.has(run) ? 0 : 1), cell: shown },
     { title: "run", value: (run) => run.name, cell: name },
     { title: "state", value: (run) => run.state, cell: badge },
-    { title: "result", number: true, hint: "the number that a sweep minimises", value: (run) => run.objective, cell: (run) => digits(run.objective) },
+    ...results(content).map(({ title, measure }) => ({
+      title, number: true, down: measure.higher, hint: hint(measure), value: (run) => resultOf(run, measure), cell: (run) => digits(resultOf(run, measure)),
+    })),
     { title: "validation", number: true, hint: "the last validation loss", value: (run) => last(run, "validation"), cell: (run) => digits(last(run, "validation")) },
     ...content.keys.map((key, i) => ({ title: key, value: (run) => asNumber(run.values[i]), text: true, cell: (run) => run.values[i] })),
     { title: "images", number: true, down: true, value: (run) => run.images, cell: (run) => short(run.images) },
     { title: "time", number: true, value: (run) => run.seconds, cell: (run) => span(run.seconds) },
   ];
-  const sort = columns.findIndex((column) => column.title === (content.runs.some((run) => run.objective !== null) ? "result" : "run"));
-  return section("runs", "The runs", table(columns, content.runs, { sort, label: "runs" }), content.seeds ? seeds(content) : null);
+  const [first] = results(content);
+  const sort = columns.findIndex((column) => column.title === (first.measure.name ? first.title : "run"));
+  return section("runs", "The runs", table(columns, content.runs, { sort, down: first.measure.higher, label: "runs" }), content.seeds ? seeds(content) : null);
+}
+
+/* What the results of the runs are: several measures stand in columns of their own, and are never ranked together. */
+function results(content) {
+  const found = new Map(content.runs.filter((run) => run.objective !== null).map((run) => [run.measure.name, run.measure]));
+  const all = found.size ? [...found.values()] : [{ name: "", higher: false }];
+  return all.map((measure) => ({ title: all.length > 1 ? measure.name : "result", measure }));
+}
+
+function resultOf(run, measure) {
+  return run.measure.name === measure.name ? run.objective : null;
+}
+
+function hint({ name, higher }) {
+  return `${name || "the number that a sweep minimises"}, ${higher ? "higher" : "lower"} is better`;
 }
 
 /* Runs that differ in nothing but the seed as one line: mean and deviation. */
 function seeds(content) {
-  const rows = grouped(content.runs).map((group) => {
-    const done = group.map((run) => run.objective).filter((value) => value !== null);
-    return { group, done, mean: done.length ? mean(done) : null, deviation: deviation(done) };
-  });
+  const all = results(content);
+  const of = (group, { title, measure }) => {
+    const done = group.map((run) => resultOf(run, measure)).filter((value) => value !== null);
+    return { title, measure, group, done, mean: done.length ? mean(done) : null, deviation: deviation(done) };
+  };
+  const rows = all.flatMap((one) => grouped(content.runs).map((group) => of(group, one))).filter((row) => row.done.length || all.length === 1);
   const keys = content.keys.map((key, i) => [key, i]).filter(([key]) => key !== "seed");
   const about = [
     ...(keys.length ? keys.map(([key, i]) => ({ title: key, value: (row) => asNumber(row.group[0].values[i]), text: true, cell: (row) => row.group[0].values[i] }))
       : [{ title: "runs", value: (row) => row.group.length, cell: (row) => content.nameOf(row.group) }]),
   ];
-  const results = [
+  const told = [
+    all.length > 1 && { title: "of", value: (row) => row.title, cell: (row) => row.title },
     { title: "seeds", number: true, value: (row) => row.done.length, cell: (row) => `${row.done.length} of ${row.group.length}` },
-    { title: "mean result", number: true, value: (row) => row.mean, cell: (row) => digits(row.mean) },
+    ...all.map(({ title, measure }) => ({
+      title: all.length > 1 ? `mean ${title}` : "mean result", number: true, down: measure.higher, hint: hint(measure),
+      value: (row) => (row.measure === measure ? row.mean : null), cell: (row) => digits(row.measure === measure ? row.mean : null),
+    })),
     { title: "deviation", number: true, hint: "of one seed", value: (row) => row.deviation, cell: (row) => digits(row.deviation, 2) },
-  ];
-  const columns = about.length > WIDE ? [...results, ...about] : [...about, ...results];
-  return [el("h3", {}, "Seeds together"), table(columns, rows, { sort: columns.indexOf(results[1]), label: "seeds together" })];
+  ].filter(Boolean);
+  const columns = about.length > WIDE ? [...told, ...about] : [...about, ...told];
+  const sort = columns.findIndex((column) => column.title.startsWith("mean "));
+  return [el("h3", {}, "Seeds together"), table(columns, rows, { sort, down: all[0].measure.higher, label: "seeds together" })];
 }
 
 function asNumber(text) {
@@ -150,7 +175,8 @@ function prepare(content) {
     return text && text.length < 60 ? text : `${group[0].label} and ${group.length - 1} more seeds`;
   };
   label(content);
-  const best = [...content.runs].sort((a, b) => compare(a.objective, b.objective, false));
+  const [{ measure }] = results(content);
+  const best = [...content.runs].sort((a, b) => compare(resultOf(a, measure), resultOf(b, measure), measure.higher));
   return new State(content.runs.length <= 2 * COLOURS ? content.runs : best.slice(0, FEW));
 }
 
