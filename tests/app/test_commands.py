@@ -386,7 +386,12 @@ def test_a_short_run_has_a_curve_and_says_what_another_budget_does(mezzotint: Co
 
     fewer = mezzotint("train", "run=runs/a", "budget=96")
     assert fewer.out == "runs/a is finished; nothing to do: it has seen 480 images, more than budget=96\n"
+    planned = mezzotint("check", "run=runs/a", "budget=960").out
+    assert "budget=960 after 480: the learning rate goes from 6.7e-05 to 0.001" in " ".join(planned.split())
+    assert "nothing is trained" in mezzotint("check", "run=runs/a", "budget=96").out
+    assert "the learning rate goes" not in mezzotint("check", "run=runs/a").out
     more = mezzotint("train", "run=runs/a", "budget=960")
+    assert more.err.count("the learning rate goes") == 1
     assert more.code == 0
     said = (
         "budget=960 after 480: the learning rate goes from 6.7e-05 to 0.001, since its decay now ends with 960 images"

@@ -19,7 +19,7 @@ from tiny import BATCH, Kill, Killed, entries, lines, train, weights
 
 from mezzotint.app.records.runs import newest_step
 from mezzotint.errors import DataError, TrainingError
-from mezzotint.training import EMA, Callback, Checkpoints, FiniteLoss, Log, checkpoints, newest
+from mezzotint.training import EMA, AdamW, Callback, Checkpoints, FiniteLoss, Log, checkpoints, newest
 
 STORY = Path(__file__).with_name("tiny.py")
 
@@ -81,10 +81,19 @@ def test_a_finished_run_does_nothing(whole):
     assert outcome["loss"] == lines(whole)[-1]["loss"]
 
 
-def test_a_larger_budget_goes_on(tmp_path):
+def test_a_larger_budget_goes_on_and_the_jump_of_the_rate_is_told(tmp_path, capsys):
     train(tmp_path, steps=10)
+    assert "the learning rate goes" not in capsys.readouterr().err
     outcome = train(tmp_path, steps=25)
     assert outcome["steps"] == 25
+    rate = AdamW(warmup=5 * BATCH).rate
+    last, following = rate(9 * BATCH, BATCH, 10 * BATCH), rate(10 * BATCH, BATCH, 25 * BATCH)
+    said = f"budget={25 * BATCH} after {10 * BATCH}: the learning rate goes from {last:.2g} to {following:.2g}"
+    assert capsys.readouterr().err.count(said) == 1
+    train(tmp_path, steps=25)
+    assert "the learning rate" not in capsys.readouterr().err
+    train(tmp_path, steps=10)
+    assert "nothing is trained" in capsys.readouterr().err
     assert [line["step"] for line in lines(tmp_path)] == [10, 20, 25]
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from mezzotint.app.config import rates
 from mezzotint.app.config.duration import duration
 from mezzotint.app.config.job import SPLITS, Config, check_groups, refuse, resolve, unbounded
 from mezzotint.app.config.look import Look, look
@@ -34,6 +35,8 @@ def main(config: Any) -> None:
     images, real = data(plain, parts, directory, problems)
     judging, found = end(plain, parts, real, problems)
     rows = [*cost(plain, parts), *images, *judging, place(directory)]
+    if there(directory) and (another := rates.changed(directory, plain, parts)):
+        rows.append(("budget", another))
     problems += obstacles(plain, parts, directory)
     if not problems and real and (taken := duration(plain, parts, found)):
         rows.append(("time here", str(taken)))
@@ -137,8 +140,12 @@ def finale(config: Config, found: Look) -> str:
 
 def place(directory: Path) -> Row:
     """Where the run lies or would lie, and its state."""
-    state = runs.state(directory) if (directory / "config.yaml").is_file() else "new"
-    return "run", f"{shown(directory)} ({state})"
+    return "run", f"{shown(directory)} ({runs.state(directory) if there(directory) else 'new'})"
+
+
+def there(directory: Path) -> bool:
+    """Whether the run has begun."""
+    return (directory / "config.yaml").is_file()
 
 
 def look_for_micro_batch(config: Config) -> None:

@@ -81,6 +81,7 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
             "hardware.micro_batch=find is a question to `mezzotint check`, with the other words of this command; train "
             "with the number that it answers"
         )
+    from mezzotint.app.config import rates
     from mezzotint.app.config.gradients import told
     from mezzotint.app.config.parts import rehearse
     from mezzotint.app.config.plan import calls, line
@@ -95,7 +96,7 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
     trained = classes.Trained.of(rehearsed.dataset, rehearsed.train)
     news = classes.compare(directory, trained)
     refuse([*obstacles(plain, rehearsed, directory), *([] if runs.newest_step(directory) else classes.empty(trained))])
-    another = budget_changed(directory, plain, rehearsed)
+    another = rates.changed(directory, plain, rehearsed)
     with runs.claim(directory) as log:
         classes.write(directory, trained)
         runs.write_config(directory, plain)
@@ -176,14 +177,6 @@ def fixed(config: Config) -> Config:
 def finished(directory: Path, config: Config) -> bool:
     status = runs.read_status(directory)
     return status.get("state") == "finished" and status.get("images", 0) >= config["budget"]
-
-
-def budget_changed(directory: Path, config: Config, parts: Any) -> str | None:
-    """What another budget than the saved one does to a run that goes on."""
-    from mezzotint.app.config.rates import changed
-
-    step = runs.newest_step(directory)
-    return changed(read_config(directory), config, step, parts) if step else None
 
 
 def fewer(directory: Path, config: Config) -> str:

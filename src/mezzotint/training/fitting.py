@@ -13,10 +13,11 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
+from mezzotint import runfiles
 from mezzotint.data.datamodule import DataModule
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, MezzotintError, TrainingError, no_room
-from mezzotint.reading import damaged, reason
+from mezzotint.reading import Damaged, damaged, reason
 from mezzotint.runfiles import keep_inside, truncate
 from mezzotint.training import checkpoints
 from mezzotint.training.bridge import Bridge
@@ -27,7 +28,7 @@ from mezzotint.training.hardware import Hardware, is_full, out_of_memory
 from mezzotint.training.log import Log
 from mezzotint.training.loggers import adopt
 from mezzotint.training.module import Module
-from mezzotint.training.optimizers import AdamW
+from mezzotint.training.optimizers import AdamW, rescheduled
 from mezzotint.training.preemption import Preemption
 from mezzotint.training.sharding import whole
 from mezzotint.training.trainer import build_trainer, quiet
@@ -113,6 +114,8 @@ def fit(
     run.timeout, run.then = hardware.timeout, then
     if saved:
         check_saved(saved, module)
+    if place.rank == 0 and done and (another := rescheduled(optimizer, batch_size, planned(run), budget, done)):
+        print(another, file=sys.stderr)
     if run.finished:
         return summary(run, truncate(directory, "metrics.jsonl", done) if place.rank == 0 else [])
     data = DataModule(
@@ -146,6 +149,14 @@ def fit(
     if run.stopped == "SIGINT":
         raise KeyboardInterrupt
     return summary(run, [run.values])
+
+
+def planned(run: Run) -> Any:
+    """The budget that the run was begun with; None where it does not say."""
+    try:
+        return runfiles.config(run.directory).get("budget")
+    except (FileNotFoundError, Damaged):
+        return None
 
 
 def check_saved(saved: Path, module: Module) -> None:

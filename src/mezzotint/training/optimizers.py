@@ -85,6 +85,27 @@ class AdamW(metaclass=Finite):
         return optimizer
 
 
+def rescheduled(optimizer: Any, batch_size: int, before: Any, now: int, step: int) -> str | None:
+    """What another budget does to a run that goes on after a step; None where its learning rate goes on as it was.
+
+    Args:
+        optimizer: settings with `rate`.
+        before, now: the budgets, in images; of a saved one that is no number nothing is known.
+    """
+    if not isinstance(before, int) or before < 1 or before == now:
+        return None
+    seen, rate = step * batch_size, optimizer.rate
+    if step >= -(-now // batch_size):
+        return f"{seen:,} images are seen, no fewer than budget={now} asks for: nothing is trained"
+    last, following = f"{rate(seen - batch_size, batch_size, before):.2g}", f"{rate(seen, batch_size, now):.2g}"
+    if last == following:
+        return None
+    return (
+        f"budget={now} after {before}: the learning rate goes from {last} to {following}, since its decay now "
+        f"ends with {now:,} images"
+    )
+
+
 def peak(optimizer: Any, batch_size: int, budget: int) -> tuple[float, int]:
     """The highest learning rate of a run, and the images that are seen with it: found in the rise, which has one top.
 

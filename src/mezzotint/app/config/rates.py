@@ -1,8 +1,12 @@
 """The learning rate of a run in words: its highest, and what becomes of it when the budget of a run is changed."""
 
+from pathlib import Path
+
 from mezzotint.app.config.job import Config
 from mezzotint.app.config.parts import Parts
-from mezzotint.training.optimizers import peak
+from mezzotint.app.records import runs
+from mezzotint.build import read_config
+from mezzotint.training.optimizers import peak, rescheduled
 
 LOW = 0.5  # of lr: a run that never reaches so much hardly trains
 
@@ -17,18 +21,9 @@ def told(config: Config, parts: Parts) -> str:
     return said
 
 
-def changed(old: Config, config: Config, step: int, parts: Parts) -> str | None:
-    """What another budget does to a run that goes on after a step; None where its learning rate goes on as it was."""
-    batch, before, now = config["batch_size"], old["budget"], config["budget"]
-    if not step or before == now:
+def changed(directory: Path, config: Config, parts: Parts) -> str | None:
+    """What another budget than the saved one does to a run that goes on; None of one that has not begun."""
+    if not (step := runs.newest_step(directory)):
         return None
-    seen, rate = step * batch, parts.optimizer.rate
-    if step >= -(-now // batch):
-        return f"{seen:,} images are seen, no fewer than budget={now} asks for: nothing is trained"
-    last, following = f"{rate(seen - batch, batch, before):.2g}", f"{rate(seen, batch, now):.2g}"
-    if last == following:
-        return None
-    return (
-        f"budget={now} after {before}: the learning rate goes from {last} to {following}, since its decay now "
-        f"ends with {now:,} images"
-    )
+    before = read_config(directory).get("budget")
+    return rescheduled(parts.optimizer, config["batch_size"], before, config["budget"], step)
