@@ -31,6 +31,8 @@ def whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         if no_room(error) or (error.errno is None and shutil.disk_usage(path.parent).free < FULL):  # as Pillow says it
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if error.errno and error.filename is None:  # a write or an fsync says nothing of where
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
     finally:
         shutil.rmtree(workshop, ignore_errors=True)  # what is done is done

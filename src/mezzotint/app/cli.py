@@ -39,7 +39,7 @@ from mezzotint.app.config.words import (
 from mezzotint.app.help import COMMANDS, config_dir, groups
 from mezzotint.app.terminal import printable, unbroken
 from mezzotint.build import read_config
-from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError, of_machine
+from mezzotint.errors import ConfigError, DataError, MezzotintError, mendable
 from mezzotint.names import nearest
 from mezzotint.training.signals import AGAIN, forget, listen
 from mezzotint.trust import Trust, reach, trusting
@@ -97,7 +97,7 @@ def attempt(command: str, overrides: list[str]) -> int:
     except SystemExit as end:  # --hydra-help has been printed, or a complaint of its parser
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
-        known = mendable(error, command, overrides)
+        known = explained(error, command, overrides)
         if known is None:
             traceback.print_exc()
             return 1
@@ -107,12 +107,10 @@ def attempt(command: str, overrides: list[str]) -> int:
     return 0
 
 
-def mendable(error: Exception, command: str, overrides: Sequence[str]) -> MezzotintError | None:
+def explained(error: Exception, command: str, overrides: Sequence[str]) -> MezzotintError | None:
     """The error as what a user can mend, if it is that."""
-    if isinstance(error, MezzotintError):
-        return error
-    if message := of_machine(error):
-        return TrainingError(message)
+    if known := mendable(error):
+        return known
     if ended := import_module("mezzotint.app.processes.queue").lost(error):
         return ended
     message = import_module("mezzotint.app.faults").explain(error, command, overrides)
@@ -191,7 +189,7 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
             with trusting(rule if saved is None else judging(rule, config, saved, words)):
                 return import_module(module).main(config)
         except Exception as error:
-            known = mendable(error, command, overrides)
+            known = explained(error, command, overrides)
             if known is None:
                 raise
             if HydraConfig.get().mode.name != "MULTIRUN":  # raised in a job, Hydra would add lines of its own

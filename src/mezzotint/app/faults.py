@@ -1,7 +1,5 @@
 """Faults that a user can mend, in one line; of Hydra's the text in our own terms."""
 
-import errno
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -42,7 +40,6 @@ ELSEWHERE = {  # words of other programs
     **dict.fromkeys(("scheduler", "noise_schedule"), "noise by time is schedule=NAME, steps are sampler=NAME"),
     **dict.fromkeys(("num_samples", "n_samples", "samples"), "images to draw are n=N"),
 }
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
@@ -55,11 +52,6 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         choices = sorted(option for option in error.options if not option.startswith("_"))
         return f"{group}={choice}: no such choice{closest(group, choice, choices)} ({', '.join(choices)})"
-    if isinstance(error, OSError) and error.filename and error.errno in FORBIDDEN:
-        why = os.strerror(error.errno).lower()
-        return f"{error.filename}: {why}; choose another place by paths.runs=, paths.cache= or data.root="
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return f"{str(error.filename)[:40]}...: no file can have so long a name"
     text = str(error)
     several = re.match(r"Ambiguous value for argument '\+*([^=]+)=(.*)'\n", text)
     if isinstance(error, HydraException) and several:

@@ -31,7 +31,7 @@ from mezzotint.app.records import runs
 from mezzotint.app.records.tracking import Trackers, tracked
 from mezzotint.app.terminal import shown, table
 from mezzotint.build import read_config
-from mezzotint.errors import ConfigError, DataError, MezzotintError, TrainingError, of_machine
+from mezzotint.errors import ConfigError, DataError, TrainingError, mendable
 from mezzotint.runfiles import HELD_OUT, TRAINING
 from mezzotint.training.signals import AGAIN, Stopped, forget, listen, obeyed
 
@@ -265,13 +265,12 @@ def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
         print(f"`mezzotint train run={shown(directory)}` goes on from here", file=sys.stderr)
         raise
     except Exception as error:
-        mendable = str(error) if isinstance(error, MezzotintError) else of_machine(error)
-        known = mendable is not None
-        text = mendable or traceback.format_exc()
+        known = mendable(error)
+        text = traceback.format_exc() if known is None else str(known)
         end(directory, config, log, "failed", text)
-        if not known:
+        if known is None:
             print(text, file=sys.stderr)
-        said = mendable if known else f"{type(error).__name__}: {error}"
+        said = f"{type(error).__name__}: {error}" if known is None else text
         raise TrainingError(f"{shown(directory)} failed: {said}") from error
     log.write(f"{time.strftime('%F %T')} done\n")
 

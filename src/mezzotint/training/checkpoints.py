@@ -123,10 +123,12 @@ def write(checkpoint: dict[str, Any], file: Path) -> None:
             sync(out)
         sync_folder(file.parent)
     except (OSError, RuntimeError) as error:
-        cause = error.__context__ if no_room(error.__context__) else error  # of which torch makes a RuntimeError
+        inner = isinstance(error.__context__, OSError) and not isinstance(error, OSError)
+        cause = error.__context__ if inner else error  # of which torch makes a RuntimeError
+        first = "Make room" if no_room(cause) else "See to that"
         raise TrainingError(
             f"{file} could not be written ({' '.join(str(cause).split())[:200]}). The checkpoints before it are whole. "
-            f"Make room, then go on with `mezzotint train run={file.parent.parent}`."
+            f"{first}, then go on with `mezzotint train run={file.parent.parent}`."
         ) from error
 
 

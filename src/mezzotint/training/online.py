@@ -5,6 +5,7 @@ import netrc
 import os
 from base64 import b64encode
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -61,7 +62,7 @@ class Server:
             why = getattr(error, "reason", error)
             late = isinstance(why, TimeoutError)  # the socket's limit, where it is noticed before that of the thread
             return self.silent(patience) if late else f"{self.url} cannot be reached ({why})"
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError, HTTPException):
             return f"{self.url} answers, but is no server of W&B"
         return None if viewer or not self.key else f"{self.url} refuses the key"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app.terminal import unbroken
-from mezzotint.errors import MezzotintError
+from mezzotint.errors import mendable
 from mezzotint.training.signals import ASKING, Stopped, listen
 from mezzotint.trust import Trust, trusting
 
@@ -64,12 +64,10 @@ def main(directory: str, parent: str, pipe: str, task: str, rule: str, *places: 
         told["stopped"] = stop.name
     except KeyboardInterrupt:
         code = 130
-    except MezzotintError as error:
+    except BaseException as error:
         code = 1
-        told |= failure(str(error))
-    except BaseException:
-        code = 1
-        told |= failure(f"\n{traceback.format_exc()}")
+        known = mendable(error)
+        told |= failure(f"\n{traceback.format_exc()}" if known is None else str(known))
     os.write(int(pipe), packed(told))
     return code
 
