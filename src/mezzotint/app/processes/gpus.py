@@ -34,11 +34,8 @@ def take(wait: float = 1.0) -> str | None:
     while True:
         for name in names:
             place = f"mezzotint-{os.getuid()}-gpu-{name.replace('/', '-')}.lock"  # MIG-GPU-.../1/0
-            file = held_by_nobody(Path(tempfile.gettempdir()) / place)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel's: it ends with this process
-            except BlockingIOError:
-                file.close()
+            file = hold(Path(tempfile.gettempdir()) / place)
+            if file is None:
                 continue
             _held.append(file)
             os.environ["CUDA_VISIBLE_DEVICES"] = name
@@ -46,12 +43,24 @@ def take(wait: float = 1.0) -> str | None:
         time.sleep(wait)
 
 
-def held_by_nobody(place: Path) -> IO[str]:
-    """The file that stands for a GPU, whose name anybody on the machine can guess. Raises ConfigError."""
+def hold(place: Path) -> IO[str] | None:
+    """Lock the file that stands for a GPU, whose name anybody on the machine can guess; None while another holds it.
+
+    Raises:
+        ConfigError: it is a link, a folder, a pipe or somebody else's, none of which is followed or waited for.
+    """
     try:
-        return lock_file(place)
+        file = lock_file(place)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel's: it ends with this process
+        except OSError:
+            file.close()
+            raise
+    except BlockingIOError:
+        return None
     except OSError as error:
         raise ConfigError(
-            f"{place} stands for a GPU that is in use, and cannot be opened ({error.strerror}): remove it, or set "
+            f"{place} stands for a GPU that is in use, and cannot be locked ({error.strerror}): remove it, or set "
             "TMPDIR to a folder of your own"
         ) from error
+    return file
