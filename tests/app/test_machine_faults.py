@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("train", *TINY, "name=new", "metrics=[]"),
     "go on": ("train", "run=runs/a", "budget=80", "metrics=[]"),
     "sample": ("sample", "run=runs/a", "n=1", "grid.steps=2"),
-    "evaluate": ("evaluate", "run=runs/a", "n=16"),
+    "evaluate": ("evaluate", "run=runs/a", "n=17"),
     "check": ("check", "run=runs/a"),
     "runs": ("runs",),
     "sweep": ("sweep", "runs"),
