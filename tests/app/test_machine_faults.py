@@ -132,7 +132,7 @@ def test_each_says_what_where_and_what_to_do(number: int) -> None:
         (TimeoutError("timed out"), "timed out; the connection to its server was lost"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), "broken pipe; "),
         (OSError("image file is truncated"), "image file is truncated; "),
-        (OSError('Caught OSError in worker 0.\nTraceback (most):\n  File "x"\nOSError: [Errno 5] x\n'), "OSError: [Errn"),
+        (OSError("Caught OSError in worker 0.\nTraceback (most):\n  File x\nOSError: [Errno 5] x\n"), "OSError: [Er"),
         (RuntimeError("unable to open shared memory object: Too many open files (24)"), "too many open files; let"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000), f"{'x' * 40}...: file name too long"),
     ],
