@@ -333,7 +333,14 @@ def test_given_names_decide_which_class_is_which(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("train", "test"), [("Train", "Test"), ("training", "testing"), ("TRAIN", "valid"), ("train", "Validation")]
+    ("train", "test"),
+    [
+        ("Train", "Test"),
+        ("training", "testing"),
+        ("TRAIN", "valid"),
+        ("train", "Validation"),
+        ("seg_train", "seg_test"),
+    ],
 )
 def test_parts_are_known_by_their_usual_names(tmp_path, train, test):
     filled(tmp_path, f"{train}/ant", f"{train}/bee", f"{test}/bee")
@@ -370,6 +377,13 @@ def test_parts_below_the_root_are_told(tmp_path, capsys):
     filled(tmp_path, "archive/train/ant", "archive/test/ant")
     assert len(folder(tmp_path, held_out=0).split("train")) == 2
     assert f"data.root={tmp_path}/archive keeps them" in capsys.readouterr().err
+
+
+def test_a_folder_around_the_classes_is_told(tmp_path):
+    filled(tmp_path, "set/ant", "set/bee")
+    with pytest.raises(DataError, match=r"one folder, set, with ant, bee in it: .* give data\.root=.*set; data"):
+        folder(tmp_path, classes=2).split("train")
+    assert len(folder(tmp_path).split("train")) == 2
 
 
 def test_two_training_parts_are_one_too_many(tmp_path):

@@ -104,6 +104,14 @@ def test_what_is_not_read_is_counted_and_named(tmp_path):
     assert names(tmp_path, skip=True) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
 
 
+@pytest.mark.parametrize("suffix", ["pcx", "sgi", "im", "tga", "ICO", "icns", "nef", "dcm"])
+def test_a_picture_of_a_rare_kind_is_counted(suffix, tmp_path):
+    save(tmp_path / "0.png")
+    (tmp_path / f"1.{suffix}").write_bytes(b"\x0a\x05\x01\x08")
+    with pytest.raises(DataError, match=rf"1 of 2 pictures is not read: \S*1\.{suffix} "):
+        folder(tmp_path).split("all")
+
+
 def test_a_phone_that_calls_heic_a_jpeg(tmp_path):
     save(tmp_path / "a.jpg", "JPEG")
     (tmp_path / "b.jpg").write_bytes(HEIC)
@@ -180,7 +188,7 @@ def test_held_out_pictures_are_not_trained_on_by_links(tmp_path):
     assert len(parts["all"]) == 5
     held.unlink()
     (tmp_path / "train" / "held.png").unlink()
-    with pytest.raises(DataError, match=r"links to pictures that are trained on"):
+    with pytest.raises(DataError, match=r"links to pictures that are trained on\. Put other pictures there, or"):
         folder(tmp_path).split("train")
 
 

@@ -12,7 +12,7 @@ from mezzotint.errors import DataError
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first that is there is held out, for all purposes
-ADDITIONS = re.compile(r"[-_ ]?(set|data|images|imgs|\d{4})$")  # train2017, training_set, val_images
+ADDITIONS = re.compile(r"^seg_|[-_ ]?(set|data|images|imgs|\d{4})$")  # train2017, training_set, val_images, seg_test
 # Folders of systems and servers, with thumbnails or remains: never images of a set.
 OF_SYSTEMS = ("@eadir", "__macosx", "lost+found", "$recycle.bin", "system volume information", "#recycle", "#snapshot")
 LABELS = "dataset.json"  # as the tools of StyleGAN and EDM write it

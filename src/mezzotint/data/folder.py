@@ -164,6 +164,11 @@ class ImageFolder(Dataset):
         for name in names:
             refuse_empty(train / name)
         if len(names) != self.classes:
+            if len(names) == 1 and len(inner := subfolders(train / names[0])) > 1:
+                raise DataError(
+                    f"{train} holds one folder, {names[0]}, with {few([folder.name for folder in inner])} in it: if "
+                    f"these are the classes, give data.root={train / names[0]}; data.classes=0 leaves labels out."
+                )
             raise DataError(
                 f"{self.root} has {len(names)} class folders ({few(names)}), but data.classes={self.classes}: "
                 f"set data.classes={len(names)}, or 0 to leave the labels out."

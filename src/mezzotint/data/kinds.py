@@ -27,7 +27,10 @@ def endings(words: str) -> frozenset[str]:
 SUFFIXES = endings("jpg jpeg jpe jfif png apng webp gif bmp dib tif tiff avif ppm pgm pbm pnm jp2 j2k j2c jpx jpf")
 # of cameras' own files: TIFF by content, of which Pillow would read a thumbnail
 RAW = endings("3fr arw cr2 cr3 crw dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f")
-OTHER = endings("heic heif hif jxl psd svg eps ps ico tga exr hdr xcf qoi dds emf wmf")
+OTHER = endings(
+    "heic heif hif jxl jxr psd psb xcf svg eps ps emf wmf ico cur icns tga icb vda vst exr hdr pfm qoi dds blp bpg "
+    "pcx dcx sgi bw rgb rgba im ras pcd pict pct xbm xpm msp fits dcm"
+)
 HEAD = 64  # bytes of a file that tell its kind
 
 

@@ -92,7 +92,10 @@ def apart(train: Sequence[Entry], test: Sequence[Entry]) -> tuple[list[Entry], l
     trained = {entry.identity: entry.shared for entry in kept}
     other = [e for e in test if e.identity not in trained or not (e.shared or trained[e.identity])]
     if test and not other:
-        raise DataError(f"{test[0].file}, and all that is held out with it, are links to pictures that are trained on.")
+        raise DataError(
+            f"{test[0].file}, and all that is held out with it, are links to pictures that are trained on. "
+            f"Put other pictures there, or give data.root={in_line(train[0].file.parent)} and hold out some of them."
+        )
     return kept, other
 
 
