@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -39,7 +39,7 @@ def catalogue() -> dict[str, Sampler]:
 
 
 def variants(sampler: Sampler) -> Iterable[Sampler]:
-    if not hasattr(sampler, "points"):
+    if "points" not in {field.name for field in fields(sampler)}:
         yield sampler
         return
     for points in range(1, 5):

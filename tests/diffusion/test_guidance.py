@@ -1,6 +1,7 @@
 """Guidance: exact at w = 0 and 1, indifferent to the target and the frame, without memory between trajectories."""
 
 import inspect
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from mezzotint.diffusion import (
     DDIM,
     DPS,
     EDM,
+    LMS,
     VP,
     CFGPlusPlus,
     CFGZero,
@@ -25,10 +27,12 @@ from mezzotint.diffusion import (
     Clip,
     ClipQuotient,
     Denoiser,
+    DPMSolverPP,
     DynamicThreshold,
     Epsilon,
     ExactMixture,
     Flow,
+    GradientEstimation,
     Heun,
     Inpaint,
     Karras,
@@ -42,7 +46,9 @@ from mezzotint.diffusion import (
     RescaledCFG,
     Score,
     SelfConditioned,
+    Singlestep,
     Trailing,
+    UniPC,
     Velocity,
     chain,
     exact_gaussian,
@@ -53,6 +59,7 @@ from mezzotint.diffusion import (
 from mezzotint.diffusion.guidance import Guidance, place
 
 CONTRASTS = [CFG, RescaledCFG, CFGZero, APG]
+CONFIGS = Path(__file__).parents[2] / "configs"
 LEVEL = VP().level(0.5)
 LABEL = torch.tensor([0, 1, 2, 1])
 
@@ -403,6 +410,137 @@ def test_cfg_plus_plus_is_the_published_loop(eta, w):
 
 def next_of(noises):
     return next(noises)
+
+
+def loop_2m(both, x, sigmas, noise):
+    """`dpmpp_2m_cfg_pp`, in sigma."""
+    old = before = None
+    for now, then in pairwise(sigmas):
+        null, x0 = both(x, now)
+        shrink = then / now
+        if old is None or then == 0:
+            mixed = -shrink * null
+        else:
+            r = math.log(before / now) / math.log(now / then)
+            mixed = -shrink * null + (1 - shrink) * (x0 - old) / (2 * r)
+        x = x0 + mixed + shrink * x
+        old, before = null, now
+    return x
+
+
+def split(now, then):
+    up = min(then, (then**2 * (now**2 - then**2) / now**2) ** 0.5)
+    return (then**2 - up**2) ** 0.5, up
+
+
+def loop_2s_ancestral(both, x, sigmas, noise):
+    """`dpmpp_2s_ancestral_cfg_pp`."""
+    for now, then in pairwise(sigmas):
+        down, up = split(now, then)
+        null, x0 = both(x, now)
+        if down == 0:
+            x = x0 + down * (x - null) / now
+        else:
+            middle = (now * down) ** 0.5
+            moved = x + (x0 - null)
+            second = both(middle / now * moved + (1 - middle / now) * x0, middle)[1]
+            x = down / now * moved + (1 - down / now) * second
+        x = x + up * noise() if then else x
+    return x
+
+
+def loop_gradient_estimation(both, x, sigmas, noise):
+    """`gradient_estimation_cfg_pp`, gamma = 2."""
+    old = None
+    for now, then in pairwise(sigmas):
+        null, x0 = both(x, now)
+        d = (x - null) / now
+        x = x0 + d * then
+        if old is not None and then:
+            x = x + (d - old) * (then - now)
+        old = d
+    return x
+
+
+CFG_PP = {
+    "dpmpp_2m": loop_2m,
+    "dpmpp_2s_ancestral": loop_2s_ancestral,
+    "gradient_estimation": loop_gradient_estimation,
+}
+
+
+@pytest.mark.parametrize(("first", "last"), [(14.6, 0.03), (80.0, 0.002)])
+@pytest.mark.parametrize("w", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("name", CFG_PP)
+def test_cfg_plus_plus_of_other_samplers_is_comfyui_s_loop(name, w, first, last):
+    """Conditional and unconditional are different mixtures; the loops are written in sigma, and ours in any frame."""
+    sampler = build(yaml.safe_load((CONFIGS / "sampler" / f"{name}.yaml").read_text()))
+    inner, grid = Mixtures(), Karras(9, last, first)(EDM())
+    start = first * data()
+
+    def both(x, sigma):
+        level = NoiseLevel(1.0, sigma)
+        null, strong = inner(x, level, label=torch.full_like(LABEL, -1)).x0, inner(x, level, label=LABEL).x0
+        return null, null + w * (strong - null)
+
+    def fed():
+        noises = iter([data(seed) for seed in range(1, 20)])
+        return lambda *_: next_of(noises)
+
+    wanted = CFG_PP[name](both, start, [float(level.ratio) for level in grid], fed())
+    assert (both(start, 1.0)[0] - both(start, 1.0)[1]).abs().max() > 0.01 or w == 0.0
+    for levels in (grid, tuple(preserving(level) for level in grid)):
+        x = start * levels[0].alpha
+        got = integrate(CFGPlusPlus(inner, w), sampler, levels, x, fed(), label=LABEL)
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def preserving(level):
+    norm = math.hypot(1.0, level.ratio)
+    return NoiseLevel(1.0 / norm, level.ratio / norm)
+
+
+class Mixtures:
+    """The exact denoisers of two Gaussians a label, and of all four without one."""
+
+    schedule, means = EDM(), torch.tensor([-0.9, -0.2, 0.3, 0.8]).double()
+
+    def begin(self):
+        return self
+
+    def __call__(self, x, level, label):
+        each = [self.of(row, level, int(k)) for row, k in zip(x.split(1), label, strict=True)]
+        return Prediction(x, level, torch.cat(each), 1.0, 0.0)
+
+    def of(self, x, level, label):
+        means = self.means if label == -1 else self.means[label : label + 2]
+        weights = torch.full_like(means, 1.0 / len(means))
+        spread = means[:, None, None, None].expand(-1, 1, 3, 3)
+        return ExactMixture(EDM(), spread, torch.full_like(spread, 0.3), weights)(x, level).x0
+
+
+def test_cfg_plus_plus_from_pure_noise_and_in_part_of_the_levels():
+    """What an infinite level is remembered by is not used, and outside its band CFG++ is the conditional itself."""
+    for sampler in (DPMSolverPP(2), GradientEstimation()):
+        x = sample(CFGPlusPlus(Labelled(), 0.6), sampler, Trailing(8), data(), label=LABEL)
+        assert x.isfinite().all()
+        outside = sample(CFGPlusPlus(Labelled(), 0.6, low=1e6), sampler, Trailing(8), data(), label=LABEL)
+        torch.testing.assert_close(outside, sample(Labelled(), sampler, Trailing(8), data(), label=LABEL))
+
+
+def test_what_acts_on_x0_after_cfg_plus_plus_leaves_its_eps():
+    guided = CFGPlusPlus(Labelled(), 0.6)(data(), LEVEL, label=LABEL)
+    clipped = Clip(CFGPlusPlus(Labelled(), 0.6))(data(), LEVEL, label=LABEL)
+    torch.testing.assert_close(clipped.eps, guided.unguided.eps)
+    torch.testing.assert_close(clipped.x0, guided.x0.clamp(-1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "sampler", [Heun(), UniPC(), DPMSolverPP(3), DPMSolverPP(2, 1.0), Singlestep(3), LMS()], ids=str
+)
+def test_cfg_plus_plus_is_refused_where_no_step_is_published_for_it(sampler):
+    with pytest.raises(ValueError, match=r"needs the step of sampler=ddim.*Use one of these, or guidance=cfg"):
+        sample(Clip(CFGPlusPlus(Labelled(), 0.6)), sampler, Trailing(8), data(), label=LABEL)
 
 
 KNOWN, MASK = torch.full((4, 1, 3, 3), 0.25, dtype=torch.float64), torch.eye(3).bool().expand(4, 1, 3, 3)

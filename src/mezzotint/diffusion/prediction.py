@@ -57,6 +57,11 @@ class Prediction:
         return (x * on_x).add_(self.value, alpha=on_value)
 
     @property
+    def unguided(self) -> Prediction:
+        """What multistep samplers remember of this step: the prediction itself, but for CFG++ (`Renoised`)."""
+        return self
+
+    @property
     def x0(self) -> Tensor:
         """E[x0 | x]."""
         if type(self.a) is type(self.b) is float and self.a == 1.0 and self.b == 0.0:
@@ -97,3 +102,31 @@ class Prediction:
     def detach(self) -> Prediction:
         """No gradient through the mean; the fraction keeps its own (the hybrid loss needs that)."""
         return Prediction(self.x, self.level, self.value.detach(), self.a, self.b, self.fraction, self.det)
+
+
+class Renoised(Prediction):
+    """A guided x0 beside the eps of the unguided prediction, as CFG++ asks: x = alpha x0 + sigma eps is a new state.
+
+    Source: Chung et al. 2024, algorithm 2, https://arxiv.org/abs/2406.08070
+
+    Args:
+        null: the unguided prediction, at the sampler's own x.
+        x0: the guided x0, like x.
+        fraction: as in `Prediction`.
+    """
+
+    __slots__ = ("null",)
+
+    def __init__(self, null: Prediction, x0: Tensor, fraction: Tensor | None = None):
+        level = null.level
+        x = expand(level.alpha, x0) * x0 + expand(level.sigma, x0) * null.eps
+        super().__init__(x, level, x0, 1.0, 0.0, fraction)
+        self.null = null
+
+    @property
+    def unguided(self) -> Prediction:
+        return self.null
+
+    def with_x0(self, x0: Tensor) -> Prediction:
+        """Another guided x0 beside the same eps."""
+        return Renoised(self.null, x0, self.fraction)

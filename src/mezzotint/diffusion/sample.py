@@ -13,6 +13,7 @@ from torch import Tensor
 from .denoiser import Denoise
 from .draws import White
 from .grids import Grid
+from .guidance import check_cfg_pp
 from .levels import NoiseLevel
 from .prediction import Prediction
 from .schedules import Schedule
@@ -89,10 +90,12 @@ def integrate(
         **cond: conditioning by name, handed to the denoiser at each call.
 
     Raises:
-        ValueError: the grid is none that this sampler can walk; told before the first step.
+        ValueError: the grid is none that this sampler can walk, or the guidance none that it can follow; told before
+            the first step.
     """
     grid = settled(grid)
     check_walk(sampler, grid)
+    check_cfg_pp(denoise, sampler)
     if isinstance(noise, White):
         noise = noise.begin()
     elif noise is None:

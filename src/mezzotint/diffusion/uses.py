@@ -150,6 +150,10 @@ class Replaced(Sampler):
     def turns(self) -> bool:
         return self.sampler.turns
 
+    @property
+    def cfg_pp(self) -> bool:
+        return self.sampler.cfg_pp
+
     def init(self, grid: Grid) -> State:
         return self.sampler.init(grid)
 

@@ -34,6 +34,10 @@ KNOWN = choices(config_dir() / "sampler")
         ("PNDMScheduler", "pndm"),
         ("euler_cfg_pp", "ddim guidance=cfg_pp"),
         ("euler_ancestral_cfg_pp", "euler_ancestral guidance=cfg_pp"),
+        ("dpmpp_2m_cfg_pp", "dpmpp_2m guidance=cfg_pp"),
+        ("DPM++ 2M CFG++", "dpmpp_2m guidance=cfg_pp"),
+        ("dpmpp_2s_ancestral_cfg_pp", "dpmpp_2s_ancestral guidance=cfg_pp"),
+        ("gradient_estimation_cfg_pp", "gradient_estimation guidance=cfg_pp"),
         ("DDIMScheduler", "ddim"),
         ("DDPMScheduler", "ddpm"),
         ("LCMScheduler", "lcm"),
@@ -45,7 +49,7 @@ def test_a_name_from_elsewhere_is_told_as_ours(said, ours):
     assert closest("sampler", said, KNOWN) == f"; here that is sampler={ours}"
 
 
-@pytest.mark.parametrize("said", ["dpm_adaptive", "dpm_fast", "dpmpp_2m_cfg_pp", "TCDScheduler"])
+@pytest.mark.parametrize("said", ["dpm_adaptive", "dpm_fast", "dpmpp_3m_sde_cfg_pp", "TCDScheduler"])
 def test_what_is_absent_is_told_as_absent(said):
     assert closest("sampler", said, KNOWN) == f"; {said} is not among the samplers here, under no other name either"
 

@@ -217,6 +217,17 @@ def lms(x, sigmas, noise):
     return x
 
 
+def gradient_estimation(x, sigmas, noise):
+    old = None
+    for now, next in pairwise(sigmas):
+        d = slope(x, now)
+        x = x + d * (next - now)
+        if old is not None and next:
+            x = x + (d - old) * (next - now)
+        old = d
+    return x
+
+
 PUBLISHED = {
     "ddim": plain(euler),
     "ddpm": ddpm,
@@ -232,6 +243,7 @@ PUBLISHED = {
     "euler_a": ancestral(euler),
     "euler_ancestral": ancestral(euler),
     "exponential_sde": dpmpp_2m_sde("heun"),
+    "gradient_estimation": gradient_estimation,
     "heun_edm": plain(heun),
     "lcm": lcm,
     "lms": lms,

@@ -37,6 +37,10 @@ SAMPLERS = {
     "euler_ancestral_cfg_pp": "euler_ancestral guidance=cfg_pp",
     "euler_a_cfg_pp": "euler_ancestral guidance=cfg_pp",
     "ddim_cfg_pp": "ddim guidance=cfg_pp",
+    "dpmpp_2m_cfg_pp": "dpmpp_2m guidance=cfg_pp",
+    "dpmpp_2s_ancestral_cfg_pp": "dpmpp_2s_ancestral guidance=cfg_pp",
+    "dpmpp_2s_a_cfg_pp": "dpmpp_2s_ancestral guidance=cfg_pp",
+    "gradient_estimation_cfg_pp": "gradient_estimation guidance=cfg_pp",
     "lms_discrete": "lms",
     "uni_pc_multistep": "unipc",
     "unipc_bh1": "uni_pc",
@@ -48,7 +52,6 @@ SAMPLERS = {
     "cm_stochastic_iterative": "lcm",
     "consistency": "lcm",
     "exp_heun_2_x0": NONE,
-    "gradient_estimation": NONE,
     "ddim_inverse": NONE,
     "tcd": NONE,
 }
@@ -67,7 +70,7 @@ def closest(group: str, said: str, known: Sequence[str]) -> str:
         if word.endswith(f"_{spacing}"):
             word, grid = word.removesuffix(f"_{spacing}"), f" grid={spacing}"
     found = SAMPLERS.get(word) or (word if word in known else None)
-    if found == NONE or (found is None and re.search(r"_cfg_?pp$", word)):
+    if found == NONE or (found is None and re.search(r"_cfg_pp$", word)):
         return f"; {said} is not among the samplers here, under no other name either"
     return f"; here that is sampler={found}{grid}" if found else nearest(said, known)
 
@@ -77,5 +80,5 @@ def plain(said: str) -> str:
     said = re.sub(r"(Flax)?(\w+?)(Discrete)?Scheduler$", r"\2\3", said.strip())
     if not re.search(r"[\s+]", said):
         said = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", said)
-    word = re.sub(r"[\s-]+", "_", said.lower().replace("++", "pp"))
+    word = re.sub(r"[\s-]+", "_", said.lower().replace("cfg++", "cfg_pp").replace("++", "pp"))
     return re.sub(r"^(k|sample)_|_gpu$", "", word)

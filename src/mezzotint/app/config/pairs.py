@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from mezzotint.app.config.job import Config
-from mezzotint.build import targets
-from mezzotint.diffusion import DDIM, CFGPlusPlus, SelfConditioned
-from mezzotint.diffusion.guidance import Contrast
+from mezzotint.build import build, targets
+from mezzotint.diffusion import CFGPlusPlus, SelfConditioned
+from mezzotint.diffusion.guidance import Contrast, check_cfg_pp
 from mezzotint.diffusion.losses import Loss
 from mezzotint.diffusion.variances import Posterior, Transition
 from mezzotint.errors import ConfigError
@@ -71,13 +71,14 @@ def null_guided(node: Any) -> Iterator[str]:
 
 
 def check_renoising(config: Config) -> None:
-    """CFG++ goes on with another eps than that of its x0, which DDIM's step alone takes."""
+    """CFG++ goes on with another eps than that of its x0, which the steps of few samplers take."""
     plus = next((where for where, path in targets(config["guidance"]) if locate(path) is CFGPlusPlus), None)
-    if plus is not None and locate(config["sampler"]["_target_"]) is not DDIM:
-        raise ConfigError(
-            f"guidance by CFGPlusPlus needs the step of sampler=ddim or euler_ancestral, which takes x0 and eps apart, "
-            f"and the sampler is {config['sampler']['_target_']}. Use one of these two, or guidance=cfg"
-        )
+    if plus is None:
+        return
+    try:
+        check_cfg_pp(CFGPlusPlus(), build(config["sampler"], "sampler"))
+    except ValueError as error:
+        raise ConfigError(str(error).rstrip(".")) from error
 
 
 def check_self_conditioning(guidance: Any, network: Any, objective: Any) -> None:

@@ -7,7 +7,7 @@ call to call keeps it only in the object that `begin` returns. The null label is
 
 from .bounds import Clip, ClipQuotient, DynamicThreshold
 from .classifier import ClassifierGuidance
-from .contrast import APG, CFG, CFGPlusPlus, CFGZero, Contrast, RescaledCFG
+from .contrast import APG, CFG, CFGPlusPlus, CFGZero, Contrast, RescaledCFG, check_cfg_pp
 from .guidance import Guidance, chain, place, unguided
 from .self_conditioned import SelfConditioned
 
@@ -25,6 +25,7 @@ __all__ = [
     "RescaledCFG",
     "SelfConditioned",
     "chain",
+    "check_cfg_pp",
     "place",
     "unguided",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,8 +14,11 @@ from torch.nn import functional
 from ..coordinates import Flow
 from ..denoiser import Denoise
 from ..levels import NoiseLevel, expand
-from ..prediction import Prediction
+from ..prediction import Prediction, Renoised
 from .guidance import Guidance, is_denoiser
+
+if TYPE_CHECKING:
+    from ..samplers import Sampler
 
 NULL = -1
 
@@ -146,11 +149,12 @@ class CFGZero(Contrast):
 class CFGPlusPlus(Contrast):
     """CFG++: x0 = D_null + w (D_label - D_null) beside eps_null: x_s = alpha_s x0 + sigma_s eps_null.
 
-    For `DDIM` alone, with any eta, whose step asks for x0 and eps: the x that both belong to is not the sampler's, and
-    a method of higher order would follow no differential equation. w is the paper's lambda, from 0 to 1; at 1 x0 is the
-    conditional one, and eps still is not.
+    The x that both belong to is not the sampler's, so only samplers whose `cfg_pp` is true may be guided this way:
+    those whose step is published for it. w is the paper's lambda, from 0 to 1; at 1 x0 is the conditional one, and eps
+    still is not. Multistep samplers remember the unguided prediction.
 
-    Source: Chung et al. 2024, algorithm 2, https://arxiv.org/abs/2406.08070
+    Source: Chung et al. 2024, algorithm 2, https://arxiv.org/abs/2406.08070; beyond DDIM the samplers of ComfyUI (code)
+    whose names end in _cfg_pp
     """
 
     scale: float = 0.6
@@ -159,9 +163,19 @@ class CFGPlusPlus(Contrast):
         return bool(self.low < level.ratio <= self.high)
 
     def combine(self, weak: Prediction, strong: Prediction) -> Prediction:
-        x0, level = torch.lerp(weak.x0, strong.x0, self.scale), strong.level
-        x = expand(level.alpha, x0) * x0 + expand(level.sigma, x0) * weak.eps
-        return Prediction(x, level, x0, 1.0, 0.0, strong.fraction)
+        return Renoised(weak, torch.lerp(weak.x0, strong.x0, self.scale), strong.fraction)
+
+
+def check_cfg_pp(denoise: Any, sampler: Sampler) -> None:
+    """Raise ValueError for CFG++ with a sampler whose step takes x0 and eps to belong to one x."""
+    while isinstance(denoise, Guidance):
+        if isinstance(denoise, CFGPlusPlus) and not sampler.cfg_pp:
+            raise ValueError(
+                "guidance by CFGPlusPlus needs the step of sampler=ddim, euler_ancestral, dpmpp_2m, dpmpp_2s_ancestral "
+                f"or gradient_estimation, which is published for an eps that is not that of x0, and the sampler is "
+                f"{sampler}. Use one of these, or guidance=cfg."
+            )
+        denoise = denoise.inner
 
 
 @dataclass(frozen=True)

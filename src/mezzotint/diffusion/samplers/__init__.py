@@ -11,7 +11,7 @@ and DDPM. Written so, both ends are exact for all: at alpha = 0 there is nothing
 No loop, grid, clip or progress bar in here: `integrate` loops, grids are given, guidance wraps the denoiser.
 """
 
-from .adams_bashforth import DEIS, IPNDM, LMS
+from .adams_bashforth import DEIS, IPNDM, LMS, GradientEstimation
 from .ancestral import Ancestral, SinglestepSDE
 from .combinators import Churned, Corrected, Renoise, Started
 from .ddim import DDIM
@@ -41,6 +41,7 @@ __all__ = [
     "DPMSolverPP",
     "Euler",
     "Exponential",
+    "GradientEstimation",
     "Heun",
     "Midpoint",
     "Multistep",

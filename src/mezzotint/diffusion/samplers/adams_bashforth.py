@@ -1,4 +1,4 @@
-"""Multistep samplers of the kind of Adams and Bashforth: LMS, DEIS, PNDM."""
+"""Multistep samplers of the kind of Adams and Bashforth: LMS, DEIS, PNDM, and gradient estimation."""
 
 import math
 from dataclasses import dataclass
@@ -104,3 +104,33 @@ class IPNDM(Multistep):
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
         on_eps = float(next.sigma) - float(next.alpha) * rho(now) if others else 0.0
         return tuple(on_eps * b for b in ADAMS_BASHFORTH[len(others)])
+
+
+@dataclass(frozen=True)
+class GradientEstimation(Multistep):
+    """DDIM's step with e = gamma e_0 - (gamma - 1) e_1 in place of eps; the step to clean data is DDIM's.
+
+    First order, since the weight does not ask how long the steps are; gamma = 3/2 is `IPNDM` with two points.
+
+    Source: Permenter and Yuan 2024, eq. 15, https://arxiv.org/abs/2306.04848
+
+    Args:
+        gamma: 1 is DDIM; the paper uses 2.
+    """
+
+    gamma: float = 2.0
+    points: ClassVar[int] = 2  # type: ignore[misc]
+    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
+
+    @property
+    def order(self) -> int | None:  # type: ignore[override]
+        return 1
+
+    @property
+    def cfg_pp(self) -> bool:
+        return True
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
+        if next.clean or not others:
+            return ()
+        return ((1.0 - self.gamma) * (float(next.sigma) - float(next.alpha) * rho(now)),)

@@ -62,6 +62,10 @@ class Ancestral(Sampler):
     def turns(self) -> bool:
         return False
 
+    @property
+    def cfg_pp(self) -> bool:
+        return self.sampler.cfg_pp
+
     def init(self, grid: Grid) -> State:
         return self.sampler.init(grid)
 

@@ -41,6 +41,10 @@ class Renoise(Sampler):
     def calls(self) -> int | None:  # type: ignore[override]
         return self.sampler.calls
 
+    @property
+    def cfg_pp(self) -> bool:
+        return self.sampler.cfg_pp
+
     def init(self, grid: Grid) -> State:
         return grid, self.sampler.init(grid)
 
@@ -102,6 +106,10 @@ class Churned(Sampler):
     @property
     def turns(self) -> bool:
         return self.sampler.turns
+
+    @property
+    def cfg_pp(self) -> bool:
+        return self.sampler.cfg_pp
 
     def init(self, grid: Grid) -> State:
         return min(self.churn / max(len(grid) - 1, 1), math.sqrt(2.0) - 1.0), self.sampler.init(grid)

@@ -44,6 +44,10 @@ class DDIM(Sampler):
     def turns(self) -> bool:
         return not self.eta
 
+    @property
+    def cfg_pp(self) -> bool:
+        return True
+
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:

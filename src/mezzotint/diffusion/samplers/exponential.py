@@ -147,6 +147,10 @@ class DPMSolverPP(WithNoise):
     def order(self) -> int | None:  # type: ignore[override]
         return None if self.eta else min(self.points, 2)
 
+    @property
+    def cfg_pp(self) -> bool:
+        return self.points <= 2 and not self.eta and self.line == "midpoint"
+
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
         rule = published if self.line == "midpoint" else exact_line
         return log_snr_weights(self.coordinate, now, next, others, 1.0 + self.eta, rule)

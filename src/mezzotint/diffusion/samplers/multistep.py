@@ -64,7 +64,7 @@ class Multistep(Sampler):
             state = None
         pred = denoise(x, now)
         levels, fields = state or ((), ())
-        field = self.coordinate.field(pred)
+        field = self.coordinate.field(pred.unguided)
         x, std = advance(self, pred, now, next, levels, fields)
         if std:
             x = plus(x, noise(x, now, next), std)

@@ -41,6 +41,7 @@ class Sampler(metaclass=Finite):
     - `order_from_noise`: the order that is left on fine grids that start in noise; the same as `order` unless said.
     - `turns`: whether it can walk a grid that goes up and down; what remembers earlier steps, or draws the noise of a
       step down, cannot. `Renoise` makes every sampler do so.
+    - `cfg_pp`: whether its step is published for CFG++, whose x0 and eps do not belong to one x.
     """
 
     order: ClassVar[int | None] = None
@@ -54,6 +55,10 @@ class Sampler(metaclass=Finite):
     @property
     def turns(self) -> bool:
         return True
+
+    @property
+    def cfg_pp(self) -> bool:
+        return False
 
     def init(self, grid: Grid) -> State:
         """The state before the first step; raises ValueError for a grid that this sampler cannot walk."""

@@ -50,6 +50,10 @@ class Singlestep(Sampler):
     def order_from_noise(self) -> int | None:
         return min(self.points, 2)
 
+    @property
+    def cfg_pp(self) -> bool:
+        return self.points <= 2 and isinstance(self.coordinate, Data)
+
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
