@@ -117,7 +117,9 @@ HEAD = """# Samplers
 
 Every sampler of `configs/sampler` but `lcm`, which is for consistency models and forgets all but a last step, measured
 on a mixture of two Gaussians on the line whose solution is known exactly. Names of k-diffusion and ComfyUI mean what
-they mean there, but for `heun`, which steps along the straight path: theirs is `heun_edm`.
+they mean there, but for `heun`, which steps along the straight path: theirs is `heun_edm`. Theirs that end in
+`_cfg_pp` are the sampler before that with `guidance=cfg_pp`, and `euler_cfg_pp` is `ddim` with it. `dpm_fast` and
+`dpm_adaptive`, whose steps depend on the calls allowed and on an error, are absent; `dpm_solver_3s` is their step.
 `python scripts/sampler_table.py` writes this page; a test compares it with the code.
 
 - declared order: of the error at the end of the probability-flow ODE; for stochastic samplers, in brackets, of the

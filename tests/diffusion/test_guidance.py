@@ -31,6 +31,7 @@ from mezzotint.diffusion import (
     DynamicThreshold,
     Epsilon,
     ExactMixture,
+    Exponential,
     Flow,
     GradientEstimation,
     Heun,
@@ -462,9 +463,26 @@ def loop_gradient_estimation(both, x, sigmas, noise):
     return x
 
 
+def loop_res_multistep(both, x, sigmas, noise):
+    """`res_multistep_cfg_pp`."""
+    old = before = None
+    for now, then in pairwise(sigmas):
+        null, x0 = both(x, now)
+        if old is None or then == 0:
+            x = x0 + then * (x - null) / now
+        else:
+            h = math.log(now / then)
+            phi_1 = math.expm1(-h) / -h
+            b2 = (phi_1 - 1.0) / -h / (math.log(before / now) / -h)
+            x = then / now * (x + (x0 - null)) + h * ((phi_1 - b2) * null + b2 * old)
+        old, before = null, now
+    return x
+
+
 CFG_PP = {
     "dpmpp_2m": loop_2m,
     "dpmpp_2s_ancestral": loop_2s_ancestral,
+    "res_multistep": loop_res_multistep,
     "gradient_estimation": loop_gradient_estimation,
 }
 
@@ -521,7 +539,7 @@ class Mixtures:
 
 def test_cfg_plus_plus_from_pure_noise_and_in_part_of_the_levels():
     """What an infinite level is remembered by is not used, and outside its band CFG++ is the conditional itself."""
-    for sampler in (DPMSolverPP(2), GradientEstimation()):
+    for sampler in (DPMSolverPP(2), Exponential(2), GradientEstimation()):
         x = sample(CFGPlusPlus(Labelled(), 0.6), sampler, Trailing(8), data(), label=LABEL)
         assert x.isfinite().all()
         outside = sample(CFGPlusPlus(Labelled(), 0.6, low=1e6), sampler, Trailing(8), data(), label=LABEL)

@@ -62,6 +62,11 @@ class Prediction:
         return self
 
     @property
+    def restated(self) -> Prediction:
+        """The unguided x0 at x, which for CFG++ is a new state, as RES has it."""
+        return self
+
+    @property
     def x0(self) -> Tensor:
         """E[x0 | x]."""
         if type(self.a) is type(self.b) is float and self.a == 1.0 and self.b == 0.0:
@@ -126,6 +131,10 @@ class Renoised(Prediction):
     @property
     def unguided(self) -> Prediction:
         return self.null
+
+    @property
+    def restated(self) -> Prediction:
+        return Prediction(self.x, self.level, self.null.x0, 1.0, 0.0, self.fraction)
 
     def with_x0(self, x0: Tensor) -> Prediction:
         """Another guided x0 beside the same eps."""

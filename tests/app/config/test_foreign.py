@@ -37,6 +37,7 @@ KNOWN = choices(config_dir() / "sampler")
         ("dpmpp_2m_cfg_pp", "dpmpp_2m guidance=cfg_pp"),
         ("DPM++ 2M CFG++", "dpmpp_2m guidance=cfg_pp"),
         ("dpmpp_2s_ancestral_cfg_pp", "dpmpp_2s_ancestral guidance=cfg_pp"),
+        ("res_multistep_cfg_pp", "res_multistep guidance=cfg_pp"),
         ("gradient_estimation_cfg_pp", "gradient_estimation guidance=cfg_pp"),
         ("DDIMScheduler", "ddim"),
         ("DDPMScheduler", "ddpm"),
@@ -49,9 +50,17 @@ def test_a_name_from_elsewhere_is_told_as_ours(said, ours):
     assert closest("sampler", said, KNOWN) == f"; here that is sampler={ours}"
 
 
-@pytest.mark.parametrize("said", ["dpm_adaptive", "dpm_fast", "dpmpp_3m_sde_cfg_pp", "TCDScheduler"])
+@pytest.mark.parametrize("said", ["ipndm_v", "heunpp2", "dpmpp_3m_sde_cfg_pp", "TCDScheduler"])
 def test_what_is_absent_is_told_as_absent(said):
     assert closest("sampler", said, KNOWN) == f"; {said} is not among the samplers here, under no other name either"
+
+
+@pytest.mark.parametrize("said", ["dpm_adaptive", "DPM fast", "sample_dpm_adaptive"])
+def test_what_comes_nearest_to_an_absent_one_is_told(said):
+    told = closest("sampler", said, KNOWN)
+    assert told.startswith(f"; {said} is not among the samplers here, under no other name either: it")
+    assert "dpm_solver_3s" in told
+    assert "dpm_solver_3s" in KNOWN
 
 
 def test_every_name_leads_to_a_sampler_that_there_is():

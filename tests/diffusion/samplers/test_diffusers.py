@@ -119,6 +119,18 @@ AGREEING = {
         UniPC(3),
         preserving,
     ),
+    "UniPC-3, last orders lowered": (
+        "UniPCMultistepScheduler",
+        {"solver_order": 3},
+        UniPC(3, lower_order_final=True),
+        preserving,
+    ),
+    "UniPC-2 bh1, last orders lowered": (
+        "UniPCMultistepScheduler",
+        {"solver_order": 2, "solver_type": "bh1", "final_sigmas_type": "sigma_min"},
+        UniPC(2, BH1(), lower_order_final=True),
+        preserving,
+    ),
     "log rho DEIS-2": (
         "DEISMultistepScheduler",
         {"solver_order": 2, "lower_order_final": False},

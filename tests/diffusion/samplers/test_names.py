@@ -1,6 +1,7 @@
 """Samplers that bear a name of k-diffusion or ComfyUI are those: their published loops, written again in sigma."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -249,6 +250,69 @@ PUBLISHED = {
     "lms": lms,
     "res_multistep": res_multistep,
 }
+
+
+def uni_pc(x, sigmas, b, most=3, lower_order_final=True):
+    """The authors' multistep loop with x0 and its corrector, every system solved as they solve it."""
+    steps = len(sigmas) - 1
+    most = min(most, steps)
+    lam = [-math.log(sigma) for sigma in sigmas]
+    known = [model(x, sigmas[0])]
+    for i in range(1, steps + 1):
+        order = min(most, i, steps + 1 - i) if lower_order_final else min(most, i)
+        h = lam[i] - lam[i - 1]
+        newest, ratios = known[-1], [(lam[i - 1 - k] - lam[i - 1]) / h for k in range(1, order)] + [1.0]
+        older = [(known[-1 - k] - newest) / ratios[k - 1] for k in range(1, order)]
+        scale = -h if b == "bh1" else math.expm1(-h)
+        phi, moments = math.expm1(-h) / -h - 1.0, []
+        for k in range(1, order + 1):
+            moments.append(phi * math.factorial(k) / scale)
+            phi = phi / -h - 1.0 / math.factorial(k + 1)
+        rows = torch.tensor([[r**k for r in ratios] for k in range(order)], dtype=torch.float64)
+        rhs = torch.tensor(moments, dtype=torch.float64)
+        half = torch.tensor([0.5], dtype=torch.float64)
+        first = math.exp(-h) * x - math.expm1(-h) * newest
+        if order == 1:
+            x = first
+        else:
+            weights = half if order == 2 else torch.linalg.solve(rows[:-1, :-1], rhs[:-1])
+            x = first - scale * sum(w * d for w, d in zip(weights, older, strict=True))
+        if i < steps:
+            known.append(model(x, sigmas[i]))
+            weights = half if order == 1 else torch.linalg.solve(rows, rhs)
+            x = first - scale * sum(w * d for w, d in zip(weights, [*older, known[-1] - newest], strict=True))
+    return x
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("name", ["uni_pc", "uni_pc_bh2"])
+def test_uni_pc_is_the_authors_loop_with_its_last_orders(name, steps):
+    """To sigma = 0.001, where ComfyUI stops; without the lower orders it is the same class at its default."""
+    sampler = build(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+    grid = tuple(NoiseLevel(1.0, 14.6 * (0.001 / 14.6) ** (i / steps)) for i in range(steps + 1))
+    sigmas, b = [level.sigma for level in grid], "bh2" if name.endswith("bh2") else "bh1"
+    for ours, lower in ((sampler, True), (replace(sampler, lower_order_final=False), False)):
+        wanted = uni_pc(14.6 * X, sigmas, b, lower_order_final=lower)
+        torch.testing.assert_close(integrate(EXACT, ours, grid, 14.6 * X), wanted, rtol=1e-12, atol=1e-12)
+    ends = [integrate(EXACT, each, grid, 14.6 * X) for each in (sampler, replace(sampler, lower_order_final=False))]
+    assert (ends[0] - ends[1]).abs().max() > 1e-6 or steps < 3
+
+
+def test_the_last_orders_are_lowered_at_the_end_of_a_restart_too():
+    """Counted from the grid's end, however often the sampler begins anew."""
+    from mezzotint.diffusion import BH2, Renoise, UniPC
+
+    grid = Restart(Karras(9, 0.02, 80.0), 0.1, 2.0, repeats=2, inner=3)(EDM())
+    ratios = [level.ratio for level in grid]
+    turn = max(i for i in range(1, len(grid)) if ratios[i] > ratios[i - 1])
+    states = {}
+
+    def watch(frame):
+        states[frame.index] = frame.x
+
+    lowered = UniPC(3, BH2(), lower_order_final=True)
+    end = integrate(EXACT, Renoise(lowered), grid, 80.0 * X, Fed(), watch=watch)
+    torch.testing.assert_close(end, integrate(EXACT, lowered, grid[turn:], states[turn]), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

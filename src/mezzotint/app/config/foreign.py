@@ -40,6 +40,7 @@ SAMPLERS = {
     "dpmpp_2m_cfg_pp": "dpmpp_2m guidance=cfg_pp",
     "dpmpp_2s_ancestral_cfg_pp": "dpmpp_2s_ancestral guidance=cfg_pp",
     "dpmpp_2s_a_cfg_pp": "dpmpp_2s_ancestral guidance=cfg_pp",
+    "res_multistep_cfg_pp": "res_multistep guidance=cfg_pp",
     "gradient_estimation_cfg_pp": "gradient_estimation guidance=cfg_pp",
     "lms_discrete": "lms",
     "uni_pc_multistep": "unipc",
@@ -54,6 +55,10 @@ SAMPLERS = {
     "exp_heun_2_x0": NONE,
     "ddim_inverse": NONE,
     "tcd": NONE,
+}
+NEAR = {  # what comes nearest to an absent one
+    "dpm_adaptive": "it chooses its own levels, where samplers here walk a grid; its step is that of dpm_solver_3s",
+    "dpm_fast": "its steps but the last two are those of sampler=dpm_solver_3s grid=uniform_log_snr",
 }
 SPACINGS = ("karras", "exponential", "beta")
 
@@ -71,7 +76,8 @@ def closest(group: str, said: str, known: Sequence[str]) -> str:
             word, grid = word.removesuffix(f"_{spacing}"), f" grid={spacing}"
     found = SAMPLERS.get(word) or (word if word in known else None)
     if found == NONE or (found is None and re.search(r"_cfg_pp$", word)):
-        return f"; {said} is not among the samplers here, under no other name either"
+        near = f": {NEAR[word]}" if word in NEAR else ""
+        return f"; {said} is not among the samplers here, under no other name either{near}"
     return f"; here that is sampler={found}{grid}" if found else nearest(said, known)
 
 

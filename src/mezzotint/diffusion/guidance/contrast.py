@@ -171,9 +171,9 @@ def check_cfg_pp(denoise: Any, sampler: Sampler) -> None:
     while isinstance(denoise, Guidance):
         if isinstance(denoise, CFGPlusPlus) and not sampler.cfg_pp:
             raise ValueError(
-                "guidance by CFGPlusPlus needs the step of sampler=ddim, euler_ancestral, dpmpp_2m, dpmpp_2s_ancestral "
-                f"or gradient_estimation, which is published for an eps that is not that of x0, and the sampler is "
-                f"{sampler}. Use one of these, or guidance=cfg."
+                "guidance by CFGPlusPlus needs the step of sampler=ddim, euler_ancestral, dpmpp_2m, "
+                "dpmpp_2s_ancestral, res_multistep or gradient_estimation, which is published for an eps that is not "
+                f"that of x0, and the sampler is {sampler}. Use one of these, or guidance=cfg."
             )
         denoise = denoise.inner
 

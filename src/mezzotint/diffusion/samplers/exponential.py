@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from ..coordinates import Coordinate, Data, Noise
 from ..levels import NoiseLevel
+from ..prediction import Prediction
 from .multistep import Levels, Multistep, check_points
 from .polynomials import exponential_moments, match
 from .sampler import lam, rho
@@ -79,6 +80,14 @@ class Exponential(WithNoise):
     @property
     def order(self) -> int | None:  # type: ignore[override]
         return None if self.eta else self.points
+
+    @property
+    def cfg_pp(self) -> bool:
+        return self.points <= 2 and not self.eta and isinstance(self.coordinate, Data)
+
+    def taken(self, pred: Prediction, next: NoiseLevel, levels: Levels) -> Prediction:
+        """Under CFG++ the second-order step is the unguided one, from the new state."""
+        return pred.restated if levels and levels[0].alpha and not next.clean else pred
 
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
         return log_snr_weights(self.coordinate, now, next, others, 1.0 + self.eta, lambda h, mu: mu[1:])

@@ -49,6 +49,10 @@ class Multistep(Sampler):
         """v, the variance of the fresh noise in x'."""
         return 0.0
 
+    def taken(self, pred: Prediction, next: NoiseLevel, levels: Levels) -> Prediction:
+        """What a step is made of; another than the prediction itself only under CFG++."""
+        return pred
+
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
         """w_j for predictions at other levels, nearest first; as many as are of use."""
         raise NotImplementedError
@@ -65,7 +69,7 @@ class Multistep(Sampler):
         pred = denoise(x, now)
         levels, fields = state or ((), ())
         field = self.coordinate.field(pred.unguided)
-        x, std = advance(self, pred, now, next, levels, fields)
+        x, std = advance(self, self.taken(pred, next, levels), now, next, levels, fields)
         if std:
             x = plus(x, noise(x, now, next), std)
         return x, ((now, *levels)[:kept], (field, *fields)[:kept])

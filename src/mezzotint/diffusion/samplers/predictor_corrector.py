@@ -1,7 +1,7 @@
 """Multistep samplers that correct each step with the prediction made at its end, at no further call."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -17,14 +17,36 @@ from .sampler import Sampler, State, plus, rho
 from .starting import run_up, starter
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What a step is told of those before it.
+
+    Args:
+        last: levels at the end of the grid to which steps of lower order lead, in order.
+        start: method of the first step, before that (`starting`).
+        begun: the prediction that the last step began with; None before the first and after a restart.
+        levels, fields: before it, nearest first.
+        drawn: the last step's noise.
+    """
+
+    last: Levels = ()
+    start: RungeKutta | None = None
+    begun: Prediction | None = None
+    levels: Levels = ()
+    fields: tuple[Tensor, ...] = ()
+    drawn: Tensor | None = None
+
+    def points(self, most: int, end: NoiseLevel) -> int:
+        """Predictions, at most `most`, of the step that leads to a level: 1 for the last step, 2 before, and so on."""
+        return min(most, len(self.last) - self.last.index(end)) if end in self.last else most
+
+
 class PredictorCorrector(Sampler):
     """Predict x' from earlier predictions; once the one at x' is known, take the step again with it among the others.
 
     The corrected x goes on with the prediction made at the predicted one, so a step has one call. The step to clean
     data is only predicted: no network is asked there. The noise of a step is the same both times.
 
-    The state is (the prediction that the last step began with, levels and fields before it, the last step's noise), or
-    before the first step the method that is to take it (`starting`).
     """
 
     coordinate: ClassVar[Coordinate] = Data()
@@ -40,7 +62,11 @@ class PredictorCorrector(Sampler):
         return False
 
     def init(self, grid: Grid) -> State:
-        return starter(self.order, 2 if self.corrector else 1, grid)
+        return Past(self.lowered(grid), starter(self.order, 2 if self.corrector else 1, grid))
+
+    def lowered(self, grid: Grid) -> Levels:
+        """The last levels, to which steps of lower order lead."""
+        return ()
 
     def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
         """v, the variance of the fresh noise in x'."""
@@ -53,28 +79,27 @@ class PredictorCorrector(Sampler):
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
-        if isinstance(state, RungeKutta):
-            if not next.clean:
-                end, ((_, first), *_, (level, last)) = run_up(state, denoise, x, now, next)
-                first, last = self.coordinate.field(first), self.coordinate.field(last)
-                return end, (Prediction(x, now, first, *self.coordinate.direction(now)), (level,), (last,), None)
-            state = None
-        field = self.coordinate.field(denoise(x, now))
-        levels: Levels = ()
-        fields: tuple[Tensor, ...] = ()
-        if state is not None:
-            before, levels, fields, drawn = state
+        past = Past() if state is None else state
+        if past.start is not None and not next.clean:
+            end, ((_, first), *_, (level, last)) = run_up(past.start, denoise, x, now, next)
+            first, last = self.coordinate.field(first), self.coordinate.field(last)
+            begun = Prediction(x, now, first, *self.coordinate.direction(now))
+            return end, replace(past, start=None, begun=begun, levels=(level,), fields=(last,))
+        newest = self.coordinate.field(denoise(x, now))
+        levels, fields, before = past.levels, past.fields, past.begun
+        if before is not None:
             if self.corrector:
-                k = self.corrector - 1
-                x, std = advance(self, before, before.level, now, (now, *levels)[:k], (field, *fields)[:k])
-                x = x if drawn is None else plus(x, drawn, std)
+                k = past.points(self.corrector - 1, now)
+                x, std = advance(self, before, before.level, now, (now, *levels)[:k], (newest, *fields)[:k])
+                x = x if past.drawn is None else plus(x, past.drawn, std)
             levels, fields = (before.level, *levels), (before.value, *fields)
-        pred = Prediction(x, now, field, *self.coordinate.direction(now))
-        x, std = advance(self, pred, now, next, levels[: self.predictor - 1], fields[: self.predictor - 1])
+        pred = Prediction(x, now, newest, *self.coordinate.direction(now))
+        k = past.points(self.predictor, next) - 1
+        x, std = advance(self, pred, now, next, levels[:k], fields[:k])
         drawn = noise(x, now, next) if std else None
         kept = max(self.predictor, self.corrector) - 2
         x = x if drawn is None else plus(x, drawn, std)
-        return x, (pred, levels[:kept], fields[:kept], drawn)
+        return x, Past(past.last, None, pred, levels[:kept], fields[:kept], drawn)
 
 
 @dataclass(frozen=True)
@@ -106,17 +131,22 @@ class UniPC(PredictorCorrector):
     Args:
         points: p, 1 to 3; the order is p + 1.
         b: BH1() or BH2().
+        lower_order_final: the last step has one point, that before two, as in the authors' code; the order is 2 then.
     """
 
     points: int = 2
     b: BH1 | BH2 = BH2()
+    lower_order_final: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         check_points(self, 3)
 
     @property
     def order(self) -> int | None:  # type: ignore[override]
-        return self.points + 1
+        return 2 if self.lower_order_final else self.points + 1
+
+    def lowered(self, grid: Grid) -> Levels:
+        return grid[-self.points :] if self.lower_order_final else ()
 
     @property
     def predictor(self) -> int:  # type: ignore[override]
