@@ -29,7 +29,8 @@ def needed(image: Image.Image, pixels: int) -> int:
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         turned = STORED * own if tags.get(TURN, 1) != 1 else 0
-        strip = STORED * image.width * min(tags.get(ROWS, image.height), image.height)
+        packed = any(tile.codec_name == "libtiff" for tile in image.tile)  # which unpacks a strip before it is copied
+        strip = STORED * image.width * min(tags.get(ROWS, image.height), image.height) if packed else 0
         peak += max(turned, strip)
     if image.format == "PNG" and "transparency" in image.info and image.tile and image.tile[0].args == "RGB;16B":
         peak *= 2  # upper and lower bytes
