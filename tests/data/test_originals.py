@@ -240,7 +240,7 @@ def test_files_are_found_under_the_names_that_kaggle_gives_them(tmp_path, dotted
 @pytest.mark.parametrize(
     ("dataset", "name", "said"),
     [
-        (CIFAR10, "cifar-10-python.tar.gz", "tar xf cifar-10-python.tar.gz, and give the same root"),
+        (CIFAR10, "cifar-10-python.tar.gz", "tar xf cifar-10-python.tar.gz, and give data.root="),
         (CIFAR100, "cifar-100-python.tar.gz", "tar xf cifar-100-python.tar.gz"),
         (MNIST, "mnist_train.csv", "is a table, and MNIST is read from its original files"),
         (FashionMNIST, "fashion-mnist_train.csv", "store the images as an array"),
@@ -249,5 +249,12 @@ def test_files_are_found_under_the_names_that_kaggle_gives_them(tmp_path, dotted
 )
 def test_what_lies_there_packed_is_named(tmp_path, dataset, name, said):
     (tmp_path / name).write_bytes(b"")
-    with pytest.raises(DataError, match=said):
-        dataset(root=str(tmp_path)).split("train")
+    for root in (tmp_path, tmp_path / name):
+        with pytest.raises(DataError, match=said):
+            dataset(root=str(root)).split("train")
+
+
+def test_a_root_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "x.pkl").write_bytes(b"")
+    with pytest.raises(DataError, match=r"x\.pkl is a file: give data\.root=DIR"):
+        CIFAR10(root=str(tmp_path / "x.pkl")).split("train")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,11 @@ def is_folder(item: os.DirEntry[str]) -> bool:
     return Path(item.path).is_dir() if item.is_symlink() else item.is_dir()
 
 
+def composed(name: str) -> str:
+    """A name in the one form of its letters that is compared: macOS takes accents apart, other systems do not."""
+    return unicodedata.normalize("NFC", name)
+
+
 def natural(name: str) -> tuple[list[str | int], str]:
     """Sorts names by their letters and the numbers in them by value: 2 before 10, class2 before class10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
@@ -116,7 +122,10 @@ def read_labels(root: Path) -> dict[str, int] | None:
     wrong = next((pair for pair in pairs if not is_pair(pair)), None) if isinstance(pairs, list) else labels
     if wrong is not None:
         raise DataError(f'{file} holds {str(wrong)[:60]}, where ["folder/file.png", 3], a path and a class, is meant.')
-    return dict(tuple(pair) for pair in pairs)
+    labels = dict(tuple(pair) for pair in pairs)
+    if torn := next((path for path, label in pairs if labels[path] != label), None):
+        raise DataError(f"{file} gives {torn} more than one class: leave one.")
+    return {composed(path): label for path, label in labels.items()}
 
 
 def is_pair(pair: Any) -> bool:

@@ -18,7 +18,7 @@ import torch
 
 from mezzotint.data.images import Images, InMemory, digest
 from mezzotint.data.kinds import in_line
-from mezzotint.data.picture import RECIPE, PictureError, TooSmall, addition, decode, examine, header, silence
+from mezzotint.data.picture import RECIPE, PictureError, TooSmall, addition, content, decode, examine, header, silence
 from mezzotint.errors import DataError
 from mezzotint.processes import position
 from mezzotint.progress import bar
@@ -50,8 +50,8 @@ class FolderImages(Images):
 
     @cached_property
     def _digest(self) -> str:
-        contents = (file.read_bytes() for file in self.files)
-        parts = itertools.chain([RECIPE], *((content, addition(content)) for content in contents))
+        contents = map(content, self.files)
+        parts = itertools.chain([RECIPE], *((stored, addition(stored)) for stored in contents))
         return digest((len(self), *self.shape), parts, self.labels)
 
 
@@ -157,14 +157,13 @@ def state(file: Path) -> State:
 def copies(first: tuple[State, ...], second: tuple[State, ...]) -> list[tuple[Path, Path]]:
     """Files of the second part that are byte by byte one of the first, each with that one."""
     sizes = {size for _, _, size, _ in first} & {size for _, _, size, _ in second}
-    known = {content(Path(name)): name for name, _, size, _ in first if size in sizes}
-    found = ((known.get(content(Path(name))), name) for name, _, size, _ in second if size in sizes)
+    known = {hashed(Path(name)): name for name, _, size, _ in first if size in sizes}
+    found = ((known.get(hashed(Path(name))), name) for name, _, size, _ in second if size in sizes)
     return [(Path(b), Path(a)) for a, b in found if a is not None and a != b]
 
 
-def content(file: Path) -> bytes:
-    with open(file, "rb") as stored:
-        return hashlib.file_digest(stored, "sha256").digest()
+def hashed(file: Path) -> bytes:
+    return hashlib.sha256(content(file)).digest()
 
 
 def examine_all(files: tuple[Path, ...], shape: tuple[int, int, int], enlarge: bool, keep: bool) -> Examined:

@@ -14,6 +14,7 @@ from mezzotint.data.class_folders import (
     TEST_NAMES,
     TRAIN_NAMES,
     Parts,
+    composed,
     few,
     in_order,
     part_name,
@@ -27,7 +28,7 @@ from mezzotint.data.decoding import copies, examined, say, state
 from mezzotint.data.holdout import check_held_out, part, share
 from mezzotint.data.images import Images
 from mezzotint.data.kinds import SUFFIXES
-from mezzotint.data.listing import Entry, apart, holds_pictures, listed, pictures, refuse_unread, repeats, told
+from mezzotint.data.listing import Entry, apart, holds_pictures, listed, pictures, refuse_unread, repeats, told, walk
 from mezzotint.data.picture import RECIPE
 from mezzotint.errors import DataError
 
@@ -113,7 +114,7 @@ class ImageFolder(Dataset):
         """The class folders; one without images is none, unless it is counted as one."""
         folders = [folder for folder in subfolders(train) if not repeats(folder, train)]
         filled = [folder for folder in folders if holds_pictures(folder)]
-        return in_order(folder.name for folder in (filled if len(filled) == self.classes else folders))
+        return in_order(composed(folder.name) for folder in (filled if len(filled) == self.classes else folders))
 
     def labelled_by(self) -> str:
         if not self.classes:
@@ -142,6 +143,7 @@ class ImageFolder(Dataset):
             return {"train": train, "test": test, "all": train + test}, unread
         strata = np.unique([entry.group for entry in train], return_inverse=True)[1]
         if self.classes and (labels := read_labels(parts.train)) is not None:
+            tell_gone(parts.train, labels)
             strata = self._read(train, parts.train, labels).numpy()
         held_out = share(self.held_out, len(train))
         return {name: [train[i] for i in part(name, strata, held_out)] for name in SPLITS}, unread
@@ -161,8 +163,10 @@ class ImageFolder(Dataset):
         names = self.class_names()
         if not names:
             raise DataError(f"{self.root} has no class folders, but data.classes={self.classes}: set data.classes=0.")
+        there = {composed(folder.name): folder for folder in subfolders(train)}
         for name in names:
-            refuse_empty(train / name)
+            refuse_empty(there.get(composed(name), train / name))
+        tell_alike(names)
         if len(names) != self.classes:
             if len(names) == 1 and len(inner := subfolders(train / names[0])) > 1:
                 raise DataError(
@@ -173,7 +177,7 @@ class ImageFolder(Dataset):
                 f"{self.root} has {len(names)} class folders ({few(names)}), but data.classes={self.classes}: "
                 f"set data.classes={len(names)}, or 0 to leave the labels out."
             )
-        number = {name: i for i, name in enumerate(names)}
+        number = {composed(name): i for i, name in enumerate(names)}
         outside = next((entry.file for entry in entries if entry.group not in number), None)
         if outside is not None:
             raise DataError(f"{outside} lies in no class folder of the training part: move it, or set data.classes=0.")
@@ -181,7 +185,7 @@ class ImageFolder(Dataset):
 
     def _read(self, entries: Sequence[Entry], root: Path, labels: dict[str, int]) -> torch.Tensor:
         """Labels of files by a dataset.json."""
-        paths = [entry.file.relative_to(root).as_posix() for entry in entries]
+        paths = [composed(entry.file.relative_to(root).as_posix()) for entry in entries]
         bare = next((path for path in paths if path not in labels), None)
         if bare is not None:
             raise DataError(
@@ -215,6 +219,22 @@ def tell_unused(root: Path, parts: Parts) -> None:
     if held:
         used = f"{parts.train.name} is trained on" + (f" and {parts.test.name} held out" if parts.test else "")
         say(f"data: {few([where for where, _ in held])} are not used ({used}); a picture counts only in these folders.")
+
+
+def tell_gone(root: Path, labels: dict[str, int]) -> None:
+    """Say how many pictures have a label and are not there."""
+    there = {composed(item.path.relative_to(root).as_posix()) for item in walk(root)}
+    if gone := sorted(labels.keys() - there):
+        say(f"data: {root / LABELS} has labels of {len(gone):,} picture(s) that are not here, such as {gone[0]}.")
+
+
+def tell_alike(names: Sequence[str]) -> None:
+    """Say which classes have names that differ only in upper and lower case."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(name.casefold(), name)
+        if other != name:
+            say(f"data: {other} and {name} are two classes; if they are meant as one, put their pictures together.")
 
 
 def divided(folder: Path) -> bool:

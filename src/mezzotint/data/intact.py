@@ -88,6 +88,20 @@ def jpeg_ends(file: Path) -> bool:
     return False
 
 
+def jpeg_bits(file: Path) -> int:
+    """Bits a sample as the frame of a JPEG says; 0 where it has none."""
+    at = 2
+    with open(file, "rb") as stored:
+        while True:
+            stored.seek(at)
+            mark = stored.read(5)
+            if len(mark) < 5 or mark[0] != 0xFF:
+                return 0
+            if 0xC0 <= mark[1] <= 0xCF and mark[1] not in (0xC4, 0xC8, 0xCC):
+                return mark[4]
+            at += 2 + int.from_bytes(mark[2:4])
+
+
 def scan(stored: BinaryIO) -> int | None:
     """Where the pixels of a JPEG begin: behind the start of its first scan (FFDA)."""
     at = 2

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mezzotint.data.class_folders import OF_SYSTEMS, is_folder
+from mezzotint.data.class_folders import OF_SYSTEMS, composed, is_folder
 from mezzotint.data.kinds import OTHER, RAW, SUFFIXES, in_line, unread
 from mezzotint.errors import DataError
 
@@ -173,7 +173,7 @@ def walk(root: Path) -> Iterator[Found]:
                 if item.name.lower() not in LEFTOVERS:
                     yield found(item, path, group, through)
             elif item.name.lower() not in OF_SYSTEMS:
-                (links if item.is_symlink() else pending).append((path, group or item.name, through))
+                (links if item.is_symlink() else pending).append((path, group or composed(item.name), through))
 
 
 def place(folder: Path) -> tuple[int, int]:

@@ -69,7 +69,11 @@ class Originals(KnownDataset):
 
     def _refuse_packed(self) -> None:
         """Say of an archive or a table that lies there what to do with it."""
-        for file in (file for place in self._places() for name in self.packed for file in sorted(place.glob(name))):
+        whole = Path(self.root or "").expanduser()
+        there = [file for place in self._places() for name in self.packed for file in sorted(place.glob(name))]
+        for file in [whole] if self.root and whole.is_file() else there:
+            if not any(file.match(name) for name in self.packed):
+                raise DataError(f"{file} is a file: give data.root=DIR with the folder that holds the original files.")
             if file.suffix == ".csv":
                 raise DataError(
                     f"{file} is a table, and {self.name()} is read from its original files. Give data.root= of a "
@@ -77,7 +81,7 @@ class Originals(KnownDataset):
                 )
             command = f"unzip {file.name}" if file.suffix == ".zip" else f"tar xf {file.name}"
             raise DataError(
-                f"{file} is packed: unpack it there, cd {file.parent} && {command}, and give the same root."
+                f"{file} is packed: unpack it there, cd {file.parent} && {command}, and give data.root={file.parent}."
             )
 
     def _places(self) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mezzotint.data.intact import complete
+from mezzotint.data.intact import complete, jpeg_bits
 from mezzotint.data.kinds import CURES, formats, in_line, look, readable
 from mezzotint.data.pixels import GIANT, TURNED, Samples, Strips, fitting, flat, orientation, strips_of
 from mezzotint.data.png_rows import PngRows, says_late
@@ -169,15 +169,33 @@ def opened(file: Path) -> Iterator[Image.Image]:
         raise PictureError(file, "there is not enough memory for it", "scale it down") from error
     except Image.UnidentifiedImageError as error:
         raise stranger(file) from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise unopened(file, error) from error
     except Exception as error:  # decoders of damaged files fail in every way there is
         raise PictureError(
             file, " ".join(str(error).split()) or type(error).__name__, "mend it or take it out of the folder"
         ) from error
 
 
+def unopened(file: Path, error: OSError) -> PictureError:
+    """A file that was listed, and has gone since or may not be read."""
+    reason = "it was here, and is gone" if isinstance(error, FileNotFoundError) else str(error.strerror or error)
+    return PictureError(file, reason, "give it back or take it out of the folder")
+
+
+def content(file: Path) -> bytes:
+    """A file as it is stored. Raises PictureError where it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise unopened(file, error) from error
+
+
 def stranger(file: Path) -> PictureError:
     """What Pillow does not know: of a kind that is not read, or damaged in its first bytes."""
     found = look(file)
+    if found == "JPEG" and (bits := jpeg_bits(file)) not in (0, 8):
+        return PictureError(file, f"it is a JPEG of {bits} bits, and 8 are read", "convert it to PNG")
     if not found or found in readable():
         reason = "its beginning is damaged" if found else "it is no image"
         return PictureError(file, reason, "mend it or take it out of the folder")
