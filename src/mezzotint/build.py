@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mezzotint import runfiles
 from mezzotint.errors import ConfigError, MezzotintError
-from mezzotint.finite import unbounded
+from mezzotint.finite import IMMENSE, immense, unbounded
 from mezzotint.hints import fits, hints_of, say, shape, spell
 from mezzotint.names import join, locate, nearest
 from mezzotint.reading import Damaged, damaged, reason
@@ -49,6 +49,7 @@ def check(node: Node, where: str = "", provided: Iterable[str] = ()) -> list[str
         return problems
     try:
         target = locate(node["_target_"], where)
+        current().contain(node["_target_"], given, where)
     except ConfigError as error:
         return [str(error), *problems]
     return check_call(target, given, where, provided) + problems
@@ -77,6 +78,8 @@ def check_call(target: Callable, given: Mapping[str, Node], where: str = "", pro
         if key not in names and not free:
             misspelt.update(difflib.get_close_matches(str(key), names, 1, 0.6))
             problems.append(stranger(str(key), where, target.__name__, names))
+        elif immense(value):
+            problems.append(f"{join(where, key)}: {IMMENSE}")
         elif value != "???" and not fits(value, hints.get(key, Any)):
             problems.append(f"{join(where, key)}: {say(value)} is not {spell(hints[key])}")
     endless = [key for key in unbounded(target, given) if key in names and fits(given[key], hints.get(key, Any))]
@@ -112,6 +115,7 @@ def build(node: Node, where: str = "", **extra: Any) -> Any:
     if "_target_" not in node:
         return given
     target = locate(node["_target_"], where)
+    current().contain(node["_target_"], arguments(node), where)
     hints = hints_of(target)
     given = {key: shape(value, hints.get(key, Any)) for key, value in given.items()}
     try:

@@ -34,6 +34,8 @@ def mendable(error: BaseException | None) -> MezzotintError | None:
         return TrainingError(f"{_place(error)}no space is left on the disk, or in the quota; {_MAKE_ROOM}")
     if no_memory(error):
         return TrainingError("out of memory: this process may not have more (see `ulimit -v`); ask for less at once")
+    if isinstance(error, (OverflowError, RuntimeError)) and any(words in str(error).lower() for words in _TOO_LARGE):
+        return ConfigError(f"a number of the config is too large to count with ({' '.join(str(error).split())[:200]})")
     if not isinstance(error, OSError) or isinstance(error, io.UnsupportedOperation) or _of_config(error):
         told = next((words for words in _SAID if words in str(error).lower()), None)
         return TrainingError(f"{told}; {_SAID[told]}") if told and isinstance(error, RuntimeError) else None
@@ -52,6 +54,7 @@ def no_memory(error: BaseException | None) -> bool:
 
 
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "failed to map segment", "can't start new thread")
+_TOO_LARGE = ("int too large", "int too big", "size calculation overflowed", "integer multiplication overflow")
 _ASKED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)  # of a place that was asked for
 _AGAIN = "then give the command again"
 _MAKE_ROOM = f"make room, {_AGAIN}"

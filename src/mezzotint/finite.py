@@ -6,12 +6,21 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+IMMENSE = "it has more digits than any number here may have"
+
 
 def infinite(value: Any) -> bool:
     """Whether a number is infinite or none, or a list holds one that is."""
     if isinstance(value, (list, tuple)):
         return any(map(infinite, value))
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def immense(value: Any) -> bool:
+    """Whether an integer is one that no machine counts with, or a list holds one."""
+    if isinstance(value, (list, tuple)):
+        return any(map(immense, value))
+    return isinstance(value, int) and value.bit_length() > 64
 
 
 def unbounded(target: Callable, given: Mapping[str, Any]) -> list[str]:

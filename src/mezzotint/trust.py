@@ -7,8 +7,10 @@ hold a name that it imported itself.
 """
 
 import inspect
+import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
@@ -54,6 +56,7 @@ NEEDED: dict[str, tuple[str, ...]] = {  # group -> the bases of which it needs o
     "hardware": ("mezzotint.training.hardware.Hardware",),
     "paths": ("mezzotint.app.config.job.Paths",),
 }
+PLACE = re.compile(r"(dir|path|folder|root)$")  # arguments that are places
 METHODS = {"optimizer": ("build", "rate"), "guidance": ("__call__",)}  # what is enough instead, where no more is asked
 NAMED = ("metrics", "callbacks", "logger")  # groups of several parts by name
 
@@ -71,6 +74,7 @@ class Trust:
         packages: which the user trusts by name.
         folders: of the user's own configs; classes that lie there are trusted.
         paths: `_target_`s that the user wrote in this command himself.
+        run: the directory of the run that the config was read from.
         here: where the user's own modules are found, behind what is installed, if one of them is named.
     """
 
@@ -78,6 +82,7 @@ class Trust:
     packages: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    run: str = ""
     here: tuple[str, ...] = ()
 
     def admit(self, path: str, where: str) -> None:
@@ -113,6 +118,22 @@ class Trust:
             good = bool(within(home, self.packages)) or self.lies_in_folder(file_of(home))
         if not (good or (within(path, self.packages) and within(home, self.packages))):
             raise Untrusted(f"{where}: {path!r} is no part that a config may name")
+
+    def contain(self, path: str, given: Mapping[str, Any], where: str) -> None:
+        """Judge the arguments of another package's part, which writes wherever they say.
+
+        Raises:
+            Untrusted: they lead out of the run.
+        """
+        known = within(path, KNOWN)
+        if not self.strict or known is None or path in self.paths or within(path, self.packages):
+            return
+        for key, text in texts(given):
+            if leads_away(key, text, self.run):
+                raise Untrusted(
+                    f"{where}: {key}={text!r} leads out of the run, and {path.rpartition('.')[2]} may write there. "
+                    f"If that is meant: trust=[{known.partition('.')[0]}]"
+                )
 
     def vouched(self, path: str) -> bool:
         return path in self.paths or bool(within(path, self.packages)) or self.lies_in_folder(find(path, self.here))
@@ -177,6 +198,34 @@ def reach(places: Sequence[str]) -> None:
 def within(path: str, packages: Any) -> str | None:
     """The package among these that a dotted path lies in."""
     return next((package for package in packages if f"{path}.".startswith(f"{package}.")), None)
+
+
+def texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a node that is not one of the nodes in it, with its key."""
+    if isinstance(node, str):
+        yield key, node
+    elif isinstance(node, Mapping) and "_target_" not in node:
+        for inner, value in node.items():
+            yield from texts(value, str(inner))
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from texts(value, key)
+
+
+def leads_away(key: str, text: str, run: str) -> bool:
+    """Whether a text is a place outside of a folder: by how it begins, by what it leads through, or by its key."""
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme.isalpha() and rest.startswith("//"):
+        text = rest[3:] if scheme == "sqlite" else rest[2:]  # sqlite:///here.db, sqlite:////there/it.db
+        if scheme not in ("file", "sqlite"):
+            return False  # a server
+    elif colon and scheme == "file":
+        text = rest
+    place = os.path.realpath(os.path.expanduser(text)) if "\0" not in text else "/"
+    root = os.path.realpath(run) if run else None
+    if root and (place == root or place.startswith(f"{root}{os.sep}")):
+        return False
+    return text[:1] in ("/", "~") or ".." in Path(text).parts or bool(PLACE.search(key))
 
 
 def nameable(path: str) -> bool:

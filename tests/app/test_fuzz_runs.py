@@ -19,17 +19,18 @@ import torch
 import yaml
 
 import mezzotint
-from mezzotint.app import cli
+from mezzotint.app import cli, sync
 from mezzotint.app.records import tracking
 from mezzotint.errors import MezzotintError
+from mezzotint.training.loggers import STATES, Subject
 from mezzotint.training.sent import Sent
 
 from .conftest import Done
 
 SECRET = b"PRIVATE-KEY-OF-SOMEBODY-ELSE"
 SECONDS = 60  # until a command counts as hung
-LISTINGS = ("runs", "json", "sweep", "compare", "mirror", "report")
-READERS = ("sample", "evaluate", "check", "plot", "load", "go on")
+LISTINGS = ("runs", "json", "sweep", "compare", "sync", "report")
+READERS = ("sample", "evaluate", "check", "plot", "load", "go on", "sync")
 Damage = Callable[[Path, Path, random.Random], None]
 
 
@@ -214,11 +215,34 @@ def files_of(run: Path) -> list[Path]:
     return sorted(file.relative_to(run) for file in run.rglob("*") if file.is_file())
 
 
-def told_to_a_tracker(run: Path) -> None:
-    """What `sync` reads before it asks a server."""
-    cli.read_config(run)
-    Sent.read(run)
-    tracking.tell_all(tracking.Logger(), run, tracking.logged(run))
+def add_traces(run: Path) -> None:
+    """What trackers leave in a run."""
+    piece = run / "wandb" / "offline-run-20260101_000000-abcdefgh"
+    piece.mkdir(parents=True)
+    (piece / "run-abcdefgh.wandb").write_bytes(bytes(range(64)))
+    Sent("abcdefgh", starts=1, images=32, state="finished", files=["x.png"], url="https://wandb.ai/x").write(run)
+    (run / "tensorboard").mkdir()
+    (run / "tensorboard" / "events.out.tfevents.0").write_bytes(bytes(range(64)))
+    histogram = {"step": 4, "images": 64, "name": "weights/x", "counts": [1, 2], "low": 0.0, "high": 1.0}
+    (run / "histograms.jsonl").write_text(json.dumps(histogram) + "\n")
+
+
+class Board(tracking.Logger):
+    """A server that takes whatever it is sent."""
+
+    def __init__(self, node: dict[str, Any], where: str) -> None:
+        self.node, self.told, self.session = node, 0, None
+
+    def start(self, subject: Subject, lines: list[dict[str, Any]]) -> None:
+        self.subject, self.sent = subject, Sent.read(subject.directory)
+        json.dumps(subject.config)
+
+    def picture(self, images: int, name: str, file: Path) -> None:
+        file.read_bytes()
+
+    def finish(self, code: int) -> None:
+        self.sent.state = STATES.get(code, "failed")
+        self.sent.write(self.subject.directory)
 
 
 def command(name: str, run: Path, capsys: pytest.CaptureFixture[str]) -> Done:
@@ -233,16 +257,15 @@ def command(name: str, run: Path, capsys: pytest.CaptureFixture[str]) -> Done:
         "evaluate": ["evaluate", f"run={run}", "n=16"],
         "check": ["check", f"run={run}"],
         "plot": ["plot", f"run={run}"],
+        "sync": ["sync", str(run)],
         "go on": ["train", f"run={run}", "budget=80", "metrics=[]"],
     }
     code = 0
     try:
         if name in words:
             code = cli.main(words[name])
-        elif name == "load":
-            mezzotint.load(run)
         else:
-            told_to_a_tracker(run)
+            mezzotint.load(run)
     except MezzotintError:
         code = 2
     except KeyboardInterrupt:
@@ -273,15 +296,21 @@ def at_most(seconds: int) -> Iterator[None]:
 
 
 @pytest.fixture
-def case(four_steps: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[int, tuple[str, ...]], Done]:
-    runs, outside = home / "runs", home.parent / "outside"
-    names = files_of(four_steps / "a")
+def case(
+    four_steps: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int, tuple[str, ...]], Done]:
+    runs, outside, whole = home / "runs", home.parent / "outside", home.parent / "whole"
+    shutil.copytree(four_steps, whole, symlinks=True)
+    add_traces(whole / "a")
+    names = files_of(whole / "a")
+    monkeypatch.setattr(sync, "reachable", lambda: None)
+    monkeypatch.setattr(sync, "build", Board)
 
     def run(seed: int, commands: tuple[str, ...]) -> Done:
         draw = random.Random(seed)
         for place in (runs, outside):
             shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(four_steps, runs, symlinks=True)
+        shutil.copytree(whole, runs, symlinks=True)
         shutil.copytree(runs / "a", runs / "b")
         (outside / "folder").mkdir(parents=True)
         (outside / "secret.txt").write_bytes(SECRET)

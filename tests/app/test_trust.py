@@ -12,6 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from mezzotint.app.config.job import literal
+from mezzotint.trust import leads_away
 from mezzotint.whole import lock_file
 from tests.app.conftest import Command
 
@@ -215,6 +216,65 @@ def test_parts_are_what_their_group_needs(mezzotint: Command) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- what else it reaches
+
+
+PLACES = {
+    "CSVLogger": ["{outside}", "../outside", "~/outside", "x/../../outside", "file:{outside}"],
+    "TensorBoardLogger": ["{outside}"],
+}
+
+
+@pytest.mark.parametrize(("name", "place"), [(name, place) for name, places in PLACES.items() for place in places])
+def test_another_packages_part_writes_nowhere_but_in_the_run(
+    name: str, place: str, trained: Path, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = home.parent / "outside"
+    outside.mkdir()
+    monkeypatch.setenv("HOME", str(home.parent))
+    logger = {"_target_": f"lightning.pytorch.loggers.{name}", "save_dir": place.format(outside=outside)}
+    file = trained / "config.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"logger": {"x": logger}}))
+    for words in (("check",), ("train", "budget=80", "metrics=[]")):
+        done = mezzotint(words[0], "run=runs/a", *words[1:])
+        assert done.code == 2
+        assert "leads out of the run" in done.err
+        assert "trust=[lightning]" in done.err
+    assert list(outside.iterdir()) == []
+
+
+def test_places_that_lead_away_are_known_by_what_they_say(tmp_path: Path) -> None:
+    run = str(tmp_path)
+    for key, text in (("name", "/x"), ("name", "~"), ("version", "a/../../b"), ("uri", "sqlite:////x.db")):
+        assert leads_away(key, text, run), text
+    for key, text in (("save_dir", "."), ("dirpath", "a"), ("uri", "file:///x")):
+        assert leads_away(key, text, run), text
+    for key, text in (
+        ("save_dir", f"{run}/x"),
+        ("monitor", "a/b"),
+        ("uri", "sqlite:///x.db"),
+        ("uri", "https://x/../y"),
+    ):
+        assert not leads_away(key, text, run), text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"budget": 10**30},
+        {"budget": -(10**400)},
+        {"grid": {"_target_": "mezzotint.diffusion.Trailing", "steps": 10**25}},
+        {"data": {"_target_": "mezzotint.data.Digits", "shape": [10**25, 8, 8]}},
+    ],
+)
+def test_a_number_that_nobody_counts_with_is_one_line(
+    changes: dict[str, Any], trained: Path, mezzotint: Command
+) -> None:
+    file = trained / "config.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+    done = mezzotint("check", "run=runs/a")
+    assert done.code == 2
+    assert next(iter(changes)) in done.err
+    assert "Traceback" not in done.err
 
 
 def test_nothing_in_a_saved_config_is_resolved(

@@ -186,7 +186,7 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
                 print(
                     f"{config.get('name')}: its parts are built and tried, and two steps of training timed", flush=True
                 )
-            with trusting(rule if saved is None else judging(rule, config, saved, words)):
+            with trusting(rule if saved is None else judging(replace(rule, run=directory), config, saved, words)):
                 return import_module(module).main(config)
         except Exception as error:
             known = explained(error, command, overrides)

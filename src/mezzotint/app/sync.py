@@ -4,6 +4,7 @@ What is sent is the run's own record, not the tracker's: every line of the log o
 run that was trained without a tracker can be sent as well, and one that is half there already is completed.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mezzotint.app.records.tracking import evaluations, logged, pictures, subjec
 from mezzotint.app.terminal import shown
 from mezzotint.build import build, read_config
 from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.reading import files
 from mezzotint.training.loggers import STATES
 from mezzotint.training.sent import Sent
 
@@ -77,6 +79,7 @@ def reachable() -> None:
 
 def send(run: Path, node: dict[str, Any]) -> str:
     """Upload a run, or what of it is not there yet; says what was done."""
+    runfiles.keep_inside(run)
     status, sent, lines = runs.read_status(run), Sent.read(run), logged(run)
     state = runs.state(run)
     if state == "running":
@@ -106,5 +109,8 @@ def send(run: Path, node: dict[str, Any]) -> str:
 
 def mark(run: Path) -> None:
     """Let `wandb sync` leave the pieces of a run alone that is there as a whole."""
-    for piece in (run / "wandb").glob("offline-run-*/*.wandb"):
-        piece.with_name(f"{piece.name}.synced").touch()
+    for folder in (run / "wandb").glob("offline-run-*"):
+        for piece in files(run, f"wandb/{folder.name}/*.wandb"):
+            done = piece.with_name(f"{piece.name}.synced")
+            if not os.path.lexists(done):  # nor is a link of that name followed
+                done.touch()

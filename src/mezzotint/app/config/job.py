@@ -12,6 +12,7 @@ from typing import Any, Literal
 from mezzotint.app.config.following import write_out
 from mezzotint.build import build, check_part
 from mezzotint.errors import ConfigError
+from mezzotint.finite import IMMENSE, immense
 from mezzotint.hints import fits, say, spell
 from mezzotint.names import nearest
 
@@ -167,6 +168,7 @@ def resolve(config: Any, kind: type = Job) -> Config:
     refuse([f"{key}: {LAID_OVER}" for key in ("experiment", "debug", "sweep") if key in plain])
     refuse(
         [f"{key}: no such key{nearest(key, known)}" for key in plain if key not in known]
+        + [f"{key}: {IMMENSE}" for key, value in plain.items() if immense(value)]
         + [f"{key}: a value is needed; give {key}=VALUE" for key in known if plain.get(key, "???") == "???"]
         + [
             f"{key}: {say(value)} is not {spell(known[key].type)}"
