@@ -81,6 +81,11 @@ def test_version(mezzotint: Command) -> None:
         ),
         (["train", "experiment=digits_dpm"], "experiment=digits_dpm: no such choice; did you mean 'digits_ddpm'?"),
         (["train", "debug=tny"], "debug=tny: no such choice; did you mean 'tiny'?"),
+        (
+            ["check", "data.root=photos"],
+            "data.root: Digits has no such argument (it takes shape, classes, flip, names); ",
+        ),
+        (["check", "data.enlarge=true"], "data.enlarge: Digits has no such argument (it takes shape"),
         (["train", "network.widht=8"], "network.widht: UNet has no such argument; did you mean 'width'?"),
         (["train", "+network.widht=8"], "network.widht: UNet has no such argument; did you mean 'width'?"),
         (["train", "netwrok.width=8"], "no key 'netwrok.width'; did you mean 'network.width'?"),
@@ -163,7 +168,10 @@ def test_images_that_do_not_divide_are_refused_before_anything_is_made(mezzotint
     for number in range(4):
         Image.new("RGB", (30, 30), (number, 0, 0)).save(home / "folder" / f"{number}.png")
     words = ["train", "data=image_folder", "data.root=folder", "network.multipliers=[1,1,1,1]"]
-    for shape, said in (([], "asks for 64 x 64"), (["data.shape=[3,30,30]"], "30 x 30 images do not fit 4 levels")):
+    for shape, said in (
+        ([], "data.shape=[3,24,24] fits it"),
+        (["data.shape=[3,30,30]"], "30 x 30 images do not fit 4 levels"),
+    ):
         done = mezzotint(*words, *shape)
         assert (done.code, done.err.count("\n")) == (2, 1)
         assert said in done.err

@@ -10,6 +10,7 @@ from mezzotint.app.config.look import Look, look
 from mezzotint.app.config.parts import Parts, assemble, check_judges, meet, placed, plan_metrics
 from mezzotint.app.config.plan import Row, cost, flops, shares
 from mezzotint.app.config.preflight import obstacles
+from mezzotint.app.config.shapes import suited
 from mezzotint.app.config.words import spoken
 from mezzotint.app.records import classes, runs
 from mezzotint.app.records.references import open_reference
@@ -38,8 +39,8 @@ def main(config: Any) -> None:
     if there(directory) and (another := rates.changed(directory, plain, parts)):
         rows.append(("budget", another))
     problems += obstacles(plain, parts, directory)
-    if not problems and real and (taken := duration(plain, parts, found)):
-        rows.append(("time here", str(taken)))
+    if not problems:
+        rows.append(("time here", str(duration(plain, parts, found))))
     if problems:
         rows.append(("problems", f"{len(problems)}, told below"))
     table(rows)
@@ -81,8 +82,9 @@ def data(config: Config, parts: Parts, directory: Path, problems: list[str]) -> 
     still = config | {"data": config["data"] | ({"download": False} if download else {})}  # a look fetches nothing
     try:
         there = build(classes.settled(directory, still)["data"], "data")
-        images = there.split("train")
-        real = len(there.split(config["reference"])) if own and config["reference"] != "train" else len(images)
+        with suited(config):
+            images = there.split("train")
+            real = len(there.split(config["reference"])) if own and config["reference"] != "train" else len(images)
         trained = classes.Trained.of(there, images)
     except ConfigError as error:
         problems.append(str(error))
@@ -132,7 +134,8 @@ def finale(config: Config, found: Look) -> str:
     judged = f"{found.judged:,} samples judged ({named})"
     if found.reference:
         judged += f" against {found.reference:,} images"
-    less = f"; with look=null {found.whole[0]:,} against {found.whole[1]:,}" if found.reduced else ""
+    against = f" against {found.whole[1]:,}" if found.whole[1] else ""
+    less = f"; with look=null {found.whole[0]:,}{against}" if found.reduced else ""
     said = f"{drawn}, {judged}{less}" if found.judged else f"{drawn}, nothing judged"
     part = f"{share:.0%} of the training's" if share < 2 else f"{share:,.0f} times the training's"
     return f"{said}: {flops(found.cost)}, {part}" if found.training else said

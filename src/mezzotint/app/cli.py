@@ -183,9 +183,7 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
         try:
             import_module("mezzotint.app.config.typos").check_keys(config, words)
             if command == "check":  # before torch is imported, which takes seconds
-                print(
-                    f"{config.get('name')}: its parts are built and tried, and two steps of training timed", flush=True
-                )
+                print(f"{config.get('name')}: building and trying the parts, timing two steps of training", flush=True)
             with trusting(rule if saved is None else judging(replace(rule, run=directory), config, saved, words)):
                 return import_module(module).main(config)
         except Exception as error:

@@ -18,7 +18,18 @@ import torch
 
 from mezzotint.data.images import Images, InMemory, digest
 from mezzotint.data.kinds import in_line
-from mezzotint.data.picture import RECIPE, PictureError, TooSmall, addition, content, decode, examine, header, silence
+from mezzotint.data.picture import (
+    RECIPE,
+    PictureError,
+    TooSmall,
+    addition,
+    content,
+    decode,
+    enlarging,
+    examine,
+    header,
+    silence,
+)
 from mezzotint.errors import DataError
 from mezzotint.processes import position
 from mezzotint.progress import bar
@@ -100,16 +111,42 @@ class Examined:
         refuse(sorted(self.bad.values(), key=lambda error: error.file), len(self.files), cure)
 
 
+class SmallPictures(DataError):
+    """Pictures that would have to be enlarged, and perhaps others that cannot be used.
+
+    Args:
+        text: what is said.
+        smallest: the one that decides which shape fits them all.
+    """
+
+    def __init__(self, text: str, smallest: TooSmall) -> None:
+        super().__init__(text)
+        self.smallest = smallest
+
+    def suited(self, takes: Callable[[tuple[int, int, int]], bool]) -> DataError:
+        """With the largest shape that a network takes: sides are made multiples of 1, 2, 3, ... until it does."""
+        channels, *sides = self.smallest.largest
+        for divisor in range(1, min(*sides, 64) + 1):
+            height, width = (side // divisor * divisor for side in sides)
+            if takes((channels, height, width)):
+                cure = enlarging((channels, height, width))
+                return DataError(str(self).replace(self.smallest.cure, cure))
+        return self
+
+
 def refuse(errors: Sequence[PictureError], total: int, cure: str = "") -> None:
     """Raises DataError where there are errors of `total` pictures."""
+    if not errors:
+        return
     otherwise = f", or {cure}" if cure else ""
+    small = [error for error in errors if isinstance(error, TooSmall)]
     if len(errors) == 1:
-        raise DataError(f"{str(errors[0]).removesuffix('.')}{otherwise}.") from errors[0]
-    if errors:
-        small = [error for error in errors if isinstance(error, TooSmall)]
+        said = f"{str(errors[0]).removesuffix('.')}{otherwise}."
+    else:
         damaged = [error for error in errors if not isinstance(error, TooSmall)]
         groups = "; ".join(f"{some(group)}: {what(group)}" for group in (damaged, small) if group)
-        raise DataError(f"{len(errors):,} of {total:,} pictures cannot be used. {groups}{otherwise}.")
+        said = f"{len(errors):,} of {total:,} pictures cannot be used. {groups}{otherwise}."
+    raise SmallPictures(said, smallest(small)) if small else DataError(said) from errors[0]
 
 
 def some(errors: Sequence[PictureError]) -> str:
@@ -123,9 +160,13 @@ def what(errors: Sequence[PictureError]) -> str:
     """What can be done about errors of one kind: of small images, what suits the smallest."""
     small = [error for error in errors if isinstance(error, TooSmall)]
     if small:
-        return min(small, key=lambda error: error.fitting).cure
+        return smallest(small).cure
     cures = {error.cure for error in errors}
     return cures.pop() if len(cures) == 1 else "mend them or take them out of the folder"
+
+
+def smallest(errors: Sequence[TooSmall]) -> TooSmall:
+    return min(errors, key=lambda error: error.largest)
 
 
 _examined: OrderedDict[Any, Examined] = OrderedDict()

@@ -41,12 +41,13 @@ class TooSmall(PictureError):
     """An image that would have to be enlarged.
 
     Args:
-        fitting: (height, width) that it could have, in the proportions of what is asked for.
+        largest: (channels, height, width) that it could have, in the proportions of what is asked for.
     """
 
-    def __init__(self, file: Path, reason: str, cure: str, fitting: tuple[int, int]) -> None:
-        super().__init__(file, reason, cure)
-        self.args, self.fitting = (file, reason, cure, fitting), fitting
+    def __init__(self, file: Path, reason: str, largest: tuple[int, int, int]) -> None:
+        channels, height, width = largest
+        super().__init__(file, reason, enlarging((channels, halvable(height), halvable(width))))
+        self.args, self.largest = (file, reason, largest), largest
 
     def __str__(self) -> str:
         return f"{in_line(self.file)} is {self.reason} (height x width): {self.cure}."
@@ -237,14 +238,18 @@ def fits(size: tuple[int, int], shape: tuple[int, int, int]) -> bool:
 def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -> None:
     """Refuse an image of this (width, height) that would have to be enlarged: what is blurred is learnt as blurred."""
     if not fits(size, shape):
-        width, height = map(halvable, fitting(size, (shape[2], shape[1])))
+        width, height = fitting(size, (shape[2], shape[1]))
         reason = f"{size[1]} x {size[0]}, and the shape asks for {shape[1]} x {shape[2]}"
-        cure = f"data.shape=[{shape[0]},{height},{width}] fits it, or data.enlarge=true enlarges it"
-        raise TooSmall(file, reason, cure, (height, width))
+        raise TooSmall(file, reason, (shape[0], height, width))
+
+
+def enlarging(shape: tuple[int, int, int]) -> str:
+    """What can be done about a small picture that fits a shape."""
+    return f"data.shape=[{shape[0]},{shape[1]},{shape[2]}] fits it, or data.enlarge=true enlarges it"
 
 
 def halvable(side: int) -> int:
-    """The next lower side that networks of several levels take: a multiple of 4, from 64 on of 8."""
+    """The next lower side that most networks of several levels take: a multiple of 4, from 64 on of 8."""
     step = 8 if side >= 64 else 4 if side >= 8 else 1
     return side // step * step
 

@@ -198,7 +198,7 @@ def test_data_that_training_would_fetch_is_no_fault(mezzotint: Command, home: Pa
 @pytest.mark.skipif("__import__('torch').cuda.is_available()")
 def test_a_job_for_a_cluster_is_planned_where_there_is_no_gpu(mezzotint: Command) -> None:
     done = mezzotint("check", "hardware=gpus", "hardware.devices=8", "network=mlp")
-    assert "8 images on each device, 1 times a step" in done.out
+    assert "8 images on each device, once a step" in done.out
     assert "torch sees no GPU here" in done.err
     assert done.code == 2
     assert mezzotint("check", "hardware=gpus", "hardware.devices=7", "network=mlp").err.startswith(

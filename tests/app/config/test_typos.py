@@ -43,6 +43,10 @@ NODE = {"_target_": "mezzotint.diffusion.CFG", "scale": 1.0, "weak": {"_target_"
         ("guidance.scle", ["guidance.scle: CFG has no such argument; did you mean 'scale'?"]),
         ("guidance.weak.stepp", ["guidance.weak.stepp: load has no such argument; did you mean 'step'?"]),
         ("guidance.inner", ["guidance.inner: CFG has no such argument (it takes scale, weak, low, high)"]),
+        (
+            "guidance.interval",
+            ["guidance.interval: CFG has no such argument (it takes scale, weak, low, high)"],
+        ),
         ("hydra.sweep.dir", []),
         ("data.shape.first", []),
     ],
@@ -59,3 +63,9 @@ def test_a_misspelt_key_is_refused_before_torch_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.stdout == "2 []\n"
     assert done.stderr == "mezzotint train: network.widht: UNet has no such argument; did you mean 'width'?\n"
+
+
+def test_a_key_of_another_choice_is_told_with_the_choices_that_have_it() -> None:
+    digits = {"data": {"_target_": "mezzotint.data.Digits", "shape": [1, 8, 8]}}
+    assert misspelt(digits, "data.enlarge")[0].endswith("; it belongs to data=image_folder")
+    assert misspelt(digits, "data.held_out")[0].endswith("; it belongs to data=image_folder, npz")

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from mezzotint.app.config.job import Config
 from mezzotint.app.config.look import Look
 from mezzotint.app.config.parts import Parts, assemble
-from mezzotint.app.config.plan import shares
+from mezzotint.app.config.plan import flops, shares
 from mezzotint.training import Run
 from mezzotint.training.callback import Look as Looking
 from mezzotint.training.finder import Rig, timed
 from mezzotint.training.footprint import footprint, free_memory
+from mezzotint.training.footprint import size as bytes_of
 
 TIMED = 3e10  # operations of the step that is timed: a second or two of one core
 MOST = 3e11  # of one image; a larger network is not timed
@@ -41,8 +42,8 @@ class Duration:
         )
 
 
-def duration(config: Config, parts: Parts, look: Look) -> Duration | None:
-    """None where one image costs too much to be tried, or more memory than is free.
+def duration(config: Config, parts: Parts, look: Look) -> Duration | str:
+    """Or why it is not measured: one image costs too much to be tried, or more memory than is free.
 
     Args:
         parts: without memory, as they were rehearsed.
@@ -50,15 +51,17 @@ def duration(config: Config, parts: Parts, look: Look) -> Duration | None:
     each = look.training / config["budget"]
     world, micro_batch, _ = shares(config, parts.hardware)
     size = min(micro_batch, max(1, int(TIMED / max(each, 1.0))))
-    if not 0 < each <= MOST:
-        return None
+    if not each:
+        return "not measured: the network's operations cannot be counted"
+    if each > MOST:
+        return f"not measured: one image takes {flops(each)}, many seconds of a core"
     shape, classes = tuple(parts.dataset.shape), parts.dataset.classes
     try:
         memory = footprint(parts.denoiser.network, shape, classes, size, parts.hardware, parts.ema).total
     except Exception:  # a network of the user's own may do what tensors without memory cannot
-        return None
+        return "not measured: the network's memory cannot be counted"
     if memory > ROOM * free_memory(parts.hardware.device):
-        return None
+        return f"not measured: a step of {size} takes {bytes_of(memory)}, more than half of the memory that is free"
     real = assemble(config)
     rig = Rig(real.denoiser, real.objective, real.optimizer, real.hardware, shape, real.ema)
     step = timed(lambda: rig.step(size, classes))

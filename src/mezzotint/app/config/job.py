@@ -200,7 +200,7 @@ def find_classes(config: Any) -> None:
     if names or root is None or not Path(root).expanduser().is_dir():
         node["classes"] = len(names or ())
         return
-    print(f"{root}: class folders are looked for", flush=True)
+    print(f"{root}: looking for class folders", flush=True)
     node["classes"] = build({"_target_": FOLDER, "root": root, "shape": [3, 1, 1]}, "data").found_classes()
 
 

@@ -11,6 +11,7 @@ import torch
 from mezzotint.app.config.gradients import check_reached, unreached
 from mezzotint.app.config.job import Config
 from mezzotint.app.config.pairs import check_pairs, check_variance
+from mezzotint.app.config.shapes import suited
 from mezzotint.app.records.copies import Copies
 from mezzotint.app.records.labels import plan as plan_labels
 from mezzotint.app.records.references import check_reference, open_reference
@@ -142,11 +143,11 @@ def rehearse(config: Config) -> Parts:
         ConfigError, DataError: what cannot work, and what to do.
     """
     parts = meet(config)
-    with placed("data"):
+    with placed("data"), suited(config):
         train = parts.dataset.split("train")
     metrics = build_metrics(config, parts.dataset.shape)
     check_reference(config["reference"], parts.dataset, metrics)
-    with placed("reference"):
+    with placed("reference"), suited(config):
         real = len(
             train if config["reference"] == "train" else open_reference(config["reference"], parts.dataset).images
         )

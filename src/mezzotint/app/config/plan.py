@@ -54,7 +54,7 @@ def cost(config: Config, parts: Parts) -> list[Row]:
         ("peak rate", rates.told(config, parts)),
         *compute(parts, batch, budget),
         ("devices", f"{world} x {hardware.device}, {hardware.exact_precision}"),
-        ("batch", f"{micro_batch} images on each device, {times} times a step"),
+        ("batch", f"{micro_batch} images on each device, {'once' if times == 1 else f'{times} times'} a step"),
         *memory(parts, micro_batch),
         ("checkpoints", f"{size(each)} each, at most {kept} on the disk at once: {size(kept * each)}"),
         ("sampling", f"{drawing(parts)}, {calls(parts)} network calls an image{shrunk(parts)}"),

@@ -5,12 +5,14 @@ What cannot be told so, such as a class from elsewhere, is left to `check`.
 """
 
 import ast
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mezzotint.app.config.job import PROVIDED, refuse
+from mezzotint.app.help import choices, config_dir
 from mezzotint.build import stranger
 from mezzotint.names import join
 
@@ -42,9 +44,18 @@ def misspelt(config: Any, key: str) -> list[str]:
             provided = PROVIDED.get(where.partition(".")[0], ())
             names = parameters(str(node["_target_"]))
             if names is not None and part not in (known := [name for name in names if name not in provided]):
-                return [stranger(part, where, str(node["_target_"]).rpartition(".")[2], known)]
+                problem = stranger(part, where, str(node["_target_"]).rpartition(".")[2], known)
+                return [problem + taken_by(where, part)]
         where, node = join(where, part), node.get(part)
     return []
+
+
+def taken_by(group: str, key: str) -> str:
+    """Which choices of a group have a key that the chosen one has not."""
+    folder = config_dir() / group
+    texts = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in choices(folder)}
+    names = [name for name, text in texts.items() if re.search(rf"^{re.escape(key)}:", text, re.MULTILINE)]
+    return f"; it belongs to {group}={', '.join(names)}" if names else ""
 
 
 Names = tuple[list[str], list[str]]  # by position or name, and by name alone
