@@ -257,6 +257,24 @@ def test_places_that_lead_away_are_known_by_what_they_say(tmp_path: Path) -> Non
         assert not leads_away(key, text, run), text
 
 
+def test_a_run_does_not_say_where_samples_go(trained: Path, mezzotint: Command, home: Path) -> None:
+    file = trained / "config.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"out": str(home / "away"), "label": 3}))
+    assert mezzotint("sample", "run=runs/a", "n=1", "grid.steps=2").code == 0
+    assert not (home / "away").exists()
+
+
+@pytest.mark.parametrize("key", ["devices", "workers", "threads"])
+def test_a_run_does_not_start_processes_without_number(key: str, trained: Path, mezzotint: Command) -> None:
+    file = trained / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(config | {"hardware": config["hardware"] | {key: 10**6}}))
+    for words in (("check",), ("evaluate", "n=9"), ("train", "budget=80")):
+        done = mezzotint(words[0], "run=runs/a", *words[1:])
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert f"hardware: {key}=1000000: no machine has room" in done.err
+
+
 @pytest.mark.parametrize(
     "changes",
     [

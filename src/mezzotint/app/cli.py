@@ -255,6 +255,7 @@ def compose_from_run(directory: Path, command: str) -> Config:
     if strange := [key for key in read if key not in KEYS]:
         raise ConfigError(f"{directory}/config.yaml: {strange[0]!r} is no key of a run's config")
     saved = usual() | relocatable(literal(read))  # a word that the run had never heard of
+    saved |= {"out": None, "label": None}  # of one command; a run that says where to write does not come from us
     if command == "sample":
         saved["n"] = None  # it said how many to judge
     ours = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())

@@ -13,6 +13,8 @@ from mezzotint.errors import ConfigError, TrainingError
 
 PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 
+MOST = 1024  # processes or threads on one node
+
 
 @dataclass(frozen=True)
 class Place:
@@ -82,6 +84,9 @@ class Hardware:
                 raise ConfigError(f"{name}={value} must be at least 1")
         if self.strategy == "fsdp" and self.precision == "16-mixed":
             raise ConfigError("precision=16-mixed and strategy=fsdp do not go together; use precision=bf16-mixed")
+        for name in ("devices", "workers", "threads"):
+            if isinstance(count := getattr(self, name), int) and count > MOST:
+                raise ConfigError(f"{name}={count}: no machine has room for so many; give at most {MOST}")
         if self.workers < 0:
             raise ConfigError(f"workers={self.workers}: give 0 or more processes")
 
