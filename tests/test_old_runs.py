@@ -306,7 +306,7 @@ def test_a_saved_config_is_the_same_run(saved: Callable[[str], Path], name: str)
     runs.refuse_other(run, new)
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if EXPECTED["configs"][name]["words"] is not None])
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("choices")])
 def test_the_parts_of_a_saved_config_are_built(saved: Callable[[str], Path], name: str) -> None:
     config = read_config(saved(name))
     build(config["hardware"], "hardware")
