@@ -2,12 +2,74 @@
 
 import inspect
 import math
+from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
 from mezzotint.build import check
 from mezzotint.diffusion import CFG, DDIM, DDPM, EDM, Karras, MinSNR, Quad, Restart, SASolver, Shifted
+from mezzotint.finite import Finite
+from mezzotint.hints import hints_of
 from mezzotint.training import AdamW, Hardware
+
+ROOMS = ("diffusion", "networks", "data", "generation", "metrics", "training")
+# what is computed, not chosen: a loss may be infinite
+FOUND = {"Bound", "Description", "Evaluation", "Film", "Memorisation", "Neighbours", "NoiseLevel", "Prediction", "Run"}
+FOUND |= {"Drawn", "ExactMixture", "Frame", "Score"}
+
+
+def public() -> dict[str, type]:
+    """The classes that the rooms offer."""
+    rooms = [import_module(f"mezzotint.{room}") for room in ROOMS]
+    offered = [getattr(room, name) for room in rooms for name in room.__all__]
+    return {one.__name__: one for one in offered if inspect.isclass(one)}
+
+
+def floats() -> Iterator[tuple[type, str]]:
+    """Every setting of a public class that is a float, or holds some."""
+    for name, kind in public().items():
+        hints = hints_of(kind)
+        if name not in FOUND and not getattr(kind, "_is_protocol", False):
+            yield from ((kind, key) for key in inspect.signature(kind).parameters if "float" in str(hints.get(key)))
+
+
+def bounded() -> Iterator[tuple[type, str, float]]:
+    """Every setting that is declared to be positive or natural, with the nearest number that it must not be."""
+    for kind in public().values():
+        if isinstance(kind, Finite) and not inspect.isabstract(kind):
+            yield from ((kind, name, 0) for name in sorted(kind.declared("positive")))
+            yield from ((kind, name, -1) for name in sorted(kind.declared("natural")))
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize(("kind", "name"), list(floats()), ids=str)
+def test_every_float_of_every_public_class_is_finite(kind, name, number):
+    """Before anything else is said of the call, such as that other settings are missing."""
+    default = inspect.signature(kind).parameters[name].default
+    if default == math.inf == number or inspect.isabstract(kind):
+        return
+    said = None if default == math.inf == -number else f"{kind.__name__}: {name}={number} is not finite"
+    with pytest.raises(ValueError, match=said):
+        kind(**{name: number})
+
+
+@pytest.mark.parametrize(("kind", "name", "number"), list(bounded()), ids=str)
+def test_what_a_class_declares_positive_or_natural_is_held_to_it(kind, name, number):
+    bound = "above 0" if number == 0 else "0 or more"
+    assert name in inspect.signature(kind).parameters
+    for wrong in (number, number - 0.5):
+        with pytest.raises(ValueError, match=f"{kind.__name__}: {name}={wrong} must be {bound}"):
+            kind(**{name: wrong})
+
+
+def test_bounds_hold_by_position_and_for_subclasses():
+    class Mine(Karras):
+        natural = ("more",)
+
+    with pytest.raises(ValueError, match=r"Mine: rho=-7\.0 must be above 0"):
+        Mine(10, 0.1, 1.0, -7.0)
+    assert Mine(10).sigma_min is None
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])

@@ -16,6 +16,7 @@ from mezzotint.data.images import Images
 from mezzotint.data.order import Order, Share, micro_batches
 from mezzotint.diffusion.draws import Draws
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.finite import Finite
 
 Batch = dict[str, Tensor]
 
@@ -122,7 +123,7 @@ def _pinned(batch: Batch) -> Batch:
     return {name: value.pin_memory() for name, value in batch.items()}
 
 
-class DataModule(LightningDataModule):
+class DataModule(LightningDataModule, metaclass=Finite):
     """Batches {"image": uint8 (B, C, H, W), "index": int64 (B,), "label": int64 (B,) if there are classes}.
 
     In training, index is the position p of `mezzotint.data.order`, the name by which all random numbers of the example
@@ -142,6 +143,9 @@ class DataModule(LightningDataModule):
         micro_batch: images that a process holds at once; left out, its whole share of a step.
         workers: processes that decode images; 0 is fastest for a set in memory.
     """
+
+    positive = ("world", "micro_batch")
+    natural = ("images_seen", "rank", "workers")
 
     def __init__(
         self,

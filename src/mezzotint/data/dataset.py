@@ -1,6 +1,6 @@
 """What every dataset is: a frozen description that is read when a split is asked for."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,13 +11,14 @@ import torch
 from mezzotint.data.class_folders import few, refuse_labels
 from mezzotint.data.images import Images, InMemory
 from mezzotint.errors import DataError
+from mezzotint.finite import Finite
 
 SPLITS = ("train", "test", "all")
 NTH = {2: "second", 4: "fourth"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset(ABC):
+class Dataset(metaclass=Finite):
     """Images of one shape, with or without classes.
 
     Args:

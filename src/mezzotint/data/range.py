@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.finite import Finite
 
 
 @dataclass(frozen=True)
-class Range:
+class Range(metaclass=Finite):
     """Pixels 0..255 laid evenly on [low, high]: x = u / 255 * (high - low) + low.
 
     Args:

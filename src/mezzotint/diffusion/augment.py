@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mezzotint.finite import Finite
+
 from .draws import Draws
 
 
 @dataclass(frozen=True)
-class Geometric:
+class Geometric(metaclass=Finite):
     """Each of six changes happens to an image with this probability; nine numbers say what happened, zeros nothing.
 
     Mirrored left and right, and up and down, half of the times; scaled by 2^(0.2 w); turned by a uniform angle a;

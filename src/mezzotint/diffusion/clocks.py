@@ -28,6 +28,8 @@ class Index(Clock):
 class Rescaled(Clock):
     """factor * t: with 1000 and t in [0, 1], what embeddings made for 1000 steps expect."""
 
+    positive = ("factor",)
+
     factor: float = 1000.0
 
     def __call__(self, t: Number, level: NoiseLevel) -> Number:

@@ -97,6 +97,8 @@ class Quad(Spacing):
         reach: where it starts as a share of T. The authors' code starts at 0.8.
     """
 
+    positive = ("reach",)
+
     steps: int = 50
     reach: float = 1.0
 
@@ -120,6 +122,8 @@ class Karras(Spacing):
         rho: 7 puts more steps where there is little noise; 1 is uniform.
     """
 
+    positive = ("sigma_min", "sigma_max", "rho")
+
     steps: int = 18
     sigma_min: float | None = None
     sigma_max: float | None = None
@@ -142,6 +146,8 @@ class UniformLogSNR(Spacing):
         steps: number of steps.
         sigma_min, sigma_max: the range of sigma / alpha, as in `Karras`.
     """
+
+    positive = ("sigma_min", "sigma_max")
 
     steps: int = 20
     sigma_min: float | None = None
@@ -178,6 +184,8 @@ class Beta(Spacing):
         steps: number of steps.
         a, b: the two shapes; the paper uses 0.6 for both.
     """
+
+    positive = ("a", "b")
 
     steps: int = 20
     a: float = 0.6

@@ -22,6 +22,8 @@ class LearnedSchedule(nn.Module, Schedule):
         width: number of sigmoids.
     """
 
+    positive = ("width",)
+
     t_max = 1.0
 
     def __init__(self, high: float = 13.3, low: float = -5.0, width: int = 64):

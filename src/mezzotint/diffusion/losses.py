@@ -47,6 +47,8 @@ class Huber(Loss):
         delta: where the square becomes a line.
     """
 
+    positive = ("delta",)
+
     delta: float = 1.0
 
     def __call__(self, value: Tensor, wanted: Tensor) -> Tensor:
@@ -60,6 +62,8 @@ class PseudoHuber(Loss):
     Args:
         scale: c for one dimension; the paper uses 0.00054.
     """
+
+    positive = ("scale",)
 
     scale: float = 0.00054
 
@@ -114,6 +118,8 @@ class Hybrid(Loss):
         coefficient: the paper uses 0.001.
         variance: what is taught.
     """
+
+    natural = ("coefficient",)
 
     loss: Loss = SquaredError()
     coefficient: float = 0.001

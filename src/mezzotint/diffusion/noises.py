@@ -37,6 +37,8 @@ class Offset(TrainingNoise):
         noise: what it is added to.
     """
 
+    natural = ("strength",)
+
     strength: float = 0.1
     noise: TrainingNoise = Normal()
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mezzotint.finite import Finite
+
 from .augment import Geometric
 from .denoiser import Denoiser
 from .draws import Draws
@@ -18,7 +20,7 @@ from .times import Times, Uniform
 from .weights import Plain, Weight
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, metaclass=Finite):
     """E over t, x0, eps of weight(t) loss(network's answer, a x0 + b eps), one number for each example.
 
     Every random number is drawn by name from `draws`: "time", "noise", "label_dropout", ...
@@ -36,6 +38,8 @@ class Objective(nn.Module):
             https://arxiv.org/abs/2208.04202
         augment: changes the images and tells the network how (as `augment`), while the denoiser is in training mode.
     """
+
+    natural = ("input_perturbation",)
 
     def __init__(
         self,

@@ -23,6 +23,9 @@ class Restart(Spacing):
         inner: steps from high to low in each repetition.
     """
 
+    positive = ("high",)
+    natural = ("low", "repeats")
+
     spacing: Spacing = Karras(18)
     low: float = 0.06
     high: float = 0.3

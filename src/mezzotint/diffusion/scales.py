@@ -32,6 +32,8 @@ class UnitVariance(Scale):
         sigma_data: s_d, standard deviation of the data.
     """
 
+    positive = ("sigma_data",)
+
     sigma_data: float = 0.5
 
     def __call__(self, level: NoiseLevel) -> Number:

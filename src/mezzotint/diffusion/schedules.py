@@ -77,6 +77,9 @@ class VP(Schedule):
         beta_min, beta_max: the rate of noise at t = 0 and t = 1.
     """
 
+    positive = ("beta_max",)
+    natural = ("beta_min",)
+
     beta_min: float = 0.1
     beta_max: float = 20.0
     t_max = 1.0
@@ -98,6 +101,9 @@ class SubVP(Schedule):
     Args:
         beta_min, beta_max: the rate of noise at t = 0 and t = 1.
     """
+
+    positive = ("beta_max",)
+    natural = ("beta_min",)
 
     beta_min: float = 0.1
     beta_max: float = 20.0
@@ -135,6 +141,8 @@ class EDM(Schedule):
         sigma_max: where sampling starts. Higher levels are taken as they are, only pure noise is held to sigma_max.
     """
 
+    positive = ("sigma_max",)
+
     sigma_max: float = 80.0
 
     @property
@@ -163,6 +171,8 @@ class Rectified(Schedule):
         shift: k; lowers the log-SNR by 2 ln k at every t, as larger images need. 1 is none.
     """
 
+    positive = ("shift",)
+
     shift: float = 1.0
     t_max = 1.0
 
@@ -184,6 +194,8 @@ class TrigFlow(Schedule):
     Args:
         sigma_data: standard deviation of the data.
     """
+
+    positive = ("sigma_data",)
 
     sigma_data: float = 0.5
     t_max = math.pi / 2
@@ -208,6 +220,8 @@ class Laplace(Schedule):
         mean: log-SNR at t = 1/2.
         scale: b; the paper uses 0.5.
     """
+
+    positive = ("scale",)
 
     mean: float = 0.0
     scale: float = 0.5

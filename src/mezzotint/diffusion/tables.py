@@ -152,6 +152,9 @@ class Linear(Discrete):
         first, last: the two ends of beta at T = 1000; other T multiply both by 1000 / T.
     """
 
+    positive = ("last",)
+    natural = ("first",)
+
     steps: int = 1000
     first: float = 1e-4
     last: float = 0.02
@@ -169,6 +172,9 @@ class ScaledLinear(Discrete):
         first, last: the two ends of beta at T = 1000; other T multiply both by 1000 / T.
     """
 
+    positive = ("last",)
+    natural = ("first",)
+
     steps: int = 1000
     first: float = 0.00085
     last: float = 0.012
@@ -185,6 +191,9 @@ class SigmoidBeta(Discrete):
         steps: T.
         first, last: the two limits of beta at T = 1000; other T multiply both by 1000 / T.
     """
+
+    positive = ("last",)
+    natural = ("first",)
 
     steps: int = 1000
     first: float = 1e-4
@@ -206,6 +215,9 @@ class Cosine(Discrete):
         offset: s; keeps the first steps from vanishing.
         cap: largest beta, so that the last level keeps a trace of signal.
     """
+
+    positive = ("cap",)
+    natural = ("offset",)
 
     steps: int = 1000
     offset: float = 0.008
@@ -229,6 +241,8 @@ class Sigmoid(Discrete):
         tau: temperature.
         cap: largest beta, so that the last level keeps a trace of signal.
     """
+
+    positive = ("cap", "tau")
 
     steps: int = 1000
     start: float = -3.0

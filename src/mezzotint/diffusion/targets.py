@@ -86,6 +86,8 @@ class Preconditioned(Target):
         sigma_data: s_d, standard deviation of the data.
     """
 
+    positive = ("sigma_data",)
+
     sigma_data: float = 0.5
 
     def coefficients(self, level: NoiseLevel) -> tuple[Number, Number]:

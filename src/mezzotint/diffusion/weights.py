@@ -114,6 +114,9 @@ class P2(Weight):
         gamma: strength; the paper uses 0.5 and 1.
     """
 
+    positive = ("k",)
+    natural = ("gamma",)
+
     k: float = 1.0
     gamma: float = 1.0
 
@@ -130,6 +133,8 @@ class EDMWeight(Weight):
     Args:
         sigma_data: s_d, standard deviation of the data.
     """
+
+    positive = ("sigma_data",)
 
     sigma_data: float = 0.5
 
@@ -197,6 +202,8 @@ class LearnedVariance(nn.Module, Weight):
         weight: w.
         features: number of Fourier features.
     """
+
+    positive = ("features",)
 
     frequencies: Tensor
     phases: Tensor

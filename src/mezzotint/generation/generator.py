@@ -22,6 +22,7 @@ from mezzotint.diffusion import (
 )
 from mezzotint.diffusion.guidance import place
 from mezzotint.diffusion.samplers import Sampler
+from mezzotint.finite import Finite
 
 Progress = Callable[[int], None]
 
@@ -70,7 +71,7 @@ class Film:
 
 
 @dataclass
-class Generator:
+class Generator(metaclass=Finite):
     """Draws numbered samples: image i is a function of (seed, i), whatever the batch, the order or the number of ranks.
 
     Its noise is `Draws(seed, i)`, its class round[i modulo the length of the round]; left out, a round has each class
@@ -86,6 +87,8 @@ class Generator:
         label: draw this class alone; -1 draws without a class from a network that knows classes.
         round: the classes that samples have in turn, int64 (R,).
     """
+
+    natural = ("classes",)
 
     denoise: Denoise
     sampler: Sampler
@@ -214,8 +217,10 @@ class Generator:
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(metaclass=Finite):
     """How a run draws: sampler, grid and guidance, without a denoiser yet."""
+
+    positive = ("batch",)
 
     sampler: Sampler
     grid: Spacing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError
+from mezzotint.finite import Finite
 
 
-class Extractor(ABC):
+class Extractor(metaclass=Finite):
     """A frozen network that turns uint8 images (B, C, H, W) into features (B, d).
 
     It runs in eval mode, without gradients, in float32 whatever autocast says, in batches of its own fixed size

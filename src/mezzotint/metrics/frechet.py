@@ -29,6 +29,8 @@ class Frechet(FeatureMetric):
         minimum: images, real and drawn, from which a distance over Inception is called FID.
     """
 
+    natural = ("minimum",)
+
     higher_is_better = False
 
     def __init__(self, extractor: Extractor, view: str = "pooled", minimum: int = MINIMUM) -> None:

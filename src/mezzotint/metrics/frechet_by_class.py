@@ -27,6 +27,8 @@ class FrechetByClass(FeatureMetric):
         minimum: images of a class, real and drawn, from which a distance over Inception is called FID.
     """
 
+    natural = ("minimum",)
+
     higher_is_better = False
 
     def __init__(self, extractor: Extractor, classes: int, minimum: int = MINIMUM) -> None:

@@ -47,6 +47,8 @@ class FrechetError(FeatureMetric):
         minimum: as of the Frechet distance that it stands behind.
     """
 
+    natural = ("minimum",)
+
     higher_is_better = False
 
     def __init__(

@@ -31,6 +31,8 @@ class FrechetInfinity(FeatureMetric):
         minimum: images, real and drawn, from which a distance over Inception is called FID.
     """
 
+    natural = ("minimum",)
+
     higher_is_better = False
 
     def __init__(

@@ -29,6 +29,7 @@ from mezzotint.diffusion import (
 )
 from mezzotint.diffusion.elementary import Number
 from mezzotint.errors import ConfigError
+from mezzotint.finite import Finite
 from mezzotint.metrics.statistic import short_count
 from mezzotint.processes import position
 
@@ -45,7 +46,7 @@ class OwnVariance(Variance):
 
 
 @dataclass(frozen=True)
-class NegativeLogLikelihood:
+class NegativeLogLikelihood(metaclass=Finite):
     """Bits per dimension of the first images of a fixed shuffle of a split, each with a standard error over images.
 
     "vlb" is the variational bound of the ancestral chain and its terms: prior (L_T), diffusion (the sum of L_t) and

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mezzotint.data.images import Images
 from mezzotint.errors import DataError
+from mezzotint.finite import Finite
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.neighbours import nearest
 from mezzotint.metrics.statistic import short_count
@@ -51,7 +52,7 @@ class Memorisation:
 
 
 @dataclass(frozen=True)
-class MemorisationCheck:
+class MemorisationCheck(metaclass=Finite):
     """The share of drawn images that are suspiciously near to a training image: `memorised` of the first ones.
 
     The training images are those of the split "train", and "test" is held against them, whatever the reference is.

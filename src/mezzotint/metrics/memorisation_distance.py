@@ -27,6 +27,8 @@ class MemorisationFrechet(FeatureMetric):
         minimum: images, real and drawn, from which a distance over Inception is called FID.
     """
 
+    natural = ("threshold", "minimum")
+
     higher_is_better = False
 
     def __init__(

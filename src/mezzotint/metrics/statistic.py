@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.finite import Finite
 from mezzotint.metrics.extractor import Extractor
 from mezzotint.metrics.keepers import Batch, Keeper, Rows
 from mezzotint.processes import position
@@ -35,7 +36,7 @@ class Error:
     of_value: float
 
 
-class FeatureMetric(Metric, ABC):
+class FeatureMetric(Metric, metaclass=Finite):
     """A torchmetrics.Metric over one view of an extractor's features.
 
     Half precision asked of a module leaves its states alone. Its state dict is empty.

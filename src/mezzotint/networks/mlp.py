@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mezzotint.finite import Finite
 from mezzotint.networks.embeddings import Conditioning, image_shape
 from mezzotint.nodes import Recorded
 
 
-class MLP(Recorded, nn.Module):
+class MLP(Recorded, nn.Module, metaclass=Finite):
     """Residual layers over the flattened image: h + W silu(h + embedding). Points in the plane are images (2, 1, 1).
 
     Args:
@@ -19,6 +20,8 @@ class MLP(Recorded, nn.Module):
         width: of the hidden layers; even.
         layers: hidden layers.
     """
+
+    natural = ("layers",)
 
     def __init__(self, shape: Sequence[int], classes: int = 0, width: int = 128, layers: int = 2) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from mezzotint.finite import Finite
 from mezzotint.networks.attention import SelfAttention
 from mezzotint.networks.embeddings import Conditioning, image_shape
 from mezzotint.networks.layers import (
@@ -115,7 +116,7 @@ class Parts:
         return self.block(channels, channels, Double()) if self.residual else Upsample(channels)
 
 
-class UNet(Recorded, nn.Module):
+class UNet(Recorded, nn.Module, metaclass=Finite):
     """The U-Net of DDPM, and with `scale_shift`, `head_width` and `resample="residual"` the one of ADM.
 
     Source: Ho, Jain and Abbeel 2020, appendix B, https://arxiv.org/abs/2006.11239; Dhariwal and Nichol 2021, section 3,
@@ -144,6 +145,8 @@ class UNet(Recorded, nn.Module):
     Raises:
         ValueError: sizes that do not divide, attention at a size that no level has, heads that do not divide.
     """
+
+    positive = ("head_width",)
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from mezzotint.finite import Finite
 from mezzotint.training.amounts import least
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Run:
         return self.images // interval > (self.images - self.batch_size) // interval
 
 
-class Callback:
+class Callback(metaclass=Finite):
     """Base of what watches a run. Hooks are called on every rank: once per optimiser step, never per micro-batch.
 
     `order` says who comes first: averages before what looks at them, checkpoints after all that they hold.

@@ -10,6 +10,7 @@ from torch import nn
 
 from mezzotint.data.order import micro_batches
 from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.finite import Finite
 
 PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 
@@ -37,7 +38,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Hardware:
+class Hardware(metaclass=Finite):
     """Device, precision and processes of a run. The numbers that come out do not depend on it but for rounding.
 
     Args:

@@ -42,6 +42,8 @@ class Judge(Look):
         metrics: those of the config to compute, by name; None takes all that judge samples by their features.
     """
 
+    positive = ("steps",)
+
     order = 15
 
     def __init__(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mezzotint.finite import Finite
+
 STATES = {0: "finished", 130: "preempted"}  # by exit code; every other is "failed"
 
 
@@ -32,7 +34,7 @@ class Subject:
     past: bool = False
 
 
-class Logger:
+class Logger(metaclass=Finite):
     """Base of a tracker; rank 0 alone has one that is started."""
 
     def start(self, subject: Subject, lines: list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mezzotint.data.range import Range
 from mezzotint.diffusion import Denoiser, Draws
 from mezzotint.errors import DataError
+from mezzotint.finite import Finite
 from mezzotint.training.optimizers import AdamW, clip_, settle
 from mezzotint.training.sharding import shard
 from mezzotint.training.strides import keep_strides
@@ -17,7 +18,7 @@ from mezzotint.training.validation import APART, Fixed
 Batch = dict[str, Tensor]
 
 
-class Module(LightningModule):
+class Module(LightningModule, metaclass=Finite):
     """The loss of a denoiser under an objective, and its optimiser.
 
     A step leaves behind what callbacks read until the next one, detached and still on the device: `losses`, one tensor

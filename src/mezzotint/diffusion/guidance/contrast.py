@@ -111,6 +111,8 @@ class RescaledCFG(Contrast):
         phi: share of the rescaled one; the paper uses 0.7.
     """
 
+    natural = ("phi",)
+
     phi: float = 0.7
 
     def combine(self, weak: Prediction, strong: Prediction) -> Prediction:
@@ -131,6 +133,8 @@ class CFGZero(Contrast):
     Args:
         zero_from: sigma / alpha from which on v = 0; inf is pure noise alone, the first step of a flow.
     """
+
+    natural = ("zero_from",)
 
     zero_from: float = math.inf
 
@@ -192,6 +196,8 @@ class APG(Contrast):
         norm: greatest length of d for one example.
         momentum: weight of the past, negative to push away from it.
     """
+
+    positive = ("norm",)
 
     eta: float = 0.0
     norm: float = math.inf

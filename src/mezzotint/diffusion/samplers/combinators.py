@@ -85,6 +85,9 @@ class Churned(Sampler):
         inflate: S_noise; above 1 it makes up for a network that removes too much noise, and inflates the variance.
     """
 
+    positive = ("high",)
+    natural = ("churn", "low", "inflate")
+
     sampler: Sampler
     churn: float = 40.0
     low: float = 0.05
@@ -140,6 +143,9 @@ class Corrected(Sampler):
         n: corrector steps after each step, one call each; none at a clean level.
         snr: signal-to-noise ratio r of a Langevin step.
     """
+
+    positive = ("snr",)
+    natural = ("n",)
 
     sampler: Sampler
     n: int = 1

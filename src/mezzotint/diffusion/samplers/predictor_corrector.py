@@ -181,6 +181,8 @@ class SASolver(PredictorCorrector):
         low, high: the band of sigma / alpha, from `low` (not included) to `high`, that gets noise.
     """
 
+    natural = ("low", "high")
+
     predictor: int = 2
     corrector: int = 2
     eta: float = 1.0

@@ -81,6 +81,8 @@ class LogNormal(ByRatio):
     Esser et al. 2024, eq. 19, https://arxiv.org/abs/2403.03206
     """
 
+    positive = ("std",)
+
     mean: float = -1.2
     std: float = 1.2
 
@@ -91,6 +93,8 @@ class LogNormal(ByRatio):
 @dataclass(frozen=True)
 class LaplaceTimes(ByRatio):
     """log-SNR ~ Laplace(mean, scale). Source: Hang et al. 2024, table 1, https://arxiv.org/abs/2407.03297"""
+
+    positive = ("scale",)
 
     mean: float = 0.0
     scale: float = 0.5
@@ -103,6 +107,8 @@ class LaplaceTimes(ByRatio):
 @dataclass(frozen=True)
 class LogLogistic(ByRatio):
     """log(sigma / alpha) ~ Logistic(mean, scale). Source: Crowson et al. 2024 (code), https://arxiv.org/abs/2401.11605"""
+
+    positive = ("scale",)
 
     mean: float = 0.0
     scale: float = 1.0
@@ -119,6 +125,8 @@ class SplitLogNormal(ByRatio):
         mode: the most frequent log(sigma / alpha).
         below, above: standard deviations on the two sides.
     """
+
+    positive = ("below", "above")
 
     mode: float = -1.2
     below: float = 1.2
@@ -143,6 +151,8 @@ class CosineInterpolated(ByRatio):
         low, high: the sides whose noise the two schedules have.
         log_snr_max: at u = 0; minus it at u = 1.
     """
+
+    positive = ("size", "low", "high")
 
     size: int = 64
     low: int = 32

@@ -22,6 +22,9 @@ class SecondMoment(nn.Module, Times):
         uniform: share of uniform times that is mixed in, so that p is nowhere zero.
     """
 
+    positive = ("bins", "history")
+    natural = ("uniform",)
+
     losses: Tensor
     seen: Tensor
 

@@ -34,6 +34,8 @@ class Stratified(Times):
         strata: number of equal parts; best a divisor of the global batch size.
     """
 
+    positive = ("strata",)
+
     times: Times = Uniform()
     strata: int = 64
 
