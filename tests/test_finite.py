@@ -11,7 +11,7 @@ from mezzotint.build import check
 from mezzotint.diffusion import CFG, DDIM, DDPM, EDM, Karras, MinSNR, Quad, Restart, SASolver, Shifted
 from mezzotint.finite import Finite
 from mezzotint.hints import hints_of
-from mezzotint.training import AdamW, Hardware
+from mezzotint.training import AdamW, Callback, Hardware
 
 ROOMS = ("diffusion", "networks", "data", "generation", "metrics", "training")
 # what is computed, not chosen: a loss may be infinite
@@ -70,6 +70,16 @@ def test_bounds_hold_by_position_and_for_subclasses():
     with pytest.raises(ValueError, match=r"Mine: rho=-7\.0 must be above 0"):
         Mine(10, 0.1, 1.0, -7.0)
     assert Mine(10).sigma_min is None
+
+
+def test_a_class_of_the_users_own_may_call_other_things_positive():
+    class Mine(Callback):
+        positive = True
+
+        def __init__(self, threshold: float) -> None:
+            self.threshold = threshold
+
+    assert Mine(math.inf).threshold == math.inf
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])

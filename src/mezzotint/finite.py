@@ -60,7 +60,8 @@ class Finite(abc.ABCMeta):
 
     def declared(cls, bound: str) -> set[str]:
         """The settings that a class and its bases say to be "positive", or "natural": 0 or more."""
-        return {name for kind in cls.__mro__ for name in vars(kind).get(bound, ())}
+        said = [vars(kind).get(bound) for kind in cls.__mro__]
+        return {name for names in said if isinstance(names, tuple) for name in names}  # a user's may mean another thing
 
     def out_of_range(cls, args: tuple[Any, ...], given: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         """The settings that are below what the class declares, with their values."""
