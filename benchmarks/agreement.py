@@ -18,12 +18,12 @@ from metrics import Plain, images, own_extractor, weights_of
 from torch import Tensor, nn
 
 NAMES = {
-    "Frechet": "Frechet distance (FID)",
-    "Kernel": "kernel distance (KID)",
+    "FrechetDistance": "Frechet distance (FID)",
+    "KernelDistance": "kernel distance (KID)",
     "InceptionScore": "Inception score",
     "Precision": "precision",
     "Recall": "recall",
-    "MemorisationFrechet": "MiFID",
+    "MiFID": "MiFID",
 }
 
 
@@ -71,11 +71,11 @@ def mezzotint(extractor: str, weights: str | None, real: Tensor, drawn: Tensor) 
     one = own_extractor(extractor, weights)
     size = min(len(real), len(drawn))
     chosen = {
-        "Frechet": room.Frechet(one),
-        "Kernel": room.Kernel(one, subsets=1, size=size),
+        "FrechetDistance": room.FrechetDistance(one),
+        "KernelDistance": room.KernelDistance(one, subsets=1, size=size),
         "InceptionScore": room.InceptionScore(one, splits=1),
         "PrecisionRecall": room.PrecisionRecall(one),
-        "MemorisationFrechet": room.MemorisationFrechet(one),
+        "MiFID": room.MiFID(one),
     }
     found = {}
     for name, metric in chosen.items():
@@ -94,8 +94,8 @@ def torch_fidelity(views: Views, real: Tensor, drawn: Tensor) -> dict[str, float
     fidelity.register("views", views)
     found = fidelity.judge("views", real, drawn, **wanted, kid_subsets=1, kid_subset_size=size, isc_splits=1)
     return {
-        "Frechet": found["frechet_inception_distance"],
-        "Kernel": found["kernel_inception_distance_mean"],
+        "FrechetDistance": found["frechet_inception_distance"],
+        "KernelDistance": found["kernel_inception_distance_mean"],
         "InceptionScore": found["inception_score_mean"],
         "Precision": found["precision"],
         "Recall": found["recall"],
@@ -111,13 +111,13 @@ def torchmetrics(views: Views, widths: tuple[int, int], real: Tensor, drawn: Ten
     pooled, logits = (View(views, i, width) for i, width in enumerate(widths))
     size = min(len(real), len(drawn))
     chosen = {
-        "Frechet": FrechetInceptionDistance(pooled),
-        "Kernel": KernelInceptionDistance(pooled, subsets=1, subset_size=size),
-        "MemorisationFrechet": MemorizationInformedFrechetInceptionDistance(pooled),
+        "FrechetDistance": FrechetInceptionDistance(pooled),
+        "KernelDistance": KernelInceptionDistance(pooled, subsets=1, subset_size=size),
+        "MiFID": MemorizationInformedFrechetInceptionDistance(pooled),
     }
     found = {}
     for name, metric in chosen.items():
-        swapped = name == "MemorisationFrechet"
+        swapped = name == "MiFID"
         metric.update(real, real=not swapped)
         metric.update(drawn, real=swapped)
         value = metric.compute()

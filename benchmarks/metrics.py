@@ -98,9 +98,9 @@ def weights_of(extractor: str, weights: str | None) -> Iterator[str | None]:
 
 def own_extractor(extractor: str, weights: str | None):
     """This project's."""
-    from mezzotint.metrics import DigitsClassifier, EffNet, Inception
+    from mezzotint.metrics import DigitsClassifier, EfficientNet, InceptionV3
 
-    made = {"digits": DigitsClassifier, "effnet": EffNet, "inception": lambda: Inception(weights=weights)}
+    made = {"digits": DigitsClassifier, "effnet": EfficientNet, "inception": lambda: InceptionV3(weights=weights)}
     return made[extractor]()
 
 
@@ -108,14 +108,14 @@ def own_extractor(extractor: str, weights: str | None):
 
 
 def mezzotint(given: argparse.Namespace):
-    from mezzotint.data import InMemory
-    from mezzotint.metrics import Frechet, evaluate
+    from mezzotint.data import TensorImages
+    from mezzotint.metrics import FrechetDistance, evaluate
 
     extractor = own_extractor(given.extractor, given.weights)
     assert extractor.network
 
     def value(real: Tensor, drawn: Tensor) -> float:
-        result = evaluate(drawn.split(256), InMemory(real), {"frechet": Frechet(extractor)}, n=len(drawn))
+        result = evaluate(drawn.split(256), TensorImages(real), {"frechet": FrechetDistance(extractor)}, n=len(drawn))
         return next(iter(result.values.values()))
 
     return value

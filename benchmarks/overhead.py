@@ -28,10 +28,10 @@ from rich.table import Table
 from torch.nn import functional
 from train import Case, clock, our_step
 
-from mezzotint.data.images import InMemory
-from mezzotint.diffusion import Denoiser, Linear, Objective
+from mezzotint.data.image_set import TensorImages
+from mezzotint.diffusion import Denoiser, LinearSchedule, Objective
 from mezzotint.networks import MLP
-from mezzotint.training import EMA, AdamW, Callback, FiniteLoss, Hardware, Log, Progress, Run, fit
+from mezzotint.training import EMA, AdamW, Callback, Hardware, Log, NaNGuard, Progress, TrainingRun, fit
 from mezzotint.training.trainer import quiet
 
 
@@ -51,8 +51,8 @@ class Noise:
     classes: int = 0
     flip: bool = False
 
-    def split(self, name: str) -> InMemory:
-        return InMemory(torch.randint(0, 256, (1024, *self.shape), dtype=torch.uint8))
+    def split(self, name: str) -> TensorImages:
+        return TensorImages(torch.randint(0, 256, (1024, *self.shape), dtype=torch.uint8))
 
 
 CASE = Small((1, 8, 8), width=64, multipliers=(1,), blocks=1, attention=8, batch=64, steps=400)
@@ -67,7 +67,7 @@ class Stopwatch(Callback):
     def __init__(self, now: Callable[[], float]) -> None:
         self.now, self.seconds = now, 0.0
 
-    def step(self, run: Run) -> None:
+    def step(self, run: TrainingRun) -> None:
         if run.step == WARMUP:
             self.begun = self.now()
         if run.finished:
@@ -146,14 +146,14 @@ def run_seconds(steps: int, busy: bool) -> float:
     with tempfile.TemporaryDirectory() as directory:
         fit(
             Path(directory),
-            denoiser=Denoiser(CASE.ours(), Linear()),
+            denoiser=Denoiser(CASE.ours(), LinearSchedule()),
             objective=Objective(),
             dataset=Noise(CASE.shape),
             optimizer=AdamW(),
             budget=(WARMUP + steps) * CASE.batch,
             batch_size=CASE.batch,
             ema=EMA(),
-            callbacks={"log": Log(), "progress": Progress(), "finite": FiniteLoss(), "stopwatch": watch},
+            callbacks={"log": Log(), "progress": Progress(), "finite": NaNGuard(), "stopwatch": watch},
             hardware=Hardware(accelerator="cpu"),
         )
     return watch.seconds

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
-from mezzotint.diffusion import Denoiser, Linear, Objective
+from mezzotint.diffusion import Denoiser, LinearSchedule, Objective
 from mezzotint.networks import UNet, bfloat16_is_fast
 
 
@@ -83,13 +83,15 @@ CASES = {
 
 def our_step(case: Case, precision: str, device: str) -> tuple[int, Callable[[], None]]:
     """Parameters, and a function that trains one step with the parts that a run is made of."""
-    from mezzotint.training import EMA, AdamW, Hardware, Module, Run
+    from mezzotint.training import EMA, AdamW, DiffusionModule, Hardware, TrainingRun
 
     network = case.ours().to(device)
     Hardware(precision="bf16-mixed" if precision == "bf16" else "32").arrange(network)
-    module = Module(Denoiser(network, Linear()), Objective(), AdamW(), budget=10**9, batch_size=case.batch).train()
+    module = DiffusionModule(
+        Denoiser(network, LinearSchedule()), Objective(), AdamW(), budget=10**9, batch_size=case.batch
+    ).train()
     optimizer, average = module.configure_optimizers(), EMA()
-    run = Run(Path(), module, None, seed=0, budget=10**9, batch_size=case.batch)
+    run = TrainingRun(Path(), module, None, seed=0, budget=10**9, batch_size=case.batch)
     average.start(run)
     images = torch.randint(0, 256, (case.batch, *case.shape), dtype=torch.uint8, device=device)
 

@@ -12,10 +12,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from mezzotint.build import build
-from mezzotint.diffusion import EDM, Karras, NoiseLevel, Prediction, Schedule, exact_gaussian, integrate
-from mezzotint.diffusion.grids import Grid
-from mezzotint.diffusion.samplers import Sampler, Started
+from mezzotint.diffusion import EDMSchedule, Karras, NoiseLevel, Prediction, Schedule, exact_gaussian, integrate
+from mezzotint.diffusion.grids.spacings import Grid
+from mezzotint.diffusion.samplers import Sampler, WarmStarted
+from mezzotint.instantiate.build import build
 
 ROOT = Path(__file__).parents[1]
 MEANS, STDS, WEIGHTS = (-0.8, 0.6), (0.35, 0.5), (0.4, 0.6)
@@ -172,13 +172,13 @@ def errors_at(sampler: Sampler) -> list[float]:
 
 
 def deviation(sampler: Sampler, grid: Grid) -> float:
-    return (error if sampler.order else spread_error)(sampler, EDM(), grid)
+    return (error if sampler.order else spread_error)(sampler, EDMSchedule(), grid)
 
 
 def within(sampler: Sampler, calls: int) -> Grid:
     """Karras's grid with as many steps as the calls allow."""
-    extra = (sampler.start.calls - 1) * sampler.steps if isinstance(sampler, Started) else 0
-    return Karras(max((calls - extra) // sampler.calls, 1), 0.002, 80.0)(EDM())
+    extra = (sampler.start.calls - 1) * sampler.steps if isinstance(sampler, WarmStarted) else 0
+    return Karras(max((calls - extra) // sampler.calls, 1), 0.002, 80.0)(EDMSchedule())
 
 
 def spread_error(sampler: Sampler, schedule: Schedule, grid: Grid, std: float = 0.4) -> float:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mezzotint.data import Digits
-from mezzotint.metrics.digits import WEIGHTS, DigitsNetwork, scaled
+from mezzotint.metrics.extractors.digits_classifier import WEIGHTS, DigitsNetwork, scaled
 
 EPOCHS, BATCH, SEED = 60, 64, 0
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 
 import pytest
 
-from mezzotint.build import build, check, fits, load, read_config, spell
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.instantiate.build import build, check, format_type, load, matches, read_config
 
 HERE = "tests_build_targets"
 
@@ -149,11 +149,11 @@ def test_errors_of_constructors_carry_the_place_and_keep_their_kind() -> None:
     ],
 )
 def test_values_against_hints(value: Any, hint: Any, fit: bool) -> None:
-    assert fits(value, hint) is fit
+    assert matches(value, hint) is fit
 
 
 def test_hints_are_spelt_for_people() -> None:
-    assert spell(tuple[int, ...] | None) == "tuple[int, ...] or null"
+    assert format_type(tuple[int, ...] | None) == "tuple[int, ...] or null"
 
 
 @pytest.mark.parametrize(
@@ -189,5 +189,6 @@ def test_a_directory_that_is_no_run_is_named(tmp_path: Path) -> None:
 
 
 def test_importing_build_costs_neither_torch_nor_hydra() -> None:
-    code = "import sys, mezzotint.build; print(sorted({'torch', 'hydra', 'omegaconf', 'yaml'} & set(sys.modules)))"
+    heavy = "{'torch', 'hydra', 'omegaconf', 'yaml'}"
+    code = f"import sys, mezzotint.instantiate.build; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -12,8 +12,8 @@ import torch
 import yaml
 
 from mezzotint.app import cli
-from mezzotint.build import build, check
-from mezzotint.diffusion import DDPM, Cosine, Draws, Trailing, White, exact_gaussian, sample
+from mezzotint.diffusion import DDPM, CosineSchedule, KeyedRandom, Trailing, WhiteNoise, exact_gaussian, sample
+from mezzotint.instantiate.build import build, check
 from mezzotint.metrics import DigitsClassifier
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
@@ -21,7 +21,7 @@ FILES = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = [
     line.split()[1:] for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()
 ]
-SMALLER = ("hardware=cpu", "callbacks=quiet", "name=mine")
+SMALLER = ("hardware=cpu", "callbacks=minimal", "name=mine")
 
 
 @pytest.fixture
@@ -82,12 +82,12 @@ def test_the_schedule_keeps_the_laws(mine):
 
 def test_the_sampler_is_ddpm_at_one_and_draws_less_widely_below(mine):
     tempered = build(node(mine, "sampler/tempered"))
-    draws = Draws(0, torch.arange(4000))
-    gaussian = exact_gaussian(Cosine(), torch.tensor([0.5], dtype=torch.float64), 1.0)
+    draws = KeyedRandom(0, torch.arange(4000))
+    gaussian = exact_gaussian(CosineSchedule(), torch.tensor([0.5], dtype=torch.float64), 1.0)
     eps = draws.normal("start", (1,)).double()
 
     def drawn(sampler):
-        return sample(gaussian, sampler, Trailing(50), eps, White(draws))
+        return sample(gaussian, sampler, Trailing(50), eps, WhiteNoise(draws))
 
     plain = drawn(DDPM())
     torch.testing.assert_close(drawn(replace(tempered, temperature=1.0)), plain)

@@ -12,7 +12,7 @@ import yaml
 
 from mezzotint.app.config.job import Job
 from mezzotint.app.help import COMMANDS, OWN_WORDS, WORDS, choices, config_dir, groups
-from mezzotint.names import locate
+from mezzotint.instantiate.locate import locate
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(ROOT.glob("docs/*.md"))
@@ -98,7 +98,7 @@ def test_there_is_something_to_check() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["--nothing", "schedule=cosin", "metrics=[frechet,fid]", "hydra/launcher=none", "sampler.etta=1", "budgt=3"],
+    ["--nothing", "schedule=cosin", "metrics=[fid,frechett]", "hydra/launcher=none", "sampler.etta=1", "budgt=3"],
 )
 def test_a_word_that_does_not_exist_is_found(word: str) -> None:
     assert unknown(word, "train")

@@ -7,16 +7,37 @@ from importlib import import_module
 
 import pytest
 
-from mezzotint.build import check
-from mezzotint.diffusion import CFG, DDIM, DDPM, EDM, Karras, MinSNR, Quad, Restart, SASolver, Shifted
-from mezzotint.finite import Finite
-from mezzotint.hints import hints_of
+from mezzotint.diffusion import (
+    CFG,
+    DDIM,
+    DDPM,
+    EDMSchedule,
+    Karras,
+    MinSNRWeight,
+    Quadratic,
+    Restart,
+    SASolver,
+    ShiftedSchedule,
+)
+from mezzotint.instantiate.build import check
+from mezzotint.instantiate.finite import Finite
+from mezzotint.instantiate.type_hints import hints_of
 from mezzotint.training import AdamW, Callback, Hardware
 
 ROOMS = ("diffusion", "networks", "data", "generation", "metrics", "training")
 # what is computed, not chosen: a loss may be infinite
-FOUND = {"Bound", "Description", "Evaluation", "Film", "Memorisation", "Neighbours", "NoiseLevel", "Prediction", "Run"}
-FOUND |= {"Drawn", "ExactMixture", "Frame", "Score"}
+FOUND = {
+    "VariationalBound",
+    "Description",
+    "Evaluation",
+    "Trajectory",
+    "MemorisationResult",
+    "Neighbours",
+    "NoiseLevel",
+    "Prediction",
+    "TrainingRun",
+}
+FOUND |= {"NoiseLevel", "Prediction", "TrainingRun", "SampledTimes", "ExactMixture", "StepRecord", "Score"}
 
 
 def public() -> dict[str, type]:
@@ -90,12 +111,12 @@ def test_a_class_of_the_users_own_may_call_other_things_positive():
         (lambda v: CFG(scale=v), "scale"),
         (lambda v: Karras(10, rho=v), "rho"),
         (lambda v: Karras(10, 0.1, v), "sigma_max"),
-        (lambda v: Quad(10, v), "reach"),
+        (lambda v: Quadratic(10, v), "reach"),
         (lambda v: Restart(low=v), "low"),
-        (lambda v: EDM(v), "sigma_max"),
-        (lambda v: Shifted(EDM(), v), "log_snr"),
+        (lambda v: EDMSchedule(v), "sigma_max"),
+        (lambda v: ShiftedSchedule(EDMSchedule(), v), "log_snr"),
         (lambda v: DDIM(v), "eta"),
-        (lambda v: MinSNR(v), "gamma"),
+        (lambda v: MinSNRWeight(v), "gamma"),
         (lambda v: AdamW(clip=v), "clip"),
         (lambda v: AdamW(betas=(0.9, v)), "betas"),
     ],
@@ -116,7 +137,7 @@ def test_configs_are_held_to_the_same():
     node = {"_target_": "mezzotint.diffusion.CFG", "scale": math.inf}
     assert check(node, "guidance", ("inner",)) == ["guidance.scale: inf is not finite"]
     assert check(node | {"scale": 1e9, "high": math.inf}, "guidance", ("inner",)) == []
-    node = {"_target_": "mezzotint.metrics.Kernel", "degree": math.nan}
+    node = {"_target_": "mezzotint.metrics.KernelDistance", "degree": math.nan}
     assert check(node, "metrics.kernel", ("extractor",))
 
 

@@ -19,20 +19,20 @@ import yaml
 
 import mezzotint as package
 from mezzotint.app import cli
+from mezzotint.app.assembly.parts import meet, takes_extractor
 from mezzotint.app.config.job import check_groups, digest, resolve
-from mezzotint.app.config.parts import meet, takes_extractor
 from mezzotint.app.help import config_dir
-from mezzotint.app.records import runs
-from mezzotint.build import build, read_config
-from mezzotint.metrics import Inception
-from mezzotint.names import locate
-from mezzotint.training.checkpoints import newest, read
+from mezzotint.app.results import run_folders
+from mezzotint.instantiate import renamed
+from mezzotint.instantiate.build import build, read_config
+from mezzotint.instantiate.locate import locate
+from mezzotint.metrics import InceptionV3
+from mezzotint.training.callbacks.checkpoints import newest, read
 
 OLD = Path(__file__).parent / "old_runs"
 PLACE = "/old-home"  # stands in the files for the folder in which the runs were made
 EXPECTED: dict[str, Any] = json.loads((OLD / "expected.json").read_text())
 CONFIGS = sorted(EXPECTED["configs"])
-NOW: dict[str, str] = {}  # words and keys of old commands that are spelled otherwise today: "weight": "loss_weight"
 ONE_CPU = {"accelerator": "cpu", "devices": 1, "nodes": 1, "strategy": "auto"}
 
 
@@ -48,18 +48,7 @@ Command = Callable[..., Done]
 
 def said(words: Iterable[str]) -> list[str]:
     """The words of an old command as they are spelled today."""
-    return [word for old in words for word in respelt(old.replace(PLACE, str(Path.cwd())))]
-
-
-def respelt(word: str) -> list[str]:
-    """One word: as a whole (`schedule=linear_scaled`, each choice of a sweep), else its key or the first part of it."""
-    key, equals, value = word.partition("=")
-    if not equals:
-        return [word]
-    choices = [NOW.get(f"{key}={choice}", f"{key}={choice}") for choice in re.split(r",(?![^\[]*\])", value)]
-    key, value = choices[0].partition("=")[0], ",".join(choice.partition("=")[2] for choice in choices)
-    group, dot, rest = key.partition(".")
-    return [f"{NOW.get(key) or NOW.get(group, group) + dot + rest}={value}"]
+    return [renamed.spelled(word.replace(PLACE, str(Path.cwd()))) for word in words]
 
 
 @pytest.fixture
@@ -164,7 +153,7 @@ def status(run: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", EXPECTED["loaded"], ids=lambda case: f"{case['run']}-{case['weights']}")
 def test_an_old_run_is_loaded(home: Path, case: dict[str, Any]) -> None:
-    denoiser = package.load(home / "runs" / case["run"], weights=case["weights"], step=case["step"])
+    denoiser = package.load(home / "runs" / case["run"], weights=case["weights"], checkpoint=case["step"])
     assert fingerprint(denoiser.state_dict()) == case["state"]
 
 
@@ -225,7 +214,7 @@ def test_old_runs_are_listed(command: Command) -> None:
 
 @pytest.mark.parametrize("case", EXPECTED["samples"], ids=lambda case: " ".join(case["words"]))
 def test_the_same_images_are_drawn(command: Command, home: Path, case: dict[str, Any]) -> None:
-    done = command("sample", *said(case["words"]), "n=4", "images=npz")
+    done = command("sample", *said(case["words"]), "n=4", "save=npz")
     (file,) = [Path(word) for word in done.out.split() if word.endswith(".npz")]
     with np.load(file) as saved:
         pixels = saved[saved.files[0]]
@@ -297,13 +286,13 @@ def test_a_saved_config_is_the_same_run(saved: Callable[[str], Path], name: str)
     run = saved(name)
     config = read_config(run)
     assert digest(config) == expected["digest"]
-    assert runs.place(config, named=False, many=False).name == expected["folder"]
+    assert run_folders.place(config, named=False, many=False).name == expected["folder"]
     check_groups(config)
     if expected["words"] is None:
         return
-    new = runs.settled(composed(said(expected["words"])), named=False, many=False)
+    new = run_folders.settled(composed(said(expected["words"])), named=False, many=False)
     assert digest(new) == expected["digest"]
-    runs.refuse_other(run, new)
+    run_folders.refuse_other(run, new)
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("choices")])
@@ -314,7 +303,7 @@ def test_the_parts_of_a_saved_config_are_built(saved: Callable[[str], Path], nam
     ours = {key: node for key, node in config["logger"].items() if node["_target_"].startswith(package.__name__)}
     meet(config | {"hardware": config["hardware"] | ONE_CPU, "logger": ours})
     for key, node in config["metrics"].items():
-        extra = {"extractor": Inception()} if takes_extractor(node, key) else {}
+        extra = {"extractor": InceptionV3()} if takes_extractor(node, key) else {}
         build(node, key, **extra)
 
 
@@ -335,11 +324,11 @@ def resolve_text(text: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("words", EXPECTED["composed"], ids=lambda case: " ".join(case["words"]) or "nothing")
 def test_the_same_words_are_the_same_run(home: Path, words: dict[str, Any]) -> None:
-    new = runs.settled(composed(said(words["words"])), named=False, many=False)
-    assert runs.place(new, named=False, many=False).name == words["folder"]
+    new = run_folders.settled(composed(said(words["words"])), named=False, many=False)
+    assert run_folders.place(new, named=False, many=False).name == words["folder"]
 
 
 @pytest.mark.parametrize("room", EXPECTED["public"])
 def test_what_a_config_could_name_is_still_found(room: str) -> None:
     for name in EXPECTED["public"][room]:
-        locate(f"{room}.{name}")
+        locate(renamed.TARGETS.get(f"{room}.{name}", f"{room}.{name}"))

@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 COMMANDS = [line.partition("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
 THREADS = "hardware.threads=1"
 SMALLER = (THREADS, "debug=tiny", "callbacks.validation.images=16", "callbacks.preview.images=4")
-FEWER = {"sample": ["n=4"], "evaluate": ["n=16"], "callbacks=judge": ["callbacks.judge.n=16"]}
+FEWER = {"sample": ["n=4"], "evaluate": ["n=16"], "callbacks=sample_metrics": ["callbacks.sample_metrics.n=16"]}
 
 # One process for them all, so that torch and Lightning are imported once; each command starts from its words alone.
 DRIVER = """

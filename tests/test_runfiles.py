@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mezzotint.runfiles import lines, truncate
+from mezzotint.runs.formats import lines, truncate
 
 
 def test_only_the_damaged_lines_of_a_log_are_lost(tmp_path: Path) -> None:

@@ -9,9 +9,23 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {"load": "mezzotint.build", "show": "mezzotint.generation"}
-_ROOMS = ("app", "build", "data", "diffusion", "errors", "generation", "metrics", "networks", "training")
-_FILES = ("reading", "runfiles")
+_HOMES = {"load": "mezzotint.instantiate.build", "show": "mezzotint.figures"}
+_ROOMS = (
+    "app",
+    "cost",
+    "data",
+    "diffusion",
+    "errors",
+    "figures",
+    "generation",
+    "instantiate",
+    "metrics",
+    "networks",
+    "report",
+    "runs",
+    "training",
+)
+_FILES = ("reading", "randomness")
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ def bar(title: str, total: int) -> Iterator[Advance]:
     On a terminal a bar with rate and time left, which disappears; elsewhere a line every QUIET seconds.
     """
     if not sys.stderr.isatty():
-        yield Lines(title, total)
+        yield ProgressLines(title, total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -28,7 +28,7 @@ def bar(title: str, total: int) -> Iterator[Advance]:
         yield lambda count: progress.advance(task, count)
 
 
-class Lines:
+class ProgressLines:
     """Says how far something is, a line every QUIET seconds; nothing where it takes less."""
 
     def __init__(self, title: str, total: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mezzotint.app import cli
 
-TINY = ("debug=tiny", "hardware=cpu", "callbacks=quiet")
+TINY = ("debug=tiny", "hardware=cpu", "callbacks=minimal")
 
 
 @dataclass(frozen=True)

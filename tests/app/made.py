@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import yaml
 
-from mezzotint.app.sample import noted
-from mezzotint.generation import film_strip, grid
+from mezzotint.app.commands.sample import noted
+from mezzotint.figures import film_strip, grid
 
 STEPS = 12  # of a run: a line each, a look every third
 SIDE = 16  # pixels
@@ -24,8 +24,8 @@ def config(folder: Path, seed: int, schedule: str) -> dict[str, Any]:
         "optimizer": {"_target_": "mezzotint.training.AdamW", "lr": 0.002},
         "sampler": {"_target_": "mezzotint.diffusion.DDIM", "eta": 0.0},
         "grid": {"_target_": "mezzotint.diffusion.Trailing", "steps": 50},
-        "guidance": {"_target_": "mezzotint.diffusion.unguided"},
-        "metrics": {"frechet": {"_target_": "mezzotint.metrics.Frechet"}},
+        "guidance": {"_target_": "mezzotint.diffusion.no_guidance"},
+        "metrics": {"fid": {"_target_": "mezzotint.metrics.FrechetDistance"}},
         "paths": {
             "_target_": "mezzotint.app.config.job.Paths",
             "runs": str(folder.parent),
@@ -46,7 +46,7 @@ def lines(quality: float) -> Iterator[dict[str, Any]]:
         line: dict[str, Any] = {"step": step, "images": 64 * step, "loss": loss, "grad_norm": 1 / step, "lr": 2e-3}
         if step % 3 == 0:
             line["validation"] = {"loss": loss * 1.1, **{f"share_{i}": loss * (i + 1) for i in range(4)}}
-            line["judge"] = {"fd_made_500": loss * 10, "kd_made_500": loss}
+            line["sample_metrics"] = {"fd_made_500": loss * 10, "kd_made_500": loss}
         yield line | {"time": {"seconds": 10.0 * step, "images_per_second": 6.4}}
 
 
@@ -80,7 +80,7 @@ def evaluations(directory: Path, quality: float, seed: int) -> None:
             "calls": float(steps),
             "sampler": sampler,
             "grid": {"_target_": "mezzotint.diffusion.Trailing", "steps": steps},
-            "guidance": {"_target_": "mezzotint.diffusion.unguided"},
+            "guidance": {"_target_": "mezzotint.diffusion.no_guidance"},
             "weights": "ema",
             "seeds": f"{seed}, samples 0 to n - 1",
             "run": directory.name,
@@ -91,7 +91,7 @@ def evaluations(directory: Path, quality: float, seed: int) -> None:
         (directory / "evaluation" / f"{name}-{steps}.json").write_text(json.dumps(content))
 
 
-def make(directory: Path, seed: int = 0, schedule: str = "Cosine", quality: float = 0.2, **status: Any) -> Path:
+def make(directory: Path, seed: int = 0, schedule: str = "CosineSchedule", quality: float = 0.2, **status: Any) -> Path:
     """A finished run with all that a run can have, made without training."""
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text(yaml.safe_dump(config(directory, seed, schedule)))
@@ -106,8 +106,13 @@ def make(directory: Path, seed: int = 0, schedule: str = "Cosine", quality: floa
 
 def make_sweep(folder: Path) -> Path:
     """Two schedules with two seeds each."""
-    for schedule, seed, quality in (("Cosine", 0, 0.3), ("Cosine", 1, 0.2), ("Linear", 0, 0.9), ("Linear", 1, 10.0)):
-        make(folder / f"{schedule.lower()}{seed}", seed, schedule, quality)
+    for schedule, seed, quality in (
+        ("CosineSchedule", 0, 0.3),
+        ("CosineSchedule", 1, 0.2),
+        ("LinearSchedule", 0, 0.9),
+        ("LinearSchedule", 1, 10.0),
+    ):
+        make(folder / f"{schedule.removesuffix('Schedule').lower()}{seed}", seed, schedule, quality)
     return folder
 
 

@@ -92,7 +92,7 @@ def test_version(mezzotint: Command) -> None:
         (["train", "+optimzer=3"], "optimzer: no such key; did you mean 'optimizer'?"),
         (["train", "data.shape=1,8,8"], "data.shape=1,8,8: a list is data.shape=[1,8,8]; a job for each needs -m; one"),
         (["train", "data.shape=(1,8,8)"], "data.shape=(1,8,8): a list is data.shape=[1,8,8];"),
-        (["train", "metrics=frechet,kernel"], "metrics=frechet,kernel: a list is metrics=[frechet,kernel];"),
+        (["train", "metrics=fid,kid"], "metrics=fid,kid: a list is metrics=[fid,kid];"),
         (["train", "lr=1e-3"], "no key 'lr'; did you mean 'optimizer.lr'?"),
         (["train", "steps=9"], "no key 'steps'; did you mean 'schedule.steps' or 'grid.steps'?"),
         (["train", "network.width=wide"], "network.width: 'wide' is not int"),
@@ -133,8 +133,14 @@ def test_version(mezzotint: Command) -> None:
         (["train", "-m", "network.widht=1,2"], "network.widht: UNet has no such argument; did you mean 'width'?"),
         (["train", "-m", "seed=x,y"], "seed: 'x' is not int"),
         (["check", "network.width=wide"], "network.width: 'wide' is not int"),
-        (["train", "metrics=[sfid]"], "metrics.sfid: Frechet needs view=spatial, and extractor=digits has pooled"),
-        (["check", "metrics=[sfid]"], "metrics.sfid: Frechet needs view=spatial, and extractor=digits has pooled"),
+        (
+            ["train", "metrics=[sfid]"],
+            "metrics.sfid: FrechetDistance needs view=spatial, and extractor=digits",
+        ),
+        (
+            ["check", "metrics=[sfid]"],
+            "metrics.sfid: FrechetDistance needs view=spatial, and extractor=digits",
+        ),
         (
             ["train", "extractor=inception", "extractor.weights=absent.pth"],
             "extractor: there are no Inception weights at absent.pth",
@@ -145,7 +151,7 @@ def test_version(mezzotint: Command) -> None:
 def test_a_fault_is_one_line_code_2_and_nothing_left_behind(
     words: list[str], said: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.app.train.train", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr("mezzotint.app.commands.train.train", lambda *_: pytest.fail("it was not refused"))
     done = mezzotint(*words)
     last = done.err.strip().splitlines()[-1]
     prefix = f"mezzotint {words[0]}: " if words[0] in help.COMMANDS else "mezzotint: "
@@ -313,7 +319,7 @@ def test_a_fault_of_ours_keeps_its_traceback(mezzotint: Command, monkeypatch: py
     def broken(config: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("mezzotint.app.listing.main", broken)
+    monkeypatch.setattr("mezzotint.app.commands.runs.main", broken)
     done = mezzotint("runs")
     assert done.code == 1
     assert "ZeroDivisionError: a bug" in done.err
@@ -384,12 +390,12 @@ def test_check_refuses_what_train_would(trained: Path, mezzotint: Command, monke
     for words, said in (
         ([*TINY, "name=a", "seed=1"], "runs/a holds another run: it differs in seed"),
         (["run=runs/a", "network.width=16"], "network.width cannot change in a run that goes on"),
-        (["run=runs/a", "step=2"], "step=2 is for sample and evaluate"),
+        (["run=runs/a", "checkpoint=2"], "checkpoint=2 is for sample and evaluate"),
     ):
         for command in ("train", "check"):
             done = mezzotint(command, *words)
             assert (done.code, said in done.err) == (2, True), (command, done.err)
-    monkeypatch.setattr("mezzotint.app.check.look_for_micro_batch", lambda _: None)
+    monkeypatch.setattr("mezzotint.app.commands.check.look_for_micro_batch", lambda _: None)
     done = mezzotint("check", *TINY, "name=a", "hardware.micro_batch=find")
     assert done.code == 0, done.err
 
@@ -406,8 +412,8 @@ def test_the_help_of_a_command_offers_what_it_takes() -> None:
         assert word not in stats
     assert "out=FILE.json" in evaluate
     assert "images=PATH" in evaluate
-    assert "images=none|png|npz" in sample
-    assert "images=none|png|npz" not in evaluate
+    assert "save=none|png|npz" in sample
+    assert "save=none|png|npz" not in evaluate
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 
 import mezzotint as package
-from mezzotint.app import train
-from mezzotint.app.processes import ranks
+from mezzotint.app.commands import train
+from mezzotint.app.launch import ranks
 from mezzotint.errors import TrainingError
 
 from .conftest import TINY, Command
@@ -66,7 +66,7 @@ def test_a_run_has_everything_that_its_layout_promises(mezzotint: Command, home:
 
 def test_sample_draws_with_any_sampler_and_says_where(trained: Path, mezzotint: Command) -> None:
     (trained / "samples").rename(trained / "old")
-    done = mezzotint("sample", "run=runs/a", "sampler=heun", "grid=karras", "grid.steps=3", "n=5", "images=png")
+    done = mezzotint("sample", "run=runs/a", "sampler=heun", "grid=karras", "grid.steps=3", "n=5", "save=png")
     paths = [Path(line) for line in done.out.splitlines()]
     assert done.code == 0
     assert all(path.exists() and path.name.startswith("heun-karras-3-seed0-") for path in paths)
@@ -76,7 +76,7 @@ def test_sample_draws_with_any_sampler_and_says_where(trained: Path, mezzotint: 
     drawn = np.stack([pixels(file) for file in files])
     assert drawn.shape == (5, 8, 8)
 
-    stored = mezzotint("sample", "run=runs/latest", "sampler=heun", "grid=karras", "grid.steps=3", "n=5", "images=npz")
+    stored = mezzotint("sample", "run=runs/latest", "sampler=heun", "grid=karras", "grid.steps=3", "n=5", "save=npz")
     with np.load(stored.out.splitlines()[-1]) as arrays:
         assert arrays["labels"].tolist() == [0, 1, 2, 3, 4]
         assert np.array_equal(arrays["images"][..., 0], drawn)
@@ -219,14 +219,14 @@ def test_load_knows_average_and_raw_weights_and_passes_over_a_damaged_checkpoint
 
 def test_an_earlier_snapshot_of_the_run_guides_it(trained: Path, mezzotint: Command) -> None:
     saved = torch.load(trained / "checkpoints" / "step-00000003.ckpt", weights_only=True)
-    loaded = package.load(trained, "raw", step=3).state_dict()
+    loaded = package.load(trained, "raw", checkpoint=3).state_dict()
     for key, value in saved["state_dict"].items():
         torch.testing.assert_close(loaded[key.removeprefix("denoiser.")], value, rtol=0, atol=0)
     words = ("sample", "run=runs/a", "guidance=autoguidance", "guidance.weak.directory=runs/a")
-    done = mezzotint(*words, "guidance.weak.step=3", "n=4")
+    done = mezzotint(*words, "guidance.weak.checkpoint=3", "n=4")
     assert done.code == 0, done.err
     assert mezzotint("check", "run=runs/a", *words[2:]).code == 0
-    refused = mezzotint(*words, "guidance.weak.step=9", "n=4")
+    refused = mezzotint(*words, "guidance.weak.checkpoint=9", "n=4")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "runs/a keeps the steps 2, 3, 4" in refused.err
 
@@ -284,7 +284,7 @@ def test_what_rank_0_returns_comes_back(tmp_path: Path, monkeypatch: pytest.Monk
 def test_no_rank_outlives_its_parent(tmp_path: Path) -> None:
     """Killed so that it cannot say goodbye, as a scheduler does."""
     (tmp_path / "child.py").write_text(
-        "import os, time\nfrom mezzotint.app.processes.worker import die_with\n"
+        "import os, time\nfrom mezzotint.app.launch.worker import die_with\n"
         "die_with(os.getppid())\nprint(os.getpid(), flush=True)\ntime.sleep(100)\n"
     )
     child = [sys.executable, str(tmp_path / "child.py")]
@@ -299,7 +299,7 @@ def test_no_rank_outlives_its_parent(tmp_path: Path) -> None:
 
 def test_the_likelihood_of_held_out_images_stands_beside_the_distances(trained: Path, mezzotint: Command) -> None:
     words = ["evaluate", "run=runs/a", "n=12", "metrics.nll.steps=10"]
-    assert mezzotint(*words, "metrics=[frechet,nll]").code == 0
+    assert mezzotint(*words, "metrics=[fid,nll]").code == 0
     both, terms = judged(trained, "-n12-"), ("", "_prior", "_diffusion", "_decoder")
     assert list(both["values"]) == ["fd_digits_12", *(f"nll_vlb_12{term}" for term in terms)]
     assert both["errors"].keys() == both["values"].keys() - {"fd_digits_12"}
@@ -337,7 +337,7 @@ SELF = ["objective.self_conditioning=0.5", "network.self_conditioning=true", "gu
 
 
 def test_self_conditioning_from_training_to_judged_samples(mezzotint: Command, home: Path) -> None:
-    done = mezzotint("train", *SELF, *TINY, "name=b", "metrics=[frechet,nll]", "n=5", "metrics.nll.steps=3")
+    done = mezzotint("train", *SELF, *TINY, "name=b", "metrics=[fid,nll]", "n=5", "metrics.nll.steps=3")
     assert done.code == 0, done.err
     found = judged(home / "runs" / "b", "-n5-")
     assert found["protocol"]["calls"] == 4.0
@@ -373,7 +373,7 @@ def test_a_run_goes_on_where_its_data_has_been_moved() -> None:
     assert train.fixed(before) != train.fixed(before | {"data": before["data"] | {"classes": 0}})
 
 
-SHORT = ("hardware=cpu", "network.width=8", "grid.steps=2", "n=16", "metrics=[]", "callbacks=quiet", "batch_size=16")
+SHORT = ("hardware=cpu", "network.width=8", "grid.steps=2", "n=16", "metrics=[]", "callbacks=minimal", "batch_size=16")
 
 
 def test_a_short_run_has_a_curve_and_says_what_another_budget_does(mezzotint: Command, home: Path) -> None:
@@ -403,7 +403,7 @@ def test_a_short_run_has_a_curve_and_says_what_another_budget_does(mezzotint: Co
 
 
 def test_a_run_of_a_version_without_bounds_is_found_and_keeps_its_warmup(mezzotint: Command, home: Path) -> None:
-    old = ("optimizer.warmup=6400", "callbacks.log.every=50", "callbacks.finite.every=50")
+    old = ("optimizer.warmup=6400", "callbacks.log.every=50", "callbacks.nan_guard.every=50")
     for words in (("name=a",), ("-m", "seed=3")):
         assert mezzotint("train", *SHORT, "budget=96", *old, *words).code == 0
         assert "is finished; nothing to do" in mezzotint("train", *SHORT, "budget=96", *words).out

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app.records.evaluations import choice
-from mezzotint.app.records.points import summarise
+from mezzotint.app.results.evaluations import choice
+from mezzotint.app.results.sweep_summary import summarise
 
 from .conftest import Command
 
@@ -23,7 +23,7 @@ def evaluation(path: Path, value: float, steps: int = 5, seed: int = 0, **more: 
         "extractors": [{"name": "digits", "sha256": "cd" * 32, "features": 64, "resize": "none"}],
         "metrics": {
             "frechet": {
-                "metric": "Frechet",
+                "metric": "FrechetDistance",
                 "extractor": "digits",
                 "values": ["fd_digits_500"],
                 "higher_is_better": False,
@@ -176,7 +176,10 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 def test_a_sweep_ends_with_table_and_plot_of_all_that_matches(tmp_path: Path) -> None:
     folder = tmp_path / "evaluation"
-    heun = {"_target_": "mezzotint.diffusion.Heun", "coordinate": {"_target_": "mezzotint.diffusion.coordinates.Flow"}}
+    heun = {
+        "_target_": "mezzotint.diffusion.Heun",
+        "coordinate": {"_target_": "mezzotint.diffusion.FlowCoordinate"},
+    }
     first = evaluation(folder / "a.json", 3.0, steps=5)
     files = summarise([first])
     assert [file.suffix for file in files] == [".md", ".csv", ".png", ".svg"]

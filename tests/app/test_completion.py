@@ -60,6 +60,6 @@ done"""
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, timeout=120)
     assert done.stdout.splitlines() == [
         "plot",
-        "schedule=linear schedule=linear_scaled schedule=linear_zero_snr",
+        "schedule=linear schedule=linear_shifted schedule=linear_zero_snr",
         "run=runs/alpha",
     ], done.stderr

@@ -39,7 +39,7 @@ def folders(home: Path) -> tuple[Path, Path]:
 
 
 def test_seeds_give_mean_and_deviation_and_each_is_kept(trained: Path, mezzotint: Command) -> None:
-    words = ("evaluate", "run=runs/a", "n=20", "metrics=[frechet]")
+    words = ("evaluate", "run=runs/a", "n=20", "metrics=[fid]")
     done = mezzotint(*words, "seeds=2")
     assert done.code == 0, done.err
     together = json.loads(Path(last_line(done)).read_text())
@@ -60,7 +60,7 @@ def test_seeds_give_mean_and_deviation_and_each_is_kept(trained: Path, mezzotint
 
 
 def test_a_sweep_ends_with_its_table_and_plot_and_a_wider_one_holds_all(trained: Path, mezzotint: Command) -> None:
-    words = ("evaluate", "-m", "run=runs/a", "n=20", "metrics=[frechet,error]")
+    words = ("evaluate", "-m", "run=runs/a", "n=20", "metrics=[fid,fid_bootstrap]")
     done = mezzotint(*words, "grid.steps=2,3")
     assert done.code == 0, done.err
     table, plot = done.out.splitlines()[-2:]
@@ -82,7 +82,7 @@ def test_a_sweep_ends_with_its_table_and_plot_and_a_wider_one_holds_all(trained:
 def test_an_evaluation_is_found_by_what_the_reference_holds(
     trained: Path, folders: tuple[Path, Path], mezzotint: Command
 ) -> None:
-    words = ("evaluate", "run=runs/a", "n=20", "metrics=[frechet]", "reference=drawn")
+    words = ("evaluate", "run=runs/a", "n=20", "metrics=[fid]", "reference=drawn")
     first = mezzotint(*words)
     assert "20 images against 40 real ones (drawn)" in first.out
     assert last_line(mezzotint(*words)) == last_line(first)
@@ -110,19 +110,26 @@ def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["evaluate", "run=runs/a", "n=1"], "Frechet needs 2 or more drawn images, and there is 1"),
+        (["evaluate", "run=runs/a", "n=1"], "FrechetDistance needs 2 or more drawn images, and there is 1"),
         (["evaluate", "run=runs/a", "n=3", "metrics=[precision_recall]"], "needs 4 or more drawn images"),
         (
             ["evaluate", "run=runs/a", "n=1", "metrics=[nll]"],
             "NegativeLogLikelihood needs 2 or more images of split=test",
         ),
         (["evaluate", "run=runs/a", "n=9", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
-        (["train", *TINY, "name=b", "n=1"], "metrics.frechet: Frechet needs 2 or more drawn images"),
+        (["train", *TINY, "name=b", "n=1"], "metrics.fid: FrechetDistance needs 2 or more drawn images"),
         (["train", *TINY, "name=b", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
-        (["train", *TINY, "name=b", "reference=grey", "metrics=[by_class]"], "need labels beside the real images"),
+        (["train", *TINY, "name=b", "reference=grey", "metrics=[fid_per_class]"], "need labels beside the real images"),
         (
-            ["train", *TINY, "name=b", "callbacks=judge", "callbacks.judge.n=3", "metrics=[precision_recall]"],
-            "callbacks.judge: PrecisionRecall needs 4 or more drawn images",
+            [
+                "train",
+                *TINY,
+                "name=b",
+                "callbacks=sample_metrics",
+                "callbacks.sample_metrics.n=3",
+                "metrics=[precision_recall]",
+            ],
+            "callbacks.sample_metrics: PrecisionRecall needs 4 or more drawn images",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -171,7 +178,7 @@ def test_a_run_that_cannot_be_written_is_refused_before_anything_is_drawn(
 ) -> None:
     shutil.rmtree(trained / "evaluation", ignore_errors=True)
     (trained / "evaluation").write_text("no folder")
-    monkeypatch.setattr("mezzotint.app.evaluate.open_generator", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr("mezzotint.app.commands.evaluate.open_generator", lambda *_: pytest.fail("it was not refused"))
     done = mezzotint("evaluate", "run=runs/a", "n=20")
     assert (done.code, done.err.count("\n")) == (2, 1), done.err
     assert "runs/a/evaluation: it is a file, not a folder, so nothing is written into this run" in done.err
@@ -181,24 +188,24 @@ def test_a_run_that_cannot_be_written_is_refused_before_anything_is_drawn(
 
 
 def test_statistics_are_computed_once_and_serve_as_a_reference(trained: Path, mezzotint: Command, home: Path) -> None:
-    words = ("stats", "data=digits", "reference=test", "metrics=[frechet]")
+    words = ("stats", "data=digits", "reference=test", "metrics=[fid]")
     first = mezzotint(*words, "out=digits.npz")
     assert first.code == 0, first.err
     assert first.out.splitlines()[1].startswith("written: ")
     assert last_line(first) == "digits.npz"
     assert last_line(mezzotint(*words)).startswith("found: ")
-    assert last_line(mezzotint("stats", "data=digits", "reference=train", "metrics=[frechet]")).startswith("written: ")
+    assert last_line(mezzotint("stats", "data=digits", "reference=train", "metrics=[fid]")).startswith("written: ")
     with np.load(home / "digits.npz", allow_pickle=False) as file:
         assert (file["mu"].shape, file["sigma"].shape, int(file["count"])) == ((64,), (64, 64), 297)
     values = []
     for reference in ("test", "digits.npz"):
-        done = mezzotint("evaluate", "run=runs/a", "n=20", "metrics=[frechet]", f"reference={reference}")
+        done = mezzotint("evaluate", "run=runs/a", "n=20", "metrics=[fid]", f"reference={reference}")
         assert "against 297 real ones" in done.out
         values.append(json.loads(Path(last_line(done)).read_text())["values"]["fd_digits_20"])
     assert values[0] == pytest.approx(values[1], rel=1e-9)
-    refused = mezzotint("evaluate", "run=runs/a", "n=20", "metrics=[kernel]", "reference=digits.npz")
+    refused = mezzotint("evaluate", "run=runs/a", "n=20", "metrics=[kid]", "reference=digits.npz")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "Kernel needs the real images" in refused.err
+    assert "KernelDistance needs the real images" in refused.err
 
 
 def test_folders_of_any_program_are_judged(folders: tuple[Path, Path], mezzotint: Command, home: Path) -> None:
@@ -213,7 +220,7 @@ def test_folders_of_any_program_are_judged(folders: tuple[Path, Path], mezzotint
     fewer = mezzotint("evaluate", "images=drawn", "reference=real.npz", "n=30", "out=mine.json")
     assert last_line(fewer) == "mine.json"
     assert "fd_digits_30" in json.loads((home / "mine.json").read_text())["values"]
-    same = mezzotint("evaluate", "images=real.npz", "reference=real.npz", "metrics=[frechet]")
+    same = mezzotint("evaluate", "images=real.npz", "reference=real.npz", "metrics=[fid]")
     assert next(iter(json.loads(Path(last_line(same)).read_text())["values"].values())) == pytest.approx(0, abs=1e-6)
     refused = mezzotint("compare", str(path), "mine.json")
     assert refused.code == 2
@@ -221,7 +228,7 @@ def test_folders_of_any_program_are_judged(folders: tuple[Path, Path], mezzotint
 
 
 def test_images_are_judged_against_a_dataset(folders: tuple[Path, Path], mezzotint: Command) -> None:
-    done = mezzotint("evaluate", "images=drawn", "data=digits", "reference=test", "metrics=[frechet]")
+    done = mezzotint("evaluate", "images=drawn", "data=digits", "reference=test", "metrics=[fid]")
     assert "40 images against 297 real ones (test)" in done.out
     made = json.loads(Path(last_line(done)).read_text())["protocol"]
     assert made["data"]["_target_"] == "mezzotint.data.Digits"
@@ -233,10 +240,10 @@ def test_images_with_their_statistics_beside_them_are_judged_as_images_and_serve
     folders: tuple[Path, Path], mezzotint: Command, home: Path
 ) -> None:
     """As ADM stores its reference batches."""
-    assert mezzotint("stats", "reference=real.npz", "metrics=[frechet]", "out=stats.npz").code == 0
+    assert mezzotint("stats", "reference=real.npz", "metrics=[fid]", "out=stats.npz").code == 0
     with np.load(home / "stats.npz") as stats, np.load(folders[1]) as images:
         np.savez(home / "batch.npz", arr_0=images["arr_0"], mu=stats["mu"], sigma=stats["sigma"])
-    done = mezzotint("evaluate", "images=batch.npz", "reference=batch.npz", "metrics=[frechet]", "out=a.json")
+    done = mezzotint("evaluate", "images=batch.npz", "reference=batch.npz", "metrics=[fid]", "out=a.json")
     assert done.code == 0, done.err
     made = json.loads((home / "a.json").read_text())
     assert made["protocol"]["judged"]["count"] == 200
@@ -250,11 +257,11 @@ def test_a_folder_may_be_called_like_a_split_where_there_is_no_dataset(
     folders: tuple[Path, Path], mezzotint: Command, home: Path
 ) -> None:
     folders[0].rename(home / "test")
-    done = mezzotint("evaluate", "images=real.npz", "reference=test", "metrics=[frechet]", "out=a.json")
+    done = mezzotint("evaluate", "images=real.npz", "reference=test", "metrics=[fid]", "out=a.json")
     assert done.code == 0, done.err
     made = json.loads((home / "a.json").read_text())["protocol"]
     assert made["reference"]["folder"] == str(home / "test")
-    split = mezzotint("evaluate", "images=real.npz", "data=digits", "reference=test", "metrics=[frechet]", "out=b.json")
+    split = mezzotint("evaluate", "images=real.npz", "data=digits", "reference=test", "metrics=[fid]", "out=b.json")
     assert split.code == 0, split.err
     assert json.loads((home / "b.json").read_text())["protocol"]["reference"]["count"] == 297
 
@@ -262,7 +269,7 @@ def test_a_folder_may_be_called_like_a_split_where_there_is_no_dataset(
 def test_a_protocol_tells_dataset_split_and_preprocessing_of_the_reference(
     trained: Path, folders: tuple[Path, Path], mezzotint: Command
 ) -> None:
-    words = ("evaluate", "run=runs/a", "n=20", "metrics=[frechet]")
+    words = ("evaluate", "run=runs/a", "n=20", "metrics=[fid]")
     told = []
     for reference in ("train", "drawn", "real.npz"):
         done = mezzotint(*words, f"reference={reference}")
@@ -279,7 +286,7 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
     folders: tuple[Path, Path], mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folders[0])
-    done = mezzotint("evaluate", "images=.", "reference=../real.npz", "metrics=[frechet]")
+    done = mezzotint("evaluate", "images=.", "reference=../real.npz", "metrics=[fid]")
     assert last_line(done).startswith("drawn-against-real-"), done.err
 
 
@@ -298,14 +305,17 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
         (["images=drawn", "reference=real.npz", "-m", "n=3,4"], "-m is for runs"),
         (["images=drawn", "reference=large", "images=large"], "needs 2 or more drawn images, and there is 1"),
         (
-            ["images=drawn", "reference=real.npz", "metrics=by_class"],
-            "metrics.by_class.classes: it follows data.classes, which is not there; choose a data=",
+            ["images=drawn", "reference=real.npz", "metrics=fid_per_class"],
+            "metrics.fid_per_class.classes: it follows data.classes, which is not there; choose a data=",
         ),
         (
             ["images=drawn", "reference=real.npz", "extractor=inception", "metrics.weights=gone.pth"],
             "extractor: there are no Inception weights at gone.pth",
         ),
-        (["images=drawn", "data=digits", "metrics=by_class"], "metrics.by_class needs the labels of the images"),
+        (
+            ["images=drawn", "data=digits", "metrics=fid_per_class"],
+            "metrics.fid_per_class needs the labels of the images",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

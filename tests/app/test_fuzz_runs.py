@@ -19,11 +19,12 @@ import torch
 import yaml
 
 import mezzotint
-from mezzotint.app import cli, sync
-from mezzotint.app.records import tracking
+from mezzotint.app import cli
+from mezzotint.app.commands import sync
+from mezzotint.app.results import tracking
 from mezzotint.errors import MezzotintError
-from mezzotint.training.loggers import STATES, Subject
-from mezzotint.training.sent import Sent
+from mezzotint.training.tracking.tracker import STATES, RunInfo
+from mezzotint.training.tracking.wandb_state import WandbUploadState
 
 from .conftest import Done
 
@@ -220,21 +221,23 @@ def add_traces(run: Path) -> None:
     piece = run / "wandb" / "offline-run-20260101_000000-abcdefgh"
     piece.mkdir(parents=True)
     (piece / "run-abcdefgh.wandb").write_bytes(bytes(range(64)))
-    Sent("abcdefgh", starts=1, images=32, state="finished", files=["x.png"], url="https://wandb.ai/x").write(run)
+    WandbUploadState(
+        "abcdefgh", starts=1, images=32, state="finished", files=["x.png"], url="https://wandb.ai/x"
+    ).write(run)
     (run / "tensorboard").mkdir()
     (run / "tensorboard" / "events.out.tfevents.0").write_bytes(bytes(range(64)))
     histogram = {"step": 4, "images": 64, "name": "weights/x", "counts": [1, 2], "low": 0.0, "high": 1.0}
     (run / "histograms.jsonl").write_text(json.dumps(histogram) + "\n")
 
 
-class Board(tracking.Logger):
+class Board(tracking.Tracker):
     """A server that takes whatever it is sent."""
 
     def __init__(self, node: dict[str, Any], where: str) -> None:
         self.node, self.told, self.session = node, 0, None
 
-    def start(self, subject: Subject, lines: list[dict[str, Any]]) -> None:
-        self.subject, self.sent = subject, Sent.read(subject.directory)
+    def start(self, subject: RunInfo, lines: list[dict[str, Any]]) -> None:
+        self.subject, self.sent = subject, WandbUploadState.read(subject.directory)
         json.dumps(subject.config)
 
     def picture(self, images: int, name: str, file: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 from mezzotint import load
 from mezzotint.errors import DataError
 from mezzotint.reading import Damaged, files, mismatch, parse, read_json
-from mezzotint.runfiles import config, status
+from mezzotint.runs.formats import config, status
 
 from .conftest import Command
 
@@ -150,7 +150,7 @@ def test_a_damaged_evaluation_is_made_anew(trained: Path, mezzotint: Command) ->
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_an_output_that_is_full_loses_no_work(process: Command, home: Path) -> None:
     with open("/dev/full", "w") as full:
-        done = process("train", "debug=tiny", "hardware=cpu", "callbacks=quiet", "name=o", "metrics=[]", to=full)
+        done = process("train", "debug=tiny", "hardware=cpu", "callbacks=minimal", "name=o", "metrics=[]", to=full)
     assert done.code == 1
     assert "No space left on device" in done.err.splitlines()[-1]
     assert status(home / "runs" / "o")["state"] == "finished"

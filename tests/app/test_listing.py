@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app import listing
-from mezzotint.app.records import runs
+from mezzotint.app.commands import runs
+from mezzotint.app.results import run_folders
 
 from .conftest import Command
 
@@ -20,7 +20,7 @@ def make(home: Path, name: str, state: str, started: float = 0.0, **entries: Any
     directory = home / "runs" / name
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text("network: {}")
-    runs.write_status(directory, state=state, started=started, budget=1000, **entries)
+    run_folders.write_status(directory, state=state, started=started, budget=1000, **entries)
     return directory
 
 
@@ -61,8 +61,8 @@ def test_a_running_run_is_as_far_as_its_log_says(home: Path, mezzotint: Command)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (directory / "metrics.jsonl").write_text(text + '{"step": 4, "ima')
     code = (
-        "import sys, time; from pathlib import Path; from mezzotint.app.records import runs\n"
-        "with runs.claim(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
+        "import sys, time; from pathlib import Path; from mezzotint.app.results import run_folders\n"
+        "with run_folders.claim(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(directory)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -79,25 +79,25 @@ def test_a_running_run_is_as_far_as_its_log_says(home: Path, mezzotint: Command)
 def test_the_best_result_is_that_of_most_images(home: Path) -> None:
     """Values of another number of images are another quantity, and are not compared."""
     directory = make(home, "a", "finished")
-    assert listing.Listed(directory, home).best is None
+    assert runs.RunRow(directory, home).best is None
     evaluate(directory, 100, {"fd_100": 0.1})
     evaluate(directory, 5000, {"fd_5k": 3.0, "kd_5k": 0.0})
     evaluate(directory, 5000, {"fd_5k": 2.0})
-    assert listing.Listed(directory, home).best == ("fd_5k", 2.0)
+    assert runs.RunRow(directory, home).best == ("fd_5k", 2.0)
 
 
 def test_of_a_score_the_highest_is_the_best(home: Path) -> None:
     directory = make(home, "a", "finished")
     for value in (3.0, 5.0, 4.0):
         evaluate(directory, 10, {"is_10": value}, higher=True)
-    assert listing.Listed(directory, home).best == ("is_10", 5.0)
+    assert runs.RunRow(directory, home).best == ("is_10", 5.0)
 
 
 def test_before_any_evaluation_the_best_checkpoint_counts(home: Path) -> None:
     directory = make(home, "a", "finished")
     (directory / "checkpoints").mkdir()
     (directory / "checkpoints" / "best.json").write_text('{"step": 3, "images": 9, "name": "fd_9", "value": 0.5}')
-    assert listing.Listed(directory, home).best == ("fd_9", 0.5)
+    assert runs.RunRow(directory, home).best == ("fd_9", 0.5)
 
 
 def test_a_failed_run_says_why(home: Path, mezzotint: Command) -> None:
@@ -127,12 +127,12 @@ def test_the_list_does_not_wait_for_torch(home: Path) -> None:
 
 @pytest.mark.parametrize(("seconds", "said"), [(5, "5 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")])
 def test_ages(seconds: float, said: str) -> None:
-    assert listing.age(seconds) == said
+    assert runs.age(seconds) == said
 
 
 def test_age_is_the_time_since_a_run_was_heard_of(home: Path) -> None:
     directory = make(home, "a", "finished")
-    assert time.time() - listing.Listed(directory, home).changed < 60
+    assert time.time() - runs.RunRow(directory, home).changed < 60
 
 
 def test_what_is_broken_or_no_number_does_not_hide_the_rest(home: Path, mezzotint: Command) -> None:

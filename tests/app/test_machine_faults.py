@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app import cli, sync
+from mezzotint.app import cli
+from mezzotint.app.commands import sync
 from mezzotint.errors import ConfigError, TrainingError, mendable
 
 from .conftest import TINY, Done

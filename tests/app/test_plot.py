@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.app import cli, plot, plot_run
-from mezzotint.generation import matrices
+from mezzotint.app import cli
+from mezzotint.app.commands import plot, plot_run
+from mezzotint.figures import sample_tables
 
 from .conftest import TINY, Command
 
@@ -30,13 +31,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """What the tables of images were made of."""
     seen: list[dict] = []
-    real = matrices.plot_matrix
+    real = sample_tables.plot_matrix
 
     def spy(images, rows, columns, blocks=None):
         seen.append({"images": images, "rows": rows, "columns": columns, "blocks": blocks})
         return real(images, rows, columns, blocks)
 
-    monkeypatch.setattr(matrices, "plot_matrix", spy)
+    monkeypatch.setattr(sample_tables, "plot_matrix", spy)
     return seen
 
 
@@ -58,7 +59,7 @@ def test_one_key_makes_rows_of_the_same_samples(run: Path, mezzotint: Command, d
     (table,) = drawn
     assert (table["rows"], table["columns"]) == ({"grid.steps": ["2", "3"]}, {"class": ["0", "1", "2"]})
     assert table["images"].shape == (2, 3, 1, 8, 8)
-    other = mezzotint("sample", f"run={run}", "sampler=ddim", "grid.steps=3", "n=3", "images=png")
+    other = mezzotint("sample", f"run={run}", "sampler=ddim", "grid.steps=3", "n=3", "save=png")
     files = sorted(Path(other.out.splitlines()[-1]).iterdir())
     alone = np.stack([np.asarray(Image.open(file)) for file in files])
     assert np.abs(table["images"][1, :, 0].numpy().astype(int) - alone).max() <= 1
@@ -128,14 +129,14 @@ def test_a_film_stands_and_moves(run: Path, mezzotint: Command, home: Path) -> N
         (["kind=neighbours", "features=pixel"], "did you mean 'pixels'?"),
         (["out=a.gif"], "out=a.gif: give a file name that ends in .png, .svg or .pdf"),
         (["n=2", "out=/dev/null/a.png"], "/dev/null cannot be written; name a file elsewhere: out=FILE"),
-        (["kind=samples", "grid=quad", "grid.steps=2,9999"], "9999"),
+        (["kind=samples", "grid=quadratic", "grid.steps=2,9999"], "9999"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(
     words: list[str], said: str, run: Path, mezzotint: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.generation.Generator.chosen", lambda *_: pytest.fail("time was spent"))
+    monkeypatch.setattr("mezzotint.generation.SampleGenerator.chosen", lambda *_: pytest.fail("time was spent"))
     before = sorted(run.rglob("*"))
     done = mezzotint("plot", f"run={run}", *words)
     assert (done.code, done.err.count("\n")) == (2, 1), done.err

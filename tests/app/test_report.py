@@ -16,11 +16,11 @@ import torch
 import yaml
 from PIL import Image
 
-from mezzotint.app.records.runs import claim
-from mezzotint.generation import film_strip, grid
+from mezzotint.app.results.run_folders import claim
+from mezzotint.figures import film_strip, grid
 from mezzotint.report import LIMIT, page
-from mezzotint.report.album import LADDER, Photographs
-from mezzotint.report.history import decimate, logged, thin
+from mezzotint.report.curves import decimate, logged, thin
+from mezzotint.report.images import LADDER, RunImages
 
 from .conftest import Command
 from .made import SIDE, STEPS, config, content, discs, make, make_sweep, pictures
@@ -85,7 +85,7 @@ def test_only_what_differs_is_compared_and_seeds_are_one_group(mezzotint: Comman
     assert [metric["higher"] for metric in found["metrics"]] == [False, True]
     for run in runs.values():  # each config stands as what it changes in the first
         whole = {key: value for key, value in (found["config"] | run["config"]).items() if value is not None}
-        assert whole["schedule._target_"] == f"mezzotint.diffusion.{run['name'][:-1].title()}"
+        assert whole["schedule._target_"] == f"mezzotint.diffusion.{run['name'][:-1].title()}Schedule"
         assert whole["seed"] == run["name"][-1]
 
 
@@ -130,7 +130,7 @@ def test_a_run_in_any_state_has_a_page(mezzotint: Command, home: Path) -> None:
     (failed / "samples" / "step-00000003.png").write_bytes(b"\x89PNG cut")
     young = home / "s" / "young"
     young.mkdir()
-    (young / "config.yaml").write_text(yaml.safe_dump(config(young, 0, "Cosine")))
+    (young / "config.yaml").write_text(yaml.safe_dump(config(young, 0, "CosineSchedule")))
     other = home / "s" / "other"  # of another program
     other.mkdir()
     (other / "config.yaml").write_text("data: [1]\nmetrics: 5\npaths: null\n")
@@ -254,7 +254,7 @@ def test_lines_that_are_no_lines_are_passed_over(tmp_path: Path) -> None:
 
 def test_each_rung_of_the_ladder_is_smaller_and_keeps_first_and_last(tmp_path: Path) -> None:
     pictures(tmp_path, previews=30)
-    photographs = Photographs(tmp_path, (1, SIDE, SIDE), 64)
+    photographs = RunImages(tmp_path, (1, SIDE, SIDE), 64)
     sizes = [photographs.take(thrift).size for thrift in LADDER]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < 100  # no picture, in words
@@ -265,7 +265,7 @@ def test_each_rung_of_the_ladder_is_smaller_and_keeps_first_and_last(tmp_path: P
 
 def test_sheets_hold_the_pixels_that_were_drawn(tmp_path: Path) -> None:
     pictures(tmp_path)
-    album, rung = Photographs(tmp_path, (1, SIDE, SIDE), 64).album(LIMIT)
+    album, rung = RunImages(tmp_path, (1, SIDE, SIDE), 64).album(LIMIT)
     assert (rung, album.left_out) == (0, [])
     last, film = album.previews[-1], album.drawn[0]["film"]
     assert (last["rows"], last["columns"], last["images"]) == (4, 4, 64 * 12)
@@ -279,7 +279,7 @@ def test_sheets_hold_the_pixels_that_were_drawn(tmp_path: Path) -> None:
 
 def test_pictures_of_unknown_layout_are_shown_as_they_are(tmp_path: Path) -> None:
     pictures(tmp_path)
-    album, _ = Photographs(tmp_path, (3, 50, 70), 64).album(LIMIT)
+    album, _ = RunImages(tmp_path, (3, 50, 70), 64).album(LIMIT)
     assert {(one["rows"], one["columns"]) for one in album.previews} == {(1, 1)}
 
 
@@ -287,7 +287,7 @@ def test_large_images_keep_their_size_where_there_is_room(tmp_path: Path) -> Non
     (tmp_path / "samples").mkdir()
     noise = torch.randint(256, (4, 3, 100, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     grid(noise).save(tmp_path / "samples" / "step-00000003.png")
-    photographs = Photographs(tmp_path, (3, 100, 128), 64)
+    photographs = RunImages(tmp_path, (3, 100, 128), 64)
     ((one,), (few,)) = (photographs.album(room)[0].previews for room in (LIMIT, 20_000))
     assert (one["height"], one["width"]) == (100, 128)
     assert few["width"] < 128
@@ -299,7 +299,7 @@ def test_images_of_any_shape_have_a_sheet_even_one_that_is_too_long_for_a_pictur
 ) -> None:
     (tmp_path / "samples").mkdir()
     grid(torch.zeros(3, *shape, dtype=torch.uint8), columns=3).save(tmp_path / "samples" / "step-00000001.png")
-    (one,) = Photographs(tmp_path, shape, 64).album(LIMIT)[0].previews
+    (one,) = RunImages(tmp_path, shape, 64).album(LIMIT)[0].previews
     assert (one["height"], one["width"]) == shape[1:]
     assert one["columns"] == min(3, 16383 // shape[2])
     size = Image.open(io.BytesIO(base64.b64decode(one["src"]))).size
@@ -311,14 +311,14 @@ def test_white_frames_are_of_a_film_too(tmp_path: Path) -> None:
     frames = torch.zeros(24, 8, 1, 8, 8, dtype=torch.uint8)  # more images than a grid may hold, and all shown
     grid(frames[0]).save(tmp_path / "samples" / "a.png")
     film_strip(frames, frames + 255).save(tmp_path / "samples" / "a-film.png")
-    album, _ = Photographs(tmp_path, (1, 8, 8), 64).album(LIMIT)
+    album, _ = RunImages(tmp_path, (1, 8, 8), 64).album(LIMIT)
     assert album.drawn[0]["film"]["count"] == 24 * 16
     assert album.left_out == []
 
 
 def test_an_album_takes_no_more_of_the_page_than_it_says(tmp_path: Path) -> None:
     pictures(tmp_path, previews=30)
-    photographs = Photographs(tmp_path, (1, SIDE, SIDE), 64)
+    photographs = RunImages(tmp_path, (1, SIDE, SIDE), 64)
     for thrift in LADDER:
         album = photographs.take(thrift)
         told = page.dump({"previews": album.previews, "drawn": album.drawn, "left_out": album.left_out})

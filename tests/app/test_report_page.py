@@ -158,7 +158,7 @@ def test_a_sweep_in_the_browser(shown: Shown, home: Path) -> None:
     assert text(page, rows) == ["cosine0", "cosine1", "linear0", "linear1"]
 
     together = text(page, "#runs .scroll[aria-label='seeds together'] tbody td")
-    assert together == ["Cosine", "2 of 2", "0.25", "0.071", "Linear", "2 of 2", "5.45", "6.4"]
+    assert together == ["CosineSchedule", "2 of 2", "0.25", "0.071", "LinearSchedule", "2 of 2", "5.45", "6.4"]
 
     count = "document.querySelector('.chart').querySelectorAll('polyline').length"
     assert page.run(count) == 4
@@ -176,14 +176,14 @@ def test_a_sweep_in_the_browser(shown: Shown, home: Path) -> None:
     page.until("document.querySelectorAll('#samples canvas[data-drawn]').length === 4")
     assert len(text(page, "#evaluation .place")) == 6  # seeds of one config are one point
     press(page, "#runs .link", "linear0")
-    assert "Linear(steps=1000), Velocity" in text(page, "#what dd")
+    assert "LinearSchedule(steps=1000), Velocity" in text(page, "#what dd")
     assert_quiet(page)
 
 
 def test_nothing_of_a_run_is_markup(shown: Shown, home: Path) -> None:
     folder = home / "s"
     bad = make(folder / "<script>window.bad = 3<|script>", state="failed", error=EVIL)
-    make(folder / "b", 1, "Linear")
+    make(folder / "b", 1, "LinearSchedule")
     (bad / "train.log").write_text(EVIL)
     (bad / "config.yaml").write_text(
         (bad / "config.yaml").read_text().replace("name: made", f"name: {json.dumps(EVIL)}")

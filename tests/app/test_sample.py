@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.app import sample
-from mezzotint.app.records import drawn
-from mezzotint.app.records.labels import number
+from mezzotint.app.commands import sample
+from mezzotint.app.results import samples
+from mezzotint.app.results.labels import number
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.generation import Generator
+from mezzotint.generation import SampleGenerator
 
 from .conftest import Command
 
@@ -25,17 +25,17 @@ def pixels(folder: Path) -> list[np.ndarray]:
 
 def test_sample_i_is_one_image_however_many_are_asked_for(trained: Path, mezzotint: Command) -> None:
     """One alone, more than a batch, and fewer again: 64 at a time."""
-    alone = mezzotint(*WORDS, "n=1", "images=png").out.splitlines()
+    alone = mezzotint(*WORDS, "n=1", "save=png").out.splitlines()
     (first,) = pixels(Path(alone[-1]))
-    many = pixels(Path(mezzotint(*WORDS, "n=67", "images=png").out.splitlines()[-1]))
+    many = pixels(Path(mezzotint(*WORDS, "n=67", "save=png").out.splitlines()[-1]))
     assert len(many) == 67
     assert np.abs(many[0].astype(int) - first).max() <= 1
-    assert mezzotint(*WORDS, "n=1", "images=png").out.splitlines() == alone
-    few = pixels(Path(mezzotint(*WORDS, "n=3", "images=png").out.splitlines()[-1]))
+    assert mezzotint(*WORDS, "n=1", "save=png").out.splitlines() == alone
+    few = pixels(Path(mezzotint(*WORDS, "n=3", "save=png").out.splitlines()[-1]))
     assert len(few) == 3
     for before, again in zip(many, few, strict=False):
         assert np.abs(before.astype(int) - again).max() <= 1
-    with np.load(mezzotint(*WORDS, "n=67", "images=npz").out.splitlines()[-1]) as arrays:
+    with np.load(mezzotint(*WORDS, "n=67", "save=npz").out.splitlines()[-1]) as arrays:
         assert arrays["images"].shape == (67, 8, 8, 1)
         assert np.array_equal(arrays["images"][..., 0], many)
         assert arrays["labels"].tolist() == [i % 10 for i in range(67)]
@@ -47,7 +47,7 @@ def held(folder: Path) -> dict[str, bytes]:
 
 def test_another_request_overwrites_nothing(trained: Path, mezzotint: Command) -> None:
     """Neither what was drawn at the end of training, nor what another n, class or guidance gave."""
-    words: list[tuple[str, ...]] = [("images=png", "n=20"), ("images=png", "n=4"), ("n=4",), ("images=png",), ()]
+    words: list[tuple[str, ...]] = [("save=png", "n=20"), ("save=png", "n=4"), ("n=4",), ("save=png",), ()]
     words += [("label=2",), ("label=3",), ("label=[2,3]",), ("label={2:3,3:1}",), ("label={2:1,3:3}",), ("label=-1",)]
     words += [("guidance=cfg", f"guidance.scale={scale}") for scale in (2, 3)]
     for more in words:
@@ -65,14 +65,14 @@ def test_another_request_overwrites_nothing(trained: Path, mezzotint: Command) -
 
 def test_a_folder_of_another_number_of_images_stays_as_it_is(trained: Path, mezzotint: Command) -> None:
     """Runs of earlier versions hold folders whose names do not tell how many images they have."""
-    folder = Path(mezzotint("sample", "run=runs/a", "images=png").out.splitlines()[-1])
+    folder = Path(mezzotint("sample", "run=runs/a", "save=png").out.splitlines()[-1])
     (folder / "000059.png").rename(folder / "000060.png")
     (folder / "000059.png").write_bytes((folder / "000000.png").read_bytes())
     before = held(folder)
-    assert mezzotint("sample", "run=runs/a", "images=png").out.splitlines()[-1] == f"{folder}-n60"
+    assert mezzotint("sample", "run=runs/a", "save=png").out.splitlines()[-1] == f"{folder}-n60"
     assert held(folder) == before
     (folder / "notes.txt").write_text("mine")
-    done = mezzotint("sample", "run=runs/a", "images=png")
+    done = mezzotint("sample", "run=runs/a", "save=png")
     assert done.code == 2
     assert "would be replaced, and holds notes.txt" in done.err
 
@@ -88,7 +88,7 @@ def test_a_folder_of_another_number_of_images_stays_as_it_is(trained: Path, mezz
     ],
 )
 def test_classes_are_drawn_by_their_labels(label: str, labels: list[int], trained: Path, mezzotint: Command) -> None:
-    with np.load(mezzotint(*WORDS, f"label={label}", "images=npz").out.splitlines()[-1]) as arrays:
+    with np.load(mezzotint(*WORDS, f"label={label}", "save=npz").out.splitlines()[-1]) as arrays:
         assert arrays["labels"].tolist() == labels
 
 
@@ -139,7 +139,7 @@ def test_the_class_that_was_meant_is_named(key: int | str, said: str) -> None:
 @pytest.mark.parametrize(("out", "grid"), [("mine", "mine/*.png"), ("mine/a.png", "mine/a.png")])
 def test_results_lie_where_out_says(out: str, grid: str, trained: Path, home: Path, mezzotint: Command) -> None:
     before = held(trained)
-    paths = mezzotint(*WORDS, "n=3", "label=4", f"out={out}", "images=png").out.splitlines()
+    paths = mezzotint(*WORDS, "n=3", "label=4", f"out={out}", "save=png").out.splitlines()
     assert held(trained) == before
     assert all((home / path).exists() and path.startswith("mine/") for path in paths)
     assert set(map(str, home.glob(grid))) >= {str(home / paths[0])}
@@ -147,10 +147,10 @@ def test_results_lie_where_out_says(out: str, grid: str, trained: Path, home: Pa
 
 @pytest.mark.parametrize("period", range(1, 300))
 def test_rows_hold_whole_rounds_of_classes(period: int) -> None:
-    columns, n = drawn.columns_of(period), drawn.rows(drawn.columns_of(period), period)
-    assert n % period == 0 or n == drawn.LOOK < drawn.SHOWN < period
+    columns, n = samples.columns_of(period), samples.rows(samples.columns_of(period), period)
+    assert n % period == 0 or n == samples.LOOK < samples.SHOWN < period
     assert columns is None or (columns % period == 0 or period % columns == 0)
-    assert columns is None or n % columns == 0 or period > drawn.SHOWN
+    assert columns is None or n % columns == 0 or period > samples.SHOWN
 
 
 def test_others_than_sample_refuse_a_class(trained: Path, mezzotint: Command) -> None:
@@ -164,17 +164,17 @@ def test_what_is_cut_off_leaves_what_was_there(
     trained: Path, mezzotint: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for images in ("png", "npz"):
-        mezzotint(*WORDS, "n=3", f"images={images}")
+        mezzotint(*WORDS, "n=3", f"save={images}")
     before = {path: path.stat().st_mtime_ns for path in (trained / "samples").rglob("*")}
-    batches = Generator.batches
+    batches = SampleGenerator.batches
 
-    def cut(self: Generator, start: int, stop: int, progress: Any = None) -> Iterator[Any]:
+    def cut(self: SampleGenerator, start: int, stop: int, progress: Any = None) -> Iterator[Any]:
         yield from batches(self, start, stop - 1, progress)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Generator, "batches", cut)
+    monkeypatch.setattr(SampleGenerator, "batches", cut)
     for images in ("png", "npz"):
-        assert mezzotint(*WORDS, "n=5", f"images={images}").code == 130
+        assert mezzotint(*WORDS, "n=5", f"save={images}").code == 130
     assert {path: path.stat().st_mtime_ns for path in (trained / "samples").rglob("*")} == before
 
 
@@ -182,7 +182,7 @@ def test_what_is_cut_off_leaves_what_was_there(
     ("images", "channels", "said"),
     [
         ("none", 1, "samples: it is a file, not a folder, so nothing is written into this run"),
-        ("png", 5, "holds 4 channels at most and this run draws 5; say images=npz"),
+        ("png", 5, "holds 4 channels at most and this run draws 5; say save=npz"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_weights_are_read(
@@ -192,5 +192,5 @@ def test_what_cannot_be_written_is_refused_before_weights_are_read(
         (tmp_path / "samples").write_text("no folder")
     before = list(tmp_path.iterdir())
     with pytest.raises((ConfigError, DataError), match=said):
-        sample.draw(tmp_path, {"images": images, "data": {"shape": [channels, 8, 8]}, "out": None})
+        sample.draw(tmp_path, {"save": images, "data": {"shape": [channels, 8, 8]}, "out": None})
     assert list(tmp_path.iterdir()) == before

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app import train
-from mezzotint.app.sweep import Line, follows, unlike
-from mezzotint.runfiles import HELD_OUT, TRAINING, measure, status
+from mezzotint.app.commands import train
+from mezzotint.app.commands.sweep import Line, follows, unlike
+from mezzotint.runs.formats import HELD_OUT, TRAINING, measure, status
 
 from .conftest import TINY, Command
 from .made import make
@@ -92,7 +92,7 @@ def test_a_sweep_that_is_stopped_says_which_jobs_were_not_begun(
 def test_a_sweep_of_evaluations_names_its_jobs_and_lists_them_where_one_failed(
     trained: Path, mezzotint: Command
 ) -> None:
-    words = ("evaluate", "-m", "run=runs/a", "n=8", "metrics=[frechet]")
+    words = ("evaluate", "-m", "run=runs/a", "n=8", "metrics=[fid]")
     done = mezzotint(*words, "grid.steps=2,3")
     assert "[2 of 2] grid.steps=3 -> runs/a" in done.out.splitlines()
     assert "2 jobs" not in done.out

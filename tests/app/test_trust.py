@@ -12,8 +12,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from mezzotint.app.config.job import literal
-from mezzotint.trust import leads_away
-from mezzotint.whole import lock_file
+from mezzotint.atomic import lock_file
+from mezzotint.instantiate.trust import leads_away
 from tests.app.conftest import Command
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -33,8 +33,20 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluate -m": ("evaluate", "-m", "run=runs/a", "n=8", "grid.steps=2,3"),
 }
 SHELL = {"_target_": "os.system", "command": "touch PWNED"}
-PARTS = ("data", "network", "schedule", "target", "objective", "times", "loss", "weight", "optimizer", "ema", "sampler")
-PARTS += ("grid", "guidance", "extractor", "hardware", "paths", "clock", "scale")
+PARTS = (
+    "data",
+    "network",
+    "schedule",
+    "target",
+    "objective",
+    "time_distribution",
+    "loss",
+    "loss_weight",
+    "optimizer",
+    "ema",
+    "sampler",
+)
+PARTS += ("optimizer", "ema", "sampler", "grid", "guidance", "extractor", "hardware", "paths", "c_noise", "c_in")
 EVIL: dict[str, Any] = {
     **{f"{part}": {part: SHELL} for part in PARTS},
     "in a list": {"guidance": {"_target_": "mezzotint.diffusion.chain", "parts": [SHELL]}},
@@ -50,8 +62,8 @@ EVIL: dict[str, Any] = {
     "recursive": {"grid": SHELL | {"_recursive_": False, "_convert_": "all"}},
     "through us": {"hardware": {"_target_": "mezzotint.app.cli.os.system", "command": "touch PWNED"}},
     "what we import": {"hardware": {"_target_": "mezzotint.app.cli.import_module", "name": "evil"}},
-    "an import of a room": {"ema": {"_target_": "mezzotint.data.originals.Path", "x": 1}},
-    "a function of ours": {"ema": {"_target_": "mezzotint.whole.write_text", "path": "PWNED", "text": ""}},
+    "an import of a room": {"ema": {"_target_": "mezzotint.data.sources.published.Path", "x": 1}},
+    "a function of ours": {"ema": {"_target_": "mezzotint.atomic.write_text", "path": "PWNED", "text": ""}},
     "a function of a room": {"ema": {"_target_": "mezzotint.training.fit", "directory": "PWNED"}},
     "our main": {"ema": {"_target_": "mezzotint.__main__.main"}},
     "a file in the run": {"sampler": {"_target_": "evil.Sampler"}},
@@ -73,7 +85,7 @@ EVIL: dict[str, Any] = {
     "hydra": {"hydra": {"callbacks": {"x": SHELL}, "launcher": SHELL}},
     "defaults": {"defaults": [{"override hydra/launcher": "evil"}], "extra": SHELL},
     "a dotted key": {
-        "metrics": {"a.b": SHELL, "a": {"_target_": "mezzotint.metrics.Frechet", "b": {"_target_": "x.y"}}}
+        "metrics": {"a.b": SHELL, "a": {"_target_": "mezzotint.metrics.FrechetDistance", "b": {"_target_": "x.y"}}}
     },
     "no text": {"sampler": {"_target_": ["os", "system"]}},
     "not a path": {"sampler": {"_target_": "/bin/sh"}},
@@ -189,7 +201,7 @@ def test_a_config_folder_vouches_for_no_run_that_lies_in_it(own: Path, mezzotint
     assert not (home / "PWNED").exists()
 
 
-@pytest.mark.parametrize("said", ["mezzotint", "mezzotint.whole", "a-b", "[os;rm]"])
+@pytest.mark.parametrize("said", ["mezzotint", "mezzotint.atomic", "a-b", "[os;rm]"])
 def test_trust_takes_packages_of_others(said: str, mezzotint: Command) -> None:
     done = mezzotint("check", "debug=tiny", f"trust={said}")
     assert done.code == 2
@@ -205,7 +217,7 @@ def test_ranks_accept_what_the_command_accepted(own: Path, mezzotint: Command) -
 
 def test_parts_are_what_their_group_needs(mezzotint: Command) -> None:
     for word, said in {
-        "sampler._target_=mezzotint.diffusion.Cosine": "sampler: Cosine is not a Sampler, which sampler= needs",
+        "sampler._target_=mezzotint.diffusion.CosineSchedule": "sampler: CosineSchedule is not a Sampler, which",
         "network._target_=collections.Counter": "network: Counter is not a Module, which network= needs",
         "callbacks.log._target_=mezzotint.training.CSV": "callbacks.log: CSV is not a Callback",
         "grid._target_=builtins.dict": "grid: dict is not a Spacing",

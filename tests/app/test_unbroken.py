@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mezzotint.app.terminal import Unbroken, unbroken
+from mezzotint.app.terminal import PipeSafeStream, unbroken
 
 
 def without_reader() -> int:
@@ -27,7 +27,7 @@ def test_help_into_a_closed_pipe_ends_without_a_word(words: list[str]) -> None:
 
 
 def test_writing_goes_on_into_nothing() -> None:
-    stream = Unbroken(os.fdopen(without_reader(), "w"))
+    stream = PipeSafeStream(os.fdopen(without_reader(), "w"))
     for _ in range(3):
         assert stream.write("word\n" * 5000) == 25_000
         stream.flush()
@@ -45,7 +45,7 @@ def test_what_is_read_is_whole_and_the_streams_are_given_back(monkeypatch: pytes
 
 
 def test_other_faults_of_a_stream_are_told() -> None:
-    stream = Unbroken(io.StringIO())
+    stream = PipeSafeStream(io.StringIO())
     stream.close()
     with pytest.raises(ValueError, match="closed file"):
         stream.write("word")
@@ -63,7 +63,7 @@ def test_streams_that_the_caller_has_closed_are_no_error(closed: str) -> None:
 def test_a_terminal_that_was_closed_ends_nothing() -> None:
     """A command that was left to run, when its window is closed."""
     window, shell = os.openpty()
-    stream = Unbroken(os.fdopen(shell, "w"))
+    stream = PipeSafeStream(os.fdopen(shell, "w"))
     os.close(window)
     for _ in range(2):
         stream.write("word\n" * 5000)

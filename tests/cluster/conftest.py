@@ -16,7 +16,7 @@ import yaml
 
 import mezzotint
 
-TINY = ("debug=tiny", "hardware=cpu", "callbacks=quiet", "metrics=[]")
+TINY = ("debug=tiny", "hardware=cpu", "callbacks=minimal", "metrics=[]")
 CONSOLE = (str(Path(sys.executable).with_name("mezzotint")),)
 MODULE = (sys.executable, "-m", "mezzotint")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mezzotint")
@@ -107,6 +107,6 @@ def workers(folder: Path) -> list[int]:
             words = entry.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"mezzotint.app.processes.worker" in words and any(word.startswith(bytes(folder)) for word in words):
+        if b"mezzotint.app.launch.worker" in words and any(word.startswith(bytes(folder)) for word in words):
             found.append(int(entry.parent.name))
     return found

@@ -77,7 +77,7 @@ def test_one_job_a_gpu(place: Place, tmp_path: Path) -> None:
 
 def test_a_gpu_is_taken_once_before_torch_and_free_after_its_process(tmp_path: Path) -> None:
     take = "print(gpus.take(), 'torch' in sys.modules, flush=True)"
-    code = f"import sys; from mezzotint.app.processes import gpus; {take}; input()"
+    code = f"import sys; from mezzotint.app.launch import gpus; {take}; input()"
     environment = {"CUDA_VISIBLE_DEVICES": "0,GPU-7", "TMPDIR": str(tmp_path), "PATH": ""}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
     taken = []

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mezzotint.build import read_config
+from mezzotint.instantiate.build import read_config
 
 from .conftest import CONSOLE, MODULE, TINY, TORCHRUN, Place, config, same_weights, status, steps, wait_until, workers
 

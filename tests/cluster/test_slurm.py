@@ -47,9 +47,9 @@ def cluster(place: Place, slurm: dict[str, str]) -> Place:
     place.environment |= slurm | {"GLOO_SOCKET_IFNAME": "lo"}
     (place.folder / "mine.py").write_text(
         "import os, time\n"
-        "from mezzotint.app.processes.requeue import job_id\n"
+        "from mezzotint.app.launch.requeue import job_id\n"
         "from mezzotint.training import Callback\n"
-        "from mezzotint.training.signals import received\n\n\n"
+        "from mezzotint.signals import received\n\n\n"
         "class Wait(Callback):\n"
         "    def start(self, run):\n"
         "        if run.rank == 0:\n"

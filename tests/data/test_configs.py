@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mezzotint.build import build, check
 from mezzotint.data import Dataset
+from mezzotint.instantiate.build import build, check
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
 OPEN = {"root": "somewhere", "cache": "somewhere", "shape": [3, 64, 64]}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from mezzotint.data import DataModule, Dataset, Images, InMemory
-from mezzotint.diffusion.draws import Draws
+from mezzotint.data import DataModule, Dataset, ImageSource, TensorImages
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.randomness import KeyedRandom
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,22 +17,22 @@ class Ramp(Dataset):
 
     shape: tuple[int, int, int] = (1, 2, 2)
 
-    def split(self, name: str) -> Images:
+    def split(self, name: str) -> ImageSource:
         count = {"train": 31, "test": 11, "all": 42}[name]
         pixels = torch.full((count, *self.shape), 200, dtype=torch.uint8)
         pixels[..., 0] = torch.arange(count, dtype=torch.uint8)[:, None, None]
-        return InMemory(pixels, torch.arange(count) % self.classes if self.classes else None)
+        return TensorImages(pixels, torch.arange(count) % self.classes if self.classes else None)
 
 
 @dataclass(frozen=True)
-class Broken(InMemory):
+class Broken(TensorImages):
     def batch(self, indices):
         raise DataError("cat.png is cut short")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BrokenRamp(Ramp):
-    def split(self, name: str) -> Images:
+    def split(self, name: str) -> ImageSource:
         return Broken(torch.zeros(4, *self.shape, dtype=torch.uint8))
 
 
@@ -100,7 +100,7 @@ def test_workers_change_nothing(workers):
 def test_an_image_is_flipped_by_its_position():
     batch = joined(taken(module(Ramp(flip=True)), 50))
     flipped = batch["image"][:, 0, 0, 0] == 200
-    assert torch.equal(flipped, Draws(5, batch["index"]).uniform("flip") < 0.5)
+    assert torch.equal(flipped, KeyedRandom(5, batch["index"]).uniform("flip") < 0.5)
     assert 0.4 < flipped.float().mean() < 0.6
     unflipped = joined(taken(module(Ramp()), 50))["image"]
     assert torch.equal(torch.where(flipped[:, None, None, None], batch["image"].flip(-1), batch["image"]), unflipped)

@@ -5,7 +5,7 @@ import json
 import torch
 
 from mezzotint.data import Emoji
-from mezzotint.data.emoji import ASSETS
+from mezzotint.data.sources.emoji import ASSETS
 
 
 def test_numbers():

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from mezzotint.data import DataModule, ImageFolder
-from mezzotint.data.picture import decode
+from mezzotint.data.image_files.decoder import decode
 from mezzotint.errors import DataError
 
 rng = np.random.default_rng(0)

@@ -12,9 +12,9 @@ from PIL import Image, features
 
 from mezzotint import data
 from mezzotint.data import ImageFolder
-from mezzotint.data.kinds import FORMATS, formats, kind
-from mezzotint.data.loose import open_loose
-from mezzotint.data.picture import decode
+from mezzotint.data.external import open_external
+from mezzotint.data.image_files.decoder import decode
+from mezzotint.data.image_files.formats import FORMATS, formats, kind
 from mezzotint.errors import DataError
 
 rng = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def test_pictures_are_told_by_their_content(format, suffix, tmp_path):
         pytest.skip("P6 begins many a text")
     file = save(tmp_path / f"a.{suffix}", format)
     assert names(tmp_path) == [file.name]
-    assert open_loose(tmp_path).shape == (3, 8, 8)
+    assert open_external(tmp_path).shape == (3, 8, 8)
     with Image.open(file) as image:
         expected = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     assert np.array_equal(decode(file, (3, 8, 8)), expected)
@@ -85,7 +85,7 @@ def test_postscript_starts_no_other_program(name, tmp_path, monkeypatch):
         with pytest.raises(DataError, match=r"PostScript"):
             folder(tmp_path / "in").split("all")
         with pytest.raises(DataError, match=r"PostScript"):
-            open_loose(tmp_path / "in")
+            open_external(tmp_path / "in")
         assert names(tmp_path / "in", skip=True) == ["b.png"]
     assert not (tmp_path / "started").exists()
 
@@ -95,7 +95,7 @@ def test_what_is_not_read_is_counted_and_named(tmp_path):
         save(tmp_path / f"{i}.jpg", "JPEG")
     for i in range(10, 50):
         (tmp_path / f"{i}.HEIC").write_bytes(HEIC)
-    for read in (folder(tmp_path).split, lambda name: open_loose(tmp_path)):
+    for read in (folder(tmp_path).split, lambda name: open_external(tmp_path)):
         with pytest.raises(DataError, match=r"40 of 44 pictures are not read, such as \S*10\.HEIC .*HEIC") as caught:
             read("all")
         assert "\n" not in str(caught.value)
@@ -132,7 +132,7 @@ def test_what_is_no_picture_is_passed_over(tmp_path):
     for name in ("@eaDir/a.png/SYNO_THUMB.jpg", "__MACOSX/b.png", ".thumbnails/c.png", "lost+found/d.png", "._a.png"):
         save(tmp_path / name)
     assert names(tmp_path) == ["a.png"]
-    assert len(open_loose(tmp_path).images) == 1
+    assert len(open_external(tmp_path).images) == 1
 
 
 @pytest.mark.parametrize("name", ["pipe.jpg", "pipe", "pipe.heic"])
@@ -264,12 +264,12 @@ def test_all_that_is_bad_is_told_at_once_or_left_out(limit, tmp_path, capsys):
 
 def test_files_are_decoded_once(tmp_path, monkeypatch):
     """By all who ask for a part in this process, unless one of them changes."""
-    from mezzotint.data import decoding
+    from mezzotint.data.image_files import image_set
 
     for i in range(10):
         save(tmp_path / f"{i}.png")
     seen = []
-    monkeypatch.setattr(decoding, "decode", lambda file, *more: seen.append(file.name) or decode(file, *more))
+    monkeypatch.setattr(image_set, "decode", lambda file, *more: seen.append(file.name) or decode(file, *more))
     for name in ("train", "test", "all", "train"):
         folder(tmp_path, held_out=0.2).split(name)
     assert sorted(seen) == [f"{i}.png" for i in range(10)]

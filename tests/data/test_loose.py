@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.data.loose import open_loose
+from mezzotint.data.external import open_external
 from mezzotint.errors import DataError
 
 
@@ -34,93 +34,93 @@ def everything(loose) -> np.ndarray:
 def test_a_folder_is_read_in_the_order_of_names_and_in_its_own_size(
     ending: str, options: dict, tmp_path: Path, pixels: np.ndarray
 ) -> None:
-    loose = open_loose(save(tmp_path / "a", pixels, ending, **options))
+    loose = open_external(save(tmp_path / "a", pixels, ending, **options))
     assert (loose.shape, loose.format) == ((3, 6, 4), ending)
     assert np.array_equal(everything(loose), pixels)
 
 
 def test_grey_files_are_grey_and_one_in_colour_makes_the_folder_rgb(tmp_path: Path, pixels: np.ndarray) -> None:
     folder = save(tmp_path / "a", pixels[..., 0])
-    assert open_loose(folder).shape == (1, 6, 4)
+    assert open_external(folder).shape == (1, 6, 4)
     Image.fromarray(pixels[0]).save(folder / "z.jpg")
-    assert open_loose(folder).shape == (3, 6, 4)
-    assert open_loose(folder).format == "jpg, png"
+    assert open_external(folder).shape == (3, 6, 4)
+    assert open_external(folder).format == "jpg, png"
 
 
 @pytest.mark.parametrize("name", ["arr_0", "images"])
 def test_an_archive_holds_the_same_images(name: str, tmp_path: Path, pixels: np.ndarray) -> None:
     np.savez(tmp_path / "a.npz", **{name: pixels})
-    loose = open_loose(tmp_path / "a.npz")
+    loose = open_external(tmp_path / "a.npz")
     assert loose.shape == (3, 6, 4)
     assert np.array_equal(everything(loose), pixels)
     np.savez(tmp_path / "b.npz", **{name: pixels.transpose(0, 3, 1, 2)})
-    assert np.array_equal(everything(open_loose(tmp_path / "b.npz")), pixels)
+    assert np.array_equal(everything(open_external(tmp_path / "b.npz")), pixels)
     np.savez(tmp_path / "c.npz", **{name: pixels[..., 0]})
-    assert open_loose(tmp_path / "c.npz").shape == (1, 6, 4)
+    assert open_external(tmp_path / "c.npz").shape == (1, 6, 4)
 
 
 def test_a_picture_that_lies_on_its_side_counts_as_it_is_shown(tmp_path: Path, pixels: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     folder = save(tmp_path / "a", pixels, "jpg", exif=exif)
-    assert open_loose(folder).shape == (3, 4, 6)
+    assert open_external(folder).shape == (3, 4, 6)
 
 
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, pixels: np.ndarray) -> None:
     folder = save(tmp_path / "a", pixels)
     Image.fromarray(pixels[0, :3]).save(folder / "odd.png")
     with pytest.raises(DataError, match=r"not of one size: 000.png is 6 x 4, odd.png 3 x 4"):
-        open_loose(folder)
+        open_external(folder)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"it is empty. Give a folder of images"):
-        open_loose(tmp_path / "empty")
+        open_external(tmp_path / "empty")
     (folder / "odd.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"odd.png cannot be decoded"):
-        open_loose(folder)
+        open_external(folder)
     np.savez(tmp_path / "f.npz", arr_0=pixels.astype(np.float32))
     with pytest.raises(DataError, match=r"arr_0 \(float32 \[5, 6, 4, 3\]\); an array `images` or `arr_0` of uint8"):
-        open_loose(tmp_path / "f.npz")
+        open_external(tmp_path / "f.npz")
     with pytest.raises(DataError, match=r"there is no .*nothing: give a folder"):
-        open_loose(tmp_path / "nothing")
+        open_external(tmp_path / "nothing")
     (tmp_path / "a.pkl").write_bytes(b"")
     with pytest.raises(DataError, match="A pickle is a program and is not read"):
-        open_loose(tmp_path / "a.pkl")
+        open_external(tmp_path / "a.pkl")
 
 
 def test_an_archive_of_one_image_is_not_taken_for_many_rows(tmp_path: Path, pixels: np.ndarray) -> None:
     np.savez(tmp_path / "a.npz", pixels[0])
     with pytest.raises(DataError, match=r"arr_0 \[6, 4, 3\]: is that one image, or are they 6 grey ones"):
-        open_loose(tmp_path / "a.npz")
+        open_external(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", images=pixels[:, :0])
     with pytest.raises(DataError, match=r"images \(uint8 \[5, 0, 4, 3\]\); an array"):
-        open_loose(tmp_path / "b.npz")
+        open_external(tmp_path / "b.npz")
     np.savez(tmp_path / "c.npz", pictures=pixels)
     with pytest.raises(DataError, match=r"holds pictures; an array `images` or `arr_0`"):
-        open_loose(tmp_path / "c.npz")
+        open_external(tmp_path / "c.npz")
 
 
 def test_capital_endings_and_notes_beside_the_images(tmp_path: Path, pixels: np.ndarray) -> None:
     np.savez(tmp_path / "a.npz", arr_0=pixels, note=np.array([{}], dtype=object))
     (tmp_path / "a.npz").rename(tmp_path / "A.NPZ")
-    assert np.array_equal(everything(open_loose(tmp_path / "A.NPZ")), pixels)
+    assert np.array_equal(everything(open_external(tmp_path / "A.NPZ")), pixels)
     folder = save(tmp_path / "b", pixels, "PNG")
     (folder / ".DS_Store").write_bytes(b"Bud1")
     (folder / "__MACOSX").mkdir()
     (folder / "__MACOSX" / "._000.PNG").write_bytes(b"Mac OS X")
-    assert np.array_equal(everything(open_loose(folder)), pixels)
+    assert np.array_equal(everything(open_external(folder)), pixels)
 
 
 def test_a_kind_that_is_not_read_is_named_and_not_left_out(tmp_path: Path, pixels: np.ndarray) -> None:
     folder = save(tmp_path / "a", pixels)
     (folder / "._000.psd").write_bytes(b"Mac OS X")
     (folder / "readme.txt").write_text("about")
-    assert len(open_loose(folder).images) == 5
+    assert len(open_external(folder).images) == 5
     (folder / "b").mkdir()
     Image.fromarray(pixels[0]).save(folder / "b" / "5.BMP")
-    assert len(open_loose(folder).images) == 6
+    assert len(open_external(folder).images) == 6
     (folder / "b" / "6.psd").write_bytes(b"8BPS")
     with pytest.raises(DataError, match=r"1 of 7 pictures is not read: \S*b/6.psd \(Photoshop: convert it to PNG"):
-        open_loose(folder)
+        open_external(folder)
 
 
 def test_sixteen_bits_palettes_and_transparency_are_read_as_they_look(tmp_path: Path, pixels: np.ndarray) -> None:
@@ -137,7 +137,7 @@ def test_sixteen_bits_palettes_and_transparency_are_read_as_they_look(tmp_path: 
     for name, image in kinds.items():
         (tmp_path / name).mkdir()
         image.save(tmp_path / name / ("ä b=c.jpg" if name == "cmyk" else "ä b=c.png"))
-        found[name] = open_loose(tmp_path / name)
+        found[name] = open_external(tmp_path / name)
     assert [found[name].shape[0] for name in kinds] == [1, 3, 1, 1, 3]
     assert np.array_equal(everything(found["16"])[0, :, :, 0], grey)
     assert np.array_equal(everything(found["palette"])[0], np.dstack([grey] * 3))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mezzotint.data import Npz
+from mezzotint.data import NPZ
 from mezzotint.errors import DataError
 
 rng = np.random.default_rng(0)
@@ -18,7 +18,7 @@ LABELS = np.arange(20) % 4
 def written(tmp_path):
     def write(*unnamed, shape=(3, 4, 6), **arrays):
         np.savez(tmp_path / "set.npz", *unnamed, **arrays)
-        return lambda **fields: Npz(**{"root": str(tmp_path / "set.npz"), "shape": shape, "held_out": 0.0} | fields)
+        return lambda **fields: NPZ(**{"root": str(tmp_path / "set.npz"), "shape": shape, "held_out": 0.0} | fields)
 
     return write
 
@@ -75,16 +75,16 @@ def test_faults_are_named(written, arrays, fields, fault):
 def test_missing_and_damaged_files_are_named(tmp_path):
     file = tmp_path / "set.npz"
     with pytest.raises(DataError, match=r"set\.npz does not exist: give data\.root=FILE"):
-        Npz(root=str(file), shape=(3, 4, 6)).split("train")
+        NPZ(root=str(file), shape=(3, 4, 6)).split("train")
     np.savez(file, images=IMAGES)
     whole = file.read_bytes()
     for content in (b"", b"text", whole[:500], whole[:-30], whole[:900] + b"\0" * 100 + whole[1000:]):
         file.write_bytes(content)
         with pytest.raises(DataError, match=r"set\.npz is no readable"):
-            Npz(root=str(file), shape=(3, 4, 6)).split("train")
+            NPZ(root=str(file), shape=(3, 4, 6)).split("train")
     np.save(file.with_suffix(".npy"), IMAGES)
     with pytest.raises(DataError, match=r"set\.npy is no readable"):
-        Npz(root=str(file.with_suffix(".npy")), shape=(3, 4, 6)).split("train")
+        NPZ(root=str(file.with_suffix(".npy")), shape=(3, 4, 6)).split("train")
 
 
 def test_damage_inside_of_what_was_compressed_is_named(tmp_path):
@@ -94,7 +94,7 @@ def test_damage_inside_of_what_was_compressed_is_named(tmp_path):
     for place in range(60, 200, 20):
         file.write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
         with pytest.raises(DataError, match=r"set\.npz is no readable"):
-            Npz(root=str(file), shape=(3, 4, 6)).split("train")
+            NPZ(root=str(file), shape=(3, 4, 6)).split("train")
 
 
 def test_what_is_no_array_is_named(tmp_path):
@@ -102,7 +102,7 @@ def test_what_is_no_array_is_named(tmp_path):
         file.writestr("images", b"text")
         file.writestr("../../escaped.npy", b"text")
     with pytest.raises(DataError, match="images is no array"):
-        Npz(root=str(tmp_path / "set.npz"), shape=(3, 4, 6)).split("train")
+        NPZ(root=str(tmp_path / "set.npz"), shape=(3, 4, 6)).split("train")
     assert not list(tmp_path.parents[1].rglob("escaped*"))
 
 
@@ -133,22 +133,22 @@ def test_published_sets_keep_their_parts(tmp_path, names):
     """MedMNIST's labels are a column; its part for validation is neither trained on nor judged against."""
     labels = np.arange(12) % 3
     arrays = dict(zip(names, (PIXELS[:8], labels[:8, None], PIXELS[8:], labels[8:, None]), strict=True))
-    dataset = Npz(**saved(tmp_path, **arrays, val_images=PIXELS), classes=3)
+    dataset = NPZ(**saved(tmp_path, **arrays, val_images=PIXELS), classes=3)
     parts = {name: dataset.split(name) for name in ("train", "test", "all")}
     assert [len(part) for part in parts.values()] == [8, 4, 12]
     assert parts["all"].labels.tolist() == labels.tolist()
     assert torch.equal(parts["test"].pixels, torch.from_numpy(PIXELS[8:]).permute(0, 3, 1, 2))
-    alone = Npz(**saved(tmp_path, **{name: arrays[name] for name in names[:2]}), classes=3, held_out=0.25)
+    alone = NPZ(**saved(tmp_path, **{name: arrays[name] for name in names[:2]}), classes=3, held_out=0.25)
     assert [len(alone.split(name)) for name in parts] == [6, 2, 8]
 
 
 def test_arrays_are_chosen_by_name(tmp_path):
     written = saved(tmp_path, pictures=PIXELS, kinds=np.arange(12) % 2)
-    assert Npz(**written, classes=2, images="pictures", labels="kinds", held_out=0).split("all").labels.sum() == 6
+    assert NPZ(**written, classes=2, images="pictures", labels="kinds", held_out=0).split("all").labels.sum() == 6
     with pytest.raises(DataError, match=r"holds pictures, kinds, but no array .* choose them, such as data.images="):
-        Npz(**written).split("train")
+        NPZ(**written).split("train")
     with pytest.raises(DataError, match="has no array 'picture'; did you mean 'pictures'"):
-        Npz(**written, images="picture").split("train")
+        NPZ(**written, images="picture").split("train")
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_arrays_are_chosen_by_name(tmp_path):
 def test_transparency_is_no_colour(tmp_path, shape, wanted, said):
     arrays = saved(tmp_path, images=np.zeros(shape, np.uint8)) | {"shape": wanted}
     with pytest.raises(DataError, match=said):
-        Npz(**arrays).split("train")
-    assert Npz(**arrays | {"shape": (shape[-1], 8, 8)}).split("train").pixels.shape[1] == shape[-1]
+        NPZ(**arrays).split("train")
+    assert NPZ(**arrays | {"shape": (shape[-1], 8, 8)}).split("train").pixels.shape[1] == shape[-1]
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_labels_that_do_not_begin_at_0_or_have_gaps_are_told_as_such(tmp_path, l
     for classes in (3, 4) if max(labels) < 9 else (4, 8):
         if max(labels) >= classes or min(labels) < 0:
             with pytest.raises(DataError, match=said) as caught:
-                Npz(**saved(tmp_path, images=PIXELS, labels=labels), classes=classes).split("train")
+                NPZ(**saved(tmp_path, images=PIXELS, labels=labels), classes=classes).split("train")
             assert f"data.classes={max(labels) + 1}," not in str(caught.value)
 
 
 def test_a_folder_is_no_archive(tmp_path):
     with pytest.raises(DataError, match=r"is a folder: .* A folder of images is data=image_folder"):
-        Npz(root=str(tmp_path), shape=(3, 8, 8)).split("train")
+        NPZ(root=str(tmp_path), shape=(3, 8, 8)).split("train")

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from mezzotint.data import CIFAR10, CIFAR100, MNIST, FashionMNIST
-from mezzotint.data.cifar import unpickle
-from mezzotint.data.mnist import read_idx
+from mezzotint.data.sources.cifar import unpickle
+from mezzotint.data.sources.mnist import read_idx
 from mezzotint.errors import DataError
 
 rng = np.random.default_rng(0)

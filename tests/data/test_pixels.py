@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, TiffImagePlugin, features
 
-from mezzotint.data import picture, pixels
-from mezzotint.data.picture import decode, header
-from mezzotint.data.pixels import fitting, middle
+from mezzotint.data.image_files import decoder, resize
+from mezzotint.data.image_files.decoder import decode, header
+from mezzotint.data.image_files.resize import fitting, middle
 from mezzotint.errors import DataError
 
 rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def test_strips_change_nothing(mode, turn, tmp_path, monkeypatch):
     for shape in ((1, 5, 9), (3, 11, 4)):
         expected = opaque(tmp_path / "a.png", shape)
         for strip in (1, 60, 500, 1 << 22):
-            monkeypatch.setattr(pixels, "STRIP", strip)
+            monkeypatch.setattr(resize, "STRIP", strip)
             assert np.array_equal(decode(tmp_path / "a.png", shape), expected)
 
 
@@ -119,18 +119,18 @@ def test_giants_are_the_same_but_for_rounding(mode, tmp_path, monkeypatch):
             image = colours.convert("L" if mode == "turned" else mode)
         image.save(file, exif=exif)
     for shape in ((1, 20, 15), (3, 12, 9)):
-        monkeypatch.setattr(picture, "GIANT", 1 << 26)
-        monkeypatch.setattr(pixels, "GIANT", 1 << 26)
+        monkeypatch.setattr(decoder, "GIANT", 1 << 26)
+        monkeypatch.setattr(resize, "GIANT", 1 << 26)
         usual = decode(file, shape).astype(int)
-        monkeypatch.setattr(picture, "GIANT", 0)
-        monkeypatch.setattr(pixels, "GIANT", 0)
+        monkeypatch.setattr(decoder, "GIANT", 0)
+        monkeypatch.setattr(resize, "GIANT", 0)
         for strip in (1, 700, 1 << 22):
-            monkeypatch.setattr(pixels, "STRIP", strip)
+            monkeypatch.setattr(resize, "STRIP", strip)
             assert np.abs(decode(file, shape) - usual).max() <= (6 if mode == "JPEG" else 1)
 
 
 def test_a_giant_that_was_cut_short_is_damaged(tmp_path, monkeypatch):
-    monkeypatch.setattr(picture, "GIANT", 0)
+    monkeypatch.setattr(decoder, "GIANT", 0)
     Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
     for length in (len(whole) // 2, 200):

@@ -7,15 +7,16 @@ import threading
 import pytest
 from PIL import Image, features
 
-from mezzotint.data import ImageFolder, picture
-from mezzotint.data.room import Room, needed
+from mezzotint.data import ImageFolder
+from mezzotint.data.image_files import decoder
+from mezzotint.data.image_files.memory import Room, needed
 from mezzotint.errors import DataError
 
 SIDE = 2048
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from mezzotint.data.picture import decode
+from mezzotint.data.image_files.decoder import decode
 file, small = map(Path, sys.argv[1:])
 decode(small, (3, 8, 8))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -48,7 +49,7 @@ def test_a_picture_takes_no_more_memory_than_its_header_tells(name, tmp_path):
     large, small = (tmp_path / f"{size}.{name}" for size in ("large", "small"))
     for file, side in ((large, SIDE), (small, 32)):
         Image.linear_gradient("L").resize((side, side)).convert(mode).save(file, **how)
-    with picture.opened(large) as image:
+    with decoder.opened(large) as image:
         told = needed(image, SIDE * SIDE)
     ran = subprocess.run([sys.executable, "-c", MEASURE, large, small], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 1.05 * told + 8e6
@@ -57,7 +58,7 @@ def test_a_picture_takes_no_more_memory_than_its_header_tells(name, tmp_path):
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif"])
 def test_what_lies_in_memory_once_is_reckoned_once(suffix, tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / f"a.{suffix}")
-    with picture.opened(tmp_path / f"a.{suffix}") as image:
+    with decoder.opened(tmp_path / f"a.{suffix}") as image:
         assert needed(image, 64 * 64) == 4 * 64 * 64
 
 
@@ -66,7 +67,7 @@ def test_what_lies_in_memory_once_is_reckoned_once(suffix, tmp_path):
 def test_what_takes_more_memory_than_there_is_for_pictures_is_refused_by_its_size(suffix, limit, tmp_path, monkeypatch):
     for name, side in ((f"a.{suffix}", 512), ("b.png", 64)):
         Image.new("RGB", (side, side)).save(tmp_path / name)
-    monkeypatch.setattr(picture, "room", Room(600_000))
+    monkeypatch.setattr(decoder, "room", Room(600_000))
     dataset = ImageFolder(root=str(tmp_path), shape=(3, 16, 16), memory_limit=limit, held_out=0)
     with pytest.raises(DataError, match=rf"a\.{suffix} cannot be decoded \(decoding its 512 x 512 pixels as") as caught:
         dataset.split("train")

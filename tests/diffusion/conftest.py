@@ -6,8 +6,8 @@ import pytest
 import torch
 import yaml
 
-from mezzotint.build import build
 from mezzotint.diffusion import NoiseLevel, Schedule
+from mezzotint.instantiate.build import build
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GROUPS = {

@@ -5,17 +5,17 @@ import math
 import pytest
 import torch
 
-from mezzotint.diffusion import Clean, Denoiser, Draws, Geometric, Linear, Objective
+from mezzotint.diffusion import Clean, Denoiser, GeometricAugmentation, KeyedRandom, LinearSchedule, Objective
 
 N = 4000
 
 
 def images(n: int = N, size: tuple[int, int] = (8, 8)) -> torch.Tensor:
-    return Draws(1, torch.arange(n)).normal("images", (2, *size)).double()
+    return KeyedRandom(1, torch.arange(n)).normal("images", (2, *size)).double()
 
 
 def labels_and_maps(probability: float = 0.12) -> tuple[torch.Tensor, torch.Tensor]:
-    return Geometric(probability).drawn(Draws(0, torch.arange(N)), torch.Size((8, 8)))
+    return GeometricAugmentation(probability).drawn(KeyedRandom(0, torch.arange(N)), torch.Size((8, 8)))
 
 
 def test_each_change_is_as_frequent_as_it_says():
@@ -28,7 +28,7 @@ def test_each_change_is_as_frequent_as_it_says():
 
 def test_an_image_that_is_told_to_be_unchanged_is():
     x = images()
-    changed, told = Geometric()(x, Draws(0, torch.arange(N)))
+    changed, told = GeometricAugmentation()(x, KeyedRandom(0, torch.arange(N)))
     same = (told == 0).all(1)
     assert 0.4 < same.double().mean() < 0.6
     assert torch.equal(changed[same], x[same])
@@ -38,7 +38,7 @@ def test_an_image_that_is_told_to_be_unchanged_is():
 
 def test_mirrors_are_mirrors():
     x = images()
-    changed, told = Geometric(0.3)(x, Draws(0, torch.arange(N)))
+    changed, told = GeometricAugmentation(0.3)(x, KeyedRandom(0, torch.arange(N)))
     alone = (told[:, 2:] == 0).all(1)
     for wanted, dims in (((1, 0), [-1]), ((0, 1), [-2]), ((1, 1), [-1, -2])):
         chosen = alone & (told[:, :2] == torch.tensor(wanted)).all(1)
@@ -60,8 +60,8 @@ def test_maps_are_what_is_told():
 
 
 def test_turning_keeps_lengths_on_images_that_are_not_square():
-    draws = Draws(0, torch.arange(N))
-    told, theta = Geometric(0.4).drawn(draws, torch.Size((4, 12)))
+    draws = KeyedRandom(0, torch.arange(N))
+    told, theta = GeometricAugmentation(0.4).drawn(draws, torch.Size((4, 12)))
     turned = (told[:, [0, 1, 2, 5, 6]] == 0).all(1) & (told[:, 3] != 0)
     sides = torch.tensor([12.0, 4.0]).double()
     linear = theta[turned, :, :2] * sides[:, None] / sides
@@ -70,8 +70,8 @@ def test_turning_keeps_lengths_on_images_that_are_not_square():
 
 def test_the_change_of_an_image_is_its_own():
     x = images(20)
-    whole = Geometric(0.5)(x, Draws(0, torch.arange(20)))
-    part = Geometric(0.5)(x[5:9], Draws(0, torch.arange(5, 9)))
+    whole = GeometricAugmentation(0.5)(x, KeyedRandom(0, torch.arange(20)))
+    part = GeometricAugmentation(0.5)(x[5:9], KeyedRandom(0, torch.arange(5, 9)))
     for all_of, some in zip(whole, part, strict=True):
         torch.testing.assert_close(all_of[5:9], some)
 
@@ -85,10 +85,10 @@ class Net(torch.nn.Module):
 
 
 def test_the_network_is_told_in_training_alone():
-    objective, net, draws = Objective(augment=Geometric(0.5)), Net(), Draws(0, torch.arange(30))
-    denoiser, x = Denoiser(net, Linear(), Clean()), images(30)
+    objective, net, draws = Objective(augment=GeometricAugmentation(0.5)), Net(), KeyedRandom(0, torch.arange(30))
+    denoiser, x = Denoiser(net, LinearSchedule(), Clean()), images(30)
     loss = objective(denoiser, x, draws)
-    changed, told = Geometric(0.5)(x, draws)
+    changed, told = GeometricAugmentation(0.5)(x, draws)
     assert torch.equal(net.told, told)
     torch.testing.assert_close(loss, changed.square().flatten(1).mean(1))
     loss = objective(denoiser.eval(), x, draws)
@@ -98,5 +98,5 @@ def test_the_network_is_told_in_training_alone():
 
 def test_a_probability_is_a_share():
     with pytest.raises(ValueError, match=r"probability=1.5 is not a share"):
-        Geometric(1.5)
-    assert math.isclose(Geometric().probability, 0.12)
+        GeometricAugmentation(1.5)
+    assert math.isclose(GeometricAugmentation().probability, 0.12)

@@ -10,34 +10,34 @@ from torch import nn
 
 from mezzotint.diffusion import (
     DDIM,
-    EDM,
-    VP,
     Clean,
-    ContinuousCosine,
-    Cosine,
+    ContinuousCosineSchedule,
+    CosineSchedule,
     Denoiser,
+    EDMSchedule,
     Epsilon,
     ExactMixture,
     Flow,
-    Index,
-    Laplace,
-    Linear,
+    LaplaceSchedule,
+    LinearSchedule,
     LogSigma,
-    LogSnr,
-    Native,
+    LogSNR,
     NoiseLevel,
+    NoScale,
     Preconditioned,
-    Rectified,
-    Rescaled,
+    RawTime,
+    RectifiedFlowSchedule,
+    ScaledTime,
     Score,
-    Shifted,
+    ShiftedSchedule,
+    StepIndex,
     Trailing,
-    TrigFlow,
-    Unit,
-    UnitVariance,
+    TrigFlowSchedule,
+    UnitVarianceScale,
     Velocity,
-    ZeroTerminalSNR,
-    expand,
+    VPSchedule,
+    ZeroTerminalSNRSchedule,
+    broadcast_like,
     integrate,
 )
 
@@ -62,22 +62,22 @@ class Answers(nn.Module):
 
 
 def log_snr_time(told):
-    return VP().time(NoiseLevel.from_log_snr(told))
+    return VPSchedule().time(NoiseLevel.from_log_snr(told))
 
 
 CONVENTIONS = [
-    (Linear(), Epsilon(), Index(), Unit(), lambda told: told + 1),
-    (Linear(4000), Velocity(), Rescaled(0.25), Unit(), lambda told: told * 4),
+    (LinearSchedule(), Epsilon(), StepIndex(), NoScale(), lambda told: told + 1),
+    (LinearSchedule(4000), Velocity(), ScaledTime(0.25), NoScale(), lambda told: told * 4),
     (
-        EDM(),
+        EDMSchedule(),
         Preconditioned(0.5),
         LogSigma(),
-        UnitVariance(0.5),
+        UnitVarianceScale(0.5),
         lambda told: math.exp(4 * told),
     ),
-    (Rectified(), Flow(), Native(), Unit(), lambda told: told),
-    (VP(), Score(), LogSnr(), Unit(), log_snr_time),
-    (ContinuousCosine(), Clean(), Rescaled(1000), Unit(), lambda told: told / 1000),
+    (RectifiedFlowSchedule(), Flow(), RawTime(), NoScale(), lambda told: told),
+    (VPSchedule(), Score(), LogSNR(), NoScale(), log_snr_time),
+    (ContinuousCosineSchedule(), Clean(), ScaledTime(1000), NoScale(), lambda told: told / 1000),
 ]
 
 
@@ -89,7 +89,7 @@ def denoiser(case):
 @pytest.mark.parametrize("case", CONVENTIONS, ids=lambda case: type(case[1]).__name__)
 @pytest.mark.parametrize("frame", [1.0, 7.3])
 def test_every_convention_gives_the_exact_answer_in_every_frame(case, frame):
-    exact = ExactMixture(VP(), MEANS, STDS, torch.tensor([0.4, 0.6]).double())
+    exact = ExactMixture(VPSchedule(), MEANS, STDS, torch.tensor([0.4, 0.6]).double())
     for ratio in (0.05, 0.7, 3.1, 60.0):
         level = NoiseLevel(frame, frame * ratio)
         wanted, got = exact(X * frame, level), denoiser(case)(X * frame, level)
@@ -97,7 +97,7 @@ def test_every_convention_gives_the_exact_answer_in_every_frame(case, frame):
         torch.testing.assert_close(got.eps, wanted.eps, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("frame", [Linear(), EDM(), Rectified()], ids=repr)
+@pytest.mark.parametrize("frame", [LinearSchedule(), EDMSchedule(), RectifiedFlowSchedule()], ids=repr)
 def test_one_trajectory_whatever_the_network_was_taught(frame):
     grid = tuple(frame.level(frame.t_max * share) for share in (0.93, 0.71, 0.44, 0.2, 0.05, 0.0))
     start = X * grid[0].norm
@@ -132,16 +132,16 @@ class Echo(nn.Module):
 
 
 def test_defaults_by_kind_of_schedule():
-    table, continuous = Denoiser(Echo(), Linear()), Denoiser(Echo(), EDM())
-    assert table.clock == Index()
-    assert continuous.clock == Rescaled(1000 / 80)
+    table, continuous = Denoiser(Echo(), LinearSchedule()), Denoiser(Echo(), EDMSchedule())
+    assert table.clock == StepIndex()
+    assert continuous.clock == ScaledTime(1000 / 80)
     table.predict(torch.zeros(2, 1, 2, 2), torch.tensor([1, 1000]))
     assert table.network.asked[0][1].tolist() == [0.0, 999.0]
 
 
 def test_time_is_at_least_float32_and_answers_keep_the_dtype():
     echo = Echo(dtype=torch.bfloat16)
-    d, level = Denoiser(echo, Linear(), Clean()), Linear().level(999.0)
+    d, level = Denoiser(echo, LinearSchedule(), Clean()), LinearSchedule().level(999.0)
     assert d(torch.zeros(2, 1, 2, 2), level).x0.dtype == torch.float32
     assert echo.asked[-1][1].dtype == torch.float32
     assert echo.asked[-1][1].tolist() == [998.0, 998.0]
@@ -152,24 +152,29 @@ def test_time_is_at_least_float32_and_answers_keep_the_dtype():
 
 
 def test_two_outputs_a_channel_are_prediction_and_fraction():
-    d, x = Denoiser(Echo(outputs=2), Linear()), torch.full((2, 3, 2, 2), 0.4)
-    pred = d(x, Linear().level(5.0))
+    d, x = Denoiser(Echo(outputs=2), LinearSchedule()), torch.full((2, 3, 2, 2), 0.4)
+    pred = d(x, LinearSchedule().level(5.0))
     torch.testing.assert_close(pred.value, 0.5 * x)
     torch.testing.assert_close(pred.fraction, (0.5 * x + 1) / 2)
     with pytest.raises(ValueError, match="answers 9 channels for an input of 3"):
-        Denoiser(Echo(outputs=3), Linear())(x, Linear().level(5.0))
+        Denoiser(Echo(outputs=3), LinearSchedule())(x, LinearSchedule().level(5.0))
 
 
 def test_conditioning_goes_by_name():
     echo = Echo()
-    Denoiser(echo, Linear())(torch.zeros(2, 1, 2, 2), Linear().level(5.0), label=torch.tensor([1, -1]))
+    Denoiser(echo, LinearSchedule())(torch.zeros(2, 1, 2, 2), LinearSchedule().level(5.0), label=torch.tensor([1, -1]))
     assert echo.asked[0][2].tolist() == [1, -1]
 
 
 @pytest.mark.parametrize("target", [Epsilon(), Score()], ids=repr)
 @pytest.mark.parametrize(
     "schedule",
-    [ContinuousCosine(), Rectified(), ZeroTerminalSNR(Cosine()), Shifted(ContinuousCosine(), -1.0)],
+    [
+        ContinuousCosineSchedule(),
+        RectifiedFlowSchedule(),
+        ZeroTerminalSNRSchedule(CosineSchedule()),
+        ShiftedSchedule(ContinuousCosineSchedule(), -1.0),
+    ],
     ids=repr,
 )
 def test_undecodable_pairs_are_refused_when_built(target, schedule):
@@ -178,7 +183,16 @@ def test_undecodable_pairs_are_refused_when_built(target, schedule):
 
 
 @pytest.mark.parametrize(
-    "schedule", [Rectified(0.0), Rectified(-0.5), EDM(-1.0), EDM(0.0), TrigFlow(-0.5), Laplace(scale=0.0)], ids=repr
+    "schedule",
+    [
+        RectifiedFlowSchedule(0.0),
+        RectifiedFlowSchedule(-0.5),
+        EDMSchedule(-1.0),
+        EDMSchedule(0.0),
+        TrigFlowSchedule(-0.5),
+        LaplaceSchedule(scale=0.0),
+    ],
+    ids=repr,
 )
 def test_a_schedule_on_which_noise_does_not_grow_is_refused_when_built(schedule):
     with pytest.raises(ValueError, match="must grow with time"):
@@ -186,10 +200,10 @@ def test_a_schedule_on_which_noise_does_not_grow_is_refused_when_built(schedule)
 
 
 def test_a_clock_that_is_infinite_on_the_table_is_refused_when_built():
-    for clock in (LogSnr(), LogSigma()):
-        Denoiser(Echo(), Linear(), Velocity(), clock)
+    for clock in (LogSNR(), LogSigma()):
+        Denoiser(Echo(), LinearSchedule(), Velocity(), clock)
         with pytest.raises(ValueError, match="infinite at t=1000"):
-            Denoiser(Echo(), ZeroTerminalSNR(Linear()), Velocity(), clock)
+            Denoiser(Echo(), ZeroTerminalSNRSchedule(LinearSchedule()), Velocity(), clock)
 
 
 def test_every_other_pair_is_accepted(schedule, target):
@@ -206,20 +220,22 @@ def test_every_other_pair_is_accepted(schedule, target):
 
 
 def test_grids_that_ask_what_cannot_be_answered_are_refused():
-    backwards = Trailing(5)(Linear())[::-1]  # inversion begins at clean data
-    Denoiser(Echo(), Linear(), Epsilon()).check(backwards)
+    backwards = Trailing(5)(LinearSchedule())[::-1]  # inversion begins at clean data
+    Denoiser(Echo(), LinearSchedule(), Epsilon()).check(backwards)
     for target in (Clean(), Score()):
         with pytest.raises(ValueError, match="does not tell x0 from eps"):
-            Denoiser(Echo(), Linear(), target).check(backwards)
+            Denoiser(Echo(), LinearSchedule(), target).check(backwards)
     with pytest.raises(ValueError, match="no finite time"):
-        Denoiser(Echo(), EDM(), Preconditioned(), LogSigma(), UnitVariance()).check(Trailing(5)(EDM())[::-1])
+        Denoiser(Echo(), EDMSchedule(), Preconditioned(), LogSigma(), UnitVarianceScale()).check(
+            Trailing(5)(EDMSchedule())[::-1]
+        )
     with pytest.raises(ValueError, match="cannot be decoded"):
-        Denoiser(Echo(), Linear(), Epsilon()).check((NoiseLevel(0.0, 1.0), NoiseLevel(1.0, 0.0)))
+        Denoiser(Echo(), LinearSchedule(), Epsilon()).check((NoiseLevel(0.0, 1.0), NoiseLevel(1.0, 0.0)))
 
 
 def test_beyond_a_table_the_level_is_the_true_one_and_the_time_the_last():
     echo = Echo(0.0)
-    d, x = Denoiser(echo, Linear(), Velocity()), torch.ones(1, 1, 1, 1).double()
+    d, x = Denoiser(echo, LinearSchedule(), Velocity()), torch.ones(1, 1, 1, 1).double()
     pred = d(x, NoiseLevel(1.0, 1000.0))  # the table ends at 157
     assert echo.asked[0][1].item() == 999.0
     torch.testing.assert_close(pred.x0, x / (1 + 1000.0**2), rtol=1e-9, atol=0.0)
@@ -228,18 +244,18 @@ def test_beyond_a_table_the_level_is_the_true_one_and_the_time_the_last():
 def test_beyond_a_schedule_x_keeps_the_norm_that_it_has_at_the_end():
     """A variance-exploding network is shown pure noise of the size that it knows."""
     echo = Echo(0.0)
-    pred = Denoiser(echo, EDM(), Velocity())(X, NoiseLevel(0.0, 1.0))
-    torch.testing.assert_close(echo.asked[0][0], EDM().level(80.0).norm * X)
+    pred = Denoiser(echo, EDMSchedule(), Velocity())(X, NoiseLevel(0.0, 1.0))
+    torch.testing.assert_close(echo.asked[0][0], EDMSchedule().level(80.0).norm * X)
     torch.testing.assert_close(pred.eps, X)
 
 
 def test_the_fraction_of_a_low_precision_answer_is_not_rounded_twice():
-    d, x = Denoiser(Echo(0.001, 2, torch.bfloat16), Linear()), torch.ones(1, 1, 1, 1)
-    assert d(x, Linear().level(5.0)).fraction.item() == pytest.approx(0.5005, abs=1e-6)
+    d, x = Denoiser(Echo(0.001, 2, torch.bfloat16), LinearSchedule()), torch.ones(1, 1, 1, 1)
+    assert d(x, LinearSchedule().level(5.0)).fraction.item() == pytest.approx(0.5005, abs=1e-6)
 
 
 def test_placements_follow_batch_dtype_and_device_and_stay_bounded():
-    d, level = Denoiser(Echo(), Linear()), Linear().level(10.0)
+    d, level = Denoiser(Echo(), LinearSchedule()), LinearSchedule().level(10.0)
     for shape, dtype in (((2, 1, 2, 2), torch.float32), ((5, 1, 2, 2), torch.float32), ((5, 1, 2, 2), torch.float64)):
         d(torch.zeros(shape, dtype=dtype), level)
         time = d.network.asked[-1][1]
@@ -250,19 +266,19 @@ def test_placements_follow_batch_dtype_and_device_and_stay_bounded():
 
 
 def test_it_can_be_copied_pickled_and_asked_in_inference_mode():
-    d, x = Denoiser(Echo(), Linear()), torch.ones(1, 1, 2, 2)
+    d, x = Denoiser(Echo(), LinearSchedule()), torch.ones(1, 1, 2, 2)
     with torch.inference_mode():
-        d(x, Linear().level(3.0))
-    loss = d(x, Linear().level(3.0)).x0.sum()  # a remembered placement meets a backward pass
+        d(x, LinearSchedule().level(3.0))
+    loss = d(x, LinearSchedule().level(3.0)).x0.sum()  # a remembered placement meets a backward pass
     loss.backward()
     assert d.network.weight.grad is not None
-    for other in (copy.deepcopy(d), pickle.loads(pickle.dumps(Denoiser(nn.Identity(), Linear())))):
-        assert other.schedule == Linear()
+    for other in (copy.deepcopy(d), pickle.loads(pickle.dumps(Denoiser(nn.Identity(), LinearSchedule())))):
+        assert other.schedule == LinearSchedule()
     assert list(d.state_dict()) == ["network.weight"]
 
 
 def test_using_other_weights():
-    d = Denoiser(Echo(0.5), EDM(), Preconditioned(0.7), LogSigma(), UnitVariance(0.7))
+    d = Denoiser(Echo(0.5), EDMSchedule(), Preconditioned(0.7), LogSigma(), UnitVarianceScale(0.7))
     other = d.using(Echo(0.1))
     assert (other.schedule, other.target, other.clock, other.scale) == (d.schedule, d.target, d.clock, d.scale)
     assert other.network.weight.item() == pytest.approx(0.1)
@@ -272,14 +288,14 @@ def test_edm_conventions_as_published(golden):
     sigmas = golden["edm/c_in"]["sigma"]
     for i, sigma in enumerate(sigmas):
         level = NoiseLevel(1.0, sigma)
-        assert UnitVariance(0.5)(level) == pytest.approx(golden["edm/c_in"]["value"][i], rel=1e-12)
+        assert UnitVarianceScale(0.5)(level) == pytest.approx(golden["edm/c_in"]["value"][i], rel=1e-12)
         assert LogSigma()(sigma, level) == pytest.approx(golden["edm/c_noise"]["value"][i], rel=1e-12, abs=1e-15)
 
 
 def test_calls_are_counted():
-    running = Denoiser(Echo(), Linear()).begin()
-    for level in Trailing(5)(Linear())[:-1]:
+    running = Denoiser(Echo(), LinearSchedule()).begin()
+    for level in Trailing(5)(LinearSchedule())[:-1]:
         running(torch.zeros(1, 1, 2, 2), level)
     assert running.calls == 5
     assert running.begin().calls == 0
-    assert isinstance(expand(1.0, X), float)
+    assert isinstance(broadcast_like(1.0, X), float)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from mezzotint.diffusion import (
-    EDM,
-    VP,
-    Draws,
+    EDMSchedule,
     ExactMixture,
+    KeyedRandom,
     NoiseLevel,
-    Rectified,
+    RectifiedFlowSchedule,
+    VPSchedule,
     exact_gaussian,
     exact_points,
 )
@@ -26,7 +26,7 @@ LEVELS = [NoiseLevel(0.8, 0.6), NoiseLevel(0.1, 2.0), NoiseLevel(1.0, 0.3), Nois
 @pytest.mark.parametrize("level", LEVELS, ids=repr)
 def test_eps_is_the_score(level):
     """E[eps | x] = -sigma grad log q(x), by autograd of the density."""
-    exact = ExactMixture(VP(), MEANS, STDS, WEIGHTS)
+    exact = ExactMixture(VPSchedule(), MEANS, STDS, WEIGHTS)
     x = X.clone().requires_grad_()
     (score,) = torch.autograd.grad(exact.log_density(x, level).sum(), x)
     pred = exact(X, level)
@@ -40,12 +40,14 @@ def test_density_is_the_mixture_of_torch_distributions():
         torch.distributions.Normal(level.alpha * MEANS, ((level.alpha * STDS) ** 2 + level.sigma**2).sqrt()), 1
     )
     theirs = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(WEIGHTS), parts)
-    torch.testing.assert_close(ExactMixture(VP(), MEANS, STDS, WEIGHTS).log_density(X, level), theirs.log_prob(X))
+    torch.testing.assert_close(
+        ExactMixture(VPSchedule(), MEANS, STDS, WEIGHTS).log_density(X, level), theirs.log_prob(X)
+    )
 
 
 def test_posterior_mean_by_quadrature():
     """One dimension: the integral of x0 p(x0) q(x | x0) over that of p(x0) q(x | x0)."""
-    exact = ExactMixture(VP(), MEANS[:2, :1], STDS[:2, :1], WEIGHTS[:2] / WEIGHTS[:2].sum())
+    exact = ExactMixture(VPSchedule(), MEANS[:2, :1], STDS[:2, :1], WEIGHTS[:2] / WEIGHTS[:2].sum())
     grid = torch.linspace(-12, 12, 400_001, dtype=torch.float64)
     prior = torch.exp(exact.log_density(grid[:, None], NoiseLevel(1.0, 0.0)))
     level = NoiseLevel(0.7, 0.9)
@@ -55,7 +57,7 @@ def test_posterior_mean_by_quadrature():
 
 
 def test_gaussian_in_closed_form():
-    exact, level = exact_gaussian(EDM(), torch.tensor([1.5, -2.0]), 0.5), NoiseLevel(0.8, 0.6)
+    exact, level = exact_gaussian(EDMSchedule(), torch.tensor([1.5, -2.0]), 0.5), NoiseLevel(0.8, 0.6)
     gain = 0.8 * 0.25 / (0.64 * 0.25 + 0.36)
     wanted = torch.tensor([1.5, -2.0]).double() + gain * (X - 0.8 * torch.tensor([1.5, -2.0]).double())
     torch.testing.assert_close(exact(X, level).x0, wanted)
@@ -63,7 +65,7 @@ def test_gaussian_in_closed_form():
 
 def test_points_become_the_nearest_one_as_noise_vanishes():
     points = torch.randn(5, 1, 3, 3, generator=torch.Generator().manual_seed(0)).double()
-    exact = exact_points(Rectified(), points)
+    exact = exact_points(RectifiedFlowSchedule(), points)
     assert exact.weights.tolist() == [1 / len(points)] * len(points)
     level = NoiseLevel(0.999, 0.001)
     torch.testing.assert_close(exact(level.alpha * points + 0.001, level).x0, points)
@@ -71,15 +73,15 @@ def test_points_become_the_nearest_one_as_noise_vanishes():
 
 
 def test_one_level_for_each_example():
-    exact, t = ExactMixture(VP(), MEANS, STDS, WEIGHTS), torch.tensor([0.1, 0.5, 0.9]).double()
+    exact, t = ExactMixture(VPSchedule(), MEANS, STDS, WEIGHTS), torch.tensor([0.1, 0.5, 0.9]).double()
     together = exact.predict(X, t)
     for i, one in enumerate(t.tolist()):
-        torch.testing.assert_close(together.x0[i], exact(X, VP().level(one)).x0[i], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(together.x0[i], exact(X, VPSchedule().level(one)).x0[i], rtol=1e-10, atol=1e-10)
 
 
 def test_named_data_has_the_mixtures_moments():
-    exact = ExactMixture(VP(), MEANS, STDS, WEIGHTS)
-    x0 = exact.data(Draws(0, torch.arange(100_000)))
+    exact = ExactMixture(VPSchedule(), MEANS, STDS, WEIGHTS)
+    x0 = exact.data(KeyedRandom(0, torch.arange(100_000)))
     mean = (WEIGHTS[:, None] * MEANS).sum(0)
     var = (WEIGHTS[:, None] * (STDS**2 + MEANS**2)).sum(0) - mean**2
     error = 5 / math.sqrt(100_000)
@@ -88,4 +90,4 @@ def test_named_data_has_the_mixtures_moments():
 
 
 def test_it_keeps_the_callers_dtype():
-    assert exact_gaussian(VP(), torch.zeros(2), 1.0)(X.float(), LEVELS[0]).x0.dtype == torch.float32
+    assert exact_gaussian(VPSchedule(), torch.zeros(2), 1.0)(X.float(), LEVELS[0]).x0.dtype == torch.float32

@@ -8,24 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mezzotint.diffusion import (
-    EDM,
-    VP,
-    LearnedRange,
-    Linear,
+    EDMSchedule,
+    LearnedRangeVariance,
+    LinearSchedule,
     NoiseLevel,
-    Posterior,
+    PosteriorVariance,
     Prediction,
-    Rectified,
-    SubVP,
-    Transition,
-    expand,
+    RectifiedFlowSchedule,
+    SubVPSchedule,
+    TransitionVariance,
+    VPSchedule,
+    broadcast_like,
     posterior,
     transition,
 )
 
 
 def test_posterior_of_neighbours_is_the_published_table(golden):
-    schedule = Linear()
+    schedule = LinearSchedule()
     for name, index in (("mean_coef_xt", 0), ("mean_coef_x0", 1), ("variance", 2)):
         table = golden[f"posterior/linear/{name}"]
         got = [posterior(schedule.level(float(t)), schedule.level(t + 1.0))[index] for t in table["t"]]
@@ -33,7 +33,7 @@ def test_posterior_of_neighbours_is_the_published_table(golden):
 
 
 def test_transition_variance_of_neighbours_is_beta(golden):
-    schedule, table = Linear(), golden["betas/linear"]
+    schedule, table = LinearSchedule(), golden["betas/linear"]
     got = [transition(schedule.level(float(t)), schedule.level(t + 1.0))[1] for t in table["t"]]
     assert got == pytest.approx(table["value"], rel=1e-12)
 
@@ -42,7 +42,12 @@ times = st.floats(0.01, 0.99)
 
 
 @settings(max_examples=100, deadline=None)
-@given(one=times, two=times, three=times, schedule=st.sampled_from([VP(), SubVP(), Rectified(), EDM()]))
+@given(
+    one=times,
+    two=times,
+    three=times,
+    schedule=st.sampled_from([VPSchedule(), SubVPSchedule(), RectifiedFlowSchedule(), EDMSchedule()]),
+)
 def test_transitions_compose(one, two, three, schedule):
     s, u, t = (schedule.level(v * schedule.t_max) for v in sorted((one, two, three)))
     (f1, v1), (f2, v2), (f, v) = transition(s, u), transition(u, t), transition(s, t)
@@ -51,7 +56,11 @@ def test_transitions_compose(one, two, three, schedule):
 
 
 @settings(max_examples=100, deadline=None)
-@given(one=times, two=times, schedule=st.sampled_from([VP(), SubVP(), Rectified(), EDM()]))
+@given(
+    one=times,
+    two=times,
+    schedule=st.sampled_from([VPSchedule(), SubVPSchedule(), RectifiedFlowSchedule(), EDMSchedule()]),
+)
 def test_posterior_is_bayes_rule(one, two, schedule):
     """q(x_s | x_0) q(x_t | x_s) = q(x_t | x_0) q(x_s | x_t, x_0): the joint's mean and covariance agree."""
     s, t = (schedule.level(v * schedule.t_max) for v in sorted((one, two)))
@@ -70,7 +79,7 @@ def test_ends():
 
 
 def test_tensors_and_floats_agree():
-    schedule = Linear()
+    schedule = LinearSchedule()
     t = torch.tensor([1, 2, 500, 1000])
     for function in (posterior, transition):
         together = function(schedule.level(t - 1), schedule.level(t))
@@ -80,14 +89,14 @@ def test_tensors_and_floats_agree():
 
 
 def test_one_float_level_beside_many():
-    schedule, t = Linear(), torch.tensor([1, 500])
+    schedule, t = LinearSchedule(), torch.tensor([1, 500])
     for function in (posterior, transition):
         together = function(schedule.level(0.0), schedule.level(t))
         wanted = function(schedule.level(torch.tensor([0, 0])), schedule.level(t))
         for got, value in zip(together, wanted, strict=True):
             torch.testing.assert_close(torch.as_tensor(got).double().expand(2), value)
     assert posterior(NoiseLevel(1, 0), NoiseLevel(0.6, 0.8)) == (0.0, 1.0, 0.0)
-    assert LearnedRange()(NoiseLevel(1, 0), NoiseLevel(0.6, 0.8), learned(1.0, schedule.level(1.0))) == 0.0
+    assert LearnedRangeVariance()(NoiseLevel(1, 0), NoiseLevel(0.6, 0.8), learned(1.0, schedule.level(1.0))) == 0.0
 
 
 def test_the_wrong_way_round_is_refused():
@@ -103,34 +112,34 @@ def learned(fraction, t):
 
 
 def test_variances():
-    schedule = Linear()
+    schedule = LinearSchedule()
     s, t = schedule.level(499.0), schedule.level(500.0)
     small, large = posterior(s, t)[2], transition(s, t)[1]
-    assert Posterior()(s, t, learned(0.5, t)) == small
-    assert Transition()(s, t, learned(0.5, t)) == large
+    assert PosteriorVariance()(s, t, learned(0.5, t)) == small
+    assert TransitionVariance()(s, t, learned(0.5, t)) == large
     for fraction, wanted in ((0.0, small), (1.0, large), (0.5, math.sqrt(small * large))):
-        assert LearnedRange()(s, t, learned(fraction, t))[0, 0, 0, 0].item() == pytest.approx(wanted, rel=1e-12)
+        assert LearnedRangeVariance()(s, t, learned(fraction, t))[0, 0, 0, 0].item() == pytest.approx(wanted, rel=1e-12)
     clean = schedule.level(0.0)
-    for variance in (Posterior(), Transition(), LearnedRange()):
+    for variance in (PosteriorVariance(), TransitionVariance(), LearnedRangeVariance()):
         assert variance(clean, schedule.level(1.0), learned(0.3, t)) == 0.0
 
 
 def test_a_network_without_variance_cannot_be_asked_for_one():
-    t = Linear().level(500.0)
+    t = LinearSchedule().level(500.0)
     x = torch.zeros(1, 1, 2, 2)
     with pytest.raises(ValueError, match="two outputs a channel"):
-        LearnedRange()(Linear().level(499.0), t, Prediction(x, t, x, 0.0, 1.0))
+        LearnedRangeVariance()(LinearSchedule().level(499.0), t, Prediction(x, t, x, 0.0, 1.0))
 
 
-@pytest.mark.parametrize("variance", [Posterior(), Transition(), LearnedRange()], ids=repr)
+@pytest.mark.parametrize("variance", [PosteriorVariance(), TransitionVariance(), LearnedRangeVariance()], ids=repr)
 def test_variances_of_many_levels_are_those_of_each(variance):
     """A clean one among them has variance 0, and gives the fraction no gradient that is not a number."""
-    schedule, times = Linear(), torch.tensor([1, 2, 500])
+    schedule, times = LinearSchedule(), torch.tensor([1, 2, 500])
     s, t = schedule.level(times - 1), schedule.level(times)
     x = torch.zeros(3, 1, 2, 2, dtype=torch.float64)
     fraction = torch.tensor([0.0, 0.5, 1.0]).double().reshape(3, 1, 1, 1).expand_as(x).clone().requires_grad_()
     found = variance(s, t, Prediction(x, t, x, 0.0, 1.0, fraction))
-    found = found if found.ndim > 1 else expand(found, x)
+    found = found if found.ndim > 1 else broadcast_like(found, x)
     for i, at in enumerate(times.tolist()):
         alone = Prediction(x[i : i + 1], schedule.level(float(at)), x[i : i + 1], 0.0, 1.0, fraction[i : i + 1])
         wanted = torch.as_tensor(variance(schedule.level(at - 1.0), alone.level, alone), dtype=torch.float64)

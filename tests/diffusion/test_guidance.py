@@ -11,57 +11,57 @@ import torch
 import yaml
 
 from mezzotint import diffusion
-from mezzotint.build import build, check
 from mezzotint.diffusion import (
     APG,
     CFG,
     DDIM,
     DPS,
-    EDM,
     LMS,
-    VP,
     CFGPlusPlus,
     CFGZero,
     ClassifierGuidance,
     Clean,
     Clip,
-    ClipQuotient,
+    ClipIfEpsilon,
     Denoiser,
     DPMSolverPP,
+    DPMSolverSinglestep,
     DynamicThreshold,
+    EDMSchedule,
     Epsilon,
     ExactMixture,
-    Exponential,
+    ExponentialAdamsBashforth,
     Flow,
     GradientEstimation,
     Heun,
-    Inpaint,
+    InpaintGuidance,
     Karras,
     MomentMatching,
-    Native,
     NoiseLevel,
     PiGDM,
     Preconditioned,
     Prediction,
-    Rectified,
+    RawTime,
+    RectifiedFlowSchedule,
     RescaledCFG,
     Score,
     SelfConditioned,
-    Singlestep,
     Trailing,
     UniPC,
     Velocity,
+    VPSchedule,
     chain,
     exact_gaussian,
     integrate,
+    no_guidance,
     sample,
-    unguided,
 )
-from mezzotint.diffusion.guidance import Guidance, place
+from mezzotint.diffusion.guidance import Guidance, move_to
+from mezzotint.instantiate.build import build, check
 
 CONTRASTS = [CFG, RescaledCFG, CFGZero, APG]
 CONFIGS = Path(__file__).parents[2] / "configs"
-LEVEL = VP().level(0.5)
+LEVEL = VPSchedule().level(0.5)
 LABEL = torch.tensor([0, 1, 2, 1])
 
 
@@ -72,7 +72,7 @@ def data(seed=0, n=4):
 class Labelled:
     """E[x0 | x] of unit Gaussians about the label, and about 0 without one; counts calls and images."""
 
-    schedule = VP()
+    schedule = VPSchedule()
 
     def __init__(self, kind=(1.0, 0.0), strength=1.0):
         self.kind, self.strength, self.calls, self.images = kind, strength, 0, 0
@@ -119,7 +119,7 @@ def test_the_target_does_not_matter(kind):
         torch.testing.assert_close(end, ends[0], rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("kind", [*CONTRASTS, Clip, ClipQuotient, DynamicThreshold])
+@pytest.mark.parametrize("kind", [*CONTRASTS, Clip, ClipIfEpsilon, DynamicThreshold])
 def test_x_stays_alpha_x0_plus_sigma_eps(kind):
     wrapped = replace(kind(Labelled()), **({"scale": 4.0} if kind in CONTRASTS else {}))
     pred = wrapped.begin()(data(), LEVEL, label=LABEL)
@@ -188,12 +188,12 @@ def test_autoguidance_between_networks_of_different_frames_and_targets():
             return self.exact(x, level).mix(*self.target.coefficients(level))
 
     def denoiser(schedule, target, mean):
-        return Denoiser(Net(schedule, target, mean), schedule, target, Native())
+        return Denoiser(Net(schedule, target, mean), schedule, target, RawTime())
 
-    strong = denoiser(VP(), Epsilon(), 1.0)
+    strong = denoiser(VPSchedule(), Epsilon(), 1.0)
     ends = [
-        integrate(CFG(strong, 1.7, weak=weak), Heun(), Karras(6, 0.05)(VP()), data())
-        for weak in (denoiser(VP(), Epsilon(), 0.2), denoiser(Rectified(), Flow(), 0.2))
+        integrate(CFG(strong, 1.7, weak=weak), Heun(), Karras(6, 0.05)(VPSchedule()), data())
+        for weak in (denoiser(VPSchedule(), Epsilon(), 0.2), denoiser(RectifiedFlowSchedule(), Flow(), 0.2))
     ]
     torch.testing.assert_close(ends[1], ends[0], rtol=1e-10, atol=1e-10)
 
@@ -281,7 +281,7 @@ def test_clip_rebuilds_eps():
 )
 def test_clip_where_x0_is_a_quotient(target, clips):
     inner = Labelled(target.coefficients(LEVEL))
-    pred, plain = ClipQuotient(inner, -0.3, 0.4)(3.0 * data(), LEVEL), inner(3.0 * data(), LEVEL)
+    pred, plain = ClipIfEpsilon(inner, -0.3, 0.4)(3.0 * data(), LEVEL), inner(3.0 * data(), LEVEL)
     assert plain.x0.abs().max() > 0.4
     torch.testing.assert_close(pred.x0, plain.x0.clamp(-0.3, 0.4) if clips else plain.x0, rtol=1e-12, atol=1e-12)
 
@@ -291,10 +291,10 @@ def test_classifier_guidance_gives_the_conditional_denoiser():
     means, std = torch.tensor([-1.0, 0.5]).double(), 0.4
 
     def one(mean):
-        return exact_gaussian(VP(), mean.reshape(1), std)
+        return exact_gaussian(VPSchedule(), mean.reshape(1), std)
 
     parts = means[:, None], torch.full((2, 1), std, dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64)
-    mixture = ExactMixture(VP(), *parts)
+    mixture = ExactMixture(VPSchedule(), *parts)
 
     def classifier(x, level):
         variance = (level.alpha * std) ** 2 + level.sigma**2
@@ -319,7 +319,7 @@ def test_self_conditioning_shows_the_last_estimate():
             shown.append(estimate)
             return 0.5 * x
 
-    denoise = SelfConditioned(Denoiser(Net(), VP(), Clean()))
+    denoise = SelfConditioned(Denoiser(Net(), VPSchedule(), Clean()))
     for _ in range(2):
         shown.clear()
         frames = []
@@ -338,17 +338,17 @@ def test_guidance_in_guidance_begins_inside():
     first, second = running(x, LEVEL, label=LABEL), running(x, LEVEL, label=LABEL)
     assert not torch.equal(first.x0, second.x0)
     assert chain(Labelled(), [CFG(scale=2.0), Clip()]).inner.scale == 2.0
-    assert unguided(inner) is inner
+    assert no_guidance(inner) is inner
 
 
 def test_what_guidance_holds_follows_the_guided_network_in_chains_too():
-    inner, weak, classifier = (Denoiser(torch.nn.Conv2d(1, 1, 1), VP(), Clean()) for _ in range(3))
+    inner, weak, classifier = (Denoiser(torch.nn.Conv2d(1, 1, 1), VPSchedule(), Clean()) for _ in range(3))
     guided = chain(inner, [CFG(scale=2.0, weak=weak), Clip(), ClassifierGuidance(None, classifier)])
-    place(guided, "meta")
+    move_to(guided, "meta")
     assert [next(part.parameters()).device.type for part in (weak, classifier, inner)] == ["meta", "meta", "meta"]
     counted = Labelled()
     counted.network = torch.nn.Conv2d(1, 1, 1)
-    place(Clip(counted), "meta")
+    move_to(Clip(counted), "meta")
     assert counted.network.weight.device.type == "cpu"
 
 
@@ -393,7 +393,7 @@ def test_every_guidance_config_guides(file):
 @pytest.mark.parametrize("w", [0.0, 0.6, 1.0])
 def test_cfg_plus_plus_is_the_published_loop(eta, w):
     """Guided x0, unconditional d: `euler_cfg_pp` and `euler_ancestral_cfg_pp`, written from algorithm 2 in sigma."""
-    grid = Karras(6)(EDM())
+    grid = Karras(6)(EDMSchedule())
     inner, start = Labelled(), data() * 80.0
     noises = iter([data(seed) for seed in range(1, 9)])
     got = integrate(CFGPlusPlus(inner, w), DDIM(eta), grid, start, lambda x, now, next: next_of(noises), label=LABEL)
@@ -493,7 +493,7 @@ CFG_PP = {
 def test_cfg_plus_plus_of_other_samplers_is_comfyui_s_loop(name, w, first, last):
     """Conditional and unconditional are different mixtures; the loops are written in sigma, and ours in any frame."""
     sampler = build(yaml.safe_load((CONFIGS / "sampler" / f"{name}.yaml").read_text()))
-    inner, grid = Mixtures(), Karras(9, last, first)(EDM())
+    inner, grid = Mixtures(), Karras(9, last, first)(EDMSchedule())
     start = first * data()
 
     def both(x, sigma):
@@ -521,7 +521,7 @@ def preserving(level):
 class Mixtures:
     """The exact denoisers of two Gaussians a label, and of all four without one."""
 
-    schedule, means = EDM(), torch.tensor([-0.9, -0.2, 0.3, 0.8]).double()
+    schedule, means = EDMSchedule(), torch.tensor([-0.9, -0.2, 0.3, 0.8]).double()
 
     def begin(self):
         return self
@@ -534,12 +534,12 @@ class Mixtures:
         means = self.means if label == -1 else self.means[label : label + 2]
         weights = torch.full_like(means, 1.0 / len(means))
         spread = means[:, None, None, None].expand(-1, 1, 3, 3)
-        return ExactMixture(EDM(), spread, torch.full_like(spread, 0.3), weights)(x, level).x0
+        return ExactMixture(EDMSchedule(), spread, torch.full_like(spread, 0.3), weights)(x, level).x0
 
 
 def test_cfg_plus_plus_from_pure_noise_and_in_part_of_the_levels():
     """What an infinite level is remembered by is not used, and outside its band CFG++ is the conditional itself."""
-    for sampler in (DPMSolverPP(2), Exponential(2), GradientEstimation()):
+    for sampler in (DPMSolverPP(2), ExponentialAdamsBashforth(2), GradientEstimation()):
         x = sample(CFGPlusPlus(Labelled(), 0.6), sampler, Trailing(8), data(), label=LABEL)
         assert x.isfinite().all()
         outside = sample(CFGPlusPlus(Labelled(), 0.6, low=1e6), sampler, Trailing(8), data(), label=LABEL)
@@ -554,7 +554,7 @@ def test_what_acts_on_x0_after_cfg_plus_plus_leaves_its_eps():
 
 
 @pytest.mark.parametrize(
-    "sampler", [Heun(), UniPC(), DPMSolverPP(3), DPMSolverPP(2, 1.0), Singlestep(3), LMS()], ids=str
+    "sampler", [Heun(), UniPC(), DPMSolverPP(3), DPMSolverPP(2, 1.0), DPMSolverSinglestep(3), LMS()], ids=str
 )
 def test_cfg_plus_plus_is_refused_where_no_step_is_published_for_it(sampler):
     with pytest.raises(ValueError, match=r"needs the step of sampler=ddim.*Use one of these, or guidance=cfg"):
@@ -569,10 +569,10 @@ SETTINGS = {  # of every class, none at its default
     CFGZero: {"scale": 3.0, "weak": Labelled(strength=0.3)},
     ClassifierGuidance: {"classifier": lambda x, level: x.flatten(1)[:, :3], "scale": 0.4},
     Clip: {"low": -0.5, "high": 0.5},
-    ClipQuotient: {"low": -0.5, "high": 0.5},
+    ClipIfEpsilon: {"low": -0.5, "high": 0.5},
     DPS: {"operator": torch.tanh, "y": KNOWN, "std": 0.3, "gamma": 0.6},
     DynamicThreshold: {"percentile": 0.5, "bound": 0.3},
-    Inpaint: {"known": KNOWN, "mask": MASK},
+    InpaintGuidance: {"known": KNOWN, "mask": MASK},
     MomentMatching: {"operator": lambda x: 2.0 * x, "y": KNOWN, "std": 0.3, "iterations": 2},
     PiGDM: {"operator": lambda x: 2.0 * x, "y": KNOWN, "std": 0.3, "iterations": 2, "sigma_data": 0.4},
     RescaledCFG: {"scale": 3.0, "weak": Labelled(strength=0.3), "low": 0.01, "high": 90.0, "phi": 0.2},
@@ -588,7 +588,7 @@ def exported():
 @pytest.mark.parametrize("kind", exported(), ids=lambda kind: kind.__name__)
 def test_settings_by_position_are_those_by_name_and_take_effect(kind):
     """No class has a first field that `chain` overwrites; a denoiser in front is what is guided, as before."""
-    settings, inner = SETTINGS[kind], Labelled((-0.6, 0.8) if kind is not ClipQuotient else (0.0, 1.0))
+    settings, inner = SETTINGS[kind], Labelled((-0.6, 0.8) if kind is not ClipIfEpsilon else (0.0, 1.0))
     by_name, by_position = kind(**settings), kind(*settings.values())
     for name, value in settings.items():
         assert getattr(by_position, name) is value

@@ -16,7 +16,7 @@ from mezzotint.diffusion import (
     Prediction,
     Score,
     Velocity,
-    expand,
+    broadcast_like,
 )
 
 TARGETS = [Epsilon(), Clean(), Velocity(), Score(), Flow(), Preconditioned(0.5)]
@@ -26,7 +26,7 @@ frames = st.floats(0.1, 50.0)
 
 def prediction(target, level, x0, eps):
     a, b = target.coefficients(level)
-    return Prediction(level.perturb(x0, eps), level, expand(a, x0) * x0 + expand(b, x0) * eps, a, b)
+    return Prediction(level.perturb(x0, eps), level, broadcast_like(a, x0) * x0 + broadcast_like(b, x0) * eps, a, b)
 
 
 def pair(seed=0):

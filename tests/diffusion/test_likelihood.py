@@ -8,28 +8,28 @@ import torch
 from torch import nn
 
 from mezzotint.diffusion import (
-    EDM,
-    VP,
     Clean,
-    Cosine,
+    CosineSchedule,
     Denoiser,
-    Draws,
+    EDMSchedule,
     ExactMixture,
-    Hybrid,
-    LearnedRange,
-    Linear,
+    HybridLoss,
+    KeyedRandom,
+    LearnedRangeVariance,
+    LinearSchedule,
     NoiseLevel,
     Objective,
-    Posterior,
+    PosteriorVariance,
     Prediction,
-    Rectified,
-    Stratified,
-    SubVP,
+    RectifiedFlowSchedule,
+    StratifiedTimes,
+    SubVPSchedule,
     Trailing,
-    Transition,
-    Uniform,
+    TransitionVariance,
+    UniformTimes,
     VariationalLoss,
     Velocity,
+    VPSchedule,
     bits_per_dim,
     dequantise,
     exact_gaussian,
@@ -68,11 +68,11 @@ def test_decoder_probabilities_sum_to_one(mean, std):
 def test_prior_term_as_published(golden):
     table = golden["prior_kl_bits/linear"]
     x0 = torch.tensor(table["x0"], dtype=torch.float64).reshape(-1, 1, 1, 1)
-    assert prior_term(x0, Linear().level(1000.0)).tolist() == pytest.approx(table["value"], rel=1e-6)
+    assert prior_term(x0, LinearSchedule().level(1000.0)).tolist() == pytest.approx(table["value"], rel=1e-6)
 
 
 def test_clipped_log_variance_as_published(golden):
-    first, second = Linear().level(1.0), Linear().level(2.0)
+    first, second = LinearSchedule().level(1.0), LinearSchedule().level(2.0)
     wanted = golden["posterior/linear/log_variance_clipped"]["value"][0]
     assert math.log(clipped_variance(first, second)) == pytest.approx(wanted, rel=1e-12)
 
@@ -88,10 +88,12 @@ def closed_form(grid, std, variance):
     return terms
 
 
-@pytest.mark.parametrize("variance", [Posterior(), Transition()], ids=repr)
-@pytest.mark.parametrize("schedule", [Linear(), Cosine(), VP(), SubVP(), Rectified()], ids=repr)
+@pytest.mark.parametrize("variance", [PosteriorVariance(), TransitionVariance()], ids=repr)
+@pytest.mark.parametrize(
+    "schedule", [LinearSchedule(), CosineSchedule(), VPSchedule(), SubVPSchedule(), RectifiedFlowSchedule()], ids=repr
+)
 def test_bound_of_gaussian_data_is_its_closed_form(schedule, variance):
-    std, grid, draws = 0.4, Trailing(8)(schedule), Draws(0, torch.arange(4000))
+    std, grid, draws = 0.4, Trailing(8)(schedule), KeyedRandom(0, torch.arange(4000))
     x0 = std * draws.normal("data", (1, 4, 4)).double()
     bound = variational_bound(exact_gaussian(schedule, torch.zeros(1, 4, 4), std), x0, grid, draws, variance)
     assert bound.diffusion.shape == (4000, 7)
@@ -105,9 +107,9 @@ def test_bound_of_gaussian_data_is_its_closed_form(schedule, variance):
 
 
 def test_bound_needs_the_last_step():
-    exact, grid = exact_gaussian(Linear(), torch.zeros(1), 1.0), Trailing(5)(Linear())
+    exact, grid = exact_gaussian(LinearSchedule(), torch.zeros(1), 1.0), Trailing(5)(LinearSchedule())
     with pytest.raises(ValueError, match="step to clean data"):
-        variational_bound(exact, torch.zeros(1, 1), grid[:-1], Draws(0, torch.arange(1)))
+        variational_bound(exact, torch.zeros(1, 1), grid[:-1], KeyedRandom(0, torch.arange(1)))
 
 
 class TwoHeads(nn.Module):
@@ -126,9 +128,9 @@ X0 = torch.rand(64, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 def test_hybrid_teaches_the_mean_by_the_simple_loss_alone():
     grads = []
-    for loss in (None, Hybrid()):
-        denoiser = Denoiser(TwoHeads(), Linear())
-        Objective(Stratified(), loss=loss)(denoiser, X0, Draws(0, torch.arange(64))).mean().backward()
+    for loss in (None, HybridLoss()):
+        denoiser = Denoiser(TwoHeads(), LinearSchedule())
+        Objective(StratifiedTimes(), loss=loss)(denoiser, X0, KeyedRandom(0, torch.arange(64))).mean().backward()
         grads.append((denoiser.network.mean.grad, denoiser.network.fraction.grad))
     torch.testing.assert_close(grads[1][0], grads[0][0], rtol=1e-6, atol=0.0)
     assert grads[0][1] == 0
@@ -136,22 +138,22 @@ def test_hybrid_teaches_the_mean_by_the_simple_loss_alone():
 
 
 def test_hybrid_is_simple_plus_a_thousandth_of_the_bound():
-    denoiser, draws = Denoiser(TwoHeads(), Linear()), Draws(0, torch.arange(64))
-    simple = Objective(Uniform())(denoiser, X0, draws)
-    both = Objective(Uniform(), loss=Hybrid(coefficient=0.001))(denoiser, X0, draws)
-    bound = Objective(Uniform(), loss=VariationalLoss(LearnedRange()))(denoiser, X0, draws)
+    denoiser, draws = Denoiser(TwoHeads(), LinearSchedule()), KeyedRandom(0, torch.arange(64))
+    simple = Objective(UniformTimes())(denoiser, X0, draws)
+    both = Objective(UniformTimes(), loss=HybridLoss(coefficient=0.001))(denoiser, X0, draws)
+    bound = Objective(UniformTimes(), loss=VariationalLoss(LearnedRangeVariance()))(denoiser, X0, draws)
     torch.testing.assert_close(both - simple, 0.001 * bound, rtol=1e-4, atol=1e-5)
 
 
 def test_variance_of_the_hybrid_loss_finds_its_optimum():
     """With the right mean the best fraction is the one whose variance is posterior + clean^2 Var[x0 | x]."""
-    schedule, std = Linear(), 0.5
+    schedule, std = LinearSchedule(), 0.5
     t, s = schedule.level(300.0), schedule.level(299.0)
     _, clean, small = posterior(s, t)
     large = transition(s, t)[1]
     best = small + clean**2 * std**2 * t.sigma**2 / (t.alpha**2 * std**2 + t.sigma**2)
     wanted = math.log(best / small) / math.log(large / small)
-    draws = Draws(0, torch.arange(2000))
+    draws = KeyedRandom(0, torch.arange(2000))
     x0 = std * draws.normal("data", (1, 4, 4)).double()
     x = t.perturb(x0, draws.normal("noise", (1, 4, 4)).double())
     mean = exact_gaussian(schedule, torch.zeros(1, 4, 4), std)(x, t).x0
@@ -159,11 +161,11 @@ def test_variance_of_the_hybrid_loss_finds_its_optimum():
     values = []
     for fraction in (wanted - 0.1, wanted, wanted + 0.1):
         pred = Prediction(x, schedule.level(times), mean, 1.0, 0.0, torch.full_like(x, fraction))
-        values.append(chain_term(pred, x0, times, schedule, LearnedRange()).mean().item())
+        values.append(chain_term(pred, x0, times, schedule, LearnedRangeVariance()).mean().item())
     assert values[1] < min(values[0], values[2])
 
 
-@pytest.mark.parametrize("schedule", [Linear(50), VP()], ids=repr)
+@pytest.mark.parametrize("schedule", [LinearSchedule(50), VPSchedule()], ids=repr)
 def test_variational_loss_estimates_the_bound(schedule):
     """The mean of the loss over times is the sum of the chain's terms, decoder included."""
     std, n = 0.4, 20_000
@@ -174,23 +176,23 @@ def test_variational_loss_estimates_the_bound(schedule):
             t = time.long() + 1 if schedule.steps else time.double() / 1000
             return exact(x, schedule.level(t)).x0
 
-    draws = Draws(0, torch.arange(n))
+    draws = KeyedRandom(0, torch.arange(n))
     x0 = (std * draws.normal("data", (1, 2, 2)).double() * 127.5).round() / 127.5
     x0 = x0.clamp(-1, 1)
-    objective = Objective(Stratified(strata=1000), loss=VariationalLoss())
+    objective = Objective(StratifiedTimes(strata=1000), loss=VariationalLoss())
     estimate = objective(Denoiser(Net(), schedule, Clean()), x0, draws).mean().item()
     steps = schedule.steps or 1000
     grid = tuple(schedule.level(schedule.t_max * i / steps) for i in range(steps, -1, -1))
-    bound = variational_bound(exact, x0[:500], grid, Draws(1, torch.arange(500)))
+    bound = variational_bound(exact, x0[:500], grid, KeyedRandom(1, torch.arange(500)))
     wanted = (bound.diffusion.sum(1) + bound.decoder).mean().item()
     assert estimate == pytest.approx(wanted, rel=0.05)
 
 
 def test_learned_range_at_the_last_step_is_clipped():
-    schedule = Linear()
+    schedule = LinearSchedule()
     x = torch.zeros(2, 1, 1, 1)
     pred = Prediction(x, schedule.level(torch.tensor([1, 2])), x, 1.0, 0.0, torch.zeros_like(x))
-    term = chain_term(pred, x, torch.tensor([1, 2]), schedule, LearnedRange())
+    term = chain_term(pred, x, torch.tensor([1, 2]), schedule, LearnedRangeVariance())
     std = math.sqrt(clipped_variance(schedule.level(1.0), schedule.level(2.0)))
     inside = math.erf(1 / 255 / std / math.sqrt(2))
     assert term[0].item() == pytest.approx(-math.log2(inside), rel=1e-6, abs=1e-9)
@@ -204,37 +206,39 @@ MIXTURE = (
 )
 
 
-@pytest.mark.parametrize("schedule", [VP(), EDM(), Rectified()], ids=repr)
+@pytest.mark.parametrize("schedule", [VPSchedule(), EDMSchedule(), RectifiedFlowSchedule()], ids=repr)
 def test_ode_likelihood_of_a_mixture_is_its_density(schedule):
     exact = ExactMixture(schedule, *MIXTURE)
-    x = exact.data(Draws(0, torch.arange(6)))
-    grid = tuple(Rectified().level(i / 200) for i in range(200, -1, -1))  # from pure noise, in any schedule's frame
+    x = exact.data(KeyedRandom(0, torch.arange(6)))
+    grid = tuple(
+        RectifiedFlowSchedule().level(i / 200) for i in range(200, -1, -1)
+    )  # from pure noise, in any schedule's frame
     got = ode_log_likelihood(exact, x, grid)
     torch.testing.assert_close(got, exact.log_density(x, NoiseLevel(1.0, 0.0)), rtol=0.0, atol=1e-6)
 
 
 def test_hutchinsons_estimate_is_unbiased_and_named():
-    exact = ExactMixture(VP(), *MIXTURE)
-    x = exact.data(Draws(0, torch.arange(3)))
-    grid = Trailing(20)(VP())
+    exact = ExactMixture(VPSchedule(), *MIXTURE)
+    x = exact.data(KeyedRandom(0, torch.arange(3)))
+    grid = Trailing(20)(VPSchedule())
     whole = ode_log_likelihood(exact, x, grid)
-    estimates = torch.stack([ode_log_likelihood(exact, x, grid, Draws(s, torch.arange(3)), 4) for s in range(12)])
+    estimates = torch.stack([ode_log_likelihood(exact, x, grid, KeyedRandom(s, torch.arange(3)), 4) for s in range(12)])
     spread = estimates.std(0) / math.sqrt(12)
     assert ((estimates.mean(0) - whole).abs() < 4 * spread + 1e-9).all()
-    again = ode_log_likelihood(exact, x[1:], grid, Draws(0, torch.arange(1, 3)), 4)
+    again = ode_log_likelihood(exact, x[1:], grid, KeyedRandom(0, torch.arange(1, 3)), 4)
     torch.testing.assert_close(again, estimates[0, 1:], rtol=1e-10, atol=1e-10)
 
 
 def test_ode_likelihood_through_a_network():
     """A float32 network of Gaussian data, asked through its own clock."""
-    schedule = VP()
+    schedule = VPSchedule()
 
     class Net(nn.Module):
         def forward(self, x, time, label=None):
             level = schedule.level(time.double() / 1000)
             return exact_gaussian(schedule, torch.zeros(1, 2, 2), 0.5)(x, level).mix(*Velocity().coefficients(level))
 
-    x = 0.5 * Draws(0, torch.arange(4)).normal("data", (1, 2, 2))
+    x = 0.5 * KeyedRandom(0, torch.arange(4)).normal("data", (1, 2, 2))
     times = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
     grid = tuple(schedule.level(t) for t in times)
     got = ode_log_likelihood(Denoiser(Net(), schedule, Velocity()), x, grid)
@@ -246,7 +250,7 @@ def test_bits_of_uniform_data():
     """8 bits: a uniform density on [-1, 1] has log p = -D ln 2."""
     assert bits_per_dim(torch.tensor([-12 * math.log(2.0)]), 12).item() == pytest.approx(8.0)
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    x = dequantise(images, Draws(0, torch.arange(50)))
+    x = dequantise(images, KeyedRandom(0, torch.arange(50)))
     assert torch.equal(((x + 1) * 128).floor().to(torch.uint8), images)
     share = (x + 1) * 128 - images
     assert share.mean().item() == pytest.approx(0.5, abs=0.02)

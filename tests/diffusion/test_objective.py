@@ -7,44 +7,51 @@ import torch
 from torch import nn
 
 from mezzotint.diffusion import (
-    EDM,
-    P2,
-    SNR,
-    VP,
     Clean,
-    ContinuousCosine,
+    ConstantWeight,
+    ContinuousCosineSchedule,
     Denoiser,
-    Drawn,
-    Draws,
+    EDMSchedule,
     EDMWeight,
+    ELBOWeight,
     Epsilon,
-    Importance,
+    ImportanceWeight,
+    KeyedRandom,
     LaplaceTimes,
     LearnedSchedule,
-    Likelihood,
-    Linear,
-    LogLogistic,
-    LogNormal,
-    LowDiscrepancy,
-    MinSNR,
+    LinearSchedule,
+    LogLogisticTimes,
+    LogNormalTimes,
+    LossAwareTimes,
+    LowDiscrepancyTimes,
+    MinSNRWeight,
     NoiseLevel,
     Objective,
-    Plain,
+    P2Weight,
     Preconditioned,
-    Rectified,
-    SecondMoment,
-    Shifted,
-    SoftMinSNR,
-    SplitLogNormal,
-    Stratified,
-    TruncatedSNR,
-    Uniform,
+    RectifiedFlowSchedule,
+    SampledTimes,
+    ShiftedSchedule,
+    SNRWeight,
+    SoftMinSNRWeight,
+    SplitLogNormalTimes,
+    StratifiedTimes,
+    TruncatedSNRWeight,
+    UniformTimes,
     Velocity,
-    ZeroTerminalSNR,
+    VPSchedule,
+    ZeroTerminalSNRSchedule,
     exact_gaussian,
 )
 
-SCHEDULES = [Linear(), ContinuousCosine(), VP(), EDM(), Rectified(), Shifted(VP(), -1.0)]
+SCHEDULES = [
+    LinearSchedule(),
+    ContinuousCosineSchedule(),
+    VPSchedule(),
+    EDMSchedule(),
+    RectifiedFlowSchedule(),
+    ShiftedSchedule(VPSchedule(), -1.0),
+]
 
 
 def middles(n):
@@ -56,7 +63,7 @@ MIDDLES = middles(20_000)
 
 
 def draws(n, start=0, seed=0):
-    return Draws(seed, torch.arange(start, start + n))
+    return KeyedRandom(seed, torch.arange(start, start + n))
 
 
 # ---- times
@@ -81,7 +88,7 @@ def test_density_is_that_of_the_times(times, schedule):
 
 
 def test_density_on_a_schedule_that_learns():
-    schedule, times = LearnedSchedule(20.0, -20.0, 8), LogNormal(0.0, 1.0)
+    schedule, times = LearnedSchedule(20.0, -20.0, 8), LogNormalTimes(0.0, 1.0)
     t, log_density = times(middles(400), schedule)
     log_ratio = -0.5 * schedule.log_snr(t).detach()
     wanted = torch.distributions.Normal(0.0, 1.0).log_prob(log_ratio) + (-0.5 * schedule.rate(t)).detach().log()
@@ -94,26 +101,26 @@ NORMAL = torch.distributions.Normal(-1.2, 1.2)
 @pytest.mark.parametrize(
     ("times", "log_density_of_log_ratio"),
     [
-        (LogNormal(-1.2, 1.2), NORMAL.log_prob),
+        (LogNormalTimes(-1.2, 1.2), NORMAL.log_prob),
         (LaplaceTimes(0.4, 0.5), lambda y: torch.distributions.Laplace(0.4, 0.5).log_prob(-2 * y) + math.log(2)),
         (
-            LogLogistic(0.3, 0.7),
+            LogLogisticTimes(0.3, 0.7),
             lambda y: (
                 torch.nn.functional.logsigmoid((y - 0.3) / 0.7 * torch.tensor([[1], [-1]])).sum(0) - math.log(0.7)
             ),
         ),
-        (SplitLogNormal(-1.2, 1.2, 1.2), NORMAL.log_prob),
+        (SplitLogNormalTimes(-1.2, 1.2, 1.2), NORMAL.log_prob),
     ],
     ids=lambda case: type(case).__name__,
 )
 def test_densities_in_closed_form(times, log_density_of_log_ratio):
     """On EDM t = sigma, so p(t) = p(log sigma) / t; the little beyond sigma_max is cut off."""
-    t, log_density = times(MIDDLES[100:-100], EDM(1e6))
+    t, log_density = times(MIDDLES[100:-100], EDMSchedule(1e6))
     torch.testing.assert_close(log_density, log_density_of_log_ratio(t.log()) - t.log(), rtol=1e-6, atol=1e-6)
 
 
 def test_split_log_normal_has_two_widths():
-    t, _ = SplitLogNormal(-1.0, 0.5, 2.0)(MIDDLES, EDM(1e9))
+    t, _ = SplitLogNormalTimes(-1.0, 0.5, 2.0)(MIDDLES, EDMSchedule(1e9))
     y = t.log() + 1.0
     assert (y < 0).double().mean().item() == pytest.approx(0.5 / 2.5, abs=1e-3)
     assert y[y < 0].square().mean().sqrt().item() == pytest.approx(0.5, rel=1e-2)
@@ -121,32 +128,32 @@ def test_split_log_normal_has_two_widths():
 
 
 def test_logit_normal_on_the_straight_path():
-    t, log_density = LogNormal(0.0, 1.0)(MIDDLES[10:-10], Rectified())
+    t, log_density = LogNormalTimes(0.0, 1.0)(MIDDLES[10:-10], RectifiedFlowSchedule())
     logit = torch.logit(t)
     wanted = torch.distributions.Normal(0.0, 1.0).log_prob(logit) - (t * (1 - t)).log()
     torch.testing.assert_close(log_density, wanted, rtol=1e-8, atol=1e-8)
 
 
 def test_uniform_times_of_a_table_are_its_entries():
-    t, log_density = Uniform()(MIDDLES, Linear())
+    t, log_density = UniformTimes()(MIDDLES, LinearSchedule())
     assert t.dtype == torch.int64
     assert torch.bincount(t).tolist() == [0] + [20] * 1000
     assert log_density[0].item() == pytest.approx(-math.log(1000))
-    assert Uniform()(torch.tensor([1 - 1e-17]).double(), Linear())[0].item() == 1000
+    assert UniformTimes()(torch.tensor([1 - 1e-17]).double(), LinearSchedule())[0].item() == 1000
 
 
 @pytest.mark.parametrize("start", [0, 64, 6400])
 def test_stratified_times_have_one_example_in_each_stratum(start):
-    u = Stratified(strata=64).uniforms(draws(64, start))
+    u = StratifiedTimes(strata=64).uniforms(draws(64, start))
     assert (u * 64).long().sort().values.tolist() == list(range(64))
-    halves = torch.cat([Stratified(strata=64).uniforms(draws(32, start + i)) for i in (0, 32)])
+    halves = torch.cat([StratifiedTimes(strata=64).uniforms(draws(32, start + i)) for i in (0, 32)])
     assert torch.equal(u, halves)
 
 
 @pytest.mark.parametrize("n", [48, 64, 1000])
 def test_low_discrepancy_covers_evenly_from_anywhere(n):
     for start in (0, 17, 10**9):
-        u = LowDiscrepancy().uniforms(draws(n, start)).sort().values
+        u = LowDiscrepancyTimes().uniforms(draws(n, start)).sort().values
         even = (torch.arange(n) + 0.5) / n
         assert (u - even).abs().max() < 2.5 / n  # random ones: about 0.9 / sqrt(n)
         assert ((u > 0) & (u < 1)).all()
@@ -154,35 +161,35 @@ def test_low_discrepancy_covers_evenly_from_anywhere(n):
 
 def test_wrapped_distributions_are_theirs_for_each_example():
     """Example 5 over many seeds: uniform, although batches are even."""
-    for times in (Stratified(strata=1), LowDiscrepancy()):
-        u = torch.cat([times.uniforms(Draws(seed, torch.tensor([5]))) for seed in range(2000)]).sort().values
+    for times in (StratifiedTimes(strata=1), LowDiscrepancyTimes()):
+        u = torch.cat([times.uniforms(KeyedRandom(seed, torch.tensor([5]))) for seed in range(2000)]).sort().values
         assert (u - (torch.arange(2000) + 0.5) / 2000).abs().max() < 0.045  # Kolmogorov and Smirnov, one in a thousand
 
 
 def test_second_moment_follows_the_losses():
-    times = SecondMoment(bins=4, history=3)
+    times = LossAwareTimes(bins=4, history=3)
     assert times.probabilities().tolist() == [0.25] * 4
     t = torch.tensor([10, 300, 600, 900]).repeat(3)
-    times.observe(t, torch.tensor([1.0, 2.0, 3.0, 4.0]).repeat(3), Linear())
+    times.observe(t, torch.tensor([1.0, 2.0, 3.0, 4.0]).repeat(3), LinearSchedule())
     wanted = 0.999 * torch.tensor([0.1, 0.2, 0.3, 0.4]) + 0.00025
     torch.testing.assert_close(times.probabilities(), wanted.double(), rtol=1e-6, atol=0.0)
-    t, log_density = times(MIDDLES, Linear())
+    t, log_density = times(MIDDLES, LinearSchedule())
     assert log_density[t == 900][0].exp().item() == pytest.approx(wanted[3].item() / 250, rel=1e-6)
     with pytest.raises(ValueError, match="leaves bins empty"):
-        SecondMoment(bins=100)(MIDDLES, Linear(50))
+        LossAwareTimes(bins=100)(MIDDLES, LinearSchedule(50))
 
 
 # ---- weights
 
 
 def at(t):
-    return Linear().level(torch.tensor(t))
+    return LinearSchedule().level(torch.tensor(t))
 
 
 @pytest.mark.parametrize(("name", "target"), [("x0", Clean()), ("eps", Epsilon()), ("v", Velocity())])
 def test_min_snr_as_published(name, target, golden):
     table = golden[f"minsnr5/linear/{name}"]
-    got = MinSNR(5.0)(at([t + 1 for t in table["t"]]), target, None)
+    got = MinSNRWeight(5.0)(at([t + 1 for t in table["t"]]), target, None)
     torch.testing.assert_close(got, torch.tensor(table["value"]).double(), rtol=1e-6, atol=0.0)
 
 
@@ -199,43 +206,45 @@ def test_weights_in_closed_form():
     level = NoiseLevel(torch.tensor([0.9, 0.1]).double(), torch.tensor([0.3, 0.8]).double())
     snr = (level.alpha / level.sigma) ** 2
     for weight, on_eps in (
-        (SNR(), torch.ones(2).double()),
-        (SoftMinSNR(4.0), 4 / (snr + 4)),
-        (TruncatedSNR(), snr.clamp(min=1) / snr),
-        (P2(1.0, 0.5), (1 + snr) ** -0.5),
+        (SNRWeight(), torch.ones(2).double()),
+        (SoftMinSNRWeight(4.0), 4 / (snr + 4)),
+        (TruncatedSNRWeight(), snr.clamp(min=1) / snr),
+        (P2Weight(1.0, 0.5), (1 + snr) ** -0.5),
     ):
         torch.testing.assert_close(weight(level, Epsilon(), None), on_eps)
 
 
 def test_plain_is_one_whatever_the_target(target):
-    assert Plain()(at([3, 500]), target, None) == 1.0
+    assert ConstantWeight()(at([3, 500]), target, None) == 1.0
 
 
-@pytest.mark.parametrize("schedule", [VP(), ContinuousCosine(), Rectified(), EDM()], ids=repr)
-@pytest.mark.parametrize("times", [Uniform(), LogNormal(-0.5, 1.5)], ids=repr)
+@pytest.mark.parametrize(
+    "schedule", [VPSchedule(), ContinuousCosineSchedule(), RectifiedFlowSchedule(), EDMSchedule()], ids=repr
+)
+@pytest.mark.parametrize("times", [UniformTimes(), LogNormalTimes(-0.5, 1.5)], ids=repr)
 def test_likelihood_does_not_depend_on_times_or_schedule(schedule, times):
     """E over t of w f = 1/2 integral of f d log_snr for any f of the level: here a bump, whose integral is known."""
     t, log_density = times(middles(200_000), schedule)
     level = schedule.level(t)
-    w = Likelihood()(level, Epsilon(), Drawn(t, log_density, schedule))
+    w = ELBOWeight()(level, Epsilon(), SampledTimes(t, log_density, schedule))
     bump = torch.exp(-0.5 * (level.log_snr - 1.0) ** 2)
     assert (w * bump).mean().item() == pytest.approx(0.5 * math.sqrt(2 * math.pi), rel=1e-4)
 
 
 def test_every_weight_is_finite_up_to_pure_noise(weight):
-    schedule = ZeroTerminalSNR(Linear())
+    schedule = ZeroTerminalSNRSchedule(LinearSchedule())
     t = torch.tensor([1, 500, 998, 999, 1000])
-    level, drawn = schedule.level(t), Drawn(t, torch.full((5,), -math.log(1000)).double(), schedule)
+    level, drawn = schedule.level(t), SampledTimes(t, torch.full((5,), -math.log(1000)).double(), schedule)
     factor = torch.as_tensor(weight(level, Velocity(), drawn))
     assert factor.isfinite().all()
     assert (factor >= 0).all()
 
 
 def test_importance_gives_the_loss_of_uniform_times():
-    for schedule in (VP(), Linear()):
-        for times in (Uniform(), LogNormal(0.5, 2.5)):
+    for schedule in (VPSchedule(), LinearSchedule()):
+        for times in (UniformTimes(), LogNormalTimes(0.5, 2.5)):
             t, log_density = times(middles(400_000), schedule)
-            w = Importance(SNR())(schedule.level(t), Epsilon(), Drawn(t, log_density, schedule))
+            w = ImportanceWeight(SNRWeight())(schedule.level(t), Epsilon(), SampledTimes(t, log_density, schedule))
             f = (t.double() / schedule.t_max - 0.3) ** 2
             assert (torch.as_tensor(w) * f).mean().item() == pytest.approx((0.7**3 + 0.3**3) / 3, rel=1e-2)
 
@@ -258,11 +267,11 @@ class Perfect(nn.Module):
 @pytest.mark.parametrize("target", [Epsilon(), Clean(), Velocity()], ids=repr)
 def test_the_least_loss_of_gaussian_data(target):
     """(det / sigma)^2 Var[x0 | x] with Var[x0 | x] = s^2 sigma^2 / (alpha^2 s^2 + sigma^2)."""
-    schedule = Linear()
+    schedule = LinearSchedule()
     denoiser = Denoiser(Perfect(schedule, target), schedule, target)
     named = draws(40_000)
     x0 = 0.5 * named.normal("data", (1, 4, 4)).double()
-    losses = Objective(Stratified(strata=1000))(denoiser, x0, named)
+    losses = Objective(StratifiedTimes(strata=1000))(denoiser, x0, named)
     level = schedule.level(torch.arange(1, 1001))
     variance = 0.25 * level.sigma**2 / (0.25 * level.alpha**2 + level.sigma**2)
     wanted = (target.weight(level) * variance).mean().item()
@@ -281,15 +290,15 @@ class Scaler(nn.Module):
 
 
 def small(schedule=None, target=None):
-    return Denoiser(Scaler(), schedule or Linear(), target or Velocity())
+    return Denoiser(Scaler(), schedule or LinearSchedule(), target or Velocity())
 
 
 X0 = torch.rand(64, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
 def test_losses_do_not_depend_on_the_batch_split(times, weight):
-    schedule = Linear()
-    objective, denoiser = Objective(Stratified(times, 16), weight), small(schedule)
+    schedule = LinearSchedule()
+    objective, denoiser = Objective(StratifiedTimes(times, 16), weight), small(schedule)
     whole = objective(denoiser, X0, draws(64))
     parts = torch.cat([objective(denoiser, X0[i : i + 16], draws(16, i)) for i in range(0, 64, 16)])
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
@@ -299,19 +308,19 @@ def test_losses_do_not_depend_on_the_batch_split(times, weight):
 
 
 def test_every_weight_on_every_continuous_schedule(weight, target):
-    for schedule in (VP(), EDM(), Rectified(), ContinuousCosine()):
+    for schedule in (VPSchedule(), EDMSchedule(), RectifiedFlowSchedule(), ContinuousCosineSchedule()):
         try:
             denoiser = small(schedule, target)
         except ValueError:
             continue  # undecodable at pure noise
-        losses = Objective(LogNormal(), weight)(denoiser, X0, draws(64))
+        losses = Objective(LogNormalTimes(), weight)(denoiser, X0, draws(64))
         assert torch.isfinite(losses).all()
         assert losses.shape == (64,)
 
 
 def test_all_targets_have_the_same_loss_under_one_weight():
     """A network that answers the same x0 through any head: the weighted loss is that of x0."""
-    schedule, seen = VP(), []
+    schedule, seen = VPSchedule(), []
 
     class Head(nn.Module):
         def __init__(self, target):
@@ -323,7 +332,11 @@ def test_all_targets_have_the_same_loss_under_one_weight():
             return exact_gaussian(schedule, torch.zeros(1, 4, 4), 0.7)(x, level).mix(*self.target.coefficients(level))
 
     for target in (Epsilon(), Velocity(), Clean(), Preconditioned(0.5)):
-        seen.append(Objective(Uniform(), MinSNR(5.0))(Denoiser(Head(target), schedule, target), X0.double(), draws(64)))
+        seen.append(
+            Objective(UniformTimes(), MinSNRWeight(5.0))(
+                Denoiser(Head(target), schedule, target), X0.double(), draws(64)
+            )
+        )
     for other in seen[1:]:
         torch.testing.assert_close(other, seen[0], rtol=1e-6, atol=1e-9)
 
@@ -355,8 +368,8 @@ def test_an_objective_is_a_module_without_parameters_of_its_own():
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_losses_are_the_same_without_gradients(mode):
-    objective = Objective(LogNormal(), Likelihood())
-    denoiser = small(VP())
+    objective = Objective(LogNormalTimes(), ELBOWeight())
+    denoiser = small(VPSchedule())
     wanted = objective(denoiser, X0, draws(64)).detach()
     with mode():
         assert torch.equal(objective(denoiser, X0, draws(64)), wanted)

@@ -10,28 +10,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mezzotint import diffusion
 from mezzotint.diffusion import (
     CFG,
-    EDM,
-    VP,
     Clean,
-    ContinuousCosine,
-    Cosine,
+    ConstantWeight,
+    ContinuousCosineSchedule,
+    CosineSchedule,
     Denoiser,
-    Draws,
     DynamicThreshold,
+    EDMSchedule,
     ExactMixture,
-    LearnedRange,
-    Linear,
-    Native,
+    KeyedRandom,
+    LearnedRangeVariance,
+    LinearSchedule,
     NoiseLevel,
     Objective,
-    Plain,
-    Posterior,
+    PosteriorVariance,
     Prediction,
-    Rectified,
+    RawTime,
+    RectifiedFlowSchedule,
     Trailing,
-    Transition,
-    Uniform,
+    TransitionVariance,
+    UniformTimes,
     VariationalLoss,
+    VPSchedule,
     bits_per_dim,
     edit,
     exact_gaussian,
@@ -91,39 +91,41 @@ def narrow(call):
     return seen.found
 
 
-@pytest.mark.parametrize("schedule", [Linear(30), EDM(), Rectified(), VP()], ids=repr)
-@pytest.mark.parametrize("variance", [Posterior(), Transition(), LearnedRange()], ids=repr)
+@pytest.mark.parametrize(
+    "schedule", [LinearSchedule(30), EDMSchedule(), RectifiedFlowSchedule(), VPSchedule()], ids=repr
+)
+@pytest.mark.parametrize("variance", [PosteriorVariance(), TransitionVariance(), LearnedRangeVariance()], ids=repr)
 def test_the_bound_stays_in_float64(schedule, variance):
-    denoise = Denoiser(TwoOutputs(), schedule, Clean(), Native())
+    denoise = Denoiser(TwoOutputs(), schedule, Clean(), RawTime())
     assert not narrow(lambda: variational_bound(denoise, X0, Trailing(4)(schedule), Exact(), variance))
     level = schedule.level(0.5 * schedule.t_max)
     assert not narrow(lambda: prior_term(X0, level, schedule.prior_std(level)))
 
 
 def test_densities_stay_in_float64():
-    denoise = exact_gaussian(VP(), torch.zeros(1, 2, 2), 0.4)
-    grid = Trailing(3)(VP())[:-1]
+    denoise = exact_gaussian(VPSchedule(), torch.zeros(1, 2, 2), 0.4)
+    grid = Trailing(3)(VPSchedule())[:-1]
     assert not narrow(lambda: bits_per_dim(ode_log_likelihood(denoise, X0, grid), 4))
     assert not narrow(lambda: discretised_log_probability(X0, 0.9 * X0, torch.full_like(X0, 0.1)))
 
 
 def test_weights_stay_in_float64(weight):
-    if isinstance(weight, diffusion.LearnedVariance):
+    if isinstance(weight, diffusion.UncertaintyWeight):
         pytest.skip("its parameters are float32")
-    for schedule in (Cosine(50), ContinuousCosine()):
-        denoiser = Denoiser(OneOutput(), schedule, Clean(), Native())
-        assert not narrow(lambda denoiser=denoiser: Objective(Uniform(), weight)(denoiser, X0, Exact()))
+    for schedule in (CosineSchedule(50), ContinuousCosineSchedule()):
+        denoiser = Denoiser(OneOutput(), schedule, Clean(), RawTime())
+        assert not narrow(lambda denoiser=denoiser: Objective(UniformTimes(), weight)(denoiser, X0, Exact()))
 
 
 def test_losses_stay_in_float64(loss):
-    denoiser = Denoiser(TwoOutputs(), Cosine(50), Clean(), Native())
-    for each in (loss, VariationalLoss(LearnedRange())):
-        assert not narrow(lambda each=each: Objective(Uniform(), Plain(), each)(denoiser, X0, Exact()))
+    denoiser = Denoiser(TwoOutputs(), CosineSchedule(50), Clean(), RawTime())
+    for each in (loss, VariationalLoss(LearnedRangeVariance())):
+        assert not narrow(lambda each=each: Objective(UniformTimes(), ConstantWeight(), each)(denoiser, X0, Exact()))
 
 
 def test_times_stay_in_float64(times):
-    for schedule in (Cosine(500), ContinuousCosine()):
-        assert not narrow(lambda schedule=schedule: use(times.drawn(Draws(0, torch.arange(4)), schedule)))
+    for schedule in (CosineSchedule(500), ContinuousCosineSchedule()):
+        assert not narrow(lambda schedule=schedule: use(times.drawn(KeyedRandom(0, torch.arange(4)), schedule)))
 
 
 def use(drawn):
@@ -145,32 +147,32 @@ def test_schedules_stay_in_float64(schedule):
 
 
 def test_targets_stay_in_float64(target):
-    level = VP().level(torch.tensor([0.2, 0.9], dtype=F64))
+    level = VPSchedule().level(torch.tensor([0.2, 0.9], dtype=F64))
     assert not narrow(lambda: (target.coefficients(level), target.weight(level)))
     assert not narrow(lambda: Prediction(X0[:2], level, X0[2:], *target.coefficients(level)).x0)
 
 
 def test_uses_and_guidance_stay_in_float64():
-    denoise, eps = exact_gaussian(VP(), torch.zeros(1, 2, 2), 0.4), X0.flip(0)
+    denoise, eps = exact_gaussian(VPSchedule(), torch.zeros(1, 2, 2), 0.4), X0.flip(0)
     assert not narrow(lambda: edit(denoise, diffusion.DDIM(), Trailing(6), X0, eps, 0.5))
     assert not narrow(lambda: invert(denoise, diffusion.Heun(), Trailing(6), X0))
     assert not narrow(lambda: slerp(X0, eps, 0.3))
     assert not narrow(lambda: slerp(X0, eps, torch.full((4,), 0.3, dtype=F64)))
-    level, weak = VP().level(0.4), exact_gaussian(VP(), torch.ones(1, 2, 2), 0.9)
+    level, weak = VPSchedule().level(0.4), exact_gaussian(VPSchedule(), torch.ones(1, 2, 2), 0.9)
     for kind in (CFG, diffusion.RescaledCFG, diffusion.CFGZero, diffusion.APG):
         assert not narrow(lambda kind=kind: kind(3.0, weak=weak, inner=denoise).begin()(X0, level))
     for part in (diffusion.Clip(-0.2, 0.2), DynamicThreshold(0.5, 0.1), diffusion.DPS(lambda v: v, X0)):
         assert not narrow(lambda part=part: diffusion.chain(denoise, [part])(X0, level))
-    mixture = ExactMixture(VP(), torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.4), torch.ones(1))
-    assert not narrow(lambda: exact_gaussian(VP(), torch.zeros(1, 2, 2, dtype=F64), 0.1)(X0, level))
+    mixture = ExactMixture(VPSchedule(), torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.4), torch.ones(1))
+    assert not narrow(lambda: exact_gaussian(VPSchedule(), torch.zeros(1, 2, 2, dtype=F64), 0.1)(X0, level))
     assert mixture(X0, level).value.dtype == F64
 
 
-@pytest.mark.parametrize("variance", [Posterior(), Transition(), LearnedRange()], ids=repr)
+@pytest.mark.parametrize("variance", [PosteriorVariance(), TransitionVariance(), LearnedRangeVariance()], ids=repr)
 @pytest.mark.parametrize("step", [(11.0, 10.0), (500.0, 400.0), (1.0, 0.0)])
 def test_one_level_for_the_batch_gives_the_bound_of_a_level_for_each(variance, step):
     """Bit for bit in float64, and its closed form where nothing is clean."""
-    schedule = Linear()
+    schedule = LinearSchedule()
     t, s = (schedule.level(at) for at in step)
     each_t, each_s = (schedule.level(torch.full((4,), at, dtype=F64)) for at in step)
     fraction = torch.full(X0.shape, 0.25)  # a network's, float32
@@ -185,27 +187,29 @@ def test_one_level_for_the_batch_gives_the_bound_of_a_level_for_each(variance, s
         return
     _, clean, small = posterior(s, t)
     large = diffusion.transition(s, t)[1]
-    var = {Posterior: small, Transition: large, LearnedRange: large**0.25 * small**0.75}[type(variance)]
+    var = {PosteriorVariance: small, TransitionVariance: large, LearnedRangeVariance: large**0.25 * small**0.75}[
+        type(variance)
+    ]
     nats = 0.5 * (math.log(var / small) + (small + (0.01 * clean) ** 2) / var - 1.0)
     assert term(t, s).tolist() == pytest.approx([nats / math.log(2)] * 4, rel=3e-12)
 
 
 def test_the_issue_of_rounded_variances_in_one_number():
     """Where nothing cancels, 1e-15."""
-    s = Linear()
+    s = LinearSchedule()
     for a, b in itertools.pairwise((2.0, 11.0, 300.0)):
         t, p = s.level(b), s.level(a)
         pred = Prediction(t.perturb(X0, 0.0 * X0), t, X0 + 0.01, 1.0, 0.0)
         _, clean, small = posterior(p, t)
         wanted = 0.5 * (clean * 0.01) ** 2 / small / math.log(2)
-        assert bound_term(pred, X0, p, t, 1.0, Posterior()).tolist() == pytest.approx([wanted] * 4, rel=3e-13)
+        assert bound_term(pred, X0, p, t, 1.0, PosteriorVariance()).tolist() == pytest.approx([wanted] * 4, rel=3e-13)
 
 
 def test_thresholds_are_those_of_float64():
     x0 = torch.tensor([[1.0, 1.0 + 1e-9, 1.0 + 2e-9]], dtype=F64).reshape(1, 1, 1, 3)
 
     class Given:
-        schedule = VP()
+        schedule = VPSchedule()
 
         def begin(self):
             return self

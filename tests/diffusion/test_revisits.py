@@ -8,19 +8,19 @@ import torch
 from mezzotint.diffusion import (
     DDIM,
     DDPM,
-    EDM,
-    VP,
     Clean,
     Denoiser,
-    Draws,
+    EDMSchedule,
     Karras,
-    Linear,
-    OnTable,
-    Renoise,
+    KeyedRandom,
+    LinearSchedule,
+    Renoised,
     RePaint,
     Restart,
+    SnapToTable,
     Trailing,
-    White,
+    VPSchedule,
+    WhiteNoise,
     exact_gaussian,
     integrate,
     sample,
@@ -28,10 +28,10 @@ from mezzotint.diffusion import (
 
 
 def noise(n, seed=0):
-    return Draws(seed, torch.arange(n)).normal("sample", (2,)).double()
+    return KeyedRandom(seed, torch.arange(n)).normal("sample", (2,)).double()
 
 
-@pytest.mark.parametrize("schedule", [Linear(), VP(), EDM()], ids=repr)
+@pytest.mark.parametrize("schedule", [LinearSchedule(), VPSchedule(), EDMSchedule()], ids=repr)
 def test_restart_repeats_its_interval(schedule):
     spacing = Restart(Karras(12), low=0.1, high=0.5, repeats=3, inner=4)
     grid = spacing(schedule)
@@ -47,8 +47,8 @@ def test_restart_repeats_its_interval(schedule):
 
 
 def test_a_restart_on_the_table_repeats_its_interval_too():
-    grid = OnTable(Restart(Karras(12), low=0.1, high=0.5, repeats=3, inner=4))(Linear())
-    times = [Linear().time(level) if level.sigma else 0 for level in grid]
+    grid = SnapToTable(Restart(Karras(12), low=0.1, high=0.5, repeats=3, inner=4))(LinearSchedule())
+    times = [LinearSchedule().time(level) if level.sigma else 0 for level in grid]
     assert all(t == round(t) for t in times)
     assert sum(a < b for a, b in itertools.pairwise(times)) == 3
     assert times[0] == 1000
@@ -60,10 +60,10 @@ def test_a_walk_up_from_clean_data_asks_nothing_there():
         def forward(self, x, time):
             return 0.5 * x
 
-    denoise, grid = Denoiser(Net(), Linear(), Clean()), RePaint(Trailing(6), jump=3, walks=2)(Linear())
+    denoise, grid = Denoiser(Net(), LinearSchedule(), Clean()), RePaint(Trailing(6), jump=3, walks=2)(LinearSchedule())
     assert sum(level.clean for level in grid) == 2
     denoise.check(grid)
-    assert integrate(denoise, Renoise(DDPM()), grid, noise(2)).isfinite().all()
+    assert integrate(denoise, Renoised(DDPM()), grid, noise(2)).isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -82,18 +82,18 @@ def test_walks_that_go_nowhere_are_refused(refused):
 
 def test_repaint_walks_every_stretch_again():
     spacing = RePaint(Trailing(7), jump=3, walks=2)
-    times = [Linear().time(level) if level.sigma else 0 for level in spacing(Linear())]
+    times = [LinearSchedule().time(level) if level.sigma else 0 for level in spacing(LinearSchedule())]
     base = [1000, 857, 714, 571, 429, 286, 143, 0]
     assert times == [*base[:4], *base[2::-1], *base[1:4], *base[4:7], *base[5:2:-1], *base[4:7], 0]
     assert len(times) == spacing.steps + 1
-    assert RePaint(Trailing(7), walks=1)(Linear()) == Trailing(7)(Linear())
+    assert RePaint(Trailing(7), walks=1)(LinearSchedule()) == Trailing(7)(LinearSchedule())
 
 
 @pytest.mark.parametrize("spacing", [Restart(Karras(80), 0.2, 1.0, 3, 20), RePaint(Trailing(200), 20, 3)], ids=repr)
 def test_walking_up_keeps_the_law(spacing):
-    n, schedule = 10_000, VP()
+    n, schedule = 10_000, VPSchedule()
     exact = exact_gaussian(schedule, torch.tensor([0.3, -0.2]), 0.5)
-    sampler = Renoise(DDPM() if isinstance(spacing, RePaint) else DDIM())
-    x = sample(exact, sampler, spacing, noise(n), White(Draws(1, torch.arange(n))))
+    sampler = Renoised(DDPM() if isinstance(spacing, RePaint) else DDIM())
+    x = sample(exact, sampler, spacing, noise(n), WhiteNoise(KeyedRandom(1, torch.arange(n))))
     torch.testing.assert_close(x.mean(0), torch.tensor([0.3, -0.2]).double(), rtol=0.0, atol=0.02)
     torch.testing.assert_close(x.std(0), torch.tensor([0.5, 0.5]).double(), rtol=0.06, atol=0.0)

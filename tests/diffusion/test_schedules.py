@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mezzotint.diffusion import (
-    EDM,
-    VP,
-    ContinuousCosine,
-    Cosine,
-    Laplace,
+    ContinuousCosineSchedule,
+    CosineSchedule,
+    EDMSchedule,
+    LaplaceSchedule,
     LearnedSchedule,
-    Linear,
+    LinearSchedule,
     NoiseLevel,
-    Rectified,
-    ScaledLinear,
-    Shifted,
-    Sigmoid,
-    SigmoidBeta,
-    SubVP,
-    Tabulated,
-    TrigFlow,
-    ZeroTerminalSNR,
+    RectifiedFlowSchedule,
+    ScaledLinearSchedule,
+    ShiftedSchedule,
+    SigmoidBetaSchedule,
+    SigmoidSchedule,
+    SubVPSchedule,
+    TabulatedSchedule,
+    TrigFlowSchedule,
+    VPSchedule,
+    ZeroTerminalSNRSchedule,
 )
 
 
@@ -112,18 +112,20 @@ def test_rate_is_the_slope_of_log_snr(schedule):
 
 def test_the_rate_is_finite_beside_pure_noise():
     """Else a weight per unit of log-SNR would be infinite at the entry before."""
-    schedule = ZeroTerminalSNR(Linear())
+    schedule = ZeroTerminalSNRSchedule(LinearSchedule())
     before, *rest = schedule.rate(torch.tensor([998, 999, 1000])).tolist()
     slope = schedule.level(999.0).log_snr - schedule.level(998.0).log_snr
     assert rest == pytest.approx([slope, slope])
     assert slope < before < 0
     with pytest.raises(ValueError, match="no slope of log-SNR"):
-        Linear(1).rate(torch.tensor([1]))
+        LinearSchedule(1).rate(torch.tensor([1]))
 
 
 def test_previous_of_a_table_is_the_entry_before():
-    assert Linear().previous(torch.tensor([1, 2, 1000])).tolist() == [0, 1, 999]
-    torch.testing.assert_close(Rectified().previous(torch.tensor([0.5, 0.01]), 10), torch.tensor([0.4, 0.0]))
+    assert LinearSchedule().previous(torch.tensor([1, 2, 1000])).tolist() == [0, 1, 999]
+    torch.testing.assert_close(
+        RectifiedFlowSchedule().previous(torch.tensor([0.5, 0.01]), 10), torch.tensor([0.4, 0.0])
+    )
 
 
 def test_schedules_are_values(schedule):
@@ -139,11 +141,11 @@ def test_schedules_are_values(schedule):
 @pytest.mark.parametrize(
     ("name", "schedule"),
     [
-        ("linear", Linear()),
-        ("scaled_linear", ScaledLinear()),
-        ("sigmoid", SigmoidBeta()),
-        ("cosine", Cosine()),
-        ("sigmoid_alphabar_form(start-3,end3,tau1)", Sigmoid()),
+        ("linear", LinearSchedule()),
+        ("scaled_linear", ScaledLinearSchedule()),
+        ("sigmoid", SigmoidBetaSchedule()),
+        ("cosine", CosineSchedule()),
+        ("sigmoid_alphabar_form(start-3,end3,tau1)", SigmoidSchedule()),
     ],
 )
 def test_tables_as_published(name, schedule, golden):
@@ -155,14 +157,18 @@ def test_tables_as_published(name, schedule, golden):
 
 
 def test_other_numbers_of_steps_scale_the_betas(golden):
-    for schedule, name in ((Linear(4000), "linear_T4000"), (Cosine(4000), "cosine_T4000")):
+    for schedule, name in ((LinearSchedule(4000), "linear_T4000"), (CosineSchedule(4000), "cosine_T4000")):
         got = [schedule.level(t + 1.0).alpha ** 2 for t in (0, 1999, 3999)]
         assert got == pytest.approx(golden[f"alpha_bar/{name}"]["value"], rel=1e-12)
 
 
 def test_tables_agree_with_diffusers():
     diffusers = pytest.importorskip("diffusers")
-    for name, schedule in (("linear", Linear()), ("scaled_linear", ScaledLinear()), ("squaredcos_cap_v2", Cosine())):
+    for name, schedule in (
+        ("linear", LinearSchedule()),
+        ("scaled_linear", ScaledLinearSchedule()),
+        ("squaredcos_cap_v2", CosineSchedule()),
+    ):
         first, last = (0.00085, 0.012) if name == "scaled_linear" else (1e-4, 0.02)
         theirs = diffusers.DDPMScheduler(beta_schedule=name, beta_start=first, beta_end=last).alphas_cumprod.double()
         ours = schedule.level(torch.arange(1, 1001)).alpha ** 2
@@ -172,26 +178,26 @@ def test_tables_agree_with_diffusers():
 @pytest.mark.parametrize("steps", [0, -3])
 def test_a_table_needs_a_step(steps):
     with pytest.raises(ValueError, match="at least one step"):
-        Linear(steps).level(0.0)
+        LinearSchedule(steps).level(0.0)
 
 
 def test_betas_outside_their_range_are_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
-        Linear(10).level(1.0)
+        LinearSchedule(10).level(1.0)
 
 
 def test_times_outside_a_table_are_refused():
     with pytest.raises(ValueError, match="outside"):
-        Linear().level(1000.5)
+        LinearSchedule().level(1000.5)
 
 
 def test_edm_takes_levels_above_its_own_as_they_are():
-    assert EDM().time(NoiseLevel(1.0, 113.0)) == 113.0
-    assert EDM().time(NoiseLevel(0.0, 1.0)) == 80.0
+    assert EDMSchedule().time(NoiseLevel(1.0, 113.0)) == 113.0
+    assert EDMSchedule().time(NoiseLevel(0.0, 1.0)) == 80.0
 
 
 def test_zero_terminal_snr_as_published(golden):
-    table, schedule = golden["zero_terminal_snr/linear/alpha_bar"], ZeroTerminalSNR(Linear())
+    table, schedule = golden["zero_terminal_snr/linear/alpha_bar"], ZeroTerminalSNRSchedule(LinearSchedule())
     index = golden["alpha_bar/linear"]["t"]
     got = [schedule.level(t + 1.0).alpha ** 2 for t in index]
     assert got[:-1] == pytest.approx(table["value"][:-1], rel=1e-9)
@@ -204,35 +210,37 @@ def test_zero_terminal_snr_agrees_with_diffusers():
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     theirs = torch.cumprod(1 - ddim.rescale_zero_terminal_snr(betas), 0)
     torch.testing.assert_close(
-        ZeroTerminalSNR(Linear()).level(torch.arange(1, 1001)).alpha ** 2, theirs, rtol=1e-9, atol=1e-18
+        ZeroTerminalSNRSchedule(LinearSchedule()).level(torch.arange(1, 1001)).alpha ** 2, theirs, rtol=1e-9, atol=1e-18
     )
 
 
 def test_shifts_as_published(golden):
-    base = ContinuousCosine()
+    base = ContinuousCosineSchedule()
     for side, added in zip(golden["logsnr_shift"]["d"], golden["logsnr_shift"]["value"], strict=True):
         assert 2 * math.log(64 / side) == pytest.approx(added)
-        shifted = Shifted(base, added)
+        shifted = ShiftedSchedule(base, added)
         assert shifted.level(0.3).log_snr == pytest.approx(base.level(0.3).log_snr + added, rel=1e-12)
         assert shifted.level(0.3).norm == pytest.approx(1.0)
-    table = Shifted(Linear(), -1.0)
+    table = ShiftedSchedule(LinearSchedule(), -1.0)
     assert (table.steps, table.t_max) == (1000, 1000.0)
-    got = [Rectified(3.0).level(t).sigma for t in (1.0, 0.75, 0.5, 0.25)]
+    got = [RectifiedFlowSchedule(3.0).level(t).sigma for t in (1.0, 0.75, 0.5, 0.25)]
     assert got == pytest.approx(golden["flow_shift3"]["value"], rel=1e-12)
-    assert Rectified(3.0).level(0.4).log_snr == pytest.approx(Rectified().level(0.4).log_snr - 2 * math.log(3))
+    assert RectifiedFlowSchedule(3.0).level(0.4).log_snr == pytest.approx(
+        RectifiedFlowSchedule().level(0.4).log_snr - 2 * math.log(3)
+    )
 
 
 def test_flow_shift_agrees_with_diffusers():
     """At shift 1, whose sigmas it does not shift twice."""
     diffusers = pytest.importorskip("diffusers")
     theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0).sigmas.double()
-    ours = Rectified(3.0).level(torch.arange(1000, 0, -1).double() / 1000).sigma
+    ours = RectifiedFlowSchedule(3.0).level(torch.arange(1000, 0, -1).double() / 1000).sigma
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_sub_vp_has_less_noise_than_vp():
     for t in (0.01, 0.4, 0.9):
-        vp, sub = VP().level(t), SubVP().level(t)
+        vp, sub = VPSchedule().level(t), SubVPSchedule().level(t)
         assert sub.alpha == vp.alpha
         assert sub.sigma == pytest.approx(vp.sigma**2, rel=1e-12)
 
@@ -240,11 +248,11 @@ def test_sub_vp_has_less_noise_than_vp():
 def test_vp_as_published():
     """log alpha_bar(t) = -0.1 t - 9.95 t^2."""
     for t in (1e-3, 0.3, 1.0):
-        assert 2 * math.log(VP().level(t).alpha) == pytest.approx(-0.1 * t - 9.95 * t**2, rel=1e-12)
+        assert 2 * math.log(VPSchedule().level(t).alpha) == pytest.approx(-0.1 * t - 9.95 * t**2, rel=1e-12)
 
 
 def test_trigflow_keeps_the_datas_deviation():
-    schedule = TrigFlow(0.5)
+    schedule = TrigFlowSchedule(0.5)
     for t in (0.1, 0.7, 1.5):
         level = schedule.level(t)
         assert (0.5 * level.alpha) ** 2 + level.sigma**2 == pytest.approx(0.25, rel=1e-12)
@@ -254,18 +262,18 @@ def test_trigflow_keeps_the_datas_deviation():
 def test_laplace_is_the_quantile_of_its_distribution():
     for t in (0.1, 0.4, 0.5, 0.9):
         wanted = torch.distributions.Laplace(1.0, 0.5).icdf(torch.tensor(1 - t).double()).item()
-        assert Laplace(1.0, 0.5).level(t).log_snr == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+        assert LaplaceSchedule(1.0, 0.5).level(t).log_snr == pytest.approx(wanted, rel=1e-6, abs=1e-6)
 
 
 def test_betas_as_a_list():
-    listed = Tabulated(Linear(50).betas().tolist())
-    assert listed == Tabulated(tuple(Linear(50).betas().tolist()))
-    assert hash(listed) == hash(Tabulated(listed.betas_given))
+    listed = TabulatedSchedule(LinearSchedule(50).betas().tolist())
+    assert listed == TabulatedSchedule(tuple(LinearSchedule(50).betas().tolist()))
+    assert hash(listed) == hash(TabulatedSchedule(listed.betas_given))
     assert (listed.steps, listed.t_max) == (50, 50.0)
     for t in (0.0, 1.0, 17.0, 17.4, 50.0):
-        assert listed.level(t) == Linear(50).level(t)
+        assert listed.level(t) == LinearSchedule(50).level(t)
     with pytest.raises(ValueError, match="between 0 and 1"):
-        Tabulated([0.1, 1.0, 0.2]).level(1.0)
+        TabulatedSchedule([0.1, 1.0, 0.2]).level(1.0)
 
 
 def test_a_learned_schedule_is_monotone_whatever_it_has_learned():
@@ -282,7 +290,7 @@ def test_a_learned_schedule_is_monotone_whatever_it_has_learned():
     with pytest.raises(ValueError, match="Swap"):
         LearnedSchedule(-5.0, 13.3)
     with pytest.raises(ValueError, match="other ends"):
-        Shifted(schedule, -1.0)
+        ShiftedSchedule(schedule, -1.0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -290,7 +298,7 @@ def test_a_learned_schedule_is_monotone_whatever_it_has_learned():
     low=st.floats(0.001, 2.0),
     more=st.floats(0.1, 40.0),
     t=st.floats(0.001, 1.0),
-    kind=st.sampled_from([VP, SubVP]),
+    kind=st.sampled_from([VPSchedule, SubVPSchedule]),
 )
 def test_inverse_for_any_parameters(low, more, t, kind):
     schedule = kind(low, low + more)
@@ -300,6 +308,6 @@ def test_inverse_for_any_parameters(low, more, t, kind):
 @settings(max_examples=25, deadline=None)
 @given(betas=st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=12), share=st.floats(0.0, 1.0))
 def test_inverse_for_any_table(betas, share):
-    schedule = Tabulated(betas)
+    schedule = TabulatedSchedule(betas)
     t = 1.0 + share * (len(betas) - 1)
     assert schedule.time(schedule.level(t)) == pytest.approx(t, rel=1e-9)

@@ -8,18 +8,18 @@ import torch
 from mezzotint.diffusion import (
     DDIM,
     DDPM,
-    EDM,
-    VP,
-    ContinuousCosine,
-    Draws,
+    ContinuousCosineSchedule,
+    EDMSchedule,
     ExactMixture,
+    ExplicitTimes,
     Heun,
-    Linear,
-    Listed,
+    KeyedRandom,
+    LinearSchedule,
     Trailing,
-    adapted,
+    VPSchedule,
+    adaptive_grid,
     integrate,
-    optimised,
+    optimal_grid,
     sample,
 )
 
@@ -31,28 +31,30 @@ MIXTURE = (
 
 
 def noise(n, seed=0):
-    return Draws(seed, torch.arange(n)).normal("sample", (2,)).double()
+    return KeyedRandom(seed, torch.arange(n)).normal("sample", (2,)).double()
 
 
-@pytest.mark.parametrize(("schedule", "share"), [(VP(), 0.7), (Linear(), 0.7), (ContinuousCosine(), 0.9)], ids=repr)
+@pytest.mark.parametrize(
+    ("schedule", "share"), [(VPSchedule(), 0.7), (LinearSchedule(), 0.7), (ContinuousCosineSchedule(), 0.9)], ids=repr
+)
 def test_optimised_steps_are_better_than_even_ones(schedule, share):
     exact = ExactMixture(schedule, *MIXTURE)
     fine = Trailing(80)(schedule)
-    truth = integrate(exact, Heun(), Trailing(1000)(ContinuousCosine()), noise(200, 1))
+    truth = integrate(exact, Heun(), Trailing(1000)(ContinuousCosineSchedule()), noise(200, 1))
 
     def error(spacing):
         return (sample(exact, DDIM(), spacing, noise(200, 1)) - truth).norm(dim=1).mean().item()
 
-    found = optimised(exact, fine, noise(64), 16)
-    assert isinstance(found, Listed)
+    found = optimal_grid(exact, fine, noise(64), 16)
+    assert isinstance(found, ExplicitTimes)
     assert len(found(schedule)) == 17
     assert found(schedule)[0].sigma == pytest.approx(fine[0].sigma)
     assert error(found) < share * error(Trailing(16))
 
 
 def test_optimised_by_trying_every_path():
-    schedule = VP()
-    exact, grid = ExactMixture(schedule, *MIXTURE), Trailing(8)(VP())
+    schedule = VPSchedule()
+    exact, grid = ExactMixture(schedule, *MIXTURE), Trailing(8)(VPSchedule())
     x, predictions = [noise(16)], []
     for now, next in itertools.pairwise(grid):
         predictions.append(exact(x[-1], now))
@@ -68,20 +70,22 @@ def test_optimised_by_trying_every_path():
     for steps in (1, 2, 4, 8):
         paths = [(0, *middle, 8) for middle in itertools.combinations(range(1, 8), steps - 1)]
         best = min(paths, key=cost)
-        found = optimised(exact, grid, noise(16), steps)(schedule)
+        found = optimal_grid(exact, grid, noise(16), steps)(schedule)
         assert [level.sigma for level in found] == pytest.approx([grid[i].sigma for i in best], rel=1e-9)
     with pytest.raises(ValueError, match="from 1 to 8"):
-        optimised(exact, grid, noise(16), 9)
+        optimal_grid(exact, grid, noise(16), 9)
 
 
-@pytest.mark.parametrize("schedule", [VP(), ContinuousCosine(), Linear(), EDM()], ids=repr)
+@pytest.mark.parametrize(
+    "schedule", [VPSchedule(), ContinuousCosineSchedule(), LinearSchedule(), EDMSchedule()], ids=repr
+)
 @pytest.mark.parametrize("sampler", [DDIM(), Heun()], ids=repr)
 def test_adapted_grids_take_more_steps_for_less_error(schedule, sampler):
     exact = ExactMixture(schedule, *MIXTURE)
-    truth = integrate(exact, Heun(), Trailing(1000)(ContinuousCosine()), noise(100, 1))
+    truth = integrate(exact, Heun(), Trailing(1000)(ContinuousCosineSchedule()), noise(100, 1))
     errors, counts = [], []
     for rtol in (3e-2, 3e-3, 3e-4):
-        spacing = adapted(exact, noise(64), rtol, sampler)
+        spacing = adaptive_grid(exact, noise(64), rtol, sampler)
         grid = spacing(schedule)
         assert all(a.ratio > b.ratio for a, b in itertools.pairwise(grid))
         counts.append(len(grid) - 1)
@@ -92,8 +96,8 @@ def test_adapted_grids_take_more_steps_for_less_error(schedule, sampler):
 
 
 def test_adapted_grids_refuse_the_impossible():
-    exact = ExactMixture(VP(), *MIXTURE)
+    exact = ExactMixture(VPSchedule(), *MIXTURE)
     with pytest.raises(ValueError, match="Raise rtol"):
-        adapted(exact, noise(8), 1e-12)
+        adaptive_grid(exact, noise(8), 1e-12)
     with pytest.raises(ValueError, match="no order"):
-        adapted(exact, noise(8), 1e-2, DDPM())
+        adaptive_grid(exact, noise(8), 1e-2, DDPM())

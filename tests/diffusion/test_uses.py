@@ -11,26 +11,26 @@ from mezzotint.diffusion import (
     DDPM,
     DPS,
     LMS,
-    VP,
     Denoiser,
-    Draws,
     Heun,
-    Inpaint,
+    InpaintGuidance,
+    InpaintReplacement,
     Karras,
-    Linear,
+    KeyedRandom,
+    LinearSchedule,
     MomentMatching,
-    Native,
     NoiseLevel,
     PiGDM,
     Prediction,
-    Rectified,
-    Renoise,
+    RawTime,
+    RectifiedFlowSchedule,
+    Renoised,
     RePaint,
-    Replaced,
     Trailing,
     UniPC,
     Velocity,
-    White,
+    VPSchedule,
+    WhiteNoise,
     edit,
     exact_gaussian,
     integrate,
@@ -39,21 +39,21 @@ from mezzotint.diffusion import (
     slerp,
 )
 
-LEVEL = VP().level(0.4)
+LEVEL = VPSchedule().level(0.4)
 
 
 def unit(n, *shape, seed=0):
-    return Draws(seed, torch.arange(n)).normal("unit", shape).double()
+    return KeyedRandom(seed, torch.arange(n)).normal("unit", shape).double()
 
 
 def gaussian(schedule=None):
-    return exact_gaussian(schedule or VP(), torch.tensor([0.5, -1.0, 0.2, 0.0]), 0.6)
+    return exact_gaussian(schedule or VPSchedule(), torch.tensor([0.5, -1.0, 0.2, 0.0]), 0.6)
 
 
 class Correlated:
     """The exact denoiser of N(mean, covariance): E[x0 | x] = m + alpha C (alpha^2 C + sigma^2)^{-1} (x - alpha m)."""
 
-    schedule = VP()
+    schedule = VPSchedule()
     mean = torch.tensor([0.3, -0.5, 0.8], dtype=torch.float64)
     factor = torch.tensor([[0.9, 0.0, 0.0], [0.5, 0.4, 0.0], [-0.3, 0.2, 0.7]], dtype=torch.float64)
     covariance = factor @ factor.T
@@ -85,7 +85,7 @@ def conditioned(x, level, y):
 
 def test_moment_matching_is_exact_for_gaussian_data():
     x, y = unit(5, 3), torch.tensor([[0.4, -1.2]]).double().expand(5, 2)
-    for level in (VP().level(0.1), LEVEL, VP().level(0.9), Rectified().level(0.7)):
+    for level in (VPSchedule().level(0.1), LEVEL, VPSchedule().level(0.9), RectifiedFlowSchedule().level(0.7)):
         for mode in (torch.no_grad, torch.inference_mode):
             with mode():
                 got = MomentMatching(Correlated(), measure, y, STD)(x, level).x0
@@ -134,11 +134,11 @@ def test_a_measurement_guides_a_network_in_another_frame():
 
     class Net(torch.nn.Module):
         def forward(self, x, time):
-            level = Rectified().level(float(time[0]))
+            level = RectifiedFlowSchedule().level(float(time[0]))
             return Correlated()(x, level).mix(*Velocity().coefficients(level))
 
     y = unit(3, 2, seed=1)
-    wrapped = MomentMatching(Denoiser(Net(), Rectified(), Velocity(), Native()), measure, y, STD)
+    wrapped = MomentMatching(Denoiser(Net(), RectifiedFlowSchedule(), Velocity(), RawTime()), measure, y, STD)
     direct = MomentMatching(Correlated(), measure, y, STD)
     torch.testing.assert_close(wrapped(unit(3, 3), LEVEL).x0, direct(unit(3, 3), LEVEL).x0, rtol=1e-9, atol=1e-9)
 
@@ -148,14 +148,14 @@ def test_guidance_with_a_measurement_keeps_the_learned_variance():
         def forward(self, x, time):
             return torch.cat([0.3 * x, torch.full_like(x, 0.5)], 1)
 
-    pred = DPS(Denoiser(TwoOutputs(), VP()), lambda v: v, unit(2, 4), STD)(unit(2, 4), LEVEL)
+    pred = DPS(Denoiser(TwoOutputs(), VPSchedule()), lambda v: v, unit(2, 4), STD)(unit(2, 4), LEVEL)
     torch.testing.assert_close(pred.fraction, torch.full((2, 4), 0.75).double())
 
 
 def test_pure_noise_is_left_as_it_is():
     start = NoiseLevel(0.0, 1.0)
-    got = MomentMatching(gaussian(Rectified()), lambda v: v, unit(2, 4), STD)(unit(2, 4), start)
-    assert torch.equal(got.x0, gaussian(Rectified())(unit(2, 4), start).x0)
+    got = MomentMatching(gaussian(RectifiedFlowSchedule()), lambda v: v, unit(2, 4), STD)(unit(2, 4), start)
+    assert torch.equal(got.x0, gaussian(RectifiedFlowSchedule())(unit(2, 4), start).x0)
 
 
 def test_edit_from_nothing_to_everything():
@@ -186,7 +186,7 @@ def test_inversion_finds_the_noise_of_an_image(sampler):
 
 
 def test_inversion_of_a_table_and_of_what_was_drawn():
-    assert invert(gaussian(Linear()), DDIM(), Trailing(50), unit(3, 4)).isfinite().all()
+    assert invert(gaussian(LinearSchedule()), DDIM(), Trailing(50), unit(3, 4)).isfinite().all()
     with pytest.raises(ValueError, match="walked back"):
         invert(gaussian(), DDPM(), Trailing(50), unit(3, 4))
 
@@ -212,33 +212,38 @@ def test_known_pixels_stay_and_others_are_filled():
     known = torch.tensor([[0.7, -0.6, 9.0, 9.0]]).double().expand(5, 4)
     again = RePaint(Trailing(20), jump=5, walks=2)
     for denoise, sampler, spacing in (
-        (Inpaint(gaussian(), known, MASK), DDIM(), Trailing(20)),
-        (gaussian(), Replaced(DDPM(), known, MASK), Trailing(20)),
-        (gaussian(), Replaced(Renoise(DDPM()), known, MASK), again),
+        (InpaintGuidance(gaussian(), known, MASK), DDIM(), Trailing(20)),
+        (gaussian(), InpaintReplacement(DDPM(), known, MASK), Trailing(20)),
+        (gaussian(), InpaintReplacement(Renoised(DDPM()), known, MASK), again),
     ):
-        x = sample(denoise, sampler, spacing, unit(5, 4), White(Draws(0, torch.arange(5))))
+        x = sample(denoise, sampler, spacing, unit(5, 4), WhiteNoise(KeyedRandom(0, torch.arange(5))))
         torch.testing.assert_close(x[:, :2], known[:, :2])
         assert (x[:, 2:].abs() < 4.0).all()
 
 
 def test_replacement_is_not_undone():
     with pytest.raises(ValueError, match="undoes the replacement"):
-        Replaced(Renoise(UniPC(2)), unit(1, 4), MASK)
+        InpaintReplacement(Renoised(UniPC(2)), unit(1, 4), MASK)
 
 
 def test_inpaint_predicts_the_known_image_and_stays_consistent():
     known = unit(3, 4, seed=5)
-    pred = Inpaint(gaussian(), known, MASK)(unit(3, 4), LEVEL)
+    pred = InpaintGuidance(gaussian(), known, MASK)(unit(3, 4), LEVEL)
     assert torch.equal(pred.x0[:, :2], known[:, :2])
     torch.testing.assert_close(LEVEL.perturb(pred.x0, pred.eps), unit(3, 4), rtol=1e-12, atol=1e-12)
 
 
 def test_replacement_draws_the_known_part_at_each_level():
     known, seen = torch.full((2000, 4), 3.0, dtype=torch.float64), []
-    sampler = Replaced(DDIM(), known, MASK)
-    grid = Trailing(6)(VP())
+    sampler = InpaintReplacement(DDIM(), known, MASK)
+    grid = Trailing(6)(VPSchedule())
     x = integrate(
-        gaussian(), sampler, grid, unit(2000, 4), White(Draws(0, torch.arange(2000))), lambda f: seen.append(f)
+        gaussian(),
+        sampler,
+        grid,
+        unit(2000, 4),
+        WhiteNoise(KeyedRandom(0, torch.arange(2000))),
+        lambda f: seen.append(f),
     )
     for before, frame in pairwise(seen):
         assert before.level.ratio > frame.level.ratio

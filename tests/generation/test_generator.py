@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mezzotint.diffusion import Cosine, Denoiser, Prediction, Renoise, Restart, Trailing, Velocity
+from mezzotint.diffusion import CosineSchedule, Denoiser, Prediction, Renoised, Restart, Trailing, Velocity
 from mezzotint.diffusion.guidance import CFG
 from mezzotint.diffusion.samplers import DDIM, DDPM, Heun
-from mezzotint.generation import Generator, Sampling
+from mezzotint.generation import SampleGenerator, SamplingRecipe
 from mezzotint.networks import MLP
 
 SHAPE = (2, 3, 5)
@@ -15,11 +15,11 @@ SHAPE = (2, 3, 5)
 @pytest.fixture(scope="module")
 def denoiser() -> Denoiser:
     torch.manual_seed(0)
-    return Denoiser(MLP(SHAPE, classes=3, width=32), Cosine(), Velocity()).eval()
+    return Denoiser(MLP(SHAPE, classes=3, width=32), CosineSchedule(), Velocity()).eval()
 
 
-def generator(denoiser, sampler=None, **changes) -> Generator:
-    return Generator(denoiser, sampler or DDPM(), Trailing(6), SHAPE, **({"seed": 5, "classes": 3} | changes))
+def generator(denoiser, sampler=None, **changes) -> SampleGenerator:
+    return SampleGenerator(denoiser, sampler or DDPM(), Trailing(6), SHAPE, **({"seed": 5, "classes": 3} | changes))
 
 
 @pytest.mark.parametrize("sampler", [DDPM(), DDIM(0.5), DDIM(), Heun()], ids=repr)
@@ -52,10 +52,10 @@ def test_network_calls_an_image_are_counted(denoiser, guidance, calls):
 
 
 def test_guidance_is_that_of_the_mathematics(denoiser):
-    from mezzotint.diffusion import Draws, sample
+    from mezzotint.diffusion import KeyedRandom, sample
 
     drawn = generator(denoiser, DDIM(), guidance=lambda inner: CFG(inner, 3.0)).draw(torch.arange(4))
-    noise = Draws(5, torch.arange(4)).normal("sample", SHAPE)
+    noise = KeyedRandom(5, torch.arange(4)).normal("sample", SHAPE)
     expected = sample(CFG(denoiser, 3.0), DDIM(), Trailing(6), noise, label=torch.arange(4) % 3)
     assert torch.equal(drawn, expected)
 
@@ -66,7 +66,7 @@ def test_labels_may_be_chosen(denoiser):
     assert names.tolist() == [-1] * 4
     assert not torch.equal(free, generator(denoiser).images(0, 4)[0])
     torch.manual_seed(0)
-    unlabelled = Denoiser(MLP(SHAPE, width=16), Cosine(), Velocity())
+    unlabelled = Denoiser(MLP(SHAPE, width=16), CosineSchedule(), Velocity())
     assert generator(unlabelled, classes=0).images(0, 2)[1] is None
 
 
@@ -90,7 +90,7 @@ def test_a_film_ends_with_the_images(denoiser, frames):
 def test_a_film_knows_its_noise_and_may_be_thinned(denoiser):
     """On Cosine the norm is 1, so the share of noise is sigma itself."""
     film = generator(denoiser).film_of([2, 4], 50)
-    levels = [Cosine().level(t).sigma for t in (1000, 833, 667, 500, 333, 167)]
+    levels = [CosineSchedule().level(t).sigma for t in (1000, 833, 667, 500, 333, 167)]
     assert film.noise == pytest.approx([*levels, 0.0], abs=2e-3)
     few = film.thinned(3)
     assert torch.equal(few.frames, film.frames[[0, 3, 6]])
@@ -108,11 +108,11 @@ def test_samples_may_be_chosen_by_number(denoiser):
 
 
 def test_a_film_begins_with_the_noise(denoiser):
-    from mezzotint.data.range import Range
-    from mezzotint.diffusion import Draws
+    from mezzotint.data.scaling import PixelScaling
+    from mezzotint.diffusion import KeyedRandom
 
-    noise = Draws(5, torch.arange(3)).normal("sample", SHAPE)
-    assert torch.equal(generator(denoiser).film(0, 3).frames[0], Range().to_uint8(noise))
+    noise = KeyedRandom(5, torch.arange(3)).normal("sample", SHAPE)
+    assert torch.equal(generator(denoiser).film(0, 3).frames[0], PixelScaling().to_uint8(noise))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_cannot_be_drawn(denoiser, wrong, says):
 
 
 def test_sampling_makes_generators(denoiser):
-    sampling = Sampling(DDIM(), Trailing(6), batch=4)
+    sampling = SamplingRecipe(DDIM(), Trailing(6), batch=4)
     made = sampling.generator(denoiser, [2, 3, 5], seed=5, classes=3, label=1)
     assert torch.equal(made.images(0, 6)[0], generator(denoiser, DDIM(), label=1, batch=4).images(0, 6)[0])
 
@@ -137,16 +137,18 @@ def test_a_film_keeps_no_more_than_its_frames(denoiser, monkeypatch):
     asked = []
     clean = Prediction.x0
     monkeypatch.setattr(Prediction, "x0", property(lambda self: asked.append(1) or clean.fget(self)))
-    film = Generator(denoiser, DDIM(), Trailing(100), SHAPE, classes=3).film(0, 2, frames=5)
+    film = SampleGenerator(denoiser, DDIM(), Trailing(100), SHAPE, classes=3).film(0, 2, frames=5)
     assert film.frames.shape[0] == 5
     assert len(asked) == 4  # the last frame is the image itself
-    assert film.noise == pytest.approx([Cosine().level(t).sigma for t in (1000, 750, 500, 250)] + [0.0], abs=1e-6)
+    assert film.noise == pytest.approx(
+        [CosineSchedule().level(t).sigma for t in (1000, 750, 500, 250)] + [0.0], abs=1e-6
+    )
 
 
 def test_a_film_of_a_way_that_goes_back_up_has_its_frames(denoiser):
     grid = Restart(Trailing(6), low=0.2, high=2.0, repeats=2, inner=2)
-    generator = Generator(denoiser, Renoise(Heun()), grid, SHAPE, classes=3)
+    generator = SampleGenerator(denoiser, Renoised(Heun()), grid, SHAPE, classes=3)
     film = generator.film(0, 2, frames=100)
-    assert 6 < len(film.frames) <= len(grid(Cosine()))
+    assert 6 < len(film.frames) <= len(grid(CosineSchedule()))
     assert torch.equal(film.frames[-1], generator.images(0, 2)[0])
     assert list(film.noise) != sorted(film.noise, reverse=True)

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from mezzotint.diffusion import Cosine, Denoiser, Trailing, Velocity
+from mezzotint.diffusion import CosineSchedule, Denoiser, Trailing, Velocity
 from mezzotint.diffusion.samplers import DDIM, DDPM
-from mezzotint.generation import Generator, interpolate
+from mezzotint.generation import SampleGenerator, interpolate
 from mezzotint.generation.interpolation import mix
 from mezzotint.networks import MLP
 
@@ -15,15 +15,15 @@ SHAPE = (1, 4, 4)
 
 
 @pytest.fixture(scope="module")
-def generator() -> Generator:
+def generator() -> SampleGenerator:
     torch.manual_seed(0)
-    denoiser = Denoiser(MLP(SHAPE, classes=3, width=32), Cosine(), Velocity()).eval()
-    return Generator(denoiser, DDPM(), Trailing(6), SHAPE, seed=5, classes=3, batch=4)
+    denoiser = Denoiser(MLP(SHAPE, classes=3, width=32), CosineSchedule(), Velocity()).eval()
+    return SampleGenerator(denoiser, DDPM(), Trailing(6), SHAPE, seed=5, classes=3, batch=4)
 
 
 @pytest.mark.parametrize("sampler", [DDPM(), DDIM()], ids=repr)
 def test_both_ends_are_the_samples_themselves(generator, sampler):
-    generator = Generator(generator.denoise, sampler, Trailing(6), SHAPE, seed=5, classes=3, batch=4)
+    generator = SampleGenerator(generator.denoise, sampler, Trailing(6), SHAPE, seed=5, classes=3, batch=4)
     told = []
     images, labels = interpolate(generator, [(0, 3), (4, 1)], points=5, progress=told.append)
     assert images.shape == (2, 5, *SHAPE)

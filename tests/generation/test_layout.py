@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mezzotint.generation import film_strip, grid
-from mezzotint.generation.layout import FOOT, cut
+from mezzotint.figures import film_strip, grid
+from mezzotint.figures.grid_layout import FOOT, cut
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 20, 12), (3, 64, 64), (1, 200, 60)], ids=str)
@@ -44,5 +44,5 @@ def test_a_picture_of_other_images_is_not_cut() -> None:
 
 
 def test_taking_apart_needs_no_torch() -> None:
-    code = "import sys, mezzotint.generation.layout; print('torch' in sys.modules)"
+    code = "import sys, mezzotint.figures.grid_layout; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "False\n"

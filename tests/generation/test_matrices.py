@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mezzotint.generation import Film, Neighbours, plot_film, plot_matrix, plot_neighbours
+from mezzotint.figures import plot_film, plot_matrix, plot_neighbours
+from mezzotint.generation import Neighbours, Trajectory
 
 SIDE = 48  # of an image of 8 x 8 in the picture
 
@@ -57,7 +58,7 @@ def test_names_and_images_must_fit(images, blocks, says):
 
 def test_a_film_has_the_estimate_under_each_sample():
     frames, estimates = table(3, 2), table(3, 2) + 100
-    (axis,) = plot_film(Film(frames, estimates, None, (1.0, 0.512, 0.0)), [4, 7]).axes
+    (axis,) = plot_film(Trajectory(frames, estimates, None, (1.0, 0.512, 0.0)), [4, 7]).axes
     names, shares, shown = read(axis)
     assert names == ["sample 4", "estimate", "sample 7", "estimate"]
     assert shares == ["1.00", "0.51", "0.00"]

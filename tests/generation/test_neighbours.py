@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mezzotint.data.images import InMemory
+from mezzotint.data.image_set import TensorImages
 from mezzotint.generation import find_neighbours
 from mezzotint.generation import neighbours as room
 
@@ -15,7 +15,7 @@ def test_the_nearest_are_found_in_every_block(monkeypatch):
     """On a line: the training images are 0, 10, 30, 60, 100, and 7 lies nearest to 10, then 0, then 30."""
     monkeypatch.setattr(room, "BLOCK", 2)
     told = []
-    found = find_neighbours(line(7, 90), InMemory(line(0, 10, 30, 60, 100)), 3, progress=told.append)
+    found = find_neighbours(line(7, 90), TensorImages(line(0, 10, 30, 60, 100)), 3, progress=told.append)
     assert found.index.tolist() == [[1, 0, 2], [4, 3, 2]]
     torch.testing.assert_close(found.distances * 255, torch.tensor([[3.0, 7, 23], [10, 30, 60]], dtype=torch.float64))
     assert found.usual * 255 == pytest.approx(20.0)  # of 10, 10, 20, 30, 40
@@ -23,17 +23,17 @@ def test_the_nearest_are_found_in_every_block(monkeypatch):
 
 
 def test_a_copy_in_the_training_set_counts_as_its_neighbour():
-    found = find_neighbours(line(5), InMemory(line(5, 5, 5, 90)), 1)
+    found = find_neighbours(line(5), TensorImages(line(5, 5, 5, 90)), 1)
     assert (found.distances.item(), found.usual) == (0.0, 0.0)
 
 
 def test_distances_may_be_those_of_features():
     """Of the values modulo 10, 19 is nearest to 9."""
-    found = find_neighbours(line(19), InMemory(line(9, 18, 20)), 1, lambda images: images.flatten(1).float() % 10)
+    found = find_neighbours(line(19), TensorImages(line(9, 18, 20)), 1, lambda images: images.flatten(1).float() % 10)
     assert (found.index.item(), found.distances.item()) == (0, 0.0)
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_there_must_be_enough_images(count):
     with pytest.raises(ValueError, match="of 3 training images: give 1 to 2"):
-        find_neighbours(line(1), InMemory(line(1, 2, 3)), count)
+        find_neighbours(line(1), TensorImages(line(1, 2, 3)), count)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mezzotint.generation import film_strip, gif, grid, show
+from mezzotint.figures import film_strip, gif, grid, show
 
 
 def block(value: int, channels: int = 1, size: int = 64) -> torch.Tensor:

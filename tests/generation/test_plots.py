@@ -6,34 +6,28 @@ import math
 import pytest
 import torch
 
-from mezzotint.app import cli, plot
+from mezzotint.app import cli
+from mezzotint.app.commands import plot
 from mezzotint.diffusion import (
-    EDM,
-    VP,
-    ContinuousCosine,
-    Cosine,
+    ConstantWeight,
+    ContinuousCosineSchedule,
+    CosineSchedule,
+    EDMSchedule,
     EDMWeight,
     LearnedSchedule,
-    Linear,
-    LogNormal,
-    MinSNR,
-    Plain,
-    Rectified,
+    LinearSchedule,
+    LogNormalTimes,
+    MinSNRWeight,
+    RectifiedFlowSchedule,
     Trailing,
-    Uniform,
     UniformLogSNR,
+    UniformTimes,
     Velocity,
-    ZeroTerminalSNR,
+    VPSchedule,
+    ZeroTerminalSNRSchedule,
 )
-from mezzotint.generation import (
-    plot_grids,
-    plot_loss,
-    plot_loss_by_level,
-    plot_schedules,
-    plot_times,
-    plot_weights,
-)
-from mezzotint.generation.plots import COLOURS, DASHES
+from mezzotint.figures import plot_grids, plot_loss, plot_loss_by_level, plot_schedules, plot_times, plot_weights
+from mezzotint.figures.plots import COLOURS, DASHES
 
 
 def drawn(axis) -> dict[str, torch.Tensor]:
@@ -49,7 +43,9 @@ def at(line: torch.Tensor, x: float) -> float:
 
 
 def test_schedules_are_drawn_as_they_are():
-    alpha, sigma, log_snr, snr = plot_schedules({"straight": Rectified(), "cosine": ContinuousCosine()}).axes
+    alpha, sigma, log_snr, snr = plot_schedules(
+        {"straight": RectifiedFlowSchedule(), "cosine": ContinuousCosineSchedule()}
+    ).axes
     assert at(drawn(alpha)["straight"], 0.3) == pytest.approx(0.7)
     assert at(drawn(sigma)["cosine"], 1 / 3) == pytest.approx(0.5, abs=1e-4)
     assert at(drawn(log_snr)["straight"], 0.25) == pytest.approx(2 * math.log(3), abs=1e-3)
@@ -58,7 +54,12 @@ def test_schedules_are_drawn_as_they_are():
 
 
 def test_schedules_of_every_kind_are_drawn_and_large_noise_is_compressed():
-    many = {"edm": EDM(), "vp": VP(), "zero": ZeroTerminalSNR(Linear()), "learned": LearnedSchedule()}
+    many = {
+        "edm": EDMSchedule(),
+        "vp": VPSchedule(),
+        "zero": ZeroTerminalSNRSchedule(LinearSchedule()),
+        "learned": LearnedSchedule(),
+    }
     sigma = plot_schedules(many).axes[1]
     assert sigma.get_yscale() == "symlog"
     assert drawn(sigma)["edm"][-1, 1] == pytest.approx(80.0)
@@ -66,14 +67,14 @@ def test_schedules_of_every_kind_are_drawn_and_large_noise_is_compressed():
 
 
 def test_lines_differ_in_colour_and_in_dashes():
-    lines = plot_schedules({str(i): VP(beta_max=10.0 + i) for i in range(8)}).axes[0].lines
+    lines = plot_schedules({str(i): VPSchedule(beta_max=10.0 + i) for i in range(8)}).axes[0].lines
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 8
     assert {line.get_color() for line in lines} == set(COLOURS)
     assert {line.get_linestyle() for line in lines} == set(DASHES)
 
 
 def test_a_grid_shows_every_level_but_the_clean_one_has_no_log_snr():
-    time, log_snr = plot_grids({"trailing": Trailing(10), "log": UniformLogSNR(5)}, Cosine()).axes
+    time, log_snr = plot_grids({"trailing": Trailing(10), "log": UniformLogSNR(5)}, CosineSchedule()).axes
     assert time.lines[0].get_xdata().tolist() == [1000 - 100 * i for i in range(10)] + [0.0]
     steps = torch.tensor(log_snr.lines[1].get_xdata()).diff()
     assert len(steps) == 4
@@ -82,7 +83,7 @@ def test_a_grid_shows_every_level_but_the_clean_one_has_no_log_snr():
 
 def test_the_density_of_log_snr_integrates_to_one():
     """Uniform times on the cosine: p(log-SNR) = sech(log-SNR / 2) / (2 pi), Kingma and Gao 2023, table 1."""
-    (axis,) = plot_times({"uniform": Uniform(), "normal": LogNormal()}, ContinuousCosine()).axes
+    (axis,) = plot_times({"uniform": UniformTimes(), "normal": LogNormalTimes()}, ContinuousCosineSchedule()).axes
     lines = drawn(axis)
     for line in lines.values():
         assert abs(float(torch.trapezoid(line[:, 1], line[:, 0]))) == pytest.approx(1.0, abs=2e-3)
@@ -92,8 +93,8 @@ def test_the_density_of_log_snr_integrates_to_one():
 
 def test_weights_are_on_the_error_of_v():
     """Plain v counts 1; EDM's SNR + 4 on x0 is alpha^2 + 4 sigma^2 on v; min-SNR is min(SNR, 5) sigma^2."""
-    weights = {"plain": Plain(), "edm": EDMWeight(), "min": MinSNR()}
-    weight, counted = plot_weights(weights, ContinuousCosine(), Velocity()).axes
+    weights = {"plain": ConstantWeight(), "edm": EDMWeight(), "min": MinSNRWeight()}
+    weight, counted = plot_weights(weights, ContinuousCosineSchedule(), Velocity()).axes
     lines = drawn(weight)
     x = lines["edm"][:, 0]
     alpha2, sigma2 = x.sigmoid(), (-x).sigmoid()
@@ -139,8 +140,8 @@ def test_what_is_not_a_run_is_said(tmp_path):
     [
         ("schedule=linear,cosine schedule.steps=50", "runs/plots/schedule-linear-cosine.png"),
         ("grid=trailing,karras schedule=edm grid.steps=7", "runs/plots/grid-trailing-karras.png"),
-        ("times=uniform,log_normal schedule=rectified", "runs/plots/times-uniform-log_normal.png"),
-        ("weight=plain,min_snr target=epsilon out=here/w.svg", "here/w.svg"),
+        ("time_distribution=uniform,log_normal schedule=rectified", "runs/plots/times-uniform-log_normal.png"),
+        ("loss_weight=constant,min_snr target=epsilon out=here/w.svg", "here/w.svg"),
     ],
 )
 def test_the_command_writes_a_picture_and_says_where(words, file, tmp_path, monkeypatch, capsys):
@@ -165,7 +166,7 @@ def test_the_command_draws_a_run(run, monkeypatch, capsys):
         (["sampler=ddim"], "nothing to plot"),
         (["schedule=cosine", "out=x.gif"], ".png, .svg or .pdf"),
         (["run=nowhere"], "metrics.jsonl"),
-        (["grid=quad", "grid.steps=2000"], "1000"),
+        (["grid=quadratic", "grid.steps=2000"], "1000"),
     ],
 )
 def test_the_command_says_what_is_wrong(words, said, tmp_path, monkeypatch, capsys):

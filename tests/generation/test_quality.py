@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from mezzotint.generation.quality import Panel, Point, pareto, plot_quality, spread
+from mezzotint.figures.pareto import Panel, Point, pareto, plot_quality, spread
 
 CHEAP, DEAR, BETWEEN, WORSE, EQUAL = Point(5, 3.0), Point(50, 1.0), Point(20, 2.0), Point(30, 2.5), Point(60, 1.0)
 

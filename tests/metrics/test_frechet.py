@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mezzotint.metrics import DigitsClassifier, EffNet, Frechet, Halves, Inception
-from mezzotint.metrics.frechet import why_not_fid
-from mezzotint.metrics.moments import Moments, frechet_distance, trace_of_root
+from mezzotint.metrics import DigitsClassifier, EfficientNet, FrechetDistance, InceptionV3, SplitHalfFrechet
+from mezzotint.metrics.frechet.fid import why_not_fid
+from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance, trace_of_root
 
 
 def rows(count: int, width: int, seed: int, rank: int | None = None) -> Tensor:
@@ -94,8 +94,8 @@ def test_equal_sets_are_at_no_distance():
     assert frechet_distance(Moments.of(x[:10]), Moments.of(x[:10])) < 1e-9
 
 
-def filled(extractor, real: Tensor, drawn: Tensor, batch: int = 100) -> Frechet:
-    metric = Frechet(extractor)
+def filled(extractor, real: Tensor, drawn: Tensor, batch: int = 100) -> FrechetDistance:
+    metric = FrechetDistance(extractor)
     for part in real.split(batch):
         metric.update(part, real=True)
     for part in drawn.split(batch):
@@ -159,22 +159,22 @@ def test_fewer_than_two_images_are_refused(digit_pixels):
 
 
 def test_features_that_are_not_features_are_refused():
-    metric = Frechet(DigitsClassifier())
+    metric = FrechetDistance(DigitsClassifier())
     with pytest.raises(ValueError, match=r"shape \(B, 64\), not \(3, 63\)"):
         metric.update_features(torch.zeros(3, 63), real=True)
     with pytest.raises(ValueError, match="not finite"):
         metric.update_features(torch.full((3, 64), float("nan")), real=False)
     with pytest.raises(ValueError, match="view=spatial"):
-        Frechet(DigitsClassifier(), view="spatial")
+        FrechetDistance(DigitsClassifier(), view="spatial")
 
 
 def test_names_tell_what_the_number_is(inception_file, monkeypatch):
-    assert Frechet(DigitsClassifier()).label(1797) == "fd_digits_1797"
-    assert Frechet(EffNet()).label(10_000) == "fd_effnet_10k"
-    metric = Frechet(Inception(weights=str(inception_file)))
+    assert FrechetDistance(DigitsClassifier()).label(1797) == "fd_digits_1797"
+    assert FrechetDistance(EfficientNet()).label(10_000) == "fd_effnet_10k"
+    metric = FrechetDistance(InceptionV3(weights=str(inception_file)))
     assert metric.label(50_000) == "fd_inception_50k"
     assert "published" in why_not_fid(metric.extractor, 50_000)
-    monkeypatch.setattr(Inception, "published", True)
+    monkeypatch.setattr(InceptionV3, "published", True)
     assert metric.label(50_000) == "fid_50k"
     assert metric.label(2048) == "fid_2048"
     assert metric.label(1000) == "fd_inception_1000"
@@ -182,11 +182,11 @@ def test_names_tell_what_the_number_is(inception_file, monkeypatch):
     assert "fewer than 2048" in why_not_fid(metric.extractor, 1000)
     assert why_not_fid(metric.extractor, 10_000) is None
     assert "not called FID" in metric.notes(1000)[0]
-    assert Frechet(metric.extractor, minimum=500).label(1000) == "fid_1000"
-    assert Frechet(metric.extractor, view="spatial").label(10_000) == "sfid_10k"
+    assert FrechetDistance(metric.extractor, minimum=500).label(1000) == "fid_1000"
+    assert FrechetDistance(metric.extractor, view="spatial").label(10_000) == "sfid_10k"
 
 
-@pytest.mark.parametrize("extractor", [DigitsClassifier(), EffNet()], ids=repr)
+@pytest.mark.parametrize("extractor", [DigitsClassifier(), EfficientNet()], ids=repr)
 def test_the_distance_grows_with_damage(extractor, digit_pixels):
     """Noise, blur and lost modes: each step is worse than the one before."""
     real = digit_pixels[: 16 if extractor.name == "effnet" else 900]
@@ -214,8 +214,8 @@ def test_the_distance_grows_with_damage(extractor, digit_pixels):
         assert 0 < distances[0] < distances[1] < distances[2]
 
 
-def halves(digits, **settings) -> Halves:
-    metric = Halves(DigitsClassifier(), **settings)
+def halves(digits, **settings) -> SplitHalfFrechet:
+    metric = SplitHalfFrechet(DigitsClassifier(), **settings)
     metric.update(digits.batch(torch.arange(len(digits)))[0], real=True)
     return metric
 
@@ -231,7 +231,7 @@ def test_halves_of_the_digits_are_close(digits):
 def test_halves_are_frechet_distances_of_real_images_alone(digits):
     metric = halves(digits, splits=1)
     rows = metric.real.rows(metric)[torch.randperm(1797, generator=torch.Generator().manual_seed(0))]
-    frechet = Frechet(DigitsClassifier())
+    frechet = FrechetDistance(DigitsClassifier())
     frechet.update_features(rows[:899], real=True)
     frechet.update_features(rows[899:], real=False)
     assert metric.compute().item() == pytest.approx(frechet.compute().item(), rel=1e-9)
@@ -246,8 +246,8 @@ def test_halves_are_named_by_the_real_images(digits):
         "halves_digits_1797 is between halves, 898 against 899 images: a distance of more images comes out smaller."
     ]
     assert halves(digits).compared(50) == halves(digits).compared(50, 1797) == "898 against 899 images"
-    assert "halves, 250 against 250 images" in Halves(DigitsClassifier(), keep=500).notes(50, 1797)[0]
-    assert Halves(DigitsClassifier(), keep=500).label(50, 1797) == "halves_digits_500"
+    assert "halves, 250 against 250 images" in SplitHalfFrechet(DigitsClassifier(), keep=500).notes(50, 1797)[0]
+    assert SplitHalfFrechet(DigitsClassifier(), keep=500).label(50, 1797) == "halves_digits_500"
     with pytest.raises(ValueError, match="at least four real images, and has 3"):
         halves(digits.take(torch.arange(3))).compute()
 

@@ -5,17 +5,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion import Draws
-from mezzotint.metrics import DigitsClassifier, Inception, Kernel
-from mezzotint.metrics.statistic import content_keys, feature_keys
+from mezzotint.diffusion import KeyedRandom
+from mezzotint.metrics import DigitsClassifier, InceptionV3, KernelDistance
+from mezzotint.metrics.metric import content_keys, feature_keys
 
 
 def rows(count: int, width: int, seed: int) -> Tensor:
     return torch.randn(count, width, generator=torch.Generator().manual_seed(seed)) + 0.1 * seed
 
 
-def filled(extractor, real: Tensor, drawn: Tensor, **settings) -> Kernel:
-    metric = Kernel(extractor, **settings)
+def filled(extractor, real: Tensor, drawn: Tensor, **settings) -> KernelDistance:
+    metric = KernelDistance(extractor, **settings)
     metric.update_features(real, real=True)
     metric.update_features(drawn, real=False)
     return metric
@@ -66,20 +66,20 @@ def test_it_is_unbiased(projection):
 
 def test_neither_order_nor_batches_matter(digit_pixels):
     real, drawn = digit_pixels[:900], digit_pixels[900:].flip(-1)
-    first = Kernel(DigitsClassifier(), subsets=10, size=100)
+    first = KernelDistance(DigitsClassifier(), subsets=10, size=100)
     for images, side in ((real, True), (drawn, False)):
         first.update(images, real=side)
-    second = Kernel(DigitsClassifier(), subsets=10, size=100)
+    second = KernelDistance(DigitsClassifier(), subsets=10, size=100)
     order = torch.randperm(len(drawn), generator=torch.Generator().manual_seed(1))
     for part in drawn[order].split(77):
         second.update(part, real=False)
     second.update(real.flip(0), real=True)
     assert float(first.compute()) == float(second.compute())
-    assert float(Kernel.compute(_other_seed(first))) != float(first.compute())
+    assert float(KernelDistance.compute(_other_seed(first))) != float(first.compute())
 
 
-def _other_seed(metric: Kernel) -> Kernel:
-    other = Kernel(metric.extractor, metric.subsets, metric.size, seed=metric.seed + 1)
+def _other_seed(metric: KernelDistance) -> KernelDistance:
+    other = KernelDistance(metric.extractor, metric.subsets, metric.size, seed=metric.seed + 1)
     other.real.load(other, metric.real.state(metric))
     other.drawn.load(other, metric.drawn.state(metric))
     return other
@@ -89,17 +89,17 @@ def test_memory_is_bounded_by_a_choice_that_ignores_order_and_content(digit_pixe
     """A function of the index alone; what is kept lies in the order of the content."""
     index, kept = torch.arange(len(digit_pixels)), []
     for order in (index, index.flip(0)):
-        metric = Kernel(DigitsClassifier(), keep=100)
+        metric = KernelDistance(DigitsClassifier(), keep=100)
         for part in order.split(60):
             metric.update(digit_pixels[part], real=True, index=part)
             assert sum(map(len, metric.real_rows)) <= 200 + 60
         kept.append(metric.real.rows(metric))
     assert kept[0].shape == (100, 64)
     assert torch.equal(kept[0], kept[1])
-    chosen = digit_pixels[Draws(0, index).uniform("real rows").argsort()[:100]]
+    chosen = digit_pixels[KeyedRandom(0, index).uniform("real rows").argsort()[:100]]
     in_order = chosen[content_keys(chosen).argsort()]
     assert torch.equal(kept[0], DigitsClassifier()(in_order).double())
-    by_default = Kernel(DigitsClassifier(), keep=100)
+    by_default = KernelDistance(DigitsClassifier(), keep=100)
     by_default.update(digit_pixels, real=True)
     assert torch.equal(by_default.real.rows(by_default), kept[0])
 
@@ -111,8 +111,8 @@ def test_copies_are_kept_in_proportion_whatever_their_content(digit_pixels, copi
     image = {"smallest": keys.argmin(), "largest": keys.argmax(), "first": torch.tensor(0)}[copied]
     drawn = torch.cat([digit_pixels[:1500], digit_pixels[image].expand(1500, -1, -1, -1)])
 
-    def judged(keep: int) -> Kernel:
-        metric = Kernel(DigitsClassifier(), subsets=50, size=400, keep=keep)
+    def judged(keep: int) -> KernelDistance:
+        metric = KernelDistance(DigitsClassifier(), subsets=50, size=400, keep=keep)
         metric.update(digit_pixels, real=True)
         for part in drawn.split(500):
             metric.update(part, real=False)
@@ -127,7 +127,7 @@ def test_copies_are_kept_in_proportion_whatever_their_content(digit_pixels, copi
 
 def test_rows_without_meaning_of_their_order_mix_copies_and_leave_distinct_ones(digit_pixels):
     distinct = digit_pixels.flatten(1).unique(dim=0).view(-1, 1, 8, 8)
-    metric = Kernel(DigitsClassifier())
+    metric = KernelDistance(DigitsClassifier())
     metric.update(distinct, real=False)
     assert torch.equal(metric.drawn.shuffled(metric), metric.drawn.rows(metric))
     for image in distinct[content_keys(distinct).argsort()][[0, 800, -1]]:
@@ -142,7 +142,7 @@ def test_keys_are_of_the_content(digit_pixels, monkeypatch):
     assert len(keys.unique()) == len(digit_pixels.flatten(1).unique(dim=0))
     assert torch.equal(content_keys(digit_pixels[5:9]), keys[5:9])
     assert (keys < 0).double().mean() == pytest.approx(0.5, abs=0.05)
-    monkeypatch.setattr("mezzotint.metrics.statistic.CHUNK", 1000)
+    monkeypatch.setattr("mezzotint.metrics.metric.CHUNK", 1000)
     assert torch.equal(content_keys(digit_pixels), keys)
     assert content_keys(digit_pixels[:0]).shape == (0,)
     features = rows(50, 6, 1)
@@ -150,7 +150,7 @@ def test_keys_are_of_the_content(digit_pixels, monkeypatch):
 
 
 def test_half_precision_leaves_rows_and_keys(digit_pixels):
-    metric = Kernel(DigitsClassifier(), subsets=3, size=50)
+    metric = KernelDistance(DigitsClassifier(), subsets=3, size=50)
     metric.update(digit_pixels[:300], real=True)
     metric.update(digit_pixels[300:600], real=False)
     before = metric.real.rows(metric)
@@ -160,11 +160,11 @@ def test_half_precision_leaves_rows_and_keys(digit_pixels):
 
 
 def test_names_and_errors(inception_file, digit_pixels):
-    assert Kernel(DigitsClassifier()).label(1797) == "kd_digits_1797"
-    assert Kernel(Inception(weights=str(inception_file))).label(10_000) == "kid_10k"
+    assert KernelDistance(DigitsClassifier()).label(1797) == "kd_digits_1797"
+    assert KernelDistance(InceptionV3(weights=str(inception_file))).label(10_000) == "kid_10k"
     with pytest.raises(ValueError, match="subsets=0"):
-        Kernel(DigitsClassifier(), subsets=0)
-    metric = Kernel(DigitsClassifier())
+        KernelDistance(DigitsClassifier(), subsets=0)
+    metric = KernelDistance(DigitsClassifier())
     metric.update(digit_pixels[:20], real=True)
     with pytest.raises(ValueError, match="at least two drawn images, and has 0"):
         metric.compute()

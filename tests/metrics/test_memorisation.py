@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mezzotint.data import Digits, Range
-from mezzotint.diffusion import DDIM, Cosine, Trailing, sample
+from mezzotint.data import Digits, PixelScaling
+from mezzotint.diffusion import DDIM, CosineSchedule, Trailing, sample
 from mezzotint.diffusion.exact import ExactMixture
 from mezzotint.errors import DataError
-from mezzotint.metrics import DigitsClassifier, MemorisationCheck, memorised
+from mezzotint.metrics import DigitsClassifier, Memorisation, memorised
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,12 @@ def test_a_model_that_copies_a_third_of_the_time(parts):
 def test_a_model_that_knows_nothing_but_its_training_images(parts):
     """What a model over-fitted on 64 digits comes to: the exact denoiser of 64 points draws only these."""
     training, held_out = parts[0].take(torch.arange(64)), parts[1]
-    points = Range().to_float(training.pixels).double()
-    model = ExactMixture(Cosine(), points, torch.zeros(64, 1, 1, 1).double(), torch.full((64,), 1 / 64).double())
+    points = PixelScaling().to_float(training.pixels).double()
+    model = ExactMixture(
+        CosineSchedule(), points, torch.zeros(64, 1, 1, 1).double(), torch.full((64,), 1 / 64).double()
+    )
     eps = torch.randn(200, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    drawn = Range().to_uint8(sample(model, DDIM(), Trailing(20), eps))
+    drawn = PixelScaling().to_uint8(sample(model, DDIM(), Trailing(20), eps))
     found = memorised(drawn, training, held_out, DigitsClassifier())
     assert found.share > 0.95
     assert found.nearer > 0.95
@@ -67,25 +69,25 @@ def test_a_model_that_knows_nothing_but_its_training_images(parts):
 def test_the_same_model_with_as_much_noise_as_the_digits_differ_is_no_copy(parts):
     """Points blurred by a standard deviation of 0.5 in [-1, 1]: worse images, and none of them a copy."""
     training, held_out = parts[0].take(torch.arange(64)), parts[1]
-    points = Range().to_float(training.pixels)
+    points = PixelScaling().to_float(training.pixels)
     noise = 0.5 * torch.randn(points.shape, generator=torch.Generator().manual_seed(0))
-    found = memorised(Range().to_uint8(points + noise), training, held_out, DigitsClassifier())
+    found = memorised(PixelScaling().to_uint8(points + noise), training, held_out, DigitsClassifier())
     assert found.share < 0.2
 
 
 def test_the_check_looks_at_so_many_and_names_extractor_and_number(parts):
     training, held_out, new = parts
-    check = MemorisationCheck(DigitsClassifier(), images=200)
+    check = Memorisation(DigitsClassifier(), images=200)
     assert check.count(500) == 200
     found = check.measure(new.pixels[:200], training, held_out)
     assert check.values(found) == {"copied_digits_200": found.share, "copied_nearer_digits_200": found.nearer}
     assert check.settings()["level"] == 0.05
     with pytest.raises(ValueError, match="level=0"):
-        MemorisationCheck(DigitsClassifier(), level=0)
+        Memorisation(DigitsClassifier(), level=0)
 
 
 def test_a_dataset_that_holds_nothing_out_is_refused(parts):
-    check = MemorisationCheck(DigitsClassifier())
+    check = Memorisation(DigitsClassifier())
     check.check(parts[0], parts[1])
     with pytest.raises(DataError, match=r"holds none out.*data\.held_out"):
         check.check(parts[0], parts[0])

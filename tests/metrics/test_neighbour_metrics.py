@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mezzotint.metrics import DensityCoverage, PrecisionRecall
-from mezzotint.metrics.neighbours import distance_blocks, nearest, radii
+from mezzotint.metrics.neighbours.knn import distance_blocks, nearest, radii
 
 from .conftest import filled, rows
 
@@ -23,7 +23,7 @@ def test_radii_and_nearest_in_one_dimension():
 def test_blocks_do_not_matter(monkeypatch):
     points, others = rows(50, 3, 1).double(), rows(20, 3, 2).double()
     whole = radii(points, 3), *nearest(points, others)
-    monkeypatch.setattr("mezzotint.metrics.neighbours.BLOCK", 7)
+    monkeypatch.setattr("mezzotint.metrics.neighbours.knn.BLOCK", 7)
     for first, second in zip(whole, (radii(points, 3), *nearest(points, others)), strict=True):
         torch.testing.assert_close(first, second)
 

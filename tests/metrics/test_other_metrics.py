@@ -6,24 +6,24 @@ from torch import Tensor
 
 from mezzotint.data import Digits
 from mezzotint.metrics import (
-    Cmmd,
+    CMMD,
     DensityCoverage,
     DigitsClassifier,
-    Frechet,
-    FrechetByClass,
-    FrechetError,
+    FrechetBootstrap,
+    FrechetDistance,
     FrechetInfinity,
-    Inception,
+    FrechetPerClass,
     InceptionScore,
-    Kernel,
-    MemorisationFrechet,
+    InceptionV3,
+    KernelDistance,
+    MiFID,
     PrecisionRecall,
     evaluate,
 )
-from mezzotint.metrics.frechet_infinity import _intercept
+from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
+from mezzotint.metrics.frechet.infinity import _intercept
+from mezzotint.metrics.frechet.mifid import mean_cosine_distance
 from mezzotint.metrics.inception_score import dealt
-from mezzotint.metrics.memorisation_distance import mean_cosine_distance
-from mezzotint.metrics.moments import Moments, frechet_distance
 
 from .conftest import filled, rows
 
@@ -100,7 +100,7 @@ def test_mifid_equals_torchmetrics(projection, noise):
     drawn = real[:80] + noise * rows(80, 12, 2)
     (a, b), (x, y) = (Moments.of(real), Moments.of(drawn)), (real.double(), drawn.double())
     theirs = _mifid_compute(b.mean, b.covariance, y, a.mean, a.covariance, x)
-    ours = float(filled(MemorisationFrechet(projection(12)), real, drawn).compute())
+    ours = float(filled(MiFID(projection(12)), real, drawn).compute())
     assert ours == pytest.approx(float(theirs), rel=1e-6)
     assert (ours > 10 * frechet_distance(a, b)) == (noise < 1)
 
@@ -122,7 +122,7 @@ def test_the_intercept_of_a_line():
 def test_the_extrapolation_removes_most_of_the_bias(projection):
     """Real and drawn of one Gaussian, the real moments known well: the true distance is zero."""
     real, drawn = rows(200_000, 16, 1), rows(2000, 16, 2)
-    plain = float(filled(Frechet(projection(16)), real, drawn).compute())
+    plain = float(filled(FrechetDistance(projection(16)), real, drawn).compute())
     metric = filled(FrechetInfinity(projection(16), first=0.2), real, drawn)
     assert plain > 0.02
     assert abs(float(metric.compute())) < plain / 3
@@ -144,9 +144,9 @@ def test_the_bootstrap_error_is_that_of_fresh_samples(projection):
     real = rows(20_000, 6, 1)
     fresh = [frechet_distance(Moments.of(real), Moments.of(rows(500, 6, 10 + i, 0.3))) for i in range(40)]
     spread = float(torch.tensor(fresh).std())
-    metric = filled(FrechetError(projection(6), repeats=60), real, rows(500, 6, 5, 0.3))
+    metric = filled(FrechetBootstrap(projection(6), repeats=60), real, rows(500, 6, 5, 0.3))
     assert spread / 1.5 < float(metric.compute()) < spread * 1.5
-    again = filled(FrechetError(projection(6), repeats=60), real, rows(500, 6, 5, 0.3))
+    again = filled(FrechetBootstrap(projection(6), repeats=60), real, rows(500, 6, 5, 0.3))
     assert float(again.compute()) == float(metric.compute())
     assert metric.label(500) == "fd_projection_500_std"
 
@@ -161,47 +161,47 @@ def test_classes_that_are_balanced_by_plan_stay_so_in_the_bootstrap(projection):
 
     fresh = [frechet_distance(Moments.of(real), Moments.of(drawn(10 + i))) for i in range(40)]
     spread = float(torch.tensor(fresh).std())
-    metric = FrechetError(projection(6), repeats=60)
+    metric = FrechetBootstrap(projection(6), repeats=60)
     metric.update_features(real, real=True)
     metric.update_features(drawn(5), real=False, labels=labels)
     assert spread / 1.5 < float(metric.compute()) < spread * 1.5
-    assert float(filled(FrechetError(projection(6), repeats=60), real, drawn(5)).compute()) > 2 * spread
+    assert float(filled(FrechetBootstrap(projection(6), repeats=60), real, drawn(5)).compute()) > 2 * spread
 
 
 # ---- names ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_called_fid_can_be_chosen_for_all_of_them(inception_file, monkeypatch):
-    monkeypatch.setattr(Inception, "published", True)
-    made = Inception(weights=str(inception_file))
-    frechet, error = Frechet(made, minimum=500), FrechetError(made, minimum=500)
+    monkeypatch.setattr(InceptionV3, "published", True)
+    made = InceptionV3(weights=str(inception_file))
+    frechet, error = FrechetDistance(made, minimum=500), FrechetBootstrap(made, minimum=500)
     assert error.label(1000) == f"{frechet.label(1000)}_std" == "fid_1000_std"
     assert error.label(400) == f"{frechet.label(400)}_std" == "fd_inception_400_std"
     assert FrechetInfinity(made, minimum=500).label(1000) == "fid_infinity_1000"
-    assert MemorisationFrechet(made, minimum=500).label(1000) == "mifid_1000"
-    assert FrechetByClass(made, 2, minimum=500).label(1000) == "fid_1000_class"
-    assert MemorisationFrechet(made).label(1000) == "mfd_inception_1000"
+    assert MiFID(made, minimum=500).label(1000) == "mifid_1000"
+    assert FrechetPerClass(made, 2, minimum=500).label(1000) == "fid_1000_class"
+    assert MiFID(made).label(1000) == "mfd_inception_1000"
 
 
-@pytest.mark.parametrize("kind", [Frechet, FrechetInfinity, MemorisationFrechet, lambda made: FrechetByClass(made, 2)])
+@pytest.mark.parametrize("kind", [FrechetDistance, FrechetInfinity, MiFID, lambda made: FrechetPerClass(made, 2)])
 def test_every_distance_over_inception_says_why_it_is_not_called_fid(kind, inception_file, monkeypatch, projection):
-    metric = kind(Inception(weights=str(inception_file)))
+    metric = kind(InceptionV3(weights=str(inception_file)))
     reasons = [note for note in metric.notes(10_000) if "is not called FID" in note]
     assert reasons == [f"{metric.label(10_000)} is not called FID: the Inception weights are not the published ones."]
-    monkeypatch.setattr(Inception, "published", True)
+    monkeypatch.setattr(InceptionV3, "published", True)
     assert "1000 images are fewer than 2048" in " ".join(metric.notes(2000 if "class" in metric.label(9) else 1000))
     assert not any("not called FID" in note for note in [*metric.notes(10_000), *kind(projection(6)).notes(50)])
 
 
 def test_a_name_tells_how_many_images_a_value_is_of_and_not_how_many_were_drawn(projection):
     six = projection(6)
-    assert MemorisationFrechet(six, keep=4000).label(9000) == "mfd_projection_4k"
+    assert MiFID(six, keep=4000).label(9000) == "mfd_projection_4k"
     assert PrecisionRecall(six, keep=4000).label(9000) == DensityCoverage(six, keep=4000).label(9000) == "projection_4k"
-    assert Cmmd(six, keep=4000).label(9000) == "mmd_projection_4k"
-    assert Kernel(six, keep=4000).label(9000) == "kd_projection_4k"
+    assert CMMD(six, keep=4000).label(9000) == "mmd_projection_4k"
+    assert KernelDistance(six, keep=4000).label(9000) == "kd_projection_4k"
     assert FrechetInfinity(six, keep=4000).label(9000) == "fd_projection_infinity_4k"
-    assert FrechetError(six, keep=4000).notes(4000) == []
-    assert "that of 4000 images, larger than of all 9000" in FrechetError(six, keep=4000).notes(9000)[0]
+    assert FrechetBootstrap(six, keep=4000).notes(4000) == []
+    assert "that of 4000 images, larger than of all 9000" in FrechetBootstrap(six, keep=4000).notes(9000)[0]
 
 
 # ---- by class -----------------------------------------------------------------------------------------------------
@@ -210,19 +210,19 @@ def test_a_name_tells_how_many_images_a_value_is_of_and_not_how_many_were_drawn(
 def test_values_by_class_equal_those_of_each_class_alone(digits):
     pixels, labels = digits.batch(torch.arange(len(digits)))
     drawn, drawn_labels = pixels[:900].flip(-1), labels[:900]
-    metric = {"by_class": FrechetByClass(DigitsClassifier(), classes=10)}
+    metric = {"by_class": FrechetPerClass(DigitsClassifier(), classes=10)}
     batches = zip(drawn.split(128), drawn_labels.split(128), strict=True)
     found = evaluate(batches, digits, metric, n=900).values
     assert len(found) == 10
     for c in (0, 7):
-        alone = Frechet(DigitsClassifier())
+        alone = FrechetDistance(DigitsClassifier())
         alone.update(pixels[labels == c], real=True)
         alone.update(drawn[drawn_labels == c], real=False)
         assert found[f"fd_digits_900_class_{c}"] == pytest.approx(float(alone.compute()), rel=1e-9)
 
 
 def test_a_class_without_images_is_left_out_and_labels_are_needed(digits, digit_pixels):
-    metric = {"by_class": FrechetByClass(DigitsClassifier(), classes=10)}
+    metric = {"by_class": FrechetPerClass(DigitsClassifier(), classes=10)}
     some = (digit_pixels[:100], torch.zeros(100, dtype=torch.int64))
     assert set(evaluate([some], digits, metric, n=100).values) == {"fd_digits_100_class_0"}
     with pytest.raises(ValueError, match="need labels beside the drawn images"):

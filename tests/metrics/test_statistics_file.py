@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.metrics import DigitsClassifier, Frechet, Kernel, StatisticsFile, evaluate, over_seeds
+from mezzotint.metrics import DigitsClassifier, FrechetDistance, KernelDistance, StatisticsFile, evaluate, over_seeds
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def statistics(digit_pixels, tmp_path):
 
 def test_the_value_is_that_of_the_images(statistics, digits, digit_pixels):
     drawn = digit_pixels[:500].flip(-1)
-    metrics = {"frechet": Frechet(DigitsClassifier())}
+    metrics = {"frechet": FrechetDistance(DigitsClassifier())}
     from_images = evaluate([drawn], digits, metrics, n=500)
     from_file = evaluate([drawn], statistics, metrics, n=500)
     assert from_file.values == pytest.approx(from_images.values, rel=1e-9)
@@ -28,10 +28,10 @@ def test_the_value_is_that_of_the_images(statistics, digits, digit_pixels):
 
 
 def test_what_it_cannot_serve_is_refused(statistics, digit_pixels, projection):
-    with pytest.raises(ConfigError, match="Kernel needs the real images"):
-        evaluate([digit_pixels[:9]], statistics, {"kernel": Kernel(DigitsClassifier())}, n=9)
+    with pytest.raises(ConfigError, match="KernelDistance needs the real images"):
+        evaluate([digit_pixels[:9]], statistics, {"kernel": KernelDistance(DigitsClassifier())}, n=9)
     with pytest.raises(DataError, match="6 features are needed"):
-        evaluate([digit_pixels[:9]], statistics, {"frechet": Frechet(projection(6))}, n=9)
+        evaluate([digit_pixels[:9]], statistics, {"frechet": FrechetDistance(projection(6))}, n=9)
     with pytest.raises(DataError, match="no images"):
         statistics.batch(torch.arange(2))
 
@@ -46,7 +46,7 @@ def test_a_file_may_tell_its_count_and_its_extractor(statistics, digit_pixels, t
     assert statistics.counted
     assert not StatisticsFile(statistics.path).counted
     assert len(StatisticsFile(str(tmp_path / "told.npz"), count=5)) == 5
-    metrics = {"frechet": Frechet(DigitsClassifier())}
+    metrics = {"frechet": FrechetDistance(DigitsClassifier())}
     values = [evaluate([digit_pixels[:99]], reference, metrics, n=99).values for reference in (statistics, told)]
     assert values[0] == pytest.approx(values[1], rel=1e-12)
     np.savez(tmp_path / "other.npz", **arrays, extractor_sha256="0" * 64)
@@ -60,7 +60,7 @@ def test_a_pickle_is_not_opened(tmp_path, digit_pixels):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     np.savez(tmp_path / "trap.npz", mu=np.array([Trap()], dtype=object), sigma=np.zeros(1))
-    metrics = {"frechet": Frechet(DigitsClassifier())}
+    metrics = {"frechet": FrechetDistance(DigitsClassifier())}
     with pytest.raises(DataError, match="a pickle is a program"):
         evaluate([digit_pixels[:9]], StatisticsFile(str(tmp_path / "trap.npz")), metrics, n=9)
     (tmp_path / "text.npz").write_text("hello")
@@ -75,7 +75,7 @@ def test_a_pickle_is_not_opened(tmp_path, digit_pixels):
 
 
 def test_several_seeds_give_a_mean_and_a_spread(digits, digit_pixels):
-    metrics = {"frechet": Frechet(DigitsClassifier())}
+    metrics = {"frechet": FrechetDistance(DigitsClassifier())}
     each = [evaluate([digit_pixels[i : i + 500]], digits, metrics, n=500) for i in (0, 600, 1200)]
     values = torch.tensor([one.values["fd_digits_500"] for one in each], dtype=torch.float64)
     together = over_seeds(each)
@@ -93,7 +93,7 @@ def test_other_precisions_and_arrays_beside_them_are_no_hindrance(statistics, di
         arrays = {name: file[name].astype(np.float32) for name in file}
     beside = {"arr_0": digit_pixels[:9].permute(0, 2, 3, 1).numpy(), "note": np.array([{}], dtype=object)}
     np.savez(tmp_path / "adm.npz", **arrays, **beside)
-    metrics = {"frechet": Frechet(DigitsClassifier())}
+    metrics = {"frechet": FrechetDistance(DigitsClassifier())}
     found = evaluate([digit_pixels[:500]], StatisticsFile(str(tmp_path / "adm.npz")), metrics, n=500)
     assert found.values == pytest.approx(evaluate([digit_pixels[:500]], digits, metrics, n=500).values, rel=1e-5)
 
@@ -105,7 +105,7 @@ def test_damage_is_one_line(statistics, tmp_path):
     for place in range(60, 300, 40):
         (tmp_path / "packed.npz").write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
         with pytest.raises(DataError, match="cannot be read as arrays"):
-            StatisticsFile(str(tmp_path / "packed.npz")).fill(Frechet(DigitsClassifier()))
+            StatisticsFile(str(tmp_path / "packed.npz")).fill(FrechetDistance(DigitsClassifier()))
 
 
 @pytest.mark.parametrize("name", ["mu", "sigma"])
@@ -116,4 +116,4 @@ def test_statistics_that_are_not_finite_are_refused(name, statistics, tmp_path):
     arrays[name].flat[5] = np.nan
     np.savez(tmp_path / "nan.npz", **arrays)
     with pytest.raises(DataError, match=r"nan\.npz holds statistics that are not finite"):
-        StatisticsFile(str(tmp_path / "nan.npz")).fill(Frechet(DigitsClassifier()))
+        StatisticsFile(str(tmp_path / "nan.npz")).fill(FrechetDistance(DigitsClassifier()))

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.metrics import Clip, Cmmd, DinoV2, Frechet
-from mezzotint.metrics.cmmd import gaussian_mmd
-from mezzotint.metrics.dinov2 import Backbone, Block
+from mezzotint.metrics import CLIP, CMMD, DINOv2, FrechetDistance
+from mezzotint.metrics.extractors.dinov2 import Backbone, Block
+from mezzotint.metrics.mmd import gaussian_mmd
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -34,7 +34,7 @@ def dinov2(tmp_path_factory):
     """As published: positions learned at 518 pixels, and a mask token that plays no part."""
     path = tmp_path_factory.mktemp("dinov2") / "small.pth"
     torch.save(randomly(Backbone(128, 2, 37)).state_dict() | {"mask_token": torch.zeros(1, 128)}, path)
-    return DinoV2(weights=str(path))
+    return DINOv2(weights=str(path))
 
 
 def tower(path, prefix="visual.", **more):
@@ -105,11 +105,11 @@ def test_images_are_resized_as_pillow_does(dinov2, monkeypatch):
 
 
 def test_distances_over_dinov2_carry_the_network_s_name(dinov2):
-    metric = Frechet(dinov2)
+    metric = FrechetDistance(dinov2)
     assert metric.label(50_000) == "fd_dinov2_128_50k"
     assert "not called" not in "".join(metric.notes(50_000))
     for width, name in ((384, "dinov2_vits14"), (768, "dinov2_vitb14"), (1024, "dinov2")):
-        made = DinoV2()
+        made = DINOv2()
         made.__dict__["network"] = Backbone(width, 0, 1)
         assert made.name == name
         assert made.features == width
@@ -120,7 +120,7 @@ def test_both_kinds_of_file_give_the_same_features(dinov2, tmp_path, suffix):
     state = {name: value.contiguous() for name, value in dinov2.network.state_dict().items()}
     path = tmp_path / f"weights{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(state, path)
-    assert torch.equal(DinoV2(weights=str(path))(pictures(2)), dinov2(pictures(2)))
+    assert torch.equal(DINOv2(weights=str(path))(pictures(2)), dinov2(pictures(2)))
 
 
 def test_features_do_not_depend_on_the_batch(dinov2):
@@ -140,7 +140,7 @@ def test_clip_equals_torch_fidelity_s_tower(tmp_path):
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
     deviation = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
     expected = network((given / 255 - mean) / deviation)
-    extractor = Clip(weights=str(tmp_path / "clip.pth"))
+    extractor = CLIP(weights=str(tmp_path / "clip.pth"))
     torch.testing.assert_close(extractor(given), expected, rtol=1e-4, atol=1e-4)
     assert extractor.features == 24
     assert "28x28" in extractor.protocol()["resize"]
@@ -169,14 +169,14 @@ def test_hugging_face_s_names_mean_the_same_tower(tmp_path):
             split = s[f"{ours}attn.in_proj_{part}"].chunk(3)
             state |= {f"{theirs}self_attn.{x}_proj.{part}": v.clone() for x, v in zip("qkv", split, strict=True)}
     save_file(state, tmp_path / "hugging.safetensors")
-    first, second = (Clip(weights=str(tmp_path / name)) for name in ("openai.pth", "hugging.safetensors"))
+    first, second = (CLIP(weights=str(tmp_path / name)) for name in ("openai.pth", "hugging.safetensors"))
     assert torch.equal(first(pictures(2)), second(pictures(2)))
 
 
 # ---- weights ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [DinoV2, Clip])
+@pytest.mark.parametrize("kind", [DINOv2, CLIP])
 def test_weights_are_missed_before_anything_is_drawn_with_the_command_that_fetches_them(kind, tmp_path):
     with pytest.raises(DataError, match=r"needs its weights.*curl -L -o \S+ https.* extractor\.weights="):
         kind().expect((3, 32, 32))
@@ -186,7 +186,7 @@ def test_weights_are_missed_before_anything_is_drawn_with_the_command_that_fetch
         kind(weights=str(tmp_path / "absent.pth")).expect((2, 32, 32))
 
 
-@pytest.mark.parametrize("kind", [DinoV2, Clip])
+@pytest.mark.parametrize("kind", [DINOv2, CLIP])
 def test_weights_of_another_network_and_programs_are_refused(kind, tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ConfigError, match=r"other\.pth.*It should be the state dict"):
@@ -205,7 +205,7 @@ def test_weights_of_another_network_and_programs_are_refused(kind, tmp_path):
 def test_cmmd_equals_its_definition(projection):
     """Eq. 3 with every pair written out; 1,000 times, sigma 10."""
     real, drawn = noise(30, 6), noise(20, 6, seed=1) + 1
-    metric = Cmmd(projection(6))
+    metric = CMMD(projection(6))
     metric.update_features(real, real=True)
     metric.update_features(drawn, real=False)
     x, y = (rows.double() / rows.double().norm(dim=1, keepdim=True) for rows in (real, drawn))
@@ -228,16 +228,16 @@ def test_the_distance_of_one_point_from_another_is_known():
 def test_blocks_do_not_matter(monkeypatch):
     x, y = noise(50, 3).double(), noise(20, 3, seed=1).double()
     whole = gaussian_mmd(x, y, 1.0)
-    monkeypatch.setattr("mezzotint.metrics.cmmd.BLOCK", 7)
+    monkeypatch.setattr("mezzotint.metrics.mmd.BLOCK", 7)
     torch.testing.assert_close(gaussian_mmd(x, y, 1.0), whole)
 
 
 def test_over_clip_it_is_called_cmmd(tmp_path):
     tower(tmp_path / "clip.pth")
-    metric = Cmmd(Clip(weights=str(tmp_path / "clip.pth")))
+    metric = CMMD(CLIP(weights=str(tmp_path / "clip.pth")))
     assert metric.label(30_000) == "cmmd_30k"
     metric.update(pictures(4), real=True)
     metric.update(pictures(4).flip(0), real=False)
     assert float(metric.compute()) == pytest.approx(0, abs=1e-9)
     with pytest.raises(ValueError, match="sigma=0"):
-        Cmmd(metric.extractor, sigma=0)
+        CMMD(metric.extractor, sigma=0)

@@ -16,25 +16,25 @@ from mezzotint.metrics import (
     DensityCoverage,
     DigitsClassifier,
     Evaluation,
-    Frechet,
-    FrechetByClass,
-    FrechetError,
+    FrechetBootstrap,
+    FrechetDistance,
     FrechetInfinity,
+    FrechetPerClass,
     InceptionScore,
-    Kernel,
-    MemorisationFrechet,
+    KernelDistance,
+    MiFID,
     PrecisionRecall,
     evaluate,
 )
 
 METRICS = (
     DensityCoverage,
-    Frechet,
-    FrechetError,
+    FrechetDistance,
+    FrechetBootstrap,
     FrechetInfinity,
     InceptionScore,
-    Kernel,
-    MemorisationFrechet,
+    KernelDistance,
+    MiFID,
     PrecisionRecall,
 )
 
@@ -44,7 +44,7 @@ def judge(share: slice, cache: str | None = None) -> Evaluation:
     numbers = torch.arange(700)[share]
     images, labels = Digits().split("all").batch(numbers)
     metrics = {metric.__name__: metric(DigitsClassifier()) for metric in METRICS}
-    metrics["FrechetByClass"] = FrechetByClass(DigitsClassifier(), classes=10)
+    metrics["FrechetPerClass"] = FrechetPerClass(DigitsClassifier(), classes=10)
     batches = zip(images.flip(-1).split(64), labels.split(64), numbers.split(64), strict=True)
     return evaluate(batches, Digits().split("train"), metrics, n=700, cache=cache)
 

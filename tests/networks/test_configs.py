@@ -6,8 +6,8 @@ import pytest
 import torch
 import yaml
 
-from mezzotint.build import build, check
-from mezzotint.networks import describe
+from mezzotint.cost.flops import describe
+from mezzotint.instantiate.build import build, check
 
 FILES = sorted((Path(__file__).parents[2] / "configs/network").glob("*.yaml"))
 SHAPES = {"adm_imagenet64": [3, 64, 64], "ddpm_cifar10": [3, 32, 32], "unet_small": [3, 32, 32]}

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mezzotint.networks import MLP, UNet, describe
+from mezzotint.cost.flops import describe
+from mezzotint.networks import MLP, UNet
 
 
 def test_the_network_of_ddpm_takes_12_44_gflop():

@@ -5,8 +5,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
-from mezzotint.networks import winograd
-from mezzotint.networks.winograd import Convolution3, Winograd
+from mezzotint.networks.cpu import winograd
+from mezzotint.networks.cpu.winograd import Conv3x3, Winograd
 
 
 def example(batch: int, inputs: int, outputs: int, height: int, width: int, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -61,7 +61,7 @@ WIDE = (128, 128)
 
 @pytest.mark.usefixtures("spied")
 def test_where_it_is_taken() -> None:
-    layer, x = Convolution3(*WIDE), torch.randn(4, 128, 32, 32)
+    layer, x = Conv3x3(*WIDE), torch.randn(4, 128, 32, 32)
     with pytest.raises(Spy):
         layer(x)
 
@@ -69,13 +69,13 @@ def test_where_it_is_taken() -> None:
 @pytest.mark.usefixtures("spied")
 @pytest.mark.parametrize("shape", [(1, 128, 32, 32), (4, 128, 32, 33), (4, 128, 33, 32)])
 def test_few_or_odd_pixels_are_left_alone(shape: tuple[int, ...]) -> None:
-    layer, x = Convolution3(*WIDE), torch.randn(shape)
+    layer, x = Conv3x3(*WIDE), torch.randn(shape)
     assert torch.equal(layer(x), functional.conv2d(x, layer.weight, layer.bias, padding=1))
 
 
 @pytest.mark.usefixtures("spied")
 def test_sampling_is_left_alone() -> None:
-    layer, x = Convolution3(*WIDE), torch.randn(4, 128, 32, 32)
+    layer, x = Conv3x3(*WIDE), torch.randn(4, 128, 32, 32)
     with torch.no_grad():
         layer(x)
     layer.eval()(x.requires_grad_()).sum().backward()  # guided by a gradient
@@ -83,7 +83,7 @@ def test_sampling_is_left_alone() -> None:
 
 @pytest.mark.usefixtures("spied")
 def test_other_precisions_are_left_alone() -> None:
-    layer, x = Convolution3(*WIDE), torch.randn(4, 128, 32, 32)
+    layer, x = Conv3x3(*WIDE), torch.randn(4, 128, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):
         layer(x)
     layer.double()(x.double())
@@ -92,16 +92,16 @@ def test_other_precisions_are_left_alone() -> None:
 @pytest.mark.usefixtures("spied")
 def test_other_processors_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    Convolution3(*WIDE)(torch.randn(4, 128, 32, 32))
+    Conv3x3(*WIDE)(torch.randn(4, 128, 32, 32))
 
 
 @pytest.mark.usefixtures("spied")
 def test_transforms_of_functions_are_left_alone() -> None:
-    layer, x = Convolution3(*WIDE), torch.randn(4, 128, 32, 32)
+    layer, x = Conv3x3(*WIDE), torch.randn(4, 128, 32, 32)
     assert torch.func.grad(lambda x: layer(x).sum())(x).shape == x.shape
 
 
 @pytest.mark.usefixtures("spied")
 def test_counting_memory_is_left_alone() -> None:
     with FakeTensorMode():
-        Convolution3(*WIDE)(torch.empty(4, 128, 32, 32))
+        Conv3x3(*WIDE)(torch.empty(4, 128, 32, 32))

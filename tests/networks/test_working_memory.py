@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from mezzotint.cost.peak_memory import working_memory
 from mezzotint.networks import UNet
-from mezzotint.networks.working_memory import working_memory
 
 MEASURE = """
 import ctypes, gc, json, os, torch

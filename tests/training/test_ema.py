@@ -4,10 +4,11 @@ import pytest
 import torch
 from tiny import BATCH, train, weights
 
-from mezzotint.build import read_weights
-from mezzotint.diffusion import Cosine, Denoiser, Velocity
+from mezzotint.diffusion import CosineSchedule, Denoiser, Velocity
 from mezzotint.errors import ConfigError
-from mezzotint.training import EMA, Callback, checkpoints
+from mezzotint.instantiate.build import read_weights
+from mezzotint.training import EMA, Callback
+from mezzotint.training.callbacks import checkpoints
 
 
 def recorder(histories):
@@ -100,7 +101,7 @@ class Odd(torch.nn.Module):
 
 def odd(frequency):
     torch.manual_seed(0)
-    return Denoiser(Odd(frequency), Cosine(), Velocity())
+    return Denoiser(Odd(frequency), CosineSchedule(), Velocity())
 
 
 def test_what_is_looked_at_has_the_buffers_that_are_trained_with(tmp_path):
@@ -108,14 +109,14 @@ def test_what_is_looked_at_has_the_buffers_that_are_trained_with(tmp_path):
         def step(self, run):
             assert run.average().network.frequency == 3.0
 
-    quiet = {"judge": Callback()}
+    quiet = {"sample_metrics": Callback()}
     train(tmp_path, steps=7, denoiser=odd(3.0), extra=quiet)
     train(tmp_path, steps=9, denoiser=odd(5.0), extra=quiet | {"look": Look()})
     train(tmp_path, steps=11, denoiser=odd(5.0), extra=quiet | {"look": Look()}, ema=None)
 
 
 def test_a_shared_weight_is_kept_under_all_its_names(tmp_path):
-    train(tmp_path, steps=7, denoiser=odd(3.0), extra={"judge": Callback()})
+    train(tmp_path, steps=7, denoiser=odd(3.0), extra={"sample_metrics": Callback()})
     (average, *_) = weights(tmp_path)["ema"].values()
     assert torch.equal(average["denoiser.network.one.weight"], average["denoiser.network.other.weight"])
     read = odd(3.0)
@@ -124,7 +125,7 @@ def test_a_shared_weight_is_kept_under_all_its_names(tmp_path):
 
 
 def test_averages_are_found_by_the_names_of_the_weights(tmp_path):
-    train(tmp_path, steps=7, extra={"judge": Callback()})
+    train(tmp_path, steps=7, extra={"sample_metrics": Callback()})
     file = tmp_path / "checkpoints" / "step-00000007.ckpt"
     saved = weights(tmp_path)
     before = saved["ema"]["0.1"]
@@ -139,11 +140,11 @@ def test_averages_are_found_by_the_names_of_the_weights(tmp_path):
                 found = dict(run.average().named_parameters(prefix="denoiser"))
                 assert all(torch.equal(found[name], value) for name, value in before.items())
 
-    train(tmp_path, steps=8, extra={"look": Look(), "judge": Callback()})
+    train(tmp_path, steps=8, extra={"look": Look(), "sample_metrics": Callback()})
 
 
 def test_an_average_is_asked_for_by_its_half_life(tmp_path):
-    train(tmp_path, steps=2, ema=EMA([0.1, 5_000_000]), extra={"judge": Callback()})
+    train(tmp_path, steps=2, ema=EMA([0.1, 5_000_000]), extra={"sample_metrics": Callback()})
     for half_life in (5_000_000, 5e6, "5e+06"):
         read = read_weights(tmp_path, half_life)
         assert torch.equal(next(iter(read.values())), next(iter(weights(tmp_path)["ema"]["5e+06"].values())))

@@ -6,9 +6,10 @@ from tiny import Noise, denoiser
 
 from mezzotint.diffusion import Objective
 from mezzotint.errors import ConfigError
-from mezzotint.training import AdamW, Hardware, finder
-from mezzotint.training.finder import Rig, find, largest, runs
-from mezzotint.training.hardware import is_full, out_of_memory
+from mezzotint.training import AdamW, Hardware
+from mezzotint.training.hardware import micro_batch
+from mezzotint.training.hardware.hardware import is_full, out_of_memory
+from mezzotint.training.hardware.micro_batch import MicroBatchProbe, find, largest, runs
 
 CPU = Hardware(accelerator="cpu")
 
@@ -26,14 +27,14 @@ def full_above(limit, tried=None):
 @pytest.mark.parametrize("share", [1, 7, 48, 64, 96])
 @pytest.mark.parametrize("limit", [1, 5, 16, 63, 200])
 def test_the_largest_that_fits_is_found_among_those_that_divide(share, limit):
-    step, sizes = full_above(limit), finder.divisors(share)
+    step, sizes = full_above(limit), micro_batch.divisors(share)
     assert largest(sizes, lambda size: runs(lambda: step(size))) == max(size for size in sizes if size <= limit)
 
 
 def test_the_whole_share_is_tried_first_and_little_else_after():
     tried = []
     step = full_above(10, tried)
-    largest(finder.divisors(1 << 20), lambda size: runs(lambda: step(size)))
+    largest(micro_batch.divisors(1 << 20), lambda size: runs(lambda: step(size)))
     assert tried[0] == 1 << 20
     assert len(tried) <= 6
 
@@ -51,14 +52,14 @@ def test_other_errors_are_not_taken_for_a_full_device():
 
 
 def rig(ema=None):
-    return Rig(denoiser(), Objective(), AdamW(), CPU, Noise().shape, ema)
+    return MicroBatchProbe(denoiser(), Objective(), AdamW(), CPU, Noise().shape, ema)
 
 
 def test_a_cpu_is_asked_by_counting(monkeypatch):
     tried = rig()
-    whole = finder.footprint(tried.module.denoiser.network, tried.shape, 2, 16, CPU).total
-    half = finder.footprint(tried.module.denoiser.network, tried.shape, 2, 8, CPU).total
-    monkeypatch.setattr(finder, "free_memory", lambda device: (whole + half) / 2 / finder.ROOM)
+    whole = micro_batch.footprint(tried.module.denoiser.network, tried.shape, 2, 16, CPU).total
+    half = micro_batch.footprint(tried.module.denoiser.network, tried.shape, 2, 8, CPU).total
+    monkeypatch.setattr(micro_batch, "free_memory", lambda device: (whole + half) / 2 / micro_batch.ROOM)
     trials = find(tried, 16, 2)
     assert [trial.micro_batch for trial in trials] == [8, 4, 2, 1]
     assert all(trial.images_per_second > 0 for trial in trials)
@@ -66,13 +67,13 @@ def test_a_cpu_is_asked_by_counting(monkeypatch):
 
 
 def test_not_even_one_image(monkeypatch):
-    monkeypatch.setattr(finder, "free_memory", lambda device: 1.0)
+    monkeypatch.setattr(micro_batch, "free_memory", lambda device: 1.0)
     with pytest.raises(ConfigError, match="not even one image fits"):
         find(rig(), 16, 2)
 
 
 def test_a_step_too_slow_to_wait_for_is_not_timed(monkeypatch):
-    monkeypatch.setattr(finder, "PATIENCE", 0.0)
+    monkeypatch.setattr(micro_batch, "PATIENCE", 0.0)
     assert [trial.images_per_second for trial in find(rig(), 4, 2)] == [None] * 3
 
 

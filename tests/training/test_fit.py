@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from tiny import BATCH, Broken, Kill, Killed, Noise, entries, lines, train, weights
 
-from mezzotint.diffusion import Objective, Stratified
+from mezzotint.diffusion import Objective, StratifiedTimes
 from mezzotint.errors import ConfigError, TrainingError
-from mezzotint.training import Callback, FiniteLoss, Hardware, Log, Preview, Run, Validation, newest
-from mezzotint.training.agreement import agree, code
+from mezzotint.training import Callback, Hardware, Log, NaNGuard, Preview, TrainingRun, Validation, newest
+from mezzotint.training.agreement import check_ranks_agree, code
 from mezzotint.training.fitting import waited_for
 
 HERE = Path(__file__).parent
@@ -201,7 +201,7 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
 
 def test_nobody_draws_from_weights_that_are_no_numbers(tmp_path):
     """The loss of step 24 is told, and not that a picture of step 25 cannot be drawn."""
-    late = {"finite": FiniteLoss(50), "checkpoints": Callback(), "judge": Callback()}
+    late = {"finite": NaNGuard(50), "checkpoints": Callback(), "sample_metrics": Callback()}
     looks = {"preview": Preview(every=25 * BATCH, images=4)}
     with pytest.raises(TrainingError, match="nan at step 24, image 373"):
         train(tmp_path, objective=Broken(23 * BATCH + 5), extra=late | looks)
@@ -224,9 +224,9 @@ def test_ranks_of_other_code_are_refused(monkeypatch):
         theirs[:] = [mine, mine | {"code": "another"}]
 
     monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
-    run = Run(Path(), None, None, 0, 100, 10, world=2)
+    run = TrainingRun(Path(), None, None, 0, 100, 10, world=2)
     with pytest.raises(TrainingError, match=r"Rank 1 disagrees with rank 0 about code\. .* one installation"):
-        agree(run)
+        check_ranks_agree(run)
     assert len(code()) == 64
 
 
@@ -270,8 +270,10 @@ def test_every_noise_level_is_looked_at_however_few_images_are_held_out(tmp_path
             counts.append(found[1].clone())
             return found
 
-    extra = {"validation": Count(every=1000, bins=8), "judge": Callback()}
-    outcome = train(tmp_path, steps=2, dataset=Scarce(), objective=Objective(times=Stratified(strata=64)), extra=extra)
+    extra = {"validation": Count(every=1000, bins=8), "sample_metrics": Callback()}
+    outcome = train(
+        tmp_path, steps=2, dataset=Scarce(), objective=Objective(times=StratifiedTimes(strata=64)), extra=extra
+    )
     assert min(outcome["validation"].values()) > 0
     assert sum(counts).tolist() == pytest.approx([16] * 8, abs=1)
 
@@ -348,6 +350,6 @@ def test_naming_what_a_config_names_imports_no_lightning():
 
 @pytest.mark.parametrize("every", [0, -1])
 def test_intervals_that_cannot_be(every):
-    for kind in (Log, FiniteLoss):
+    for kind in (Log, NaNGuard):
         with pytest.raises(ValueError, match=f"every={every}"):
             kind(every)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny import train, weights
 
-from mezzotint.diffusion import Cosine, Denoiser, Velocity
+from mezzotint.diffusion import CosineSchedule, Denoiser, Velocity
 from mezzotint.networks import MLP, UNet
 from mezzotint.training import EMA, Hardware
-from mezzotint.training.footprint import checkpoint_size, footprint, free_memory, size
+from mezzotint.training.hardware.memory import checkpoint_size, footprint, free_memory, size
 
 CPU = {"accelerator": "cpu"}
 
@@ -42,7 +42,7 @@ def test_smaller_micro_batches_and_recomputing_save_memory():
 
 def test_checkpoints_have_the_size_that_was_foretold(tmp_path):
     """Two averages; what is no number takes a few kB."""
-    train(tmp_path, steps=2, denoiser=Denoiser(MLP((1, 4, 4), classes=2, width=256), Cosine(), Velocity()))
+    train(tmp_path, steps=2, denoiser=Denoiser(MLP((1, 4, 4), classes=2, width=256), CosineSchedule(), Velocity()))
     saved = weights(tmp_path)
     numbers = sum(tensor.numel() for tensor in saved["state_dict"].values())
     file = next((tmp_path / "checkpoints").glob("*.ckpt"))

@@ -2,11 +2,11 @@ import pytest
 import torch
 from tiny import train, weights
 
-from mezzotint.diffusion import Cosine, Denoiser, Velocity
+from mezzotint.diffusion import CosineSchedule, Denoiser, Velocity
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.networks import UNet
 from mezzotint.training import Hardware
-from mezzotint.training.hardware import Place, switches
+from mezzotint.training.hardware.hardware import ProcessInfo, switches
 
 CPU = {"accelerator": "cpu"}
 
@@ -23,17 +23,17 @@ def set_all(monkeypatch, **environment):
 
 
 def test_alone_by_default():
-    assert Hardware(**CPU).place() == Place(0, 1, 1)
+    assert Hardware(**CPU).place() == ProcessInfo(0, 1, 1)
 
 
 def test_torchrun_says_who_this_is(monkeypatch):
     set_all(monkeypatch, RANK=5, WORLD_SIZE=8, LOCAL_WORLD_SIZE=4)
-    assert Hardware(**CPU, devices=4, nodes=2).place() == Place(5, 8, 4)
+    assert Hardware(**CPU, devices=4, nodes=2).place() == ProcessInfo(5, 8, 4)
 
 
 def test_slurm_says_who_this_is(monkeypatch):
     set_all(monkeypatch, SLURM_PROCID=3, SLURM_NTASKS=4, SLURM_NNODES=2, SLURM_STEP_ID=0)
-    assert Hardware(**CPU, devices=2, nodes=2).place() == Place(3, 4, 2)
+    assert Hardware(**CPU, devices=2, nodes=2).place() == ProcessInfo(3, 4, 2)
 
 
 def test_another_number_of_processes_is_refused(monkeypatch):
@@ -119,7 +119,12 @@ def test_recomputing_changes_no_number(tmp_path):
     def trained(name, **hardware):
         torch.manual_seed(0)
         network = UNet((1, 4, 4), classes=2, width=8, multipliers=(1, 2), attention=(2,), dropout=0.2)
-        train(tmp_path / name, steps=4, denoiser=Denoiser(network, Cosine(), Velocity()), hardware=Hardware(**hardware))
+        train(
+            tmp_path / name,
+            steps=4,
+            denoiser=Denoiser(network, CosineSchedule(), Velocity()),
+            hardware=Hardware(**hardware),
+        )
         return weights(tmp_path / name)["state_dict"]
 
     torch.testing.assert_close(trained("a", **CPU), trained("b", **CPU, checkpointing=True), rtol=1e-5, atol=1e-6)
@@ -129,6 +134,6 @@ def test_a_device_that_is_full_ends_training_with_what_to_lower(tmp_path, monkey
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr("mezzotint.training.module.Module.training_step", full)
+    monkeypatch.setattr("mezzotint.training.module.DiffusionModule.training_step", full)
     with pytest.raises(TrainingError, match=r"no memory left for 16 images at once.*hardware.micro_batch=8 "):
         train(tmp_path, steps=4)

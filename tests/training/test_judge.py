@@ -10,9 +10,10 @@ from tiny import BATCH, Kill, Killed, Noise, denoiser, entries, judging, lines, 
 
 from mezzotint.diffusion import DDIM, Restart, Trailing
 from mezzotint.errors import ConfigError
-from mezzotint.generation import Generator, Sampling
+from mezzotint.generation import SampleGenerator, SamplingRecipe
 from mezzotint.metrics import evaluate
-from mezzotint.training import Callback, Checkpoints, Judge, Run, Score, checkpoints
+from mezzotint.training import Callback, Checkpoints, SampleMetrics, Score, TrainingRun
+from mezzotint.training.callbacks import checkpoints
 
 
 def kept(directory: Path) -> list[int]:
@@ -20,11 +21,16 @@ def kept(directory: Path) -> list[int]:
 
 
 def scores(directory: Path) -> dict[int, float]:
-    return {line["step"]: line["judge"]["fd_pixels_80"] for line in lines(directory) if "judge" in line}
+    return {
+        line["step"]: line["sample_metrics"]["fd_pixels_80"] for line in lines(directory) if "sample_metrics" in line
+    }
 
 
 def settings(**judge: float) -> dict[str, Callback]:
-    return {"judge": Judge(**({"every": 10 * BATCH, "n": 80} | judge)), "checkpoints": Checkpoints(20 * BATCH, keep=1)}
+    return {
+        "sample_metrics": SampleMetrics(**({"every": 10 * BATCH, "n": 80} | judge)),
+        "checkpoints": Checkpoints(20 * BATCH, keep=1),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +45,14 @@ def test_the_numbers_are_those_of_the_checkpoint_evaluated_alone(judged):
     average = weights(judged)["ema"]["0.1"]
     alone = denoiser().eval()
     alone.load_state_dict({key.removeprefix("denoiser."): value for key, value in average.items()})
-    generator = Generator(alone, DDIM(), Trailing(3), (1, 4, 4), seed=1, classes=2)
+    generator = SampleGenerator(alone, DDIM(), Trailing(3), (1, 4, 4), seed=1, classes=2)
     metrics = {"frechet": judging().metrics()["frechet"]}
     found = evaluate(generator.batches(0, 80), Noise().split("train"), metrics, 80)
     assert found.values == {"fd_pixels_80": scores(judged)[50]}
 
 
 def test_judging_changes_nothing_of_the_training(judged, tmp_path):
-    train(tmp_path, extra={"judge": Callback()})
+    train(tmp_path, extra={"sample_metrics": Callback()})
     ours, theirs = (dict(entries(weights(directory)["state_dict"])) for directory in (judged, tmp_path))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
@@ -69,10 +75,10 @@ class Told(Callback):
     def __init__(self, values: list[float], higher: bool = False) -> None:
         self.values, self.higher = values, higher
 
-    def step(self, run: Run) -> None:
+    def step(self, run: TrainingRun) -> None:
         if run.step <= len(self.values):
             value = self.values[run.step - 1]
-            run.scores["judge"] = Score(run.step, run.images, "told", value, self.higher)
+            run.scores["sample_metrics"] = Score(run.step, run.images, "told", value, self.higher)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ class Told(Callback):
     [([3.0, 1.0, 2.0], False, 2), ([3.0, 1.0, 2.0], True, 1), ([float("nan"), 5.0, 5.0], False, 2)],
 )
 def test_the_best_is_the_first_of_the_lowest_or_highest(tmp_path, values, higher, best):
-    train(tmp_path, steps=6, extra={"judge": Told(values, higher), "checkpoints": Checkpoints(1000, keep=1)})
+    train(tmp_path, steps=6, extra={"sample_metrics": Told(values, higher), "checkpoints": Checkpoints(1000, keep=1)})
     assert kept(tmp_path) == [best, 6]
     assert json.loads((tmp_path / "checkpoints/best.json").read_text())["step"] == best
 
@@ -99,10 +105,10 @@ def test_the_best_survives_a_kill(judged, tmp_path, step, order):
 
 
 def test_a_best_checkpoint_that_is_gone_is_not_named(judged, tmp_path):
-    train(tmp_path, steps=6, extra={"judge": Told([1.0, 2.0]), "checkpoints": Checkpoints(1000, keep=1)})
+    train(tmp_path, steps=6, extra={"sample_metrics": Told([1.0, 2.0]), "checkpoints": Checkpoints(1000, keep=1)})
     (tmp_path / "checkpoints/step-00000001.ckpt").unlink()
     assert checkpoints.best(tmp_path / "checkpoints") is None
-    train(tmp_path, steps=9, extra={"judge": Told([]), "checkpoints": Checkpoints(1000, keep=1)})
+    train(tmp_path, steps=9, extra={"sample_metrics": Told([]), "checkpoints": Checkpoints(1000, keep=1)})
     assert not (tmp_path / "checkpoints/best.json").exists()
 
 
@@ -125,7 +131,9 @@ def test_fewer_steps_of_the_same_grid(judged, tmp_path):
     train(tmp_path / "fewer", extra=settings(steps=2))
     assert scores(tmp_path / "fewer")[50] != scores(judged)[50]
     with pytest.raises(ConfigError, match="steps=2: Restart has no such number"):
-        train(tmp_path / "none", extra=settings(steps=2), sampling=Sampling(DDIM(), Restart(Trailing(3), 0.1, 1.0)))
+        train(
+            tmp_path / "none", extra=settings(steps=2), sampling=SamplingRecipe(DDIM(), Restart(Trailing(3), 0.1, 1.0))
+        )
 
 
 def test_nothing_to_judge_by_is_said_before_the_first_step(tmp_path):
@@ -133,7 +141,7 @@ def test_nothing_to_judge_by_is_said_before_the_first_step(tmp_path):
     with pytest.raises(ConfigError, match="nothing to judge samples by"):
         train(tmp_path, judging=alone)
     with pytest.raises(ConfigError, match=r"halves.*not among.*: frechet"):
-        train(tmp_path, extra={"judge": Judge(metrics=["halves"])})
+        train(tmp_path, extra={"sample_metrics": SampleMetrics(metrics=["halves"])})
     with pytest.raises(ConfigError, match="judging="):
         train(tmp_path, judging=None)
     assert not (tmp_path / "checkpoints").exists()

@@ -8,8 +8,8 @@ import torch
 from tiny import Kill, Killed, lines, train
 
 from mezzotint.errors import ConfigError
-from mezzotint.training import CSV, Histograms, Logger, Preview, Subject, TensorBoard, WandB
-from mezzotint.training.histograms import count
+from mezzotint.training import CSV, Histograms, Preview, RunInfo, TensorBoard, Tracker, WandB
+from mezzotint.training.callbacks.histograms import count
 
 
 def test_csv_is_the_log_as_a_table_and_resumes_with_it(tmp_path):
@@ -54,7 +54,7 @@ def test_tensorboard_has_each_line_at_once(tmp_path):
     """A process that is killed writes nothing any more, and a run that goes on does not tell a line again."""
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     tracker = TensorBoard()
-    tracker.start(Subject(tmp_path), [])
+    tracker.start(RunInfo(tmp_path), [])
     tracker.log(16, {"loss": 0.5})
     events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -66,12 +66,12 @@ def test_a_line_that_was_being_written_is_passed_over(tmp_path):
     one = {"step": 1, "images": 16, "name": "weights/a", "counts": [1], "low": 0.0, "high": 1.0}
     (tmp_path / "histograms.jsonl").write_text(f'{json.dumps(one)}\n{{"step": 2, "ima')
     tracker = WandB()
-    tracker.subject = Subject(tmp_path)
+    tracker.subject = RunInfo(tmp_path)
     assert [images for images, _ in tracker.histograms(until=100)] == [16]
 
 
 def test_tensorboard_that_is_not_there_is_said_before_anything_is_done(monkeypatch):
-    monkeypatch.setattr("mezzotint.training.tensorboard.find_spec", lambda name: None)
+    monkeypatch.setattr("mezzotint.training.tracking.tensorboard.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'mezzotint\[tensorboard\]'"):
         TensorBoard()
 
@@ -103,7 +103,7 @@ def test_a_histogram_of_all_finite_values():
 def test_a_tracker_is_finished_with_the_right_code(tmp_path):
     codes = []
 
-    class Witness(Logger):
+    class Witness(Tracker):
         def finish(self, code):
             codes.append(code)
 
@@ -116,11 +116,11 @@ def test_a_tracker_is_finished_with_the_right_code(tmp_path):
 def test_a_tracker_that_cannot_be_finished_keeps_no_other_from_it(tmp_path):
     codes = []
 
-    class Witness(Logger):
+    class Witness(Tracker):
         def finish(self, code):
             codes.append(code)
 
-    class Fails(Logger):
+    class Fails(Tracker):
         def finish(self, code):
             raise OSError("nobody answers")
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from tiny import BATCH, Killed, train
 
-from mezzotint.training import AdamW, Preview, Run
+from mezzotint.training import AdamW, Preview, TrainingRun
 
 
 def previews(directory: Path, lr: float) -> list[bytes]:
@@ -45,7 +45,7 @@ def test_a_picture_holds_as_many_images_as_training_pays_for(tmp_path: Path, sha
 
 
 def test_what_is_affordable_is_counted_in_forward_passes() -> None:
-    run = Run(Path(), None, None, 0, budget=3200, batch_size=64)  # type: ignore[arg-type]
+    run = TrainingRun(Path(), None, None, 0, budget=3200, batch_size=64)  # type: ignore[arg-type]
     assert run.affordable(64, 0.1, 0.15, passes=50) == 2  # 0.15 x 3 x 320 / 50
     assert run.affordable(64, 0.1, 0.15, passes=50, least=4) == 4
     assert run.affordable(64, 0.1, None, passes=50) == 64

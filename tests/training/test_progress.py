@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from mezzotint.training import progress
-from mezzotint.training.callback import Run
+from mezzotint.training.callbacks import progress
+from mezzotint.training.callbacks.base import TrainingRun
 
 
-def run(step: int, **values: Any) -> Run:
-    made = Run(Path("."), SimpleNamespace(), None, seed=0, budget=1000, batch_size=10, step=step)
+def run(step: int, **values: Any) -> TrainingRun:
+    made = TrainingRun(Path("."), SimpleNamespace(), None, seed=0, budget=1000, batch_size=10, step=step)
     made.values |= values
     return made
 
@@ -80,7 +80,7 @@ def test_rate_time_left_loss_and_the_newest_metric_are_told() -> None:
     assert "fd_500" in progress.line(run(25, validation={"loss": 0.25}, judge={"fd_500": 1.0}), 1.0, 250)
     assert "? left" in progress.line(run(25), 1.0, 0)
     assert "in 1:40" in progress.line(run(100), 100.0, 1000)
-    smallest = Run(Path("."), SimpleNamespace(), None, seed=0, budget=5, batch_size=16, step=1)
+    smallest = TrainingRun(Path("."), SimpleNamespace(), None, seed=0, budget=5, batch_size=16, step=1)
     assert "100%  16 of 16 images" in progress.line(smallest, 1.0, 16)
 
 

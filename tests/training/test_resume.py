@@ -17,9 +17,10 @@ import pytest
 import torch
 from tiny import BATCH, Kill, Killed, entries, lines, train, weights
 
-from mezzotint.app.records.runs import newest_step
+from mezzotint.app.results.run_folders import newest_step
 from mezzotint.errors import DataError, TrainingError
-from mezzotint.training import EMA, AdamW, Callback, Checkpoints, FiniteLoss, Log, checkpoints, newest
+from mezzotint.training import EMA, AdamW, Callback, Checkpoints, Log, NaNGuard, newest
+from mezzotint.training.callbacks import checkpoints
 
 STORY = Path(__file__).with_name("tiny.py")
 
@@ -175,7 +176,7 @@ def test_a_damaged_checkpoint_is_refused_wherever_it_is_asked_for(whole, tmp_pat
 
 
 def test_callbacks_may_serve_one_run_after_another(whole, tmp_path):
-    parts = {"log": Log(10), "finite": FiniteLoss(10), "checkpoints": Checkpoints(7 * BATCH, best="validation")}
+    parts = {"log": Log(10), "finite": NaNGuard(10), "checkpoints": Checkpoints(7 * BATCH, best="validation")}
     ema = EMA([0.1, 0.5])
     with pytest.raises(Killed):
         train(tmp_path / "first", dropout=0.5, seed=5, ema=ema, extra=parts | {"kill": Kill(25, order=15)})

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mezzotint.training.strides import keep_strides, restriding
+from mezzotint.training.hardware.strides import keep_strides, restriding
 
 
 def module(parameter: torch.Tensor) -> nn.Module:

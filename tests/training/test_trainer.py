@@ -10,10 +10,10 @@ import torch
 from tiny import BATCH, Noise, denoiser, train, weights
 
 from mezzotint.data import DataModule
-from mezzotint.diffusion import Importance, LogNormal, Objective
+from mezzotint.diffusion import ImportanceWeight, LogNormalTimes, Objective
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.training import AdamW, Checkpoints, Module
-from mezzotint.training.validation import APART, Fixed
+from mezzotint.training import AdamW, Checkpoints, DiffusionModule
+from mezzotint.training.callbacks.validation import APART, FixedDraws
 
 pytestmark = pytest.mark.filterwarnings("ignore:You have overridden `transfer_batch_to_device`")
 
@@ -22,12 +22,14 @@ QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", 
 State = dict[str, torch.Tensor]
 
 
-def module(objective: Objective | None = None) -> Module:
+def module(objective: Objective | None = None) -> DiffusionModule:
     objective = objective or Objective(label_dropout=0.2)
-    return Module(denoiser(), objective, AdamW(warmup=5 * BATCH), seed=1, budget=STEPS * BATCH, batch_size=BATCH)
+    return DiffusionModule(
+        denoiser(), objective, AdamW(warmup=5 * BATCH), seed=1, budget=STEPS * BATCH, batch_size=BATCH
+    )
 
 
-def fitted(start: Path | None = None, save: Path | None = None, **told: object) -> Module:
+def fitted(start: Path | None = None, save: Path | None = None, **told: object) -> DiffusionModule:
     """Trained in a Trainer that is told so."""
     trainer = pl.Trainer(accelerator="cpu", **{**QUIET, "max_steps": STEPS, **told})
     trained = module()
@@ -97,13 +99,13 @@ def test_validation_is_the_same_every_time() -> None:
     pixels, labels = Noise().split("test").batch(torch.arange(100))
     batch = {"image": pixels, "label": labels, "index": torch.arange(100)}
     with torch.no_grad():
-        losses = trained.eval().example_losses(trained.denoiser, batch, Fixed(0, batch["index"] + APART))
+        losses = trained.eval().example_losses(trained.denoiser, batch, FixedDraws(0, batch["index"] + APART))
     assert once["validation/loss"] == pytest.approx(float(losses.mean()), rel=1e-5)
 
 
 def test_tables_of_a_sanity_check_serve_training() -> None:
     """They are made under Lightning's inference mode, whose tensors no backward pass may meet."""
-    weighted = module(Objective(times=LogNormal(mean=-1.1), weight=Importance()))
+    weighted = module(Objective(times=LogNormalTimes(mean=-1.1), weight=ImportanceWeight()))
     trainer = pl.Trainer(accelerator="cpu", max_steps=2, **QUIET)
     trainer.fit(weighted, DataModule(Noise(), BATCH, seed=1))
     assert trainer.global_step == 2

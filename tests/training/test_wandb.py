@@ -14,9 +14,9 @@ from tiny import Kill, Killed, lines, train
 
 from mezzotint.errors import ConfigError
 from mezzotint.training import Preview, WandB
-from mezzotint.training import wandb as module
-from mezzotint.training.online import Server, saved_key
-from mezzotint.training.sent import Sent, new_id
+from mezzotint.training.tracking import wandb as module
+from mezzotint.training.tracking.wandb_server import WandbServer, saved_key
+from mezzotint.training.tracking.wandb_state import WandbUploadState, new_id
 
 
 @pytest.fixture
@@ -144,24 +144,26 @@ def test_online_needs_a_key_that_the_server_takes(nobody):
 
 def test_a_server_that_never_answers_costs_seconds(silent):
     began = time.monotonic()
-    assert Server(silent, KEY).refusal(0.3) == f"{silent} does not answer within 0.3 s"
+    assert WandbServer(silent, KEY).refusal(0.3) == f"{silent} does not answer within 0.3 s"
     assert time.monotonic() - began < 3
-    assert Server(silent, KEY).ask(0.1) == f"{silent} does not answer within 0.1 s"  # the socket's own limit
+    assert WandbServer(silent, KEY).ask(0.1) == f"{silent} does not answer within 0.1 s"  # the socket's own limit
 
 
 def test_whoever_answers_must_be_a_server_of_the_tracker(nobody, silent):
     with serving() as server:
-        assert "no server" in Server(f"{server.url}/elsewhere", KEY).refusal()
-        assert Server(server.url, KEY).refusal() is None
-        assert Server(server.url, KEY, proxies=(("http", silent),)).refusal() is None  # this machine needs no proxy
-        through = Server("http://tracker.invalid", KEY, proxies=(("http", server.url),))
+        assert "no server" in WandbServer(f"{server.url}/elsewhere", KEY).refusal()
+        assert WandbServer(server.url, KEY).refusal() is None
+        assert (
+            WandbServer(server.url, KEY, proxies=(("http", silent),)).refusal() is None
+        )  # this machine needs no proxy
+        through = WandbServer("http://tracker.invalid", KEY, proxies=(("http", server.url),))
         assert through.refusal() is None  # asked by the proxy alone
         nobody.setenv("http_proxy", silent)
-        assert "does not answer" in Server("http://tracker.invalid", KEY).refusal(0.3)
+        assert "does not answer" in WandbServer("http://tracker.invalid", KEY).refusal(0.3)
         nobody.setenv("http_proxy", "http://127.0.0.1:9")
-        assert "cannot be reached" in Server("http://tracker.invalid", KEY).refusal()
-    assert "no key" in Server(server.url).refusal()
-    assert "cannot be reached" in Server(server.url, token=True).refusal()
+        assert "cannot be reached" in WandbServer("http://tracker.invalid", KEY).refusal()
+    assert "no key" in WandbServer(server.url).refusal()
+    assert "cannot be reached" in WandbServer(server.url, token=True).refusal()
 
 
 def test_the_key_of_a_login_is_found(nobody, tmp_path):
@@ -174,9 +176,9 @@ def test_the_key_of_a_login_is_found(nobody, tmp_path):
 
 
 def test_a_run_keeps_its_id_and_a_sweep_gives_its_own(nobody, tmp_path):
-    sent = Sent.read(tmp_path)
+    sent = WandbUploadState.read(tmp_path)
     sent.write(tmp_path)
-    assert Sent.read(tmp_path) == sent != Sent.read(tmp_path / "other")
+    assert WandbUploadState.read(tmp_path) == sent != WandbUploadState.read(tmp_path / "other")
     nobody.setenv("WANDB_RUN_ID", "given")
     assert new_id() != "given"
     nobody.setenv("WANDB_SWEEP_ID", "s")

@@ -12,12 +12,12 @@ from torch import nn
 
 import mezzotint
 from mezzotint.app import cli
-from mezzotint.build import build
 from mezzotint.data import Digits
-from mezzotint.diffusion import Cosine, Denoiser, Rectified, Velocity
+from mezzotint.diffusion import CosineSchedule, Denoiser, RectifiedFlowSchedule, Velocity
 from mezzotint.errors import ConfigError
+from mezzotint.instantiate.build import build
+from mezzotint.instantiate.nodes import Undescribed, node_of
 from mezzotint.networks import MLP, UNet
-from mezzotint.nodes import Undescribed, node_of
 from mezzotint.training import EMA, AdamW
 
 SHAPE = (1, 4, 4)
@@ -54,7 +54,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
 
 def fitted(directory: Path, network: nn.Module, **changes: object) -> None:
     quiet = {"callbacks": None} | changes
-    tiny_train(directory, steps=4, denoiser=Denoiser(network, Cosine(), Velocity()), **quiet)
+    tiny_train(directory, steps=4, denoiser=Denoiser(network, CosineSchedule(), Velocity()), **quiet)
 
 
 def test_a_run_of_fit_loads_and_gives_the_averaged_weights(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_commands_know_a_run_of_fit(
     assert len(list(Path("runs/a/samples").glob("*seed1*"))) == 3
     assert cli.main(["evaluate", "run=runs/a", "n=8", "grid.steps=2"]) == 0
     assert "fd_digits_8" in capsys.readouterr().out
-    assert cli.main(["train", "run=runs/a", "budget=80", "callbacks=quiet", "n=8", "grid.steps=2"]) == 0
+    assert cli.main(["train", "run=runs/a", "budget=80", "callbacks=minimal", "n=8", "grid.steps=2"]) == 0
     assert "80 in 5 steps" in capsys.readouterr().out
 
 
@@ -130,7 +130,7 @@ def test_a_run_that_fails_and_goes_on_says_so(tmp_path: Path) -> None:
 
 
 def test_what_is_described_is_built_again() -> None:
-    for part in (Cosine(steps=10), Rectified(), AdamW(lr=1e-3), EMA([0.1, 0.5]), Digits()):
+    for part in (CosineSchedule(steps=10), RectifiedFlowSchedule(), AdamW(lr=1e-3), EMA([0.1, 0.5]), Digits()):
         node = node_of(part)
         assert node_of(build(node)) == node
     assert node_of({"a": (1, None, "x")}) == {"a": [1, None, "x"]}

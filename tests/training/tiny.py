@@ -15,30 +15,30 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mezzotint.data.images import InMemory
-from mezzotint.diffusion import Cosine, Denoiser, Draws, Objective, Trailing, Velocity
+from mezzotint.data.image_set import TensorImages
+from mezzotint.diffusion import CosineSchedule, Denoiser, KeyedRandom, Objective, Trailing, Velocity
 from mezzotint.diffusion.samplers import DDIM
 from mezzotint.errors import TrainingError
-from mezzotint.generation import Sampling
-from mezzotint.metrics import Extractor, Frechet, Halves
+from mezzotint.generation import SamplingRecipe
+from mezzotint.metrics import Extractor, FrechetDistance, SplitHalfFrechet
 from mezzotint.networks import MLP
 from mezzotint.training import (
     EMA,
     AdamW,
     Callback,
     Checkpoints,
-    FiniteLoss,
+    EvaluationPlan,
     Hardware,
-    Judge,
-    Judging,
     Log,
+    NaNGuard,
     Preemption,
     Preview,
-    Run,
+    SampleMetrics,
+    TrainingRun,
     Validation,
     fit,
 )
-from mezzotint.training.hardware import Place
+from mezzotint.training.hardware.hardware import ProcessInfo
 
 BATCH = 16
 
@@ -51,10 +51,10 @@ class Noise:
     classes: int = 2
     flip: bool = True
 
-    def split(self, name: str) -> InMemory:
+    def split(self, name: str) -> TensorImages:
         source = torch.Generator().manual_seed(7)
         pixels = torch.randint(0, 256, (100, *self.shape), generator=source, dtype=torch.uint8)
-        return InMemory(pixels, torch.arange(100) % 2)
+        return TensorImages(pixels, torch.arange(100) % 2)
 
 
 class Pixels(Extractor):
@@ -76,9 +76,12 @@ class Pixels(Extractor):
         return {"pooled": images.flatten(1).float() / 255}
 
 
-def judging() -> Judging:
+def judging() -> EvaluationPlan:
     """Against the images that are trained on; what needs no samples is left out by the callback."""
-    return Judging(lambda: {"halves": Halves(Pixels()), "frechet": Frechet(Pixels())}, lambda: Noise().split("train"))
+    return EvaluationPlan(
+        lambda: {"halves": SplitHalfFrechet(Pixels()), "frechet": FrechetDistance(Pixels())},
+        lambda: Noise().split("train"),
+    )
 
 
 class Killed(BaseException):
@@ -91,7 +94,7 @@ class Kill(Callback):
     def __init__(self, step: int, order: int = -50) -> None:
         self.at, self.order = step, order
 
-    def step(self, run: Run) -> None:
+    def step(self, run: TrainingRun) -> None:
         if run.step == self.at:
             raise Killed
 
@@ -101,16 +104,16 @@ def denoiser(dropout: float = 0.0) -> Denoiser:
     network = MLP((1, 4, 4), classes=2, width=16)
     if dropout:
         network.hidden.append(torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Dropout(dropout)))
-    return Denoiser(network, Cosine(), Velocity())
+    return Denoiser(network, CosineSchedule(), Velocity())
 
 
 def train(directory: Path, steps: int = 50, extra: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """Checkpoints every 7 steps, lines of the log every 10: one is no multiple of the other; no best one."""
     callbacks = {
         "log": Log(10),
-        "finite": FiniteLoss(10),
+        "finite": NaNGuard(10),
         "validation": Validation(every=20 * BATCH, images=60, bins=3),
-        "judge": Judge(every=20 * BATCH, n=80),
+        "sample_metrics": SampleMetrics(every=20 * BATCH, n=80),
         "preemption": Preemption(5),
         "checkpoints": Checkpoints(every=7 * BATCH, keep=3, best=None),
     }
@@ -124,7 +127,7 @@ def train(directory: Path, steps: int = 50, extra: dict[str, Any] | None = None,
         "seed": 1,
         "ema": EMA([0.1, 0.5]),
         "callbacks": callbacks | (extra or {}),
-        "sampling": Sampling(DDIM(), Trailing(3)),
+        "sampling": SamplingRecipe(DDIM(), Trailing(3)),
         "judging": judging(),
         "hardware": Hardware(accelerator="cpu", devices=changes.pop("devices", 1)),
     }
@@ -178,7 +181,7 @@ def shards(directory: Path) -> None:
 class Ask(Callback):
     """Asks one rank to stop."""
 
-    def step(self, run: Run) -> None:
+    def step(self, run: TrainingRun) -> None:
         if run.rank == 1 and run.step == 12:
             signal.raise_signal(signal.SIGUSR1)
 
@@ -190,7 +193,7 @@ class Broken(Objective):
         super().__init__()
         self.example = example
 
-    def forward(self, denoiser: Denoiser, x0: Tensor, draws: Draws, **condition: Any) -> Tensor:
+    def forward(self, denoiser: Denoiser, x0: Tensor, draws: KeyedRandom, **condition: Any) -> Tensor:
         losses = super().forward(denoiser, x0, draws, **condition)
         return torch.where(draws.index == self.example, torch.nan, losses)
 
@@ -209,7 +212,7 @@ def stories(directory: Path) -> None:
 
 
 class Slow(Callback):
-    def step(self, run: Run) -> None:
+    def step(self, run: TrainingRun) -> None:
         time.sleep(0.01)
 
 
@@ -217,7 +220,7 @@ LENGTH = 700  # steps of a run that is killed many times
 
 
 def story(directory: Path) -> None:
-    train(directory, steps=LENGTH, dropout=0.5, devices=Place.here().world)
+    train(directory, steps=LENGTH, dropout=0.5, devices=ProcessInfo.here().world)
 
 
 def slowly(directory: Path) -> None:
@@ -229,7 +232,7 @@ def slowly(directory: Path) -> None:
         real(descriptor)
 
     os.fsync = fsync
-    train(directory, steps=LENGTH, dropout=0.5, devices=Place.here().world, extra={"slow": Slow()})
+    train(directory, steps=LENGTH, dropout=0.5, devices=ProcessInfo.here().world, extra={"slow": Slow()})
 
 
 STORIES = {"two_ranks": two_ranks, "shards": shards, "stories": stories, "story": story, "slowly": slowly}

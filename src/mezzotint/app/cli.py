@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app import help
-from mezzotint.app.config.job import Config
-from mezzotint.app.config.own_data import base
-from mezzotint.app.config.refusals import check_words
-from mezzotint.app.config.words import (
+from mezzotint.app.config.arguments import (
     CONFIG,
     KEYS,
     SAVED,
@@ -36,16 +33,18 @@ from mezzotint.app.config.words import (
     value,
     vouched,
 )
+from mezzotint.app.config.job import Config
+from mezzotint.app.config.own_data import base
+from mezzotint.app.config.validate_arguments import check_words
 from mezzotint.app.help import COMMANDS, config_dir, groups
 from mezzotint.app.terminal import printable, unbroken
-from mezzotint.build import read_config
 from mezzotint.errors import ConfigError, DataError, MezzotintError, mendable
-from mezzotint.names import nearest
-from mezzotint.training.signals import AGAIN, forget, listen
-from mezzotint.trust import Trust, reach, trusting
+from mezzotint.instantiate.build import read_config
+from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.instantiate.trust import Trust, reach, trusting
+from mezzotint.signals import REQUEUE_SIGNALS, install_handlers, restore_handlers
 
 OWN_WORDS = ("plot", "runs", "report", "sweep", "compare", "sync")  # commands that are no job of one config
-MODULES = {"runs": "listing"}  # where a command's name is another thing's
 PLACES = ("MEZZOTINT_RUNS", "MEZZOTINT_DATA", "MEZZOTINT_CACHE")
 
 
@@ -73,7 +72,7 @@ def dispatch(words: list[str]) -> int:
         return 0
     command, rest = words[0], words[1:]
     if command not in COMMANDS:
-        return refuse(f"no command {command!r}{nearest(command, COMMANDS)} ({', '.join(COMMANDS)})")
+        return refuse(f"no command {command!r}{did_you_mean(command, COMMANDS)} ({', '.join(COMMANDS)})")
     if {"-h", "--help"} & set(rest):
         own = own_configs(rest)
         print(help.asked(rest, own) or help.of(command, own))
@@ -88,7 +87,9 @@ def refuse(message: str, command: str = "", code: int = 2) -> int:
 
 def attempt(command: str, overrides: list[str]) -> int:
     """Run a command and turn what a user can mend into one line; a fault of ours keeps its traceback."""
-    heard = listen(AGAIN) if command == "train" else ()  # before torch is imported, which takes seconds
+    heard = (
+        install_handlers(REQUEUE_SIGNALS) if command == "train" else ()
+    )  # before torch is imported, which takes seconds
     try:
         prepare()
         run(command, overrides)
@@ -103,7 +104,7 @@ def attempt(command: str, overrides: list[str]) -> int:
             return 1
         return refuse(str(known), command, 2 if isinstance(known, (ConfigError, DataError)) else 1)
     finally:
-        forget(heard)
+        restore_handlers(heard)
     return 0
 
 
@@ -111,9 +112,9 @@ def explained(error: Exception, command: str, overrides: Sequence[str]) -> Mezzo
     """The error as what a user can mend, if it is that."""
     if known := mendable(error):
         return known
-    if ended := import_module("mezzotint.app.processes.queue").lost(error):
+    if ended := import_module("mezzotint.app.launch.job_queue").lost(error):
         return ended
-    message = import_module("mezzotint.app.faults").explain(error, command, overrides)
+    message = import_module("mezzotint.app.error_messages").explain(error, command, overrides)
     return None if message is None else ConfigError(message)
 
 
@@ -137,7 +138,7 @@ def run(command: str, words: list[str]) -> None:
     words, rule = trust_of(words)
     if command in OWN_WORDS:
         with trusting(replace(rule, strict=True, paths=vouched({}, {}, words))):
-            import_module(f"mezzotint.app.{MODULES.get(command, command)}").main(words)
+            import_module(f"mezzotint.app.commands.{command}").main(words)
     else:
         pairs = pairwise(["", *words])  # the value of an option, such as a folder with = in its name, stays as it is
         told = [word if follows(last, word) else readable(addable(at_home(bare(word)))) for last, word in pairs]
@@ -150,13 +151,13 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
     modes = value("sweep", overrides), value("hydra.mode", overrides) == "MULTIRUN"
     many = bool({"-m", "--multirun"} & set(overrides)) or any(modes)
     check_words(overrides, many, own_configs(overrides))
-    import_module("mezzotint.app.processes.ranks").check_environment()
-    name, module, directory = primary(command, overrides), f"mezzotint.app.{command}", value("run", overrides)
+    import_module("mezzotint.app.launch.ranks").check_environment()
+    name, module, directory = primary(command, overrides), f"mezzotint.app.commands.{command}", value("run", overrides)
     saved: Config | None = None
     if name == STANDALONE:
         if many:
             raise ConfigError("-m is for runs: give run=DIR, or one command after the other")
-        module = module if command == "stats" else "mezzotint.app.folders"
+        module = module if command == "stats" else "mezzotint.app.commands.evaluate_images"
     elif name == SAVED:
         if many and command == "train":
             raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
@@ -166,14 +167,14 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
         overrides = [*overrides, *base(overrides)]
     theirs = any(word.lstrip("+").startswith(("hydra", "--config", "-c")) for word in overrides)  # their file may sweep
     refused: list[Exception] = []
-    sweeps, jobs = (import_module(f"mezzotint.app.processes.{room}") for room in ("sweeps", "jobs"))
+    sweeps, jobs = (import_module(f"mezzotint.app.launch.{room}") for room in ("hydra_hooks", "sweep_jobs"))
     sweep = jobs.begin()
 
     def task(config: Any) -> Any:
-        import_module("mezzotint.app.processes.sweeps").leave_with_parent()
+        import_module("mezzotint.app.launch.hydra_hooks").leave_with_parent()
         with sweep.job() as job:
             if job and command != "train" and directory:
-                print(import_module("mezzotint.app.processes.jobs").place(Path(directory)), flush=True)
+                print(import_module("mezzotint.app.launch.sweep_jobs").place(Path(directory)), flush=True)
             return work(config)
 
     def work(config: Any) -> Any:
@@ -181,7 +182,6 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
 
         words = spoken()
         try:
-            import_module("mezzotint.app.config.typos").check_keys(config, words)
             if command == "check":  # before torch is imported, which takes seconds
                 print(f"{config.get('name')}: building and trying the parts, timing two steps of training", flush=True)
             with trusting(rule if saved is None else judging(replace(rule, run=directory), config, saved, words)):
@@ -203,11 +203,11 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
     reach(rule.folders)
     before, sys.argv = sys.argv, [f"mezzotint {command}", *overrides]
     try:
-        with nullcontext() if many or theirs else sweeps.single():
+        with nullcontext() if many or theirs else sweeps.force_single_run():
             hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
     finally:
         sys.argv = before
-        if sweeps.begun():
+        if sweeps.sweep_started():
             finish_sweep(command, sweep)
     if refused:
         raise refused[0]
@@ -215,16 +215,16 @@ def run_hydra(command: str, overrides: list[str], rule: Trust) -> None:
 
 def finish_sweep(command: str, sweep: Any) -> None:
     """Sum up what there is, of a sweep that was stopped too, and remove what Hydra left: the first rank."""
-    if import_module("mezzotint.app.processes.ranks").rank():
+    if import_module("mezzotint.app.launch.ranks").rank():
         return
-    sweeps = import_module("mezzotint.app.processes.sweeps")
-    import_module("mezzotint.app.processes.queue").close()
+    sweeps = import_module("mezzotint.app.launch.hydra_hooks")
+    import_module("mezzotint.app.launch.job_queue").close()
     points, told = sweeps.points(), sweep.close()
-    sweeps.tidy()
+    sweeps.remove_empty_sweep_dirs()
     if told and (command == "train" or any(job.state != "done" for job in told)):
-        import_module("mezzotint.app.sweep").conclude(sweep.keys, told, command == "train")
+        import_module("mezzotint.app.commands.sweep").conclude(sweep.keys, told, command == "train")
     if points:
-        import_module("mezzotint.app.records.points").summarise(points)
+        import_module("mezzotint.app.results.sweep_summary").summarise(points)
 
 
 def pointed(directory: Path) -> Path:

@@ -59,14 +59,14 @@ def offers(command: str, last: str) -> list[str]:
 
 def runs(start: str) -> list[str]:
     """Runs and sweeps whose path begins so, as they would be typed."""
-    from mezzotint.app.records.runs import find, folder
-    from mezzotint.app.terminal import shown
+    from mezzotint.app.results.run_folders import find, folder
+    from mezzotint.app.terminal import display_path
 
     root = folder()
     found = find(root)
     places = [root / "latest", *found, *{run.parent for run in found if run.parent != root}]
     absolute = start.startswith("/")
-    names = [str(place) if absolute else shown(place) for place in places if place.exists()]
+    names = [str(place) if absolute else display_path(place) for place in places if place.exists()]
     return sorted(name for name in names if name.startswith(start))
 
 
@@ -75,7 +75,7 @@ def from_hydra(words: list[str]) -> str:
     import hydra
 
     from mezzotint.app.cli import CONFIG
-    from mezzotint.app.processes.sweeps import find_plugins
+    from mezzotint.app.launch.hydra_hooks import find_plugins
 
     find_plugins()
     before, sys.argv = sys.argv, ["mezzotint", *words]

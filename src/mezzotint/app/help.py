@@ -1,5 +1,6 @@
 """What `--help` says, from the folders of configs/ alone: neither Hydra nor torch is imported to say it."""
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -26,7 +27,7 @@ mezzotint train                                        digits, on whatever is th
 mezzotint train experiment=emoji_ddpm budget=500000    another preset, fewer images
 mezzotint train experiment=cifar10_ddpm debug=tiny     the same with a tiny network and few images, to see it run
 mezzotint train -m schedule=linear,cosine seed=0,1     four runs; started again, it skips the finished ones
-mezzotint train callbacks=judge                        judge samples on the way, keep the best checkpoint too
+mezzotint train callbacks=sample_metrics                        judge samples on the way, keep the best checkpoint too
 mezzotint train sweep=seeds                            a ready sweep; hydra/launcher=gpus: one run a GPU at a time
 mezzotint train run=runs/latest                        go on where a run stopped
 mezzotint train run=runs/latest budget=20000000        train a finished run further""",
@@ -34,18 +35,18 @@ mezzotint train run=runs/latest budget=20000000        train a finished run furt
 mezzotint sample run=runs/latest
 mezzotint sample run=runs/latest sampler=ddim grid.steps=20 n=64
 mezzotint sample run=runs/latest guidance=cfg guidance.scale=2 seed=1
-mezzotint sample run=runs/latest n=1000 images=png     beside the grid, one file an image (or images=npz)
+mezzotint sample run=runs/latest n=1000 save=png     beside the grid, one file an image (or save=npz)
 mezzotint sample run=runs/latest label=3               one class; by name too, or several: label=[3,dog]
 mezzotint sample run=runs/latest 'label={cat:4,dog:8}' so many of each
 mezzotint sample run=runs/latest weights=raw           the weights themselves, not their average""",
     "evaluate": """\
 mezzotint evaluate run=runs/latest n=1000
-mezzotint evaluate run=runs/latest step=best           the checkpoint that callbacks=judge found best
+mezzotint evaluate run=runs/latest checkpoint=best           the checkpoint that callbacks=sample_metrics found best
 mezzotint evaluate run=runs/latest seeds=3             three times n images: mean +- deviation
-mezzotint evaluate run=runs/latest metrics=[frechet,error,precision_recall] sampler=heun grid=karras grid.steps=18
-mezzotint evaluate run=runs/latest metrics=[memorised] does it copy its training images? with a picture of the nearest
+mezzotint evaluate run=runs/latest metrics=[fid,fid_bootstrap,precision_recall] sampler=heun grid=karras grid.steps=18
+mezzotint evaluate run=runs/latest metrics=[memorisation]     does it copy training images? with a picture
 mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=5,10,20,50      a table and a plot of all points
-mezzotint evaluate run=runs/latest reference=stats.npz metrics=[frechet]    mu and sigma, as ADM and EDM publish them
+mezzotint evaluate run=runs/latest reference=stats.npz metrics=[fid]    mu and sigma, as ADM and EDM publish them
 mezzotint evaluate images=drawn reference=real         folders of images (or npz files) from any program
 mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
     "compare": """mezzotint compare runs/a runs/b                        all their evaluations that may be compared
@@ -74,8 +75,8 @@ mezzotint sync runs project=paper entity=team          all runs that were traine
     "plot": """\
 mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR by time
 mezzotint plot grid=trailing,karras grid.steps=10      where the steps lie, on schedule=cosine
-mezzotint plot times=uniform,log_normal schedule=edm   where training asks, by log-SNR
-mezzotint plot weight=plain,min_snr,sigmoid            what each noise level counts
+mezzotint plot time_distribution=uniform,log_normal schedule=edm   where training asks, by log-SNR
+mezzotint plot loss_weight=constant,min_snr,sigmoid            what each noise level counts
 mezzotint plot run=runs/latest                         its losses; run=runs/a,runs/b beside each other
 mezzotint plot run=runs/latest kind=levels             its validation loss by log-SNR
 mezzotint plot run=runs/latest guidance.scale=1,2,4    the same samples in each row, one row a value
@@ -92,10 +93,10 @@ WORDS = {
     "budget= batch_size= seed=": "images to train on, images a step over all devices, seed of all that is random",
     "n= seeds=": "images that sample draws, or that evaluate judges; of how many seeds each",
     "reference=train|test|all|PATH": "what evaluate compares with: a split, a folder of images, an npz file",
-    "reference_images=N look=0.25": "at most so many real images; the share of training that its final look may cost",
+    "reference_images=N evaluation_share=0.25": "at most N real images; the share of training that it may cost",
     "weights=ema|raw": "which weights sample and evaluate use",
-    "step=best|NUMBER": "of which checkpoint: the best that callbacks=judge kept, or that of a step; else the newest",
-    "images=none|png|npz": "what sample writes beside the pictures",
+    "checkpoint=best|NUMBER": "the best that callbacks=sample_metrics kept, or that of a step; else the newest",
+    "save=none|png|npz": "what sample writes beside the pictures",
     "label=CLASS|[...]|{CLASS:n}": "what sample draws: classes by label or name, or so many images of each",
     "labels=auto|data|balanced": "of the images that evaluate judges: in the shares of the reference, or equally many",
     "trust=[PACKAGE]": "packages beside mezzotint whose classes the config of run= may name: their code is run",
@@ -110,12 +111,12 @@ OF_STATS = {  # what needs no run takes few of them
     "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
 }
 
-OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("images=", "label="))} | {
+OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("save=", "label="))} | {
     "images=PATH": "instead of run=: a folder of images, or an npz file, of any program; with reference= or data=",
     "out=FILE.json": "with images=: where the evaluation is written; else in the present folder",
 }
 
-OF_CHECK = {key: text for key, text in WORDS.items() if not key.startswith("images=")} | {
+OF_CHECK = {key: text for key, text in WORDS.items() if not key.startswith("save=")} | {
     "hardware.micro_batch=find": "tries which micro-batch fits here, and how fast it is",
 }
 
@@ -164,7 +165,7 @@ TITLES = {  # of the groups
     "debug": "settings to see it run",
     "sweep": "ready sweeps",
     "callbacks": "what watches training",
-    "clock": "the time that the network is told",
+    "c_noise": "the time that the network is told",
     "data": "the images",
     "ema": "averages of the weights",
     "extractor": "features that metrics compare",
@@ -179,11 +180,11 @@ TITLES = {  # of the groups
     "optimizer": "how weights move",
     "paths": "where things lie",
     "sampler": "how a step is made",
-    "scale": "the size of what the network sees",
+    "c_in": "the size of what the network sees",
     "schedule": "noise by time",
     "target": "what the network predicts",
-    "times": "which noise levels are trained on",
-    "weight": "what each noise level counts",
+    "time_distribution": "which noise levels are trained on",
+    "loss_weight": "what each noise level counts",
 }
 
 USAGE = {
@@ -198,7 +199,17 @@ USAGE = {
 }
 
 GROUPS = {  # of the commands that do not take all
-    "plot": ("schedule", "grid", "times", "weight", "target", "sampler", "guidance", "extractor", "hardware"),
+    "plot": (
+        "schedule",
+        "grid",
+        "time_distribution",
+        "loss_weight",
+        "target",
+        "sampler",
+        "guidance",
+        "extractor",
+        "hardware",
+    ),
     "stats": ("data", "metrics", "extractor", "hardware", "paths"),
 }
 
@@ -233,6 +244,14 @@ def groups() -> frozenset[str]:
 
 def choices(folder: Path) -> list[str]:
     return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
+def taken_by(group: str, key: str) -> str:
+    """Return the choices of a group that take an argument which the chosen one does not, as the end of a message."""
+    folder = config_dir() / group
+    texts = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in choices(folder)}
+    names = [name for name, text in texts.items() if re.search(rf"^{re.escape(key)}:", text, re.MULTILINE)]
+    return f"; it belongs to {group}={', '.join(names)}" if names else ""
 
 
 def version() -> str:

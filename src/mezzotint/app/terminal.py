@@ -40,7 +40,7 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def shown(path: str | Path) -> str:
+def display_path(path: str | Path) -> str:
     """A path as short as it can be typed: relative where it lies below the present folder."""
     try:
         path, here = Path(path).absolute(), Path(os.getcwd())
@@ -49,7 +49,7 @@ def shown(path: str | Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
 
 
-class Unbroken:
+class PipeSafeStream:
     """A stream whose reader may go, a pipe or a terminal that is closed: what is still written then is dropped, and the
     command goes on. So it does where a disk is full, which `lost` tells afterwards.
 
@@ -96,8 +96,8 @@ def unbroken() -> Iterator[list[str]]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names in another encoding than the terminal's
-    sys.stdout = Unbroken(sys.stdout, printable, lost)  # type: ignore[assignment]
-    sys.stderr = Unbroken(sys.stderr, drawable, lost)  # type: ignore[assignment]
+    sys.stdout = PipeSafeStream(sys.stdout, printable, lost)  # type: ignore[assignment]
+    sys.stderr = PipeSafeStream(sys.stderr, drawable, lost)  # type: ignore[assignment]
     try:
         yield lost
     finally:
@@ -133,5 +133,5 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = 
         column.overflow = "fold"  # a path or an address is never cut
     for row in rows:
         drawn.add_row(*(Text(printable(cell).replace("\n", " "), style=STATES.get(cell, "")) for cell in row))
-    to = Unbroken(sys.stdout.stream) if isinstance(sys.stdout, Unbroken) else sys.stdout  # colours are ours
+    to = PipeSafeStream(sys.stdout.stream) if isinstance(sys.stdout, PipeSafeStream) else sys.stdout  # colours are ours
     Console(file=to, width=None if boxed else ENDLESS, force_jupyter=False).print(drawn)

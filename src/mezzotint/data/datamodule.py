@@ -12,18 +12,18 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from mezzotint.data.dataset import Dataset
-from mezzotint.data.images import Images
+from mezzotint.data.image_set import ImageSource
 from mezzotint.data.order import Order, Share, micro_batches
-from mezzotint.diffusion.draws import Draws
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.finite import Finite
+from mezzotint.instantiate.finite import Finite
+from mezzotint.randomness import KeyedRandom
 
 Batch = dict[str, Tensor]
 
 
 def flip_(pixels: Tensor, seed: int, positions: Tensor) -> None:
     """Mirrors left and right, in place, every image whose f(seed, "flip", position) says so: half of them."""
-    chosen = (Draws(seed, positions).uniform("flip") < 0.5).numpy()
+    chosen = (KeyedRandom(seed, positions).uniform("flip") < 0.5).numpy()
     array = pixels.numpy()  # the same memory; numpy moves bytes five times faster here
     array[chosen] = array[chosen, ..., ::-1]
 
@@ -32,7 +32,7 @@ def flip_(pixels: Tensor, seed: int, positions: Tensor) -> None:
 class TrainBatches(TorchDataset):
     """Micro-batch m of the endless training data of one process, for every m >= 0."""
 
-    images: Images
+    images: ImageSource
     order: Order
     share: Share
     flip: bool
@@ -52,7 +52,7 @@ class TrainBatches(TorchDataset):
 class ValidationBatches(TorchDataset):
     """The test images in their order: process r of w holds r, r + w, ...; nothing is padded, repeated or flipped."""
 
-    images: Images
+    images: ImageSource
     share: Share
 
     def __getitem__(self, number: int) -> Batch:
@@ -162,8 +162,8 @@ class DataModule(LightningDataModule, metaclass=Finite):
         self.dataset, self.batch_size, self.seed, self.workers = dataset, batch_size, seed, workers
         self.micro_batch, self.accumulation = micro_batches(batch_size, world, micro_batch)
         self.share = Share(self.micro_batch, rank, world, images_seen)
-        self.train: Images | None = None
-        self.test: Images | None = None
+        self.train: ImageSource | None = None
+        self.test: ImageSource | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the data, on every process: nothing is kept that only the first one would have."""

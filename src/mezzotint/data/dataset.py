@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from mezzotint.data.class_folders import few, refuse_labels
-from mezzotint.data.images import Images, InMemory
+from mezzotint.data.image_files.class_folders import few, refuse_labels
+from mezzotint.data.image_set import ImageSource, TensorImages
 from mezzotint.errors import DataError
-from mezzotint.finite import Finite
+from mezzotint.instantiate.finite import Finite
 
 SPLITS = ("train", "test", "all")
 NTH = {2: "second", 4: "fourth"}
@@ -49,7 +49,7 @@ class Dataset(metaclass=Finite):
             )
 
     @abstractmethod
-    def split(self, name: str) -> Images:
+    def split(self, name: str) -> ImageSource:
         """The images of "train", of "test" (held out, for validation and metrics) or of "all".
 
         Raises:
@@ -85,7 +85,7 @@ class ArrayDataset(Dataset):
     def read(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
         """The uint8 images (N, C, H, W) and the labels (N,) of one split, as they are stored."""
 
-    def split(self, name: str) -> InMemory:
+    def split(self, name: str) -> TensorImages:
         check_split(name)
         pixels, labels = self.read(name)
         if not len(pixels):
@@ -98,8 +98,8 @@ class ArrayDataset(Dataset):
             )
         pixels = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
         if not self.classes:
-            return InMemory(pixels)
-        return InMemory(pixels, self._checked(labels, len(pixels)))
+            return TensorImages(pixels)
+        return TensorImages(pixels, self._checked(labels, len(pixels)))
 
     def _checked(self, labels: np.ndarray | None, count: int) -> torch.Tensor:
         if labels is None:
@@ -111,7 +111,7 @@ class ArrayDataset(Dataset):
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownDataset(ArrayDataset):
+class LabelledDataset(ArrayDataset):
     """A published dataset, whose number of classes is a fact."""
 
     known_classes: ClassVar[int]

@@ -19,8 +19,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion.draws import permutation
 from mezzotint.errors import ConfigError
+from mezzotint.randomness import permutation
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Coordinate(abc.ABC):
 
 
 @dataclass(frozen=True)
-class Noise(Coordinate):
+class NoiseCoordinate(Coordinate):
     """m = alpha, u = sigma / alpha, dy/du = eps: the variance-exploding frame. Pure noise is at infinity."""
 
     def of(self, level: NoiseLevel) -> tuple[float, float]:
@@ -57,7 +57,7 @@ class Noise(Coordinate):
 
 
 @dataclass(frozen=True)
-class Data(Coordinate):
+class DataCoordinate(Coordinate):
     """m = sigma, u = alpha / sigma, dy/du = x0: the frame of constant noise. Clean data are at infinity."""
 
     def of(self, level: NoiseLevel) -> tuple[float, float]:
@@ -74,7 +74,7 @@ class Data(Coordinate):
 
 
 @dataclass(frozen=True)
-class Flow(Coordinate):
+class FlowCoordinate(Coordinate):
     """m = alpha + sigma, u = sigma / m, dy/du = eps - x0: the straight path of flow matching. Regular at both ends."""
 
     def of(self, level: NoiseLevel) -> tuple[float, float]:
@@ -89,7 +89,7 @@ class Flow(Coordinate):
 
 
 @dataclass(frozen=True)
-class Angle(Coordinate):
+class AngleCoordinate(Coordinate):
     """m = sqrt(alpha^2 + sigma^2), u = atan(sigma / alpha), dy/du = cos(u) eps - sin(u) x0: v of the
     variance-preserving frame. Regular at both ends.
 

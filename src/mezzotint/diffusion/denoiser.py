@@ -8,11 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .clocks import Clock, Index, Rescaled
-from .levels import NoiseLevel, beside, expand
+from .levels import NoiseLevel, broadcast_like, cast_like
+from .preconditioning import InputScale, NoiseConditioning, NoScale, ScaledTime, StepIndex
 from .prediction import Prediction
-from .scales import Scale, Unit
-from .schedules import Schedule
+from .schedules.continuous import Schedule
 from .targets import Epsilon, Target
 
 _REMEMBERED = 4096  # placements kept; a trajectory needs one for each level it visits
@@ -88,8 +87,8 @@ class Denoiser(nn.Module):
         network: (x (B, C, H, W), time (B,), **cond) -> (B, C, H, W), or (B, 2C, H, W) with a learned variance.
         schedule: the one it was trained on.
         target: what it predicts.
-        clock: the time it is told; by default t - 1 on tables and 1000 t / t_max on continuous schedules.
-        scale: the factor on its input.
+        c_noise: the time it is told; by default t - 1 on tables and 1000 t / t_max on continuous schedules.
+        c_in: the factor on its input.
 
     Raises:
         ValueError: noise does not grow along the schedule, or the target cannot be decoded somewhere on it, or the
@@ -101,18 +100,18 @@ class Denoiser(nn.Module):
         network: nn.Module,
         schedule: Schedule,
         target: Target | None = None,
-        clock: Clock | None = None,
-        scale: Scale | None = None,
+        c_noise: NoiseConditioning | None = None,
+        c_in: InputScale | None = None,
     ):
         super().__init__()
         self.network, self.schedule = network, schedule
         levels = noisy_levels(schedule)
         self.target = Epsilon() if target is None else target
-        self.clock = clock or (Index() if schedule.steps else Rescaled(1000.0 / schedule.t_max))
-        self.scale = Unit() if scale is None else scale
+        self.c_noise = c_noise or (StepIndex() if schedule.steps else ScaledTime(1000.0 / schedule.t_max))
+        self.c_in = NoScale() if c_in is None else c_in
         self._placed: dict[NoiseLevel, _Placement] = {}
         check_target(self.target, schedule, levels)
-        check_clock(self.clock, schedule)
+        check_c_noise(self.c_noise, schedule)
 
     def begin(self) -> Running:
         return Running(self)
@@ -127,8 +126,8 @@ class Denoiser(nn.Module):
 
     def predict_at(self, x: Tensor, t: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         """`predict` for a caller that knows the level of t already."""
-        c_in = expand(self.scale(level), x)
-        time = beside(torch.as_tensor(self.clock(t, level)), x, _time_dtype(x))
+        c_in = broadcast_like(self.c_in(level), x)
+        time = cast_like(torch.as_tensor(self.c_noise(t, level)), x, _time_dtype(x))
         out = self.network(x if isinstance(c_in, float) and c_in == 1.0 else c_in * x, time, **cond)
         fraction = None
         if out.shape[1] != x.shape[1]:
@@ -138,7 +137,7 @@ class Denoiser(nn.Module):
 
     def using(self, network: nn.Module) -> Denoiser:
         """The same conventions around other weights."""
-        return Denoiser(network, self.schedule, self.target, self.clock, self.scale)
+        return Denoiser(network, self.schedule, self.target, self.c_noise, self.c_in)
 
     def check(self, grid: tuple[NoiseLevel, ...]) -> None:
         """Raise ValueError if a level of this grid, but for the last, cannot be asked or decoded.
@@ -152,7 +151,7 @@ class Denoiser(nn.Module):
 
     def extra_repr(self) -> str:
         schedule = "" if isinstance(self.schedule, nn.Module) else f"schedule={self.schedule}, "
-        return f"{schedule}target={self.target}, clock={self.clock}, scale={self.scale}"
+        return f"{schedule}target={self.target}, c_noise={self.c_noise}, c_in={self.c_in}"
 
     def _place(self, level: NoiseLevel, x: Tensor) -> _Placement:
         t = float(self.schedule.time(level))
@@ -162,18 +161,18 @@ class Denoiser(nn.Module):
             own, k = level, 1.0
         else:
             own = NoiseLevel(level.alpha * k, level.sigma * k)
-        told = float(self.clock(t, own))
+        told = float(self.c_noise(t, own))
         if not math.isfinite(told):
-            told = float(self.clock(t, on_path))
+            told = float(self.c_noise(t, on_path))
         coefficients, det = _decoding(self.target, own)
         if not math.isfinite(told):
             raise ValueError(
-                f"clock={self.clock} has no finite time at {level}. Begin and end the steps that ask the network "
+                f"c_noise={self.c_noise} has no finite time at {level}. Begin and end the steps that ask the network "
                 f"inside the schedule, or use a clock that is finite there."
             )
         with torch.inference_mode(False):  # it is remembered, and may meet a backward pass
             time = torch.full((len(x),), told, dtype=_time_dtype(x), device=x.device)
-        return _Placement(own, k, float(self.scale(own)), time, coefficients, det)
+        return _Placement(own, k, float(self.c_in(own)), time, coefficients, det)
 
 
 def noisy_levels(schedule: Schedule) -> list[tuple[float, NoiseLevel]]:
@@ -215,12 +214,12 @@ def check_target(target: Target, schedule: Schedule, levels: list[tuple[float, N
 _SHORT = {"epsilon": "eps"}
 
 
-def check_clock(clock: Clock, schedule: Schedule) -> None:
-    """Raise ValueError if a table ends in pure noise, where training asks too and the clock is infinite."""
-    if schedule.steps and not math.isfinite(float(clock(schedule.t_max, _floats(schedule.level(schedule.t_max))))):
+def check_c_noise(c_noise: NoiseConditioning, schedule: Schedule) -> None:
+    """Raise ValueError if a table ends in pure noise, where training asks too and the c_noise is infinite."""
+    if schedule.steps and not math.isfinite(float(c_noise(schedule.t_max, _floats(schedule.level(schedule.t_max))))):
         raise ValueError(
-            f"clock={clock} is infinite at t={schedule.t_max:g}, where the schedule {schedule} has alpha=0. Use "
-            "clock=index, or a schedule that keeps a trace of signal."
+            f"c_noise={c_noise} is infinite at t={schedule.t_max:g}, where the schedule {schedule} has alpha=0. Use "
+            "c_noise=step_index, or a schedule that keeps a trace of signal."
         )
 
 

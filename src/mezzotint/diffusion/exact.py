@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .draws import Draws
-from .levels import NoiseLevel, expand
+from mezzotint.randomness import KeyedRandom
+
+from .levels import NoiseLevel, broadcast_like
 from .prediction import Prediction
-from .schedules import Schedule
+from .schedules.continuous import Schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class ExactMixture:
         x0 = (r * (self.means.to(slope) + alpha * self.stds.to(slope) ** 2 * slope)).sum(1)
         eps = (r * sigma * slope).sum(1)
         a, b = -level.sigma / level.norm, level.alpha / level.norm
-        return Prediction(x, level, (expand(a, x0) * x0 + expand(b, x0) * eps).to(x.dtype), a, b)
+        return Prediction(x, level, (broadcast_like(a, x0) * x0 + broadcast_like(b, x0) * eps).to(x.dtype), a, b)
 
     def predict(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         """At a time (B,) for each example."""
@@ -60,7 +61,7 @@ class ExactMixture:
         _, _, offset, variance = self._noisy(x, level)
         return self._log_terms(offset, variance).logsumexp(1)
 
-    def data(self, draws: Draws) -> Tensor:
+    def data(self, draws: KeyedRandom) -> Tensor:
         """Named samples of the data, (B, *shape) float64."""
         edges = self.weights.cumsum(0)[:-1]
         k = torch.searchsorted(edges, draws.uniform("component"))
@@ -69,7 +70,7 @@ class ExactMixture:
     def _noisy(self, x: Tensor, level: NoiseLevel) -> tuple[Tensor | float, Tensor | float, Tensor, Tensor]:
         """alpha, sigma, and for each component (B, K, *shape) the offset x - alpha mu and the variance."""
         point = x.double().unsqueeze(1)
-        alpha, sigma = expand(level.alpha, point), expand(level.sigma, point)
+        alpha, sigma = broadcast_like(level.alpha, point), broadcast_like(level.sigma, point)
         offset = point - alpha * self.means.to(point)
         return alpha, sigma, offset, (alpha * self.stds.to(point)) ** 2 + sigma**2
 

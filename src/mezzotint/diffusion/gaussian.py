@@ -6,8 +6,8 @@ where s is cleaner than t. With it no difference of nearly equal squares is ever
 
 from torch import Tensor
 
-from .elementary import Number
 from .levels import NoiseLevel
+from .scalar_ops import Number
 
 
 def transition(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number]:

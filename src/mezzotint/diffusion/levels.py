@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .elementary import Number, log, sigmoid
+from .scalar_ops import Number, log, sigmoid
 
 
-def expand(c: Number, x: Tensor) -> Number:
+def broadcast_like(c: Number, x: Tensor) -> Number:
     """A coefficient beside x: (B,) float64 becomes (B, 1, ..., 1) of x's dtype and device, cast last; a float stays."""
     if isinstance(c, Tensor):
-        c = beside(c, x)
+        c = cast_like(c, x)
         return c.reshape(-1, *(1,) * (x.ndim - 1)) if c.ndim else c
     return c
 
 
-def beside(c: Tensor, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def cast_like(c: Tensor, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """c in x's dtype, or another, on x's device: cast where it lies (MPS has no float64), copied without waiting."""
     return c.to(dtype or x.dtype).to(x.device, non_blocking=True)
 
@@ -65,7 +65,7 @@ class NoiseLevel:
 
     def perturb(self, x0: Tensor, eps: Tensor) -> Tensor:
         """alpha x0 + sigma eps."""
-        return expand(self.alpha, x0) * x0 + expand(self.sigma, x0) * eps
+        return broadcast_like(self.alpha, x0) * x0 + broadcast_like(self.sigma, x0) * eps
 
     @staticmethod
     def from_log_snr(value: Number) -> NoiseLevel:

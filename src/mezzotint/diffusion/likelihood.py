@@ -13,23 +13,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .coordinates import Coordinate, Flow
+from mezzotint.randomness import KeyedRandom
+
+from .coordinates import Coordinate, FlowCoordinate
 from .denoiser import Denoise
-from .draws import Draws
-from .elementary import Number
 from .gaussian import posterior, transition
-from .grids import Grid
-from .levels import NoiseLevel, expand
+from .grids.spacings import Grid
+from .levels import NoiseLevel, broadcast_like
 from .prediction import Prediction
 from .samplers.runge_kutta import CLASSICAL, Tableau
-from .schedules import Schedule
-from .variances import Posterior, Variance
+from .scalar_ops import Number
+from .schedules.continuous import Schedule
+from .variances import PosteriorVariance, Variance
 
 BITS = 1.0 / math.log(2.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Bound:
+class VariationalBound:
     """The terms of the variational bound for each example, in bits per dimension.
 
     Args:
@@ -50,8 +51,8 @@ class Bound:
 
 @torch.no_grad()
 def variational_bound(
-    denoise: Denoise, x0: Tensor, grid: Grid, draws: Draws, variance: Variance | None = None, **cond: Any
-) -> Bound:
+    denoise: Denoise, x0: Tensor, grid: Grid, draws: KeyedRandom, variance: Variance | None = None, **cond: Any
+) -> VariationalBound:
     """The bound on -log p(x0) of ancestral sampling along a grid from noise to clean, one draw of x_t for each term.
 
     Source: Ho et al. 2020, eq. 5, https://arxiv.org/abs/2006.11239; Nichol and Dhariwal 2021, eqs. 4 to 7
@@ -67,7 +68,7 @@ def variational_bound(
         raise ValueError(
             f"The grid {grid[-1:]} does not end with a step to clean data, which the bound needs. Append it."
         )
-    first, run, variance = grid[0], denoise.begin(), variance or Posterior()
+    first, run, variance = grid[0], denoise.begin(), variance or PosteriorVariance()
     clipped = clipped_variance(grid[-2], grid[-3] if len(grid) > 2 else None)
     terms = []
     for i, (t, s) in enumerate(pairwise(grid)):
@@ -75,7 +76,7 @@ def variational_bound(
         terms.append(bound_term(run(t.perturb(x0, eps), t, **cond), x0, s, t, clipped, variance))
     *diffusion, decoder = terms
     prior = prior_term(x0, first, denoise.schedule.prior_std(first))
-    return Bound(prior, torch.stack(diffusion, 1) if diffusion else prior.new_zeros(len(x0), 0), decoder)
+    return VariationalBound(prior, torch.stack(diffusion, 1) if diffusion else prior.new_zeros(len(x0), 0), decoder)
 
 
 def prior_term(x0: Tensor, level: NoiseLevel, std: float = 1.0) -> Tensor:
@@ -104,9 +105,9 @@ def bound_term(
     large = transition(s, t)[1]
     fraction = None if pred.fraction is None else pred.fraction.double()
     found = variance.between(small, large, Prediction(pred.x, pred.level, pred.value, pred.a, pred.b, fraction))
-    found = found if isinstance(found, Tensor) and found.ndim > 1 else expand(found, x0)
-    var, q_var = (torch.as_tensor(v, dtype=torch.float64) for v in (found, expand(small, x0)))
-    kl = 0.5 * ((var / q_var).log() + (q_var + (expand(clean, x0) * (x0 - guess)) ** 2) / var - 1.0)
+    found = found if isinstance(found, Tensor) and found.ndim > 1 else broadcast_like(found, x0)
+    var, q_var = (torch.as_tensor(v, dtype=torch.float64) for v in (found, broadcast_like(small, x0)))
+    kl = 0.5 * ((var / q_var).log() + (q_var + (broadcast_like(clean, x0) * (x0 - guess)) ** 2) / var - 1.0)
     kl = kl.expand_as(x0).flatten(1).mean(1)
     if isinstance(last, bool) and not last:
         return BITS * kl
@@ -153,7 +154,7 @@ def ode_log_likelihood(
     denoise: Denoise,
     x: Tensor,
     grid: Grid,
-    probes: Draws | None = None,
+    probes: KeyedRandom | None = None,
     n_probes: int = 1,
     coordinate: Coordinate | None = None,
     tableau: Tableau = CLASSICAL,
@@ -176,7 +177,7 @@ def ode_log_likelihood(
         coordinate: in which the ODE is solved.
         tableau: the Runge-Kutta method.
     """
-    at, run = coordinate or Flow(), denoise.begin()
+    at, run = coordinate or FlowCoordinate(), denoise.begin()
     signs = _signs(x, probes, n_probes)
     (m, u), gained = at.of(grid[-1]), torch.zeros(len(x), dtype=torch.float64, device=x.device)
     y = x / m
@@ -197,7 +198,7 @@ def ode_log_likelihood(
     return gained - 0.5 * (z**2).sum(1) - z.shape[1] * (0.5 * math.log(2.0 * math.pi) + math.log(std))
 
 
-def _signs(x: Tensor, probes: Draws | None, n: int) -> Tensor | None:
+def _signs(x: Tensor, probes: KeyedRandom | None, n: int) -> Tensor | None:
     """(n, B, ...) of -1 and 1."""
     if probes is None:
         return None
@@ -230,7 +231,7 @@ def bits_per_dim(log_likelihood: Tensor, dimensions: int) -> Tensor:
     return BITS * (math.log(128.0) - log_likelihood / dimensions)
 
 
-def dequantise(images: Tensor, draws: Draws) -> Tensor:
+def dequantise(images: Tensor, draws: KeyedRandom) -> Tensor:
     """uint8 (B, C, H, W) plus uniform noise of one value, in [-1, 1], float64; named "dequantise"."""
     uniform = torch.special.ndtr(draws.to(images.device).normal("dequantise", images.shape[1:]).double())
     return (images.double() + uniform) / 128.0 - 1.0

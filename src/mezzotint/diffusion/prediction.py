@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .elementary import Number
-from .levels import NoiseLevel, expand
+from .levels import NoiseLevel, broadcast_like
+from .scalar_ops import Number
 
 
 class Prediction:
@@ -51,7 +51,7 @@ class Prediction:
             ) from None
         x = self.x
         if isinstance(on_x, Tensor) or isinstance(on_value, Tensor):
-            return expand(on_x, x) * x + expand(on_value, x) * self.value
+            return broadcast_like(on_x, x) * x + broadcast_like(on_value, x) * self.value
         if torch.is_grad_enabled():
             return x * on_x + self.value * on_value
         return (x * on_x).add_(self.value, alpha=on_value)
@@ -124,7 +124,7 @@ class Renoised(Prediction):
 
     def __init__(self, null: Prediction, x0: Tensor, fraction: Tensor | None = None):
         level = null.level
-        x = expand(level.alpha, x0) * x0 + expand(level.sigma, x0) * null.eps
+        x = broadcast_like(level.alpha, x0) * x0 + broadcast_like(level.sigma, x0) * null.eps
         super().__init__(x, level, x0, 1.0, 0.0, fraction)
         self.null = null
 

@@ -11,26 +11,26 @@ import torch
 from torch import Tensor
 
 from .denoiser import Denoise
-from .draws import White
-from .grids import Grid
+from .grids.spacings import Grid
 from .guidance import check_cfg_pp
 from .levels import NoiseLevel
+from .noise_sources import WhiteNoise
 from .prediction import Prediction
-from .schedules import Schedule
-from .walk import check_draw, check_walk, settled
+from .schedules.continuous import Schedule
+from .stability import check_draw, check_walk, settled
 
 if TYPE_CHECKING:
     from .samplers import Sampler
 
 
-class Noise(Protocol):
+class NoiseSource(Protocol):
     """Unit normal noise like x for the interval from `now` to `next`."""
 
     def __call__(self, x: Tensor, now: NoiseLevel, next: NoiseLevel) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class StepRecord:
     """One step as it was seen by its sampler.
 
     Args:
@@ -72,8 +72,8 @@ def integrate(
     sampler: Sampler,
     grid: Grid,
     x: Tensor,
-    noise: Noise | None = None,
-    watch: Callable[[Frame], None] | None = None,
+    noise: NoiseSource | None = None,
+    watch: Callable[[StepRecord], None] | None = None,
     **cond: Any,
 ) -> Tensor:
     """Follow the grid from x at grid[0] and return x at grid[-1].
@@ -96,7 +96,7 @@ def integrate(
     grid = settled(grid)
     check_walk(sampler, grid)
     check_cfg_pp(denoise, sampler)
-    if isinstance(noise, White):
+    if isinstance(noise, WhiteNoise):
         noise = noise.begin()
     elif noise is None:
         noise = _randn
@@ -110,7 +110,7 @@ def integrate(
             now, before = grid[i], x
             x, state = sampler.step(watched or run, x, now, grid[i + 1], state, noise)
             if watch and watched and watched.first is not None:
-                watch(Frame(i, now, before, watched.first, watched.calls))
+                watch(StepRecord(i, now, before, watched.first, watched.calls))
                 watched.first = None
     return x
 
@@ -120,8 +120,8 @@ def sample(
     sampler: Sampler,
     spacing: Callable[[Schedule], Grid],
     eps: Tensor,
-    noise: Noise | None = None,
-    watch: Callable[[Frame], None] | None = None,
+    noise: NoiseSource | None = None,
+    watch: Callable[[StepRecord], None] | None = None,
     **cond: Any,
 ) -> Tensor:
     """Samples from unit noise eps: `integrate` from eps * prior_std along spacing(denoise.schedule).

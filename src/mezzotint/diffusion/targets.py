@@ -7,10 +7,10 @@ det = alpha b - sigma a is not zero. An error e of the value is an error sigma e
 import abc
 from dataclasses import dataclass
 
-from mezzotint.finite import Finite
+from mezzotint.instantiate.finite import Finite
 
-from .elementary import Number
 from .levels import NoiseLevel
+from .scalar_ops import Number
 
 
 class Target(metaclass=Finite):

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mezzotint.finite import Finite
+from mezzotint.instantiate.finite import Finite
 
-from .elementary import Number, exp, log
 from .gaussian import posterior, transition
-from .levels import NoiseLevel, expand
+from .levels import NoiseLevel, broadcast_like
 from .prediction import Prediction
+from .scalar_ops import Number, exp, log
 
 
 class Variance(metaclass=Finite):
@@ -27,11 +27,11 @@ class Variance(metaclass=Finite):
         clean, large = s.sigma == 0, torch.as_tensor(transition(s, t)[1])
         small = torch.where(clean, large, posterior(s, t)[2])  # there it is 0, whose logarithm would spoil gradients
         found = torch.as_tensor(self.between(small, large, pred))
-        return torch.where(torch.as_tensor(expand(clean, found)).bool(), 0.0, found)
+        return torch.where(torch.as_tensor(broadcast_like(clean, found)).bool(), 0.0, found)
 
 
 @dataclass(frozen=True)
-class Posterior(Variance):
+class PosteriorVariance(Variance):
     """Fixed small: the variance of q(x_s | x_t, x0). Source: Ho et al. 2020, eq. 7, https://arxiv.org/abs/2006.11239"""
 
     def between(self, small: Number, large: Number, pred: Prediction) -> Number:
@@ -39,7 +39,7 @@ class Posterior(Variance):
 
 
 @dataclass(frozen=True)
-class Transition(Variance):
+class TransitionVariance(Variance):
     """Fixed large: the variance of q(x_t | x_s), which is beta_t for neighbours.
 
     Source: Ho et al. 2020, sec. 3.2, https://arxiv.org/abs/2006.11239
@@ -50,7 +50,7 @@ class Transition(Variance):
 
 
 @dataclass(frozen=True)
-class LearnedRange(Variance):
+class LearnedRangeVariance(Variance):
     """exp(f log large + (1 - f) log small) with the network's own fraction f. Any pair of levels, so respacing is free.
 
     Source: Nichol and Dhariwal 2021, eq. 15, https://arxiv.org/abs/2102.09672
@@ -60,7 +60,8 @@ class LearnedRange(Variance):
         f = pred.fraction
         if f is None:
             raise ValueError(
-                "variance=LearnedRange needs a network that gives two outputs a channel, and this one gives one. "
-                "Build the network with a learned variance, or use variance=Posterior or variance=Transition."
+                "variance=LearnedRangeVariance needs a network that gives two outputs a channel, and this one gives "
+                "one. Build the network with a learned variance, or use variance=PosteriorVariance or "
+                "variance=TransitionVariance."
             )
-        return exp(f * expand(log(large), f) + (1.0 - f) * expand(log(small), f))
+        return exp(f * broadcast_like(log(large), f) + (1.0 - f) * broadcast_like(log(small), f))

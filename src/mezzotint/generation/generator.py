@@ -7,27 +7,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mezzotint.data.range import Range
+from mezzotint.data.scaling import PixelScaling
 from mezzotint.diffusion import (
     Denoise,
-    Draws,
-    Frame,
-    Noise,
+    KeyedRandom,
     NoiseLevel,
+    NoiseSource,
     Prediction,
     Schedule,
     Spacing,
-    White,
+    StepRecord,
+    WhiteNoise,
     sample,
 )
-from mezzotint.diffusion.guidance import place
+from mezzotint.diffusion.guidance import move_to
 from mezzotint.diffusion.samplers import Sampler
-from mezzotint.finite import Finite
+from mezzotint.instantiate.finite import Finite
 
 Progress = Callable[[int], None]
 
 
-class Counted:
+class CallCounter:
     """Counts the images that pass through a denoiser's network; guidance that doubles the batch counts double."""
 
     def __init__(self, inner: Denoise, tally: list[int]) -> None:
@@ -37,8 +37,8 @@ class Counted:
     def schedule(self) -> Schedule:
         return self.inner.schedule
 
-    def begin(self) -> "Counted":
-        return Counted(self.inner.begin(), self.tally)
+    def begin(self) -> "CallCounter":
+        return CallCounter(self.inner.begin(), self.tally)
 
     def __call__(self, x: Tensor, level: NoiseLevel, **condition: Any) -> Prediction:
         self.tally[0] += len(x)
@@ -46,7 +46,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Film:
+class Trajectory:
     """The denoising of a few images: what the sampler held and what the denoiser took it for, at chosen steps.
 
     Both uint8 (F, B, C, H, W); the last frame of both is the result. Frames are scaled to a norm (alpha, sigma) of 1,
@@ -62,20 +62,20 @@ class Film:
     labels: Tensor | None = None
     noise: tuple[float, ...] = ()
 
-    def thinned(self, frames: int) -> "Film":
+    def thinned(self, frames: int) -> "Trajectory":
         """The same in at most so many frames, spread evenly from the first to the last."""
         count = len(self.frames)
         chosen = torch.linspace(0, count - 1, min(frames, count)).round().long()
         noise = tuple(self.noise[i] for i in chosen.tolist()) if self.noise else ()
-        return Film(self.frames[chosen], self.estimates[chosen], self.labels, noise)
+        return Trajectory(self.frames[chosen], self.estimates[chosen], self.labels, noise)
 
 
 @dataclass
-class Generator(metaclass=Finite):
+class SampleGenerator(metaclass=Finite):
     """Draws numbered samples: image i is a function of (seed, i), whatever the batch, the order or the number of ranks.
 
-    Its noise is `Draws(seed, i)`, its class round[i modulo the length of the round]; left out, a round has each class
-    once, so that any range of whole rounds is balanced.
+    Its noise is `KeyedRandom(seed, i)`, its class round[i modulo the length of the round]; left out, a round has
+    each class once, so that any range of whole rounds is balanced.
 
     Args:
         denoise: a Denoiser, in evaluation mode and where it shall run.
@@ -100,7 +100,7 @@ class Generator(metaclass=Finite):
     guidance: Callable[[Denoise], Denoise] | None = None
     label: int | None = None
     round: Tensor | None = None
-    range: Range = field(default_factory=Range)
+    range: PixelScaling = field(default_factory=PixelScaling)
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -113,10 +113,10 @@ class Generator(metaclass=Finite):
             raise ValueError(f"label={label} is not a class of this run: {known}")
         self.drawn = 0
         self.tally = [0]
-        counted = Counted(self.denoise, self.tally)
+        counted = CallCounter(self.denoise, self.tally)
         self.guided = self.guidance(counted) if self.guidance else counted
         if self.device.type != "meta":
-            place(self.guided, self.device)
+            move_to(self.guided, self.device)
 
     @property
     def calls(self) -> float:
@@ -169,18 +169,18 @@ class Generator(metaclass=Finite):
                 progress(len(part))
         return torch.cat(parts), self.labels(index)
 
-    def film(self, start: int, stop: int, frames: int = 10) -> Film:
+    def film(self, start: int, stop: int, frames: int = 10) -> Trajectory:
         """The way of samples start .. stop - 1 from noise to image, at `frames` steps spread evenly."""
         return self.film_of(range(start, stop), frames)
 
-    def film_of(self, numbers: Sequence[int], frames: int = 10) -> Film:
+    def film_of(self, numbers: Sequence[int], frames: int = 10) -> Trajectory:
         """The same of the samples of these numbers. No more steps are kept in memory than there are frames."""
         steps = len(self.grid(self.guided.schedule)) - 1
         kept = min(frames - 1, steps)
         due = [i * steps // kept for i in range(kept)]  # steps, the next one first
         seen: list[tuple[Tensor, Tensor, float]] = []
 
-        def watch(frame: Frame) -> None:
+        def watch(frame: StepRecord) -> None:
             if not due or frame.index < due[0]:
                 return
             while due and due[0] <= frame.index:  # of steps that asked nothing the next one stands for them
@@ -193,16 +193,20 @@ class Generator(metaclass=Finite):
         held = torch.stack([*(x for x, _, _ in seen), last])
         taken = torch.stack([*(x0 for _, x0, _ in seen), last])
         shares = (*(share for _, _, share in seen), 0.0)
-        return Film(self.range.to_uint8(held), self.range.to_uint8(taken), self.labels(index), shares)
+        return Trajectory(self.range.to_uint8(held), self.range.to_uint8(taken), self.labels(index), shares)
 
-    def draw(self, index: Tensor, watch: Callable[[Frame], None] | None = None) -> Tensor:
+    def draw(self, index: Tensor, watch: Callable[[StepRecord], None] | None = None) -> Tensor:
         """float32 samples of these numbers, on the denoiser's device."""
-        draws = Draws(self.seed, index)
-        return self.follow(draws.normal("sample", self.shape), self.labels(index), White(draws), watch)
+        draws = KeyedRandom(self.seed, index)
+        return self.follow(draws.normal("sample", self.shape), self.labels(index), WhiteNoise(draws), watch)
 
     @torch.no_grad()
     def follow(
-        self, noise: Tensor, labels: Tensor | None, steps: Noise, watch: Callable[[Frame], None] | None = None
+        self,
+        noise: Tensor,
+        labels: Tensor | None,
+        steps: NoiseSource,
+        watch: Callable[[StepRecord], None] | None = None,
     ) -> Tensor:
         """float32 samples that begin at this unit noise (B, C, H, W), on the denoiser's device.
 
@@ -217,7 +221,7 @@ class Generator(metaclass=Finite):
 
 
 @dataclass(frozen=True)
-class Sampling(metaclass=Finite):
+class SamplingRecipe(metaclass=Finite):
     """How a run draws: sampler, grid and guidance, without a denoiser yet."""
 
     positive = ("batch",)
@@ -229,8 +233,8 @@ class Sampling(metaclass=Finite):
 
     def generator(
         self, denoise: Denoise, shape: tuple[int, ...], seed: int = 0, classes: int = 0, **more: Any
-    ) -> Generator:
+    ) -> SampleGenerator:
         """A Generator that draws in this way from a denoiser."""
-        return Generator(
+        return SampleGenerator(
             denoise, self.sampler, self.grid, tuple(shape), seed, classes, self.batch, self.guidance, **more
         )

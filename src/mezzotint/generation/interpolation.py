@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion import Draws, Noise, NoiseLevel, White, expand
-from mezzotint.generation.generator import Generator, Progress
+from mezzotint.diffusion import KeyedRandom, NoiseLevel, NoiseSource, WhiteNoise, broadcast_like
+from mezzotint.generation.generator import Progress, SampleGenerator
 
 
 @dataclass(frozen=True)
-class Between:
+class SlerpNoise:
     """cos(angle) first + sin(angle) last: normal noise at every angle, since the two are independent.
 
     Shoemake's slerp does the same with the angle that the two tensors happen to enclose, which in many dimensions is
@@ -26,8 +26,8 @@ class Between:
         angle: float64 (B,), 0 for the first and pi / 2 for the last.
     """
 
-    first: Noise
-    last: Noise
+    first: NoiseSource
+    last: NoiseSource
     angle: Tensor
 
     def __call__(self, x: Tensor, now: NoiseLevel, next: NoiseLevel) -> Tensor:
@@ -36,11 +36,11 @@ class Between:
 
 def mix(first: Tensor, last: Tensor, angle: Tensor) -> Tensor:
     """cos(angle) first + sin(angle) last, with one angle (B,) for each of a batch."""
-    return expand(angle.cos(), first) * first + expand(angle.sin(), last) * last
+    return broadcast_like(angle.cos(), first) * first + broadcast_like(angle.sin(), last) * last
 
 
 def interpolate(
-    generator: Generator, pairs: Sequence[tuple[int, int]], points: int = 9, progress: Progress | None = None
+    generator: SampleGenerator, pairs: Sequence[tuple[int, int]], points: int = 9, progress: Progress | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """From the first sample of each pair to the last in even steps: uint8 (pairs, points, C, H, W), labels (pairs,).
 
@@ -67,9 +67,9 @@ def interpolate(
     return images, generator.labels(firsts[::points])
 
 
-def between(generator: Generator, first: Tensor, last: Tensor, angle: Tensor) -> Tensor:
+def between(generator: SampleGenerator, first: Tensor, last: Tensor, angle: Tensor) -> Tensor:
     """float32 samples of a batch between the samples of the numbers `first` and `last`."""
-    ends = [Draws(generator.seed, index) for index in (first, last)]
+    ends = [KeyedRandom(generator.seed, index) for index in (first, last)]
     start = mix(*(draws.normal("sample", generator.shape) for draws in ends), angle)
-    steps = Between(White(ends[0]), White(ends[1]), angle)
+    steps = SlerpNoise(WhiteNoise(ends[0]), WhiteNoise(ends[1]), angle)
     return generator.follow(start, generator.labels(first), steps)

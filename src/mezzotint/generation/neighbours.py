@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mezzotint.data.images import Images
+from mezzotint.data.image_set import ImageSource
 
 BLOCK = 2048  # training images in memory at a time
 ASKED = 512  # training images that are asked how near they are to each other
@@ -34,7 +34,7 @@ def pixels(images: Tensor) -> Tensor:
 
 def find_neighbours(
     drawn: Tensor,
-    training: Images,
+    training: ImageSource,
     count: int = 3,
     features: Callable[[Tensor], Tensor] = pixels,
     progress: Callable[[int], None] | None = None,

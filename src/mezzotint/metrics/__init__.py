@@ -5,7 +5,7 @@ and drawn images and can be used in anyone's Lightning code; `evaluate` runs man
 protocol beside the values. A Frechet distance is called FID only over Inception features of enough images.
 
     extractor = DigitsClassifier()
-    frechet = Frechet(extractor)
+    frechet = FrechetDistance(extractor)
     frechet.update(real_uint8, real=True)
     frechet.update(drawn_uint8, real=False)
     print(frechet.label(1797), frechet.compute())
@@ -13,42 +13,31 @@ protocol beside the values. A Frechet distance is called FID only over Inception
 Names are imported when they are first used: naming this room loads neither torchmetrics nor torchvision.
 """
 
-import importlib
-from typing import Any
+from mezzotint.lazy import lazy
 
-_HOMES = {
-    "Extractor": "extractor",
-    "DigitsClassifier": "digits",
-    "Inception": "inception",
-    "EffNet": "effnet",
-    "DinoV2": "dinov2",
-    "Clip": "clip",
-    "Auto": "auto",
-    "Frechet": "frechet",
-    "Kernel": "kernel",
-    "Cmmd": "cmmd",
-    "Halves": "halves",
-    "FrechetByClass": "frechet_by_class",
-    "FrechetError": "frechet_error",
-    "FrechetInfinity": "frechet_infinity",
-    "MemorisationFrechet": "memorisation_distance",
-    "InceptionScore": "inception_score",
-    "PrecisionRecall": "precision_recall",
-    "DensityCoverage": "density_coverage",
-    "NegativeLogLikelihood": "likelihood",
-    "StatisticsFile": "statistics_file",
-    "evaluate": "evaluation",
-    "Evaluation": "evaluation",
-    "over_seeds": "evaluation",
-    "load_references": "reference",
-    "memorised": "memorisation",
-    "Memorisation": "memorisation",
-    "MemorisationCheck": "memorisation",
-}
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "extractors.base": "Extractor",
+        "extractors.digits_classifier": "DigitsClassifier",
+        "extractors.inception": "InceptionV3",
+        "extractors.effnet": "EfficientNet",
+        "extractors.dinov2": "DINOv2",
+        "extractors.clip": "CLIP",
+        "extractors.auto": "AutoExtractor",
+        "frechet.fid": "FrechetDistance",
+        "mmd": "CMMD KernelDistance",
+        "frechet.split_half": "SplitHalfFrechet",
+        "frechet.per_class": "FrechetPerClass",
+        "frechet.bootstrap": "FrechetBootstrap",
+        "frechet.infinity": "FrechetInfinity",
+        "frechet.mifid": "MiFID",
+        "inception_score": "InceptionScore",
+        "neighbours.manifold": "DensityCoverage PrecisionRecall",
+        "likelihood": "NegativeLogLikelihood",
+        "statistics_file": "StatisticsFile",
+        "evaluation": "Evaluation evaluate over_seeds",
+        "references": "load_references",
+        "neighbours.memorisation": "Memorisation MemorisationResult memorised",
+    },
+)

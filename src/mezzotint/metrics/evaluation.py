@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mezzotint.data.images import Images
-from mezzotint.metrics.reference import add_batch, load_references
-from mezzotint.metrics.statistic import Error, FeatureMetric
+from mezzotint.data.image_set import ImageSource
+from mezzotint.metrics.metric import Error, FeatureMetric
+from mezzotint.metrics.references import add_batch, load_references
 from mezzotint.metrics.statistics_file import StatisticsFile
 
 Labelled = tuple[Tensor, Tensor | None]
@@ -95,7 +95,7 @@ class Evaluation:
 
 def evaluate(
     images: Iterable[Tensor | Labelled | Numbered],
-    reference: Images | StatisticsFile,
+    reference: ImageSource | StatisticsFile,
     metrics: Mapping[str, FeatureMetric],
     n: int,
     *,
@@ -184,7 +184,7 @@ def _over_processes(count: int, device: torch.device) -> int:
 
 
 def _protocol(
-    metrics: Mapping[str, FeatureMetric], reference: Images | StatisticsFile, n: int, seconds: float
+    metrics: Mapping[str, FeatureMetric], reference: ImageSource | StatisticsFile, n: int, seconds: float
 ) -> dict[str, Any]:
     """What this room knows of how the values came about."""
     extractors = dict.fromkeys(metric.extractor for metric in metrics.values())

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mezzotint.diffusion import Draws
-from mezzotint.metrics.extractor import Extractor
-from mezzotint.metrics.keepers import Batch, Totals
-from mezzotint.metrics.statistic import Error, FeatureMetric, short_count
+from mezzotint.diffusion import KeyedRandom
+from mezzotint.metrics.accumulators import Batch, SumAccumulator
+from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.metric import Error, FeatureMetric, short_count
 
 
 class InceptionScore(FeatureMetric):
@@ -78,13 +78,13 @@ class InceptionScore(FeatureMetric):
 def dealt(index: Tensor, parts: int) -> Tensor:
     """The part of each index, int64 (B,): every run of `parts` indices has one in each part, at random."""
     first = index - index.remainder(parts)
-    chances = Draws(0, (first[:, None] + torch.arange(parts)).flatten()).uniform("parts").view(-1, parts)
+    chances = KeyedRandom(0, (first[:, None] + torch.arange(parts)).flatten()).uniform("parts").view(-1, parts)
     own = chances.gather(1, (index - first)[:, None])
     return (chances < own).sum(1)
 
 
 @dataclass(frozen=True)
-class Probabilities(Totals):
+class Probabilities(SumAccumulator):
     """For each part of the images: count, sum of p and sum of sum p log p."""
 
     splits: int

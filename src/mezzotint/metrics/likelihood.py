@@ -10,16 +10,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mezzotint.data.images import Images
-from mezzotint.data.range import Range
+from mezzotint.data.image_set import ImageSource
+from mezzotint.data.scaling import PixelScaling
 from mezzotint.diffusion import (
     Denoise,
-    Draws,
     Karras,
-    LearnedRange,
+    KeyedRandom,
+    LearnedRangeVariance,
     Prediction,
     Trailing,
-    Transition,
+    TransitionVariance,
     Variance,
     bits_per_dim,
     dequantise,
@@ -27,11 +27,11 @@ from mezzotint.diffusion import (
     permutation,
     variational_bound,
 )
-from mezzotint.diffusion.elementary import Number
+from mezzotint.diffusion.scalar_ops import Number
+from mezzotint.distributed import rank_and_world
 from mezzotint.errors import ConfigError
-from mezzotint.finite import Finite
-from mezzotint.metrics.statistic import short_count
-from mezzotint.processes import position
+from mezzotint.instantiate.finite import Finite
+from mezzotint.metrics.metric import short_count
 
 REPEAT = 1 << 40  # between the numbers that name the draws of two repeats of an image
 STEPS = {"vlb": 1000, "ode": 32}
@@ -42,7 +42,7 @@ class OwnVariance(Variance):
     """The network's learned variance where it has one, else the transition's, the tighter bound for broad data."""
 
     def between(self, small: Number, large: Number, pred: Prediction) -> Number:
-        return (Transition() if pred.fraction is None else LearnedRange()).between(small, large, pred)
+        return (TransitionVariance() if pred.fraction is None else LearnedRangeVariance()).between(small, large, pred)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class NegativeLogLikelihood(metaclass=Finite):
         """The splits of the dataset that it measures."""
         return (self.split,)
 
-    def count(self, images: Images, n: int | None = None) -> int:
+    def count(self, images: ImageSource, n: int | None = None) -> int:
         """How many images are measured, where at most n are wanted."""
         return min(len(images), self.images, n or self.images)
 
@@ -106,7 +106,7 @@ class NegativeLogLikelihood(metaclass=Finite):
     def measure(
         self,
         denoise: Denoise,
-        images: Images,
+        images: ImageSource,
         n: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -131,11 +131,11 @@ class NegativeLogLikelihood(metaclass=Finite):
         measured = {"vlb": self._vlb, "ode": self._ode}[method]
         parts: list[dict[str, Tensor]] = []
         batches = permutation(0, "held out", len(images))[:count].split(self.batch)
-        rank, world = position()
+        rank, world = rank_and_world()
         for index in batches[rank::world]:
             pixels, labels = images.batch(index)
             condition = {} if labels is None else {"label": labels.to(device)}
-            draws = [Draws(seed, index + r * REPEAT) for r in range(self.repeats)]
+            draws = [KeyedRandom(seed, index + r * REPEAT) for r in range(self.repeats)]
             found = [measured(denoise, pixels.to(device), each, condition) for each in draws]
             parts.append({name: torch.stack([one[name] for one in found]).mean(0).cpu() for name in found[0]})
             if progress:
@@ -158,15 +158,19 @@ class NegativeLogLikelihood(metaclass=Finite):
         variance = None if self.variance is None else repr(self.variance)
         return {"metric": type(self).__name__, **asdict(self), "variance": variance}
 
-    def _vlb(self, denoise: Denoise, pixels: Tensor, draws: Draws, condition: dict[str, Any]) -> dict[str, Tensor]:
+    def _vlb(
+        self, denoise: Denoise, pixels: Tensor, draws: KeyedRandom, condition: dict[str, Any]
+    ) -> dict[str, Tensor]:
         schedule = denoise.schedule
         grid = Trailing(self.steps or schedule.steps or STEPS["vlb"])(schedule)
-        x0 = Range().to_float(pixels)
+        x0 = PixelScaling().to_float(pixels)
         bound = variational_bound(denoise, x0, grid, draws, self.variance or OwnVariance(), **condition)
         terms = {"_prior": bound.prior, "_diffusion": bound.diffusion.sum(1), "_decoder": bound.decoder}
         return {"": bound.total, **terms}
 
-    def _ode(self, denoise: Denoise, pixels: Tensor, draws: Draws, condition: dict[str, Any]) -> dict[str, Tensor]:
+    def _ode(
+        self, denoise: Denoise, pixels: Tensor, draws: KeyedRandom, condition: dict[str, Any]
+    ) -> dict[str, Tensor]:
         grid = Karras((self.steps or STEPS["ode"]) + 1)(denoise.schedule)[:-1]
         x = dequantise(pixels, draws).float()
         nats = ode_log_likelihood(denoise, x, grid, draws, self.probes, **condition)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import ConfigError, DataError, MezzotintError
-from mezzotint.metrics.extractor import sha256
-from mezzotint.metrics.keepers import Sums
-from mezzotint.metrics.statistic import FeatureMetric
+from mezzotint.metrics.accumulators import MomentSums
+from mezzotint.metrics.extractors.base import sha256
+from mezzotint.metrics.metric import FeatureMetric
 
 NAMES = {"pooled": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
 
@@ -66,10 +66,10 @@ class StatisticsFile:
                 f"({self._told['extractor_sha256'][:12]}) than {made.name}'s ({made.digest[:12]}): choose that one."
             )
         for keeper in metric.real_keepers:
-            if not isinstance(keeper, Sums):
+            if not isinstance(keeper, MomentSums):
                 raise ConfigError(
                     f"{type(metric).__name__} needs the real images, and {self.path} serves as their mean and "
-                    "covariance only. Use metrics=[frechet], or the images as the reference."
+                    "covariance only. Use metrics=[fid], or the images as the reference."
                 )
             keeper.load(metric, self._sums(metric.view, metric.width))
 

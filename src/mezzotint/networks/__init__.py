@@ -1,8 +1,8 @@
 """Networks: (x, time, label) -> what the target asks for, of the shape of x. Plain torch; they know no schedule."""
 
-from mezzotint.networks.describe import Description, describe
-from mezzotint.networks.memory import bfloat16_is_fast, keep_freed_memory, preferred_memory_format
+from mezzotint.lazy import exported
+from mezzotint.networks.cpu.memory import bfloat16_is_fast, keep_freed_memory, preferred_memory_format
 from mezzotint.networks.mlp import MLP
 from mezzotint.networks.unet import UNet
 
-__all__ = ["MLP", "Description", "UNet", "bfloat16_is_fast", "describe", "keep_freed_memory", "preferred_memory_format"]
+__all__ = exported(globals())

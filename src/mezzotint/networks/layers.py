@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mezzotint.networks.winograd import Convolution3
+from mezzotint.networks.cpu.winograd import Conv3x3
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
@@ -46,14 +46,14 @@ class ScaleShift(nn.Module):
         return self.norm(h) * (1 + scale) + shift
 
 
-class Halve(nn.Module):
+class AvgPool2x(nn.Module):
     """Mean of every 2 x 2 pixels."""
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.avg_pool2d(x, 2)
 
 
-class Double(nn.Module):
+class Nearest2x(nn.Module):
     """Every pixel repeated 2 x 2."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,10 +81,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norm = group_norm(inputs, groups)
         self.resample = resample or nn.Identity()
-        self.first = Convolution3(inputs, outputs)
+        self.first = Conv3x3(inputs, outputs)
         self.condition = condition
         self.dropout = nn.Dropout(dropout)
-        self.second = zero(Convolution3(outputs, outputs))
+        self.second = zero(Conv3x3(outputs, outputs))
         self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.repeat = Double()
+        self.repeat = Nearest2x()
         self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mezzotint.finite import Finite
+from mezzotint.instantiate.finite import Finite
+from mezzotint.instantiate.nodes import Recorded
 from mezzotint.networks.embeddings import Conditioning, image_shape
-from mezzotint.nodes import Recorded
 
 
 class MLP(Recorded, nn.Module, metaclass=Finite):

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from mezzotint.finite import Finite
+from mezzotint.instantiate.finite import Finite
+from mezzotint.instantiate.nodes import Recorded
 from mezzotint.networks.attention import SelfAttention
 from mezzotint.networks.embeddings import Conditioning, image_shape
 from mezzotint.networks.layers import (
-    Double,
+    AvgPool2x,
     Downsample,
-    Halve,
+    Nearest2x,
     ResidualBlock,
     ScaleShift,
     Shift,
@@ -23,7 +24,6 @@ from mezzotint.networks.layers import (
     group_norm,
     zero,
 )
-from mezzotint.nodes import Recorded
 
 
 class Stage(nn.Module):
@@ -48,7 +48,7 @@ class Stage(nn.Module):
         return self.attention(self.block(x, embedding))
 
 
-class Descent(nn.Module):
+class DownLevel(nn.Module):
     """One level on the way down: stages, then halving. Each output is kept for the way up."""
 
     def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
@@ -66,7 +66,7 @@ class Descent(nn.Module):
         return x
 
 
-class Ascent(nn.Module):
+class UpLevel(nn.Module):
     """One level on the way up: each stage takes the newest kept output beside its input; then doubling."""
 
     def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
@@ -81,7 +81,7 @@ class Ascent(nn.Module):
 
 
 @dataclass(frozen=True)
-class Parts:
+class BlockFactory:
     """Makes the parts of one U-Net, which share everything but their channels and their size."""
 
     embedding: int
@@ -110,10 +110,10 @@ class Parts:
         return Stage(self.block(inputs, outputs), attention)
 
     def halving(self, channels: int) -> nn.Module:
-        return self.block(channels, channels, Halve()) if self.residual else Downsample(channels)
+        return self.block(channels, channels, AvgPool2x()) if self.residual else Downsample(channels)
 
     def doubling(self, channels: int) -> nn.Module:
-        return self.block(channels, channels, Double()) if self.residual else Upsample(channels)
+        return self.block(channels, channels, Nearest2x()) if self.residual else Upsample(channels)
 
 
 class UNet(Recorded, nn.Module, metaclass=Finite):
@@ -136,7 +136,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         dropout: probability, inside residual blocks.
         scale_shift: the embedding scales and shifts the normalised features (ADM) instead of being added (DDPM).
         resample: "plain" halves and doubles by convolutions, "residual" by residual blocks.
-        learned_variance: 2 C output channels; the second C place the variance in its range (LearnedRange).
+        learned_variance: 2 C output channels; the second C place the variance in its range (LearnedRangeVariance).
         self_conditioning: 2 C input channels; the second C are `estimate`, the network's own last x0, zeros where none
             is given; Chen et al. 2022, https://arxiv.org/abs/2208.04202.
         augmentation: numbers that say how a training image was augmented (`augment`; 9 of Geometric), zeros where none
@@ -178,7 +178,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         attends = attending(attention, sizes)
         embedding = 4 * width
         residual = resample == "residual"
-        make = Parts(embedding, groups, dropout, scale_shift, residual, heads, head_width)
+        make = BlockFactory(embedding, groups, dropout, scale_shift, residual, heads, head_width)
         widths = [width * multiplier for multiplier in multipliers]
         last = len(widths) - 1
 
@@ -191,7 +191,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         for level, target in enumerate(widths):
             inputs = [now, *[target] * (blocks - 1)]
             stages = [make.stage(size, target, attends[level]) for size in inputs]
-            self.down[f"level{level}"] = Descent(stages, make.halving(target) if level < last else None)
+            self.down[f"level{level}"] = DownLevel(stages, make.halving(target) if level < last else None)
             now = target
             kept += [target] * (blocks + (level < last))
 
@@ -201,7 +201,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         for level, target in reversed(list(enumerate(widths))):
             inputs = [now, *[target] * blocks]
             stages = [make.stage(size + kept.pop(), target, attends[level]) for size in inputs]
-            self.up[f"level{level}"] = Ascent(stages, make.doubling(target) if level else None)
+            self.up[f"level{level}"] = UpLevel(stages, make.doubling(target) if level else None)
             now = target
 
         self.norm = group_norm(width, groups)

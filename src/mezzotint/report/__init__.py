@@ -6,6 +6,6 @@ run, whole or still being written, and imports no torch.
 """
 
 from mezzotint.report.page import LIMIT, Report, compose
-from mezzotint.report.record import Entry
+from mezzotint.report.summary import Entry
 
 __all__ = ["LIMIT", "Entry", "Report", "compose"]

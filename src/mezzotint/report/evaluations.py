@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mezzotint import runfiles
 from mezzotint.reading import Damaged
-from mezzotint.report.history import number
-from mezzotint.report.record import Node, flat, say
+from mezzotint.report.curves import number
+from mezzotint.report.summary import Node, flat, say
+from mezzotint.runs import formats
 
 APART = ("run", "seeds", "date", "seconds", "versions", "each")  # what two evaluations of one thing may differ in
 # of protocols that do not say it
@@ -21,7 +21,7 @@ def read_evaluations(directory: Path, group: int) -> tuple[list[tuple[Node, dict
     found, broken = [], 0
     for file in sorted((directory / "evaluation").glob("*.json")):
         try:
-            found.append(evaluation(runfiles.evaluation(file, directory), file.stem, group))
+            found.append(evaluation(formats.evaluation(file, directory), file.stem, group))
         except (FileNotFoundError, Damaged):
             broken += 1
     found.sort(key=lambda pair: (pair[0]["date"], pair[0]["name"]))

@@ -11,10 +11,10 @@ from importlib.resources import files
 from itertools import product
 from typing import Any
 
-from mezzotint.report.album import Photographs
+from mezzotint.report.curves import Line, curves, logged, number
 from mezzotint.report.evaluations import metric_names, read_evaluations
-from mezzotint.report.history import Line, curves, logged, number
-from mezzotint.report.record import Entry, Node, changes, flat, now, record
+from mezzotint.report.images import RunImages
+from mezzotint.report.summary import Entry, Node, changes, flat, now, record
 
 LIMIT = 5_000_000  # bytes of a page
 WORDS = LIMIT // 2  # of these, at most, for all but pictures
@@ -53,7 +53,7 @@ def compose(report: Report, progress: Callable[[int], None] = lambda count: None
     rung = 0
     for i, (run, entry) in enumerate(zip(content["runs"], report.entries, strict=False)):
         config = entry.config
-        photographs = Photographs(entry.directory, shape(config), number(config.get("batch_size")) or 1)
+        photographs = RunImages(entry.directory, shape(config), number(config.get("batch_size")) or 1)
         album, rung = photographs.album(room // (len(content["runs"]) - i), rung)
         room -= album.size
         run |= {"previews": album.previews, "drawn": album.drawn, "left_out": album.left_out}
@@ -105,7 +105,7 @@ def find(entry: Entry) -> Found:
 def gather(report: Report, found: Sequence[Found], points: int, newest: int) -> Node:
     """The content of the page but for pictures. Configs and protocols stand once, and then what changes in them."""
     runs: list[Node] = []
-    configs, protocols = Deltas(), Deltas()
+    configs, protocols = SharedBase(), SharedBase()
     for one in found:
         evaluations = [row | {"protocol": protocols.add(protocol)} for row, protocol in one.evaluations[-newest:]]
         runs.append(
@@ -132,7 +132,7 @@ def gather(report: Report, found: Sequence[Found], points: int, newest: int) -> 
     }
 
 
-class Deltas:
+class SharedBase:
     """Many flat configs as the first and, of each, what is changed in it."""
 
     def __init__(self) -> None:

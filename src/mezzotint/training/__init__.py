@@ -9,43 +9,28 @@ Lightning callback, the Bridge in bridge.py, calls the hooks of ours once per op
 and loggers may stand beside them.
 """
 
-import importlib
-from typing import Any
+from mezzotint.lazy import lazy
 
-_HOMES = {
-    "AdamW": "optimizers",
-    "CSV": "loggers",
-    "Callback": "callback",
-    "Checkpoints": "checkpoints",
-    "EMA": "ema",
-    "FiniteLoss": "finite",
-    "Hardware": "hardware",
-    "Histograms": "histograms",
-    "Judge": "judge",
-    "Judging": "judge",
-    "Log": "log",
-    "Logger": "loggers",
-    "Module": "module",
-    "Preemption": "preemption",
-    "Preview": "preview",
-    "Progress": "progress",
-    "Run": "callback",
-    "Score": "callback",
-    "Subject": "loggers",
-    "TensorBoard": "tensorboard",
-    "Validation": "validation",
-    "WandB": "wandb",
-    "fit": "fitting",
-    "newest": "checkpoints",
-}
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mezzotint.training' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"mezzotint.training.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "optimizers": "AdamW",
+        "tracking.tracker": "CSV RunInfo Tracker",
+        "callbacks.base": "Callback Score TrainingRun",
+        "callbacks.checkpoints": "Checkpoints newest",
+        "callbacks.ema": "EMA",
+        "callbacks.nan_guard": "NaNGuard",
+        "hardware.hardware": "Hardware",
+        "callbacks.histograms": "Histograms",
+        "callbacks.sample_metrics": "EvaluationPlan SampleMetrics",
+        "callbacks.log": "Log",
+        "module": "DiffusionModule",
+        "callbacks.preemption": "Preemption",
+        "callbacks.preview": "Preview",
+        "callbacks.progress": "Progress",
+        "tracking.tensorboard": "TensorBoard",
+        "callbacks.validation": "Validation",
+        "tracking.wandb": "WandB",
+        "fitting": "fit",
+    },
+)

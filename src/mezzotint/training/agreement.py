@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from mezzotint.errors import TrainingError
-from mezzotint.training.callback import Run
+from mezzotint.training.callbacks.base import TrainingRun
 
 
-def agree(run: Run) -> None:
+def check_ranks_agree(run: TrainingRun) -> None:
     """Refuse to train unless all ranks start from the same config and code at the same step.
 
     Raises:

@@ -4,16 +4,16 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from mezzotint.training import checkpoints
-from mezzotint.training.agreement import agree
-from mezzotint.training.callback import Callback, Run
-from mezzotint.training.module import Module
+from mezzotint.training.agreement import check_ranks_agree
+from mezzotint.training.callbacks import checkpoints
+from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.module import DiffusionModule
 
 
-class Bridge(pl.Callback):
+class CallbackAdapter(pl.Callback):
     """The one Lightning callback: tells ours of each optimiser step, so that six of them cost a step what one would."""
 
-    def __init__(self, run: Run, callbacks: list[Callback]) -> None:
+    def __init__(self, run: TrainingRun, callbacks: list[Callback]) -> None:
         self.run, self.callbacks = run, callbacks
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
@@ -28,12 +28,12 @@ class Bridge(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.run.step = trainer.global_step
-        agree(self.run)
+        check_ranks_agree(self.run)
         for callback in self.callbacks:
             callback.start(self.run)
         self.run.begun = True
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Module, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: DiffusionModule, *_: Any) -> None:
         run = self.run
         if trainer.global_step == run.step:  # a micro-batch that was only added up
             return

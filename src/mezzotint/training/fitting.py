@@ -13,28 +13,28 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from mezzotint import runfiles
 from mezzotint.data.datamodule import DataModule
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, MezzotintError, TrainingError, no_room
 from mezzotint.reading import Damaged, damaged, reason
-from mezzotint.runfiles import keep_inside, truncate
-from mezzotint.training import checkpoints
-from mezzotint.training.bridge import Bridge
-from mezzotint.training.callback import Callback, Run
-from mezzotint.training.ema import EMA
-from mezzotint.training.finite import FiniteLoss
-from mezzotint.training.hardware import Hardware, is_full, out_of_memory
-from mezzotint.training.log import Log
-from mezzotint.training.loggers import adopt
-from mezzotint.training.module import Module
+from mezzotint.runs import formats
+from mezzotint.runs.formats import keep_inside, truncate
+from mezzotint.training.bridge import CallbackAdapter
+from mezzotint.training.callbacks import checkpoints
+from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.callbacks.ema import EMA
+from mezzotint.training.callbacks.log import Log
+from mezzotint.training.callbacks.nan_guard import NaNGuard
+from mezzotint.training.callbacks.preemption import Preemption
+from mezzotint.training.hardware.hardware import Hardware, is_full, out_of_memory
+from mezzotint.training.hardware.sharding import full_tensor
+from mezzotint.training.module import DiffusionModule
 from mezzotint.training.optimizers import AdamW, rescheduled
-from mezzotint.training.preemption import Preemption
-from mezzotint.training.sharding import whole
+from mezzotint.training.saved_run import written
+from mezzotint.training.tracking.tracker import as_tracker
 from mezzotint.training.trainer import build_trainer, quiet
-from mezzotint.training.written import written
 
-LINES = (50, 0.05)  # steps from line to line: as callbacks=quiet has it
+LINES = (50, 0.05)  # steps from line to line: as callbacks=minimal has it
 
 
 def fit(
@@ -65,10 +65,10 @@ def fit(
         objective: per-example losses.
         budget: images to see; rounded up to whole batches.
         batch_size: images a step, over all processes and micro-batches; a run keeps it.
-        callbacks: by name, ours and Lightning's; None saves, logs, guards and heeds signals, as callbacks=quiet does.
+        callbacks: by name, ours and Lightning's; None saves, logs, guards and heeds signals, as callbacks=minimal does.
         loggers: by name, ours and Lightning's.
-        sampling: how previews are drawn (mezzotint.generation.Sampling); None draws none.
-        judging: how Judge judges samples (mezzotint.training.Judging).
+        sampling: how previews are drawn (mezzotint.generation.SamplingRecipe); None draws none.
+        judging: how Judge judges samples (mezzotint.training.EvaluationPlan).
         config: plain data, for trackers.
         then: what the caller does next, told beside the time left, such as "drawing".
 
@@ -87,7 +87,7 @@ def fit(
     keep_inside(directory)
     saved = checkpoints.newest(directory / "checkpoints", quiet=place.rank > 0)
     done = checkpoints.step_of(saved) if saved else 0
-    module = Module(
+    module = DiffusionModule(
         denoiser,
         objective,
         optimizer,
@@ -97,7 +97,7 @@ def fit(
         fused=hardware.exact_precision != "16-mixed",
         sharded=place.world > 1 and hardware.strategy == "fsdp",
     )
-    run = Run(
+    run = TrainingRun(
         directory,
         module,
         dataset,
@@ -125,14 +125,14 @@ def fit(
         for remark in remarks(run, hardware):
             print(remark, file=sys.stderr)
     ours, theirs = sorted_out(quiet_callbacks() if callbacks is None else callbacks)
-    run.loggers = [adopt(logger) for logger in (loggers or {}).values()]
+    run.loggers = [as_tracker(logger) for logger in (loggers or {}).values()]
     ours = sorted([*ours, *([ema] if ema else [])], key=lambda callback: callback.order)
     directory.mkdir(parents=True, exist_ok=True)
     described = written(run, denoiser=denoiser, objective=objective, optimizer=optimizer, ema=ema, hardware=hardware)
     with described, quiet():
         hardware.prepare(denoiser.network)
         try:
-            trainer = build_trainer(hardware, place, run, data, [*theirs, Bridge(run, ours)])
+            trainer = build_trainer(hardware, place, run, data, [*theirs, CallbackAdapter(run, ours)])
             connect(run, trainer, data, ema)
             train(trainer, module, data, saved, run, ours)
         except MisconfigurationException as error:
@@ -151,15 +151,15 @@ def fit(
     return summary(run, [run.values])
 
 
-def planned(run: Run) -> Any:
+def planned(run: TrainingRun) -> Any:
     """The budget that the run was begun with; None where it does not say."""
     try:
-        return runfiles.config(run.directory).get("budget")
+        return formats.config(run.directory).get("budget")
     except (FileNotFoundError, Damaged):
         return None
 
 
-def check_saved(saved: Path, module: Module) -> None:
+def check_saved(saved: Path, module: DiffusionModule) -> None:
     """Refuse to go on from a checkpoint of another batch size, whose steps would be taken for other images than were
     seen, or of another network.
     """
@@ -178,10 +178,10 @@ def check_saved(saved: Path, module: Module) -> None:
 
 def quiet_callbacks() -> dict[str, Callback]:
     """What a run needs to be saved and to be true, and nothing to look at."""
-    return {"finite": FiniteLoss(LINES), "preemption": Preemption(), "checkpoints": checkpoints.Checkpoints(0.05)}
+    return {"finite": NaNGuard(LINES), "preemption": Preemption(), "checkpoints": checkpoints.Checkpoints(0.05)}
 
 
-def waited_for(error: RuntimeError, module: Module) -> list[str]:
+def waited_for(error: RuntimeError, module: DiffusionModule) -> list[str]:
     """Names of the parameters without a gradient that ended DistributedDataParallel; none for another error.
 
     It finds them out when the next step begins, and the gradients of the last one are still there.
@@ -194,7 +194,7 @@ def waited_for(error: RuntimeError, module: Module) -> list[str]:
     return [name for name, p in trained.items() if p.grad is None] or ["a parameter"]
 
 
-def remarks(run: Run, hardware: Hardware) -> Iterator[str]:
+def remarks(run: TrainingRun, hardware: Hardware) -> Iterator[str]:
     """What a user should know and need not change."""
     if run.budget % run.batch_size:
         yield f"budget={run.budget} is rounded up to {run.steps} batches: {run.steps * run.batch_size} images."
@@ -220,14 +220,14 @@ def sorted_out(callbacks: Mapping[str, Any]) -> tuple[list[Callback], list[pl.Ca
     return [c for c in values if isinstance(c, Callback)], [c for c in values if isinstance(c, pl.Callback)]
 
 
-def connect(run: Run, trainer: pl.Trainer, data: DataModule, ema: EMA | None) -> None:
+def connect(run: TrainingRun, trainer: pl.Trainer, data: DataModule, ema: EMA | None) -> None:
     """Give the run its hands: what callbacks may do without knowing Lightning."""
     template = copy.deepcopy(run.module.denoiser).eval().requires_grad_(False)  # while it is whole
 
     def twin() -> Denoiser:
         copied = template.to(run.module.device)
         for ours, live in zip(copied.buffers(), run.module.denoiser.buffers(), strict=True):
-            ours.copy_(whole(live.detach()))
+            ours.copy_(full_tensor(live.detach()))
         return copied
 
     run.sharded = run.module.sharded
@@ -238,16 +238,21 @@ def connect(run: Run, trainer: pl.Trainer, data: DataModule, ema: EMA | None) ->
     run.validation = data.val_dataloader
 
 
-def plain(run: Run) -> Denoiser:
+def plain(run: TrainingRun) -> Denoiser:
     """A copy of the denoiser with the weights as they are."""
     copied = run.copy()
     for ours, live in zip(copied.parameters(), run.module.denoiser.parameters(), strict=True):
-        ours.copy_(whole(live.detach()))
+        ours.copy_(full_tensor(live.detach()))
     return copied
 
 
 def train(
-    trainer: pl.Trainer, module: Module, data: DataModule, saved: Path | None, run: Run, callbacks: list[Callback]
+    trainer: pl.Trainer,
+    module: DiffusionModule,
+    data: DataModule,
+    saved: Path | None,
+    run: TrainingRun,
+    callbacks: list[Callback],
 ) -> None:
     """Let Lightning train, say what ended it in our terms, and close every callback whatever happens."""
     failure: BaseException | None = None
@@ -283,7 +288,7 @@ def train(
                 closing.callback(callback.close, run, failure)
 
 
-def summary(run: Run, lines: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(run: TrainingRun, lines: list[dict[str, Any]]) -> dict[str, Any]:
     """What is known at the end: the newest value of everything that was logged."""
     known: dict[str, Any] = {}
     for line in lines:

@@ -6,19 +6,19 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from mezzotint.data.range import Range
-from mezzotint.diffusion import Denoiser, Draws
+from mezzotint.data.scaling import PixelScaling
+from mezzotint.diffusion import Denoiser, KeyedRandom
 from mezzotint.errors import DataError
-from mezzotint.finite import Finite
+from mezzotint.instantiate.finite import Finite
+from mezzotint.training.callbacks.validation import APART, FixedDraws
+from mezzotint.training.hardware.sharding import shard
+from mezzotint.training.hardware.strides import keep_strides
 from mezzotint.training.optimizers import AdamW, clip_, settle
-from mezzotint.training.sharding import shard
-from mezzotint.training.strides import keep_strides
-from mezzotint.training.validation import APART, Fixed
 
 Batch = dict[str, Tensor]
 
 
-class Module(LightningModule, metaclass=Finite):
+class DiffusionModule(LightningModule, metaclass=Finite):
     """The loss of a denoiser under an objective, and its optimiser.
 
     A step leaves behind what callbacks read until the next one, detached and still on the device: `losses`, one tensor
@@ -47,13 +47,13 @@ class Module(LightningModule, metaclass=Finite):
         budget: int,
         batch_size: int,
         fused: bool = True,
-        range: Range | None = None,
+        range: PixelScaling | None = None,
         sharded: bool = False,
     ) -> None:
         super().__init__()
         self.denoiser, self.objective = denoiser, objective
         self.settings, self.seed, self.budget, self.batch_size = optimizer, seed, budget, batch_size
-        self.fused, self.range, self.sharded = fused, range or Range(), sharded
+        self.fused, self.range, self.sharded = fused, range or PixelScaling(), sharded
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in denoiser.modules())
         self.losses: list[Tensor] = []
         self.index: list[Tensor] = []
@@ -68,16 +68,16 @@ class Module(LightningModule, metaclass=Finite):
         else:
             super().__setattr__(name, value)
 
-    def example_losses(self, denoiser: Denoiser, batch: Batch, draws: Draws) -> Tensor:
+    def example_losses(self, denoiser: Denoiser, batch: Batch, draws: KeyedRandom) -> Tensor:
         """Losses (b,) of the examples of a batch; uint8 images become numbers here, on the device."""
         condition = {"label": batch["label"]} if "label" in batch else {}
         return self.objective(denoiser, self.range.to_float(batch["image"]), draws, **condition)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a micro-batch; Lightning divides it by their number."""
-        draws = Draws(self.seed, batch["index"])
+        draws = KeyedRandom(self.seed, batch["index"])
         if self.random:  # dropout inside the network: a function of the seed and of the first example
-            torch.manual_seed(int(Draws(self.seed, batch["index"][:1]).uniform("dropout").item() * 2**31))
+            torch.manual_seed(int(KeyedRandom(self.seed, batch["index"][:1]).uniform("dropout").item() * 2**31))
         losses = self.example_losses(self.denoiser, batch, draws)
         if self.stepped:
             self.losses, self.index, self.stepped = [], [], False
@@ -91,7 +91,7 @@ class Module(LightningModule, metaclass=Finite):
         For a Trainer of one's own: a run has Validation, which looks at the average.
         """
         with torch.inference_mode(False), torch.no_grad():  # tables that are made here are remembered for training
-            loss = self.example_losses(self.denoiser, batch, Fixed(0, batch["index"] + APART)).mean()
+            loss = self.example_losses(self.denoiser, batch, FixedDraws(0, batch["index"] + APART)).mean()
         self.log("validation/loss", loss, batch_size=len(batch["index"]), sync_dist=True)
         return loss
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mezzotint.finite import Finite
+from mezzotint.instantiate.finite import Finite
 from mezzotint.training.amounts import check, least
-from mezzotint.training.sharding import whole
+from mezzotint.training.hardware.sharding import full_tensor
 
 
 @dataclass(frozen=True)
@@ -143,4 +143,4 @@ def clip_(gradients: list[Tensor], limit: float | None) -> Tensor:
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if limit is not None:
         torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
-    return whole(norm)
+    return full_tensor(norm)

@@ -12,22 +12,22 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
 
 from mezzotint.data.datamodule import DataModule
-from mezzotint.training import checkpoints
-from mezzotint.training.callback import Run
-from mezzotint.training.hardware import Hardware, Place
+from mezzotint.training.callbacks import checkpoints
+from mezzotint.training.callbacks.base import TrainingRun
+from mezzotint.training.hardware.hardware import Hardware, ProcessInfo
 
 
 def build_trainer(
-    hardware: Hardware, place: Place, run: Run, data: DataModule, callbacks: list[pl.Callback]
+    hardware: Hardware, place: ProcessInfo, run: TrainingRun, data: DataModule, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     """Lightning's Trainer with everything off that our callbacks do, or that promises to be exact forbid."""
     arguments = hardware.trainer_arguments(place)
-    plugins = [*arguments.pop("plugins", []), WholeFiles()]
+    plugins = [*arguments.pop("plugins", []), AtomicCheckpointIO()]
     trainer = pl.Trainer(
         **arguments,
         plugins=plugins,
         callbacks=callbacks,
-        profiler=Unprofiled(),
+        profiler=NullProfiler(),
         max_steps=run.steps,
         accumulate_grad_batches=data.accumulation,
         limit_val_batches=0,
@@ -49,7 +49,7 @@ def build_trainer(
     return trainer
 
 
-class Unprofiled(PassThroughProfiler):
+class NullProfiler(PassThroughProfiler):
     """Lightning's profiler that does nothing, without a generator for each of the two dozen hooks of a step."""
 
     nothing = nullcontext()
@@ -58,7 +58,7 @@ class Unprofiled(PassThroughProfiler):
         return self.nothing
 
 
-class WholeFiles(CheckpointIO):
+class AtomicCheckpointIO(CheckpointIO):
     """Lightning's checkpoints through our files: atomic, and without code in them."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:

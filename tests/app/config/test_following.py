@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mezzotint.app.config.following import as_before, bounded, write_out
+from mezzotint.app.config.derived import as_before, bounded, write_out
 from mezzotint.app.config.job import digest
-from mezzotint.build import build
-from mezzotint.diffusion import Auto
+from mezzotint.diffusion import AutoSpacing
+from mezzotint.instantiate.build import build
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 SCHEDULES = sorted(file.stem for file in (CONFIGS / "schedule").glob("*.yaml"))
@@ -22,7 +22,7 @@ def node(group, name):
 def test_what_is_written_is_what_the_grid_finds_by_itself(name):
     config = {"schedule": node("schedule", name), "grid": node("grid", "auto") | {"steps": 20}}
     write_out(config)
-    assert build(config["grid"]) == Auto(20).choose(build(config["schedule"]))
+    assert build(config["grid"]) == AutoSpacing(20).choose(build(config["schedule"]))
 
 
 @pytest.mark.parametrize(("schedule", "named"), [("cosine", "trailing"), ("edm", "karras"), ("laplace", "karras")])
@@ -38,7 +38,7 @@ def test_it_is_the_run_of_one_that_names_the_grid(schedule, named):
 def test_a_schedule_of_ones_own_is_asked_later():
     config = {"schedule": {"_target_": "mine.Mine"}, "grid": node("grid", "auto")}
     write_out(config)
-    assert config["grid"]["_target_"] == "mezzotint.diffusion.Auto"
+    assert config["grid"]["_target_"] == "mezzotint.diffusion.AutoSpacing"
 
 
 EXPERIMENTS = sorted(file.stem for file in (CONFIGS / "experiment").glob("*.yaml"))
@@ -67,11 +67,11 @@ def test_experiments_at_their_own_budgets_are_what_they_were(name):
     ("budget", "batch_size", "warmup", "every"),
     [(2_000, 64, 200, 2), (64, 16, 6, 1), (5, 1, 1, 1), (63_990, 64, 6_399, 50), (64_000, 64, 6_400, 50)],
 )
-@pytest.mark.parametrize("callbacks", ["default", "quiet"])
+@pytest.mark.parametrize("callbacks", ["default", "minimal"])
 def test_amounts_shrink_with_the_budget(budget, batch_size, warmup, every, callbacks):
     config = bounded(whole(budget, batch_size, callbacks))
     assert config["optimizer"]["warmup"] == warmup
-    assert [config["callbacks"][name]["every"] for name in ("log", "finite")] == [every, every]
+    assert [config["callbacks"][name]["every"] for name in ("log", "nan_guard")] == [every, every]
     assert config["callbacks"]["preemption"]["every"] == 10
     settled, several = build(config["optimizer"]), build(whole(budget)["optimizer"])
     images = range(0, budget, batch_size)

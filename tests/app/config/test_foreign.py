@@ -2,8 +2,8 @@
 
 import pytest
 
-from mezzotint.app.config.foreign import NONE, SAMPLERS, closest
-from mezzotint.app.config.refusals import check_words
+from mezzotint.app.config.other_names import NONE, SAMPLERS, closest
+from mezzotint.app.config.validate_arguments import check_words
 from mezzotint.app.help import choices, config_dir
 from mezzotint.errors import ConfigError
 

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mezzotint.app import cli
-from mezzotint.app.config.gradients import unreached
+from mezzotint.app.assembly.gradients import unreached
+from mezzotint.app.assembly.parts import meet
 from mezzotint.app.config.job import resolve
-from mezzotint.app.config.parts import meet
 from mezzotint.app.help import choices, config_dir
 
 from ..conftest import Command
 
 ROOT = config_dir()
 TWO = ("hardware=cpu", "hardware.devices=2", "hardware.timeout=60")
-TINY = ("batch_size=16", "budget=64", "grid.steps=2", "n=4", "metrics=[]", "callbacks=quiet")
+TINY = ("batch_size=16", "budget=64", "grid.steps=2", "n=4", "metrics=[]", "callbacks=minimal")
 OWN = '''
 import torch
 from mezzotint.networks import MLP
@@ -90,15 +90,19 @@ WORDS = [
     *([f"objective={name}"] for name in choices(ROOT / "objective") if name != "augmented"),
     ["objective=augmented", "network.augmentation=9"],
     ["loss=hybrid", "network.learned_variance=true"],
-    ["loss=variational", "network.learned_variance=true", "loss.variance._target_=mezzotint.diffusion.LearnedRange"],
+    [
+        "loss=variational",
+        "network.learned_variance=true",
+        "loss.variance._target_=mezzotint.diffusion.LearnedRangeVariance",
+    ],
     ["objective.self_conditioning=0.5", "network.self_conditioning=true", "guidance=self_conditioned"],
     ["data.classes=0"],
     ["network.classes=20"],
     ["network.scale_shift=true", "network.resample=residual"],
     ["hardware.checkpointing=true"],
     ["network=mlp"],
-    ["times=second_moment"],
-    ["weight=learned_variance"],
+    ["time_distribution=loss_aware"],
+    ["loss_weight=uncertainty"],
 ]
 
 

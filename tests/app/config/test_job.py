@@ -17,11 +17,11 @@ CONFIG: dict[str, Any] = {
     "hardware": {"_target_": "H", "devices": 1},
     "sampler": {"_target_": "S", "eta": 0.0},
     "logger": {},
-    "images": "none",
+    "save": "none",
 }
 
 
-@pytest.mark.parametrize("noise", [{"name": "b"}, {"run": "/x/runs/a"}, {"logger": {"csv": {}}}, {"images": "png"}])
+@pytest.mark.parametrize("noise", [{"name": "b"}, {"run": "/x/runs/a"}, {"logger": {"csv": {}}}, {"save": "png"}])
 def test_names_and_trackers_make_no_other_run(noise: dict[str, Any]) -> None:
     assert digest(CONFIG | noise) == digest(CONFIG)
 

@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 from hydra import compose, initialize_config_dir
 
+from mezzotint.app.assembly.evaluation_share import FEWEST, FREE, Look, bounded, look
+from mezzotint.app.assembly.parts import assemble, plan_metrics
 from mezzotint.app.config.job import resolve, unbounded
-from mezzotint.app.config.look import FEWEST, FREE, Look, bounded, look
-from mezzotint.app.config.parts import assemble, plan_metrics
 from mezzotint.app.help import config_dir
 
 REAL = {"digits": 1797, "emoji": 1700, "fashion": 10_000}
@@ -45,7 +45,7 @@ def test_own_data_is_judged_for_a_quarter_of_the_training() -> None:
         assert found == seen(100_000, *words)
 
 
-@pytest.mark.parametrize("words", [("n=500",), ("look=null",)])
+@pytest.mark.parametrize("words", [("n=500",), ("evaluation_share=null",)])
 def test_a_word_lifts_the_bound(words: tuple[str, ...]) -> None:
     chosen = unbounded(config("experiment=own_data", "data=emoji", "budget=200", *words), [words[0].partition("=")[0]])
     parts = assemble(chosen, "meta")

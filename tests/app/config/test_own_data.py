@@ -35,15 +35,15 @@ def test_runs_are_named_after_the_data(data: str, root: str, expected: str) -> N
 
 def test_own_images_do_not_inherit_the_digits_experiment(home: Path, mezzotint: Command) -> None:
     np.savez(home / "cells.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8))
-    words = ("data=npz", "data.root=cells.npz", "data.shape=[1,8,8]", "debug=tiny", "hardware=cpu", "callbacks=quiet")
+    words = ("data=npz", "data.root=cells.npz", "data.shape=[1,8,8]", "debug=tiny", "hardware=cpu", "callbacks=minimal")
     done = mezzotint("train", *words)
     assert done.code == 0, done.err
     (run,) = [place for place in (home / "runs").iterdir() if not place.is_symlink()]
     assert run.name.startswith("cells-")
     text = (run / "config.yaml").read_text()
     assert "reference: train" in text
-    assert "Halves" not in text
-    assert "look: 0.25" in text
+    assert "SplitHalfFrechet" not in text
+    assert "evaluation_share: 0.25" in text
     assert "is finished" in mezzotint("train", *words).out
     assert "cells-" in mezzotint("train", f"run={run}").out
     named = mezzotint("train", *words, "experiment=digits_flow")
@@ -63,7 +63,7 @@ def test_a_sweep_over_data_has_a_place(home: Path, mezzotint: Command) -> None:
     for seed in (0, 1):
         images = np.random.default_rng(seed).integers(0, 256, (40, 8, 8, 1), np.uint8)
         np.savez(home / f"{seed}.npz", images=images)
-    tiny = ("debug=tiny", "hardware=cpu", "callbacks=quiet", "metrics=[]", "data.shape=[1,8,8]")
+    tiny = ("debug=tiny", "hardware=cpu", "callbacks=minimal", "metrics=[]", "data.shape=[1,8,8]")
     done = mezzotint("train", "-m", "data=npz", "data.root=0.npz,1.npz", *tiny)
     assert done.code == 0, done.err
     assert len(list((home / "runs/npz").glob("*/config.yaml"))) == 2
@@ -100,7 +100,7 @@ def test_class_folders_are_found(
 def test_found_classes_are_in_the_config_and_its_network(home: Path, mezzotint: Command) -> None:
     pictures(home / "photos", *(f"{name}/{i}.png" for name in "abc" for i in range(9)))
     folder = ("data=image_folder", "data.root=photos", "data.shape=[3,8,8]", "name=x", "debug=tiny", "metrics=[]")
-    done = mezzotint("train", *folder, "hardware=cpu", "callbacks=quiet")
+    done = mezzotint("train", *folder, "hardware=cpu", "callbacks=minimal")
     assert "3 classes (a, b, c)" in done.out, done.err
     config = yaml.safe_load((home / "runs/x/config.yaml").read_text())
     assert (config["data"]["classes"], config["network"]["classes"]) == (3, 3)

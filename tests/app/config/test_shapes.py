@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app.config.shapes import suited, takes
-from mezzotint.data.decoding import SmallPictures, refuse
-from mezzotint.data.picture import TooSmall
+from mezzotint.app.assembly.shapes import suited, takes
+from mezzotint.data.image_files.decoder import TooSmall
+from mezzotint.data.image_files.image_set import SmallPictures, refuse
 from mezzotint.errors import DataError
 
 

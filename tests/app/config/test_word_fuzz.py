@@ -12,7 +12,7 @@ GIVEN = [
     "~=1",
     "~schedule=1",
     "~schedule",
-    "~metrics=[frechet]",
+    "~metrics=[fid]",
     "~data=digits",
     "~callbacks.progress",
     "~sampler.zzz",
@@ -66,7 +66,7 @@ SIGNS = "~+@/.:=,[]{}()'\"\\$*\x00\x1b é1a"
 def mangled(seed: int) -> str:
     """A word with a few signs put in, left out or doubled."""
     source = random.Random(seed)
-    word = source.choice(["sampler.eta=0.5", "schedule=linear", "seed=3", "metrics=[frechet]", "paths.runs=r", "n=8"])
+    word = source.choice(["sampler.eta=0.5", "schedule=linear", "seed=3", "metrics=[fid]", "paths.runs=r", "n=8"])
     for _ in range(source.randint(1, 4)):
         at = source.randrange(len(word) + 1)
         word = source.choice(

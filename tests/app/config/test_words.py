@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.config.refusals import check_words
-from mezzotint.app.config.words import addable, flags_first, follows, own_configs, primary, readable, value
+from mezzotint.app.config.arguments import addable, flags_first, follows, own_configs, primary, readable, value
+from mezzotint.app.config.validate_arguments import check_words
 from mezzotint.errors import ConfigError
 
 
@@ -15,7 +15,7 @@ from mezzotint.errors import ConfigError
         ("network.resample=residual", "++network.resample=residual"),
         ("+network.width=8", "++network.width=8"),
         ("metrics.weights=a=b.pth", "++extractor.weights=a=b.pth"),
-        ("metrics.kernel.size=9", "++metrics.kernel.size=9"),
+        ("metrics.kid.size=9", "++metrics.kid.size=9"),
         ("+seed=1", "++seed=1"),
         ("+experiment=digits_edm", "experiment=digits_edm"),
         ("+sampler=ddim", "sampler=ddim"),
@@ -66,7 +66,7 @@ def test_what_is_asked_for_stays_with_its_option(words: list[str], told: list[st
         (["++grid.steps=,5"], "grid.steps=,5: a value is missing"),
         (["--seed"], "no option --seed; give seed=VALUE"),
         (["--optimizer.lr"], "no option --optimizer.lr; give optimizer.lr=VALUE"),
-        (["metrics=none"], "metrics=none: give the name of a choice: metrics=[] chooses nothing (by_class, "),
+        (["metrics=none"], "metrics=none: give the name of a choice: metrics=[] chooses nothing (cmmd, "),
         (["logger=null"], "logger=null: give the name of a choice: logger=none chooses nothing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -85,7 +85,7 @@ def test_a_folder_of_images_is_no_choice_but_can_be_given() -> None:
 def test_options_of_hydra_and_edits_pass() -> None:
     check_words(["-m", "--config-dir=x", "~callbacks.log", "++a.b=1", "sampler=ddim,heun"], many=True)
     check_words(["--cfg", "job", "--resolve", "-p", "network"], many=False)
-    check_words(["metrics=[frechet,kernel]", "logger=csv", "experiment=digits_edm", "data.shape=[1,8,8]"], many=False)
+    check_words(["metrics=[fid,kid]", "logger=csv", "experiment=digits_edm", "data.shape=[1,8,8]"], many=False)
     check_words(["experiment=digits_edm,digits_flow", "network=own/a,own/b"], many=True)
 
 
@@ -118,9 +118,9 @@ def test_words_are_asked_whichever_way_they_are_written(tmp_path: Path, monkeypa
     [
         ("train", [], "mezzotint"),
         ("train", ["run=a"], "_run_"),
-        ("sample", ["images=png"], "mezzotint"),
+        ("sample", ["save=png"], "mezzotint"),
         ("evaluate", ["images=drawn"], "standalone"),
-        ("evaluate", ["images=png", "run=a"], "_run_"),
+        ("evaluate", ["save=png", "run=a"], "_run_"),
         ("stats", ["run=a"], "standalone"),
     ],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.processes import gpus
+from mezzotint.app.launch import gpus
 from mezzotint.errors import ConfigError
 
 NAME = f"mezzotint-{os.getuid()}-gpu-0.lock"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.processes import meeting
-from mezzotint.app.processes.meeting import met
-from mezzotint.app.records import runs
+from mezzotint.app.launch import slurm_rendezvous
+from mezzotint.app.launch.slurm_rendezvous import rendezvous
+from mezzotint.app.results import run_folders
 from mezzotint.errors import TrainingError
 
 
@@ -27,10 +27,10 @@ def test_tasks_meet_at_a_port_that_was_free(tmp_path: Path, monkeypatch: pytest.
 
     become(monkeypatch, 0)
     before = dict(os.environ)
-    with met(tmp_path):
+    with rendezvous(tmp_path):
         first = {key: value for key, value in os.environ.items() if key not in before}
         become(monkeypatch, 1)
-        with met(tmp_path):
+        with rendezvous(tmp_path):
             second = {key: os.environ[key] for key in first}
             store = TCPStore(second["MASTER_ADDR"], int(second["MASTER_PORT"]), is_master=False)
             store.set("word", "heard")
@@ -48,11 +48,11 @@ def test_tasks_meet_at_a_port_that_was_free(tmp_path: Path, monkeypatch: pytest.
 def test_a_task_does_not_believe_an_earlier_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(meeting, "PATIENCE", 0.3)
+    monkeypatch.setattr(slurm_rendezvous, "PATIENCE", 0.3)
     become(monkeypatch, 0)
-    with met(tmp_path):
+    with rendezvous(tmp_path):
         become(monkeypatch, 1, **later)
-        with pytest.raises(TrainingError, match="task 1 waited"), met(tmp_path):
+        with pytest.raises(TrainingError, match="task 1 waited"), rendezvous(tmp_path):
             pass
 
 
@@ -64,6 +64,6 @@ def test_what_others_have_arranged_stays(
     for key, value in owner.items():
         monkeypatch.setenv(key, value)
     before = dict(os.environ)
-    with met(tmp_path):
+    with rendezvous(tmp_path):
         assert dict(os.environ) == before
-    assert not runs.read_status(tmp_path)
+    assert not run_folders.read_status(tmp_path)

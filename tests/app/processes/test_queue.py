@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.processes.jobs import DONE, FAILED, Job
-from mezzotint.app.processes.queue import lost, told
+from mezzotint.app.launch.job_queue import lost, told
+from mezzotint.app.launch.sweep_jobs import DONE, FAILED, SweepJob
 
 from ..conftest import TINY, Command
 
@@ -66,11 +66,11 @@ def test_states_of_jobs_in_processes_of_their_own(process: Command, home: Path) 
 
 
 def test_a_state_is_said_in_a_line() -> None:
-    job = Job(2, 4, {"seed": "1"})
+    job = SweepJob(2, 4, {"seed": "1"})
     assert told(job) == ""
-    assert told(Job(2, 4, {"seed": "1"}, "/far/a")) == "[2 of 4] seed=1 -> /far/a running"
-    assert told(Job(2, None, {"seed": "1"}, "/far/a", DONE)) == "[2] seed=1 -> /far/a done"
-    assert told(Job(2, 4, {}, "", FAILED, "why")) == "[2 of 4] failed: why"
+    assert told(SweepJob(2, 4, {"seed": "1"}, "/far/a")) == "[2 of 4] seed=1 -> /far/a running"
+    assert told(SweepJob(2, None, {"seed": "1"}, "/far/a", DONE)) == "[2] seed=1 -> /far/a done"
+    assert told(SweepJob(2, 4, {}, "", FAILED, "why")) == "[2 of 4] failed: why"
 
 
 def test_a_job_that_was_killed_is_told_with_its_log() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.processes import gpus, ranks, worker
+from mezzotint.app.launch import gpus, ranks, worker
 from mezzotint.errors import ConfigError
 
 

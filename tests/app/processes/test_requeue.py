@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.processes import requeue
-from mezzotint.training.signals import Stopped
+from mezzotint.app.launch import requeue
+from mezzotint.signals import Preempted
 
 
 @pytest.fixture
@@ -31,18 +31,18 @@ def test_a_job_that_gives_way_comes_back_and_one_that_was_cancelled_does_not(
     scontrol: Path, since: str, again: bool
 ) -> None:
     answer(scontrol, f'echo "JobId=7 EligibleTime=2026-01-01T00:00:00 {since} Restarts=0"')
-    assert requeue.wanted(Stopped("SIGTERM")) is again
+    assert requeue.wanted(Preempted("SIGTERM")) is again
     assert (scontrol.parent / "asked").read_text() == "show job 7\n"
 
 
 def test_signals_that_ask_for_it_are_believed(scontrol: Path) -> None:
-    assert requeue.wanted(Stopped("SIGUSR1"))
+    assert requeue.wanted(Preempted("SIGUSR1"))
     assert not (scontrol.parent / "asked").exists()
 
 
 def test_without_slurm_nobody_is_asked(scontrol: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID")
-    assert not requeue.wanted(Stopped("SIGTERM"))
+    assert not requeue.wanted(Preempted("SIGTERM"))
     requeue.requeue(0)
     assert not (scontrol.parent / "asked").exists()
 

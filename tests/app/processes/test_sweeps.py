@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app.processes import sweeps
-from mezzotint.app.processes.sweeps import name_plainly
+from mezzotint.app.launch import hydra_hooks
+from mezzotint.app.launch.hydra_hooks import strip_override_prefixes
 
 WORDS = ["++optimizer.lr=interval(0.1,1)", "++network.new=interval(0,1)", "++ema.halflife=3", "++grid.new=3"]
 
@@ -32,14 +32,14 @@ def config(sweeper: str) -> Any:
 def test_optuna_hears_names_as_they_are_typed_where_a_file_has_them(sweeper: str, plain: tuple[int, ...]) -> None:
     """What is swept and known, or searched by the sweep itself; else the ++ is needed in each job."""
     made = config(sweeper)
-    name_plainly(made)
+    strip_override_prefixes(made)
     expected = [word.removeprefix("++") if i in plain else word for i, word in enumerate(WORDS)]
     assert list(made.hydra.overrides.task) == expected
 
 
 def begin(folder: Path, *jobs: Path) -> None:
     """As Hydra does it: tells of the sweep, makes its folder, then makes and tells of each job's."""
-    callback = sweeps.Remember()
+    callback = hydra_hooks.SweepFolderCallback()
     callback.on_multirun_start(sweep_in(folder))
     for place in (folder, *jobs):
         place.mkdir(parents=True, exist_ok=True)
@@ -56,25 +56,25 @@ def sweep_in(folder: Path) -> Any:
 def test_a_sweep_that_came_to_nothing_leaves_what_was_there_before(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     begin(tmp_path / "runs" / "deep" / "er", tmp_path / "runs" / "deep" / "other")
-    assert sweeps.begun()
-    sweeps.tidy()
-    assert not sweeps.begun()
+    assert hydra_hooks.sweep_started()
+    hydra_hooks.remove_empty_sweep_dirs()
+    assert not hydra_hooks.sweep_started()
     assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
     begin(tmp_path / "new" / "sweep")
-    sweeps.tidy()
+    hydra_hooks.remove_empty_sweep_dirs()
     assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
 
 
 def test_a_sweep_with_a_run_in_it_stays_as_it_is(tmp_path: Path) -> None:
     begin(tmp_path / "runs" / "s")
     (tmp_path / "runs" / "s" / "12345678").mkdir()
-    sweeps.tidy()
+    hydra_hooks.remove_empty_sweep_dirs()
     assert sorted(path.name for path in (tmp_path / "runs" / "s").iterdir()) == ["12345678", "multirun.yaml"]
 
 
 ORPHAN = """
 import multiprocessing, os, sys, time
-from mezzotint.app.processes.sweeps import leave_with_parent
+from mezzotint.app.launch.hydra_hooks import leave_with_parent
 
 def work():
     leave_with_parent()

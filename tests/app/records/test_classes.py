@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mezzotint.app.records import classes
-from mezzotint.app.records.evaluations import conflicts, read
-from mezzotint.build import read_config
+from mezzotint.app.results import classes
+from mezzotint.app.results.evaluations import conflicts, read
+from mezzotint.instantiate.build import read_config
 
 from ..conftest import Command
 
 FOLDER = ("data=image_folder", "data.root=pets", "data.shape=[3,8,8]", "data.classes=3", "data.held_out=0.2")
-RUN = ("train", *FOLDER, "debug=tiny", "hardware=cpu", "callbacks=quiet", "metrics=[]", "name=a")
+RUN = ("train", *FOLDER, "debug=tiny", "hardware=cpu", "callbacks=minimal", "metrics=[]", "name=a")
 NAMES = ("cat", "dog", "emu")
 
 
@@ -89,10 +89,10 @@ def test_labels_without_names_that_change_places_are_refused(home: Path, mezzoti
 def test_evaluation_by_class_is_refused_and_that_of_all_classes_says_so(pets: Path, mezzotint: Command) -> None:
     (pets / "emu").rename(pets / "ape")
     words = ("evaluate", "run=runs/a", "n=6", "extractor=effnet")
-    by_class = mezzotint(*words, "metrics=[by_class]")
+    by_class = mezzotint(*words, "metrics=[fid_per_class]")
     assert by_class.code == 2
     assert RENAMED in by_class.err
-    assert "metrics.by_class would compare one class with another" in by_class.err
+    assert "metrics.fid_per_class would compare one class with another" in by_class.err
 
 
 def test_an_old_run_over_numbered_folders_keeps_its_order(home: Path, mezzotint: Command) -> None:
@@ -141,7 +141,7 @@ def test_an_imbalanced_set_is_judged_in_its_own_shares(home: Path, mezzotint: Co
     fill(home / "pets", NAMES[:1], 20)
     fill(home / "pets", NAMES[1:], 10)
     assert mezzotint(*RUN).code == 0
-    words = ("evaluate", "run=runs/a", "n=12", "metrics=[frechet]", "extractor=effnet")
+    words = ("evaluate", "run=runs/a", "n=12", "metrics=[fid]", "extractor=effnet")
     for labels, said in (("auto", "in the shares of the classes of the reference"), ("balanced", "i modulo")):
         done = mezzotint(*words, f"labels={labels}")
         assert done.code == 0, done.err

@@ -14,11 +14,11 @@ import yaml
 
 from mezzotint.app import help
 from mezzotint.app.config.job import digest
-from mezzotint.app.records import runs
-from mezzotint.app.records.tracking import Trackers, subject_of, tracked
+from mezzotint.app.results import run_folders
+from mezzotint.app.results.tracking import TrackerGroup, subject_of, tracked
 from mezzotint.errors import TrainingError
-from mezzotint.training import FiniteLoss, Run
-from mezzotint.training.loggers import Logger, Subject
+from mezzotint.training import NaNGuard, TrainingRun
+from mezzotint.training.tracking.tracker import RunInfo, Tracker
 
 from ..conftest import TINY, Command
 
@@ -54,11 +54,11 @@ def inspect(run: Path) -> list[dict[str, Any]]:
 def test_a_sweep_with_a_failing_job_is_three_runs_offline_and_after_sync(
     away: pytest.MonkeyPatch, mezzotint: Command, home: Path
 ) -> None:
-    def fail(self: FiniteLoss, run: Run) -> None:
+    def fail(self: NaNGuard, run: TrainingRun) -> None:
         if run.seed == 1:
             raise TrainingError("the loss is not finite")
 
-    away.setattr(FiniteLoss, "step", fail)
+    away.setattr(NaNGuard, "step", fail)
     assert mezzotint("train", "-m", *FAST, "name=s", "logger=wandb", "seed=0,1,2").code == 1
     found = {}
     for file in (home / "runs/s").glob("*/config.yaml"):
@@ -100,7 +100,7 @@ def test_sync_makes_one_curve_of_the_pieces_of_a_run_and_adds_what_came_since(
         assert "4 lines of the log, 3 pictures and evaluations, finished" in first.out
         away.setenv("WANDB_MODE", "offline")
         assert mezzotint("train", "run=runs/a", "budget=96").code == 0
-        assert mezzotint("evaluate", "run=runs/a", "n=16", "metrics=[frechet]").code == 0
+        assert mezzotint("evaluate", "run=runs/a", "n=16", "metrics=[fid]").code == 0
         away.delenv("WANDB_MODE")
         assert len(inspect(run)) == 2
         assert "2 lines of the log" in mezzotint("sync", "runs/a").out
@@ -120,8 +120,8 @@ def test_sync_sends_what_is_named_and_leaves_out_the_rest(
     with serving() as board:
         connect(away, board)
         assert "left out, it was trained without logger=wandb" in mezzotint("sync", "runs").out
-        runs.write_status(home / "runs/a", state="running")
-        with runs.claim(home / "runs/a"):
+        run_folders.write_status(home / "runs/a", state="running")
+        with run_folders.claim(home / "runs/a"):
             assert "left out, it is being trained" in mezzotint("sync", "runs/a").out
         assert board.runs == {}
         assert "preempted" in mezzotint("sync", "runs/a", "project=p").out or board.runs
@@ -142,12 +142,12 @@ def test_the_checkpoint_that_is_uploaded_is_asked_for_when_it_is_there(
     assert "config.yaml" in artifact
 
 
-class Broken(Logger):
+class Broken(Tracker):
     def log(self, images: int, values: dict[str, Any]) -> None:
         raise OSError("the disk is full")
 
 
-class Witness(Logger):
+class Witness(Tracker):
     def __init__(self) -> None:
         self.codes: list[int] = []
         self.lines = 0
@@ -163,8 +163,8 @@ def test_a_tracker_that_breaks_is_left_out_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     witness = Witness()
-    trackers = Trackers({"broken": Broken(), "witness": witness}, tmp_path, {"name": "a", "paths": {}})
-    trackers.start(Subject(tmp_path), [])
+    trackers = TrackerGroup({"broken": Broken(), "witness": witness}, tmp_path, {"name": "a", "paths": {}})
+    trackers.start(RunInfo(tmp_path), [])
     for images in (1, 2):
         trackers.log(images, {"loss": 1.0})
     assert witness.lines == 2
@@ -179,7 +179,7 @@ def test_trackers_end_with_the_code_of_the_job(error: Any, code: int, tmp_path: 
     witness = Witness()
     try:
         with tracked(tmp_path, {"name": "a", "paths": {}}, {"witness": witness}) as trackers:
-            trackers.start(Subject(tmp_path), [])
+            trackers.start(RunInfo(tmp_path), [])
             trackers.finish(0)  # of training; the job goes on
             assert witness.codes == []
             if error:
@@ -227,7 +227,7 @@ def test_the_sweep_that_wandb_plans_is_understood(mezzotint: Command) -> None:
         assert done.code == 0, done.err
         config = yaml.safe_load(done.out)
         assert config["optimizer"]["lr"] == plan["parameters"]["optimizer.lr"]["min"]
-        assert config["schedule"]["_target_"].endswith("Cosine")
+        assert config["schedule"]["_target_"].endswith("CosineSchedule")
         assert (config["budget"], config["ema"]["halflife"]) == (32000, [0.05, 0.1])
         assert list(config["logger"]) == ["wandb"]
 

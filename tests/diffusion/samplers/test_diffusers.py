@@ -16,28 +16,28 @@ from mezzotint.diffusion import (
     BH1,
     DDIM,
     DDPM,
-    EDM,
     LMS,
-    Cosine,
+    CosineSchedule,
     DPMSolver,
     DPMSolverPP,
-    Exponential,
+    EDMSchedule,
+    ExponentialAdamsBashforth,
     Heun,
-    Linear,
+    LinearSchedule,
     Linspace,
     NoiseLevel,
     Trailing,
-    Transition,
+    TransitionVariance,
     UniPC,
     integrate,
 )
-from mezzotint.diffusion.coordinates import Noise
+from mezzotint.diffusion.coordinates import NoiseCoordinate
 
 # their own warnings
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
 )  # theirs
-EXACT = Mixture(EDM())
+EXACT = Mixture(EDMSchedule())
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +83,15 @@ def walk(scheduler, frame, steps, x, exact_sigmas=True, **options):
 
 AGREEING = {
     "Euler": ("EulerDiscreteScheduler", {}, DDIM(), exploding),
-    "Heun": ("HeunDiscreteScheduler", {}, Heun(Noise()), exploding),
+    "Heun": ("HeunDiscreteScheduler", {}, Heun(NoiseCoordinate()), exploding),
     "LMS": ("LMSDiscreteScheduler", {}, LMS(4), exploding),
     "2M": ("DPMSolverMultistepScheduler", {}, DPMSolverPP(2), preserving),
-    "2M, exact integral": ("DPMSolverMultistepScheduler", {"solver_type": "heun"}, Exponential(2), preserving),
+    "2M, exact integral": (
+        "DPMSolverMultistepScheduler",
+        {"solver_type": "heun"},
+        ExponentialAdamsBashforth(2),
+        preserving,
+    ),
     "3M": ("DPMSolverMultistepScheduler", {"solver_order": 3, "lower_order_final": False}, DPMSolverPP(3), preserving),
     "DPM-Solver 2": (
         "DPMSolverMultistepScheduler",
@@ -134,13 +139,13 @@ AGREEING = {
     "log rho DEIS-2": (
         "DEISMultistepScheduler",
         {"solver_order": 2, "lower_order_final": False},
-        Exponential(2, Noise()),
+        ExponentialAdamsBashforth(2, NoiseCoordinate()),
         preserving,
     ),
     "log rho DEIS-3": (
         "DEISMultistepScheduler",
         {"solver_order": 3, "lower_order_final": False},
-        Exponential(3, Noise()),
+        ExponentialAdamsBashforth(3, NoiseCoordinate()),
         preserving,
     ),
 }
@@ -195,7 +200,7 @@ def test_ancestral_euler_agrees(theirs, monkeypatch):
 def by_table(scheduler, steps, x, last=None, **options):
     """Their end on a scheduler that goes by integer timesteps, or x after its first `last` steps; and its levels."""
     scheduler.set_timesteps(steps)
-    schedule = Linear()
+    schedule = LinearSchedule()
     for t in scheduler.timesteps[:last]:
         x = scheduler.step(EXACT(x, schedule.level(int(t) + 1.0)).eps, int(t), x, **options).prev_sample
     return x, tuple(schedule.level(int(t) + 1.0) for t in scheduler.timesteps)
@@ -205,7 +210,7 @@ def test_ddim_agrees_on_trailing_where_n_divides_t(theirs):
     for steps in (10, 50):
         scheduler = theirs.make("DDIMScheduler", timestep_spacing="trailing", clip_sample=False)
         end, visited = by_table(scheduler, steps, start())
-        grid = Trailing(steps)(Linear())
+        grid = Trailing(steps)(LinearSchedule())
         assert visited == grid[:-1]
         torch.testing.assert_close(integrate(EXACT, DDIM(), grid, start()), end, rtol=2e-5, atol=2e-5)
 
@@ -217,7 +222,7 @@ def test_ddim_on_linspace_is_wrong_there_and_right_here(theirs):
     """
     scheduler = theirs.make("DDIMScheduler", timestep_spacing="linspace", clip_sample=False)
     scheduler.set_timesteps(10)
-    schedule, x0, eps = Linear(), torch.tensor([[0.5]]).double(), torch.tensor([[1.0]]).double()
+    schedule, x0, eps = LinearSchedule(), torch.tensor([[0.5]]).double(), torch.tensor([[1.0]]).double()
     times = [int(t) for t in scheduler.timesteps]
     x = schedule.level(times[5] + 1.0).perturb(x0, eps)
     x = scheduler.step(eps, times[5], x).prev_sample
@@ -239,13 +244,13 @@ def test_ddpm_agrees(theirs, monkeypatch):
     """But for the step to clean data, to which theirs adds the large variance's noise."""
     import diffusers.schedulers.scheduling_ddpm as module
 
-    for kind, sampler in (("fixed_small", DDPM()), ("fixed_large", DDPM(Transition()))):
+    for kind, sampler in (("fixed_small", DDPM()), ("fixed_large", DDPM(TransitionVariance()))):
         drawn = [torch.randn(6, 1, generator=torch.Generator().manual_seed(i)).double() for i in range(25)]
         feed, again = iter(drawn), iter(drawn)
         monkeypatch.setattr(module, "randn_tensor", lambda *_, feed=feed, **__: next(feed))
         scheduler = theirs.make("DDPMScheduler", variance_type=kind, timestep_spacing="trailing", clip_sample=False)
         end, visited = by_table(scheduler, 25, start(), last=24)
-        assert visited == Trailing(25)(Linear())[:-1]
+        assert visited == Trailing(25)(LinearSchedule())[:-1]
         ours = integrate(EXACT, sampler, visited, start(), lambda *_, again=again: next(again))
         torch.testing.assert_close(ours, end, rtol=1e-4, atol=1e-4)
 
@@ -255,7 +260,7 @@ def test_fixed_large_log_is_nan_there(theirs):
     scheduler = theirs.make("DDPMScheduler", variance_type="fixed_large_log", clip_sample=False)
     x = scheduler.step(torch.zeros(4, 1), 500, torch.ones(4, 1)).prev_sample
     assert x.isnan().all()
-    assert integrate(EXACT, DDPM(Transition()), Trailing(9)(Linear()), start()).isfinite().all()
+    assert integrate(EXACT, DDPM(TransitionVariance()), Trailing(9)(LinearSchedule()), start()).isfinite().all()
 
 
 def test_ancestral_euler_with_the_cosine_table_is_not_finite_there(theirs):
@@ -267,7 +272,7 @@ def test_ancestral_euler_with_the_cosine_table_is_not_finite_there(theirs):
     for sigma, t in zip(sigmas, scheduler.timesteps, strict=False):
         x = scheduler.step(EXACT(x, exploding(sigma)).eps, t, x).prev_sample
     assert not x.isfinite().all()
-    ours = integrate(EXACT, DDIM(1.0), Trailing(4)(Cosine()), start().float())
+    ours = integrate(EXACT, DDIM(1.0), Trailing(4)(CosineSchedule()), start().float())
     assert ours.isfinite().all()
 
 
@@ -282,7 +287,7 @@ def test_deis_loses_its_digits_there(theirs):
         x = quantiles(preserving(sigmas[0]), p)[:, None]
         end, grid = walk(scheduler, preserving, steps, x, exact_sigmas=False)
         exact = quantiles(grid[-1], p)[:, None]
-        ours = integrate(EXACT, Exponential(3, Noise()), grid, x)
+        ours = integrate(EXACT, ExponentialAdamsBashforth(3, NoiseCoordinate()), grid, x)
         found[steps] = (end - exact).abs().max(), (ours - exact).abs().max()
     assert found[320][0] > 10 * found[320][1]
     assert found[320][1] < found[60][1]

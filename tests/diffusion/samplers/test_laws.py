@@ -11,40 +11,40 @@ from sampler_table import Mixture
 from mezzotint.diffusion import (
     DDIM,
     DDPM,
-    EDM,
     LMS,
-    VP,
     Clean,
-    ContinuousCosine,
-    Cosine,
+    ContinuousCosineSchedule,
+    CosineSchedule,
     Denoiser,
     DPMSolverPP,
-    Draws,
+    EDMSchedule,
     Epsilon,
     Euler,
     Flow,
     Heun,
     Karras,
-    LearnedRange,
-    Linear,
-    Native,
+    KeyedRandom,
+    LearnedRangeVariance,
+    LinearSchedule,
     NoiseLevel,
-    Posterior,
+    PosteriorVariance,
     Preconditioned,
     Prediction,
-    Rectified,
+    RawTime,
+    RectifiedFlowSchedule,
     Score,
     Trailing,
-    Transition,
+    TransitionVariance,
     Velocity,
-    White,
+    VPSchedule,
+    WhiteNoise,
     coordinates,
     integrate,
     samplers,
 )
-from mezzotint.diffusion.coordinates import Angle, Data, Noise
+from mezzotint.diffusion.coordinates import AngleCoordinate, DataCoordinate, NoiseCoordinate
 
-MAIN = [DDIM(), DDIM(1.0), DDPM(), DDPM(Transition()), Euler(), Heun(), DPMSolverPP(2)]
+MAIN = [DDIM(), DDIM(1.0), DDPM(), DDPM(TransitionVariance()), Euler(), Heun(), DPMSolverPP(2)]
 
 
 class Oracle:
@@ -63,7 +63,7 @@ class Oracle:
 
 
 def noise(seed=0, n=3):
-    return White(Draws(seed, torch.arange(n)))
+    return WhiteNoise(KeyedRandom(seed, torch.arange(n)))
 
 
 def unit(n=3, d=2):
@@ -80,7 +80,7 @@ def lands_on_x0(sampler, schedule, grid, tolerance=1e-9):
     return oracle.calls
 
 
-@pytest.mark.parametrize("schedule", [Linear(), Rectified()], ids=repr)
+@pytest.mark.parametrize("schedule", [LinearSchedule(), RectifiedFlowSchedule()], ids=repr)
 def test_every_step_count_ends_clean_at_x0(schedule, spacing):
     if "steps" not in vars(spacing):
         pytest.skip("its steps are fixed")
@@ -93,11 +93,22 @@ def test_every_step_count_ends_clean_at_x0(schedule, spacing):
 
 @pytest.mark.parametrize("main", MAIN, ids=str)
 def test_a_thousand_steps_end_clean_at_x0(main):
-    for schedule in (Linear(), Rectified()):
+    for schedule in (LinearSchedule(), RectifiedFlowSchedule()):
         lands_on_x0(main, schedule, Trailing(1000)(schedule))
 
 
-@pytest.mark.parametrize("schedule", [Linear(), Cosine(), VP(), EDM(), Rectified(), ContinuousCosine()], ids=repr)
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        LinearSchedule(),
+        CosineSchedule(),
+        VPSchedule(),
+        EDMSchedule(),
+        RectifiedFlowSchedule(),
+        ContinuousCosineSchedule(),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize("spacing", [Trailing, Karras])
 def test_every_sampler_ends_clean_at_x0(sampler, schedule, spacing):
     """High orders extrapolate the rounding of a few uneven steps: one from sigma / alpha = 20,000 to 0.008, say."""
@@ -108,14 +119,14 @@ def test_every_sampler_ends_clean_at_x0(sampler, schedule, spacing):
 
 def test_calls_a_step_are_as_declared(sampler):
     steps, started = 12, getattr(sampler, "steps", 0)
-    calls = lands_on_x0(sampler, Linear(), Trailing(steps)(Linear()))
+    calls = lands_on_x0(sampler, LinearSchedule(), Trailing(steps)(LinearSchedule()))
     extra = started * (sampler.start.calls - 1) if started else 0
     saved = sampler.calls - 1  # the step to clean data
     assert steps * sampler.calls + extra - saved <= calls <= steps * sampler.calls + extra
 
 
 def test_ddim_with_eta_1_is_ddpm_step_for_step():
-    for schedule in (Linear(), Cosine(), Rectified(), EDM()):
+    for schedule in (LinearSchedule(), CosineSchedule(), RectifiedFlowSchedule(), EDMSchedule()):
         grid, denoise = Trailing(37)(schedule), Mixture(schedule)
         a, b = ([], [])
         for sampler, seen in ((DDIM(1.0), a), (DDPM(), b)):
@@ -129,7 +140,7 @@ def test_ddim_with_eta_1_is_ddpm_step_for_step():
 
 def test_ddpm_walks_the_tables():
     """One step against Ho et al.'s table form, coefficients from betas."""
-    t, schedule = 500, Linear()
+    t, schedule = 500, LinearSchedule()
     betas = schedule.betas()
     bar = torch.cumprod(1 - betas, 0)
     b, ab, before = betas[t - 1], bar[t - 1], bar[t - 2]
@@ -142,7 +153,7 @@ def test_ddpm_walks_the_tables():
 
     now, next = schedule.level(float(t)), schedule.level(t - 1.0)
     small, _ = DDPM().step(denoise, x, now, next, None, lambda *_: z)
-    large, _ = DDPM(Transition()).step(denoise, x, now, next, None, lambda *_: z)
+    large, _ = DDPM(TransitionVariance()).step(denoise, x, now, next, None, lambda *_: z)
     torch.testing.assert_close(small, mean + (b * (1 - before) / (1 - ab)).sqrt() * z, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(large, mean + b.sqrt() * z, rtol=1e-12, atol=1e-12)
 
@@ -160,15 +171,15 @@ class TwoOutputs(torch.nn.Module):
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 6), (2, 1, 8, 8), (3, 2)], ids=str)
 def test_a_learned_variance_lies_between_the_two_fixed_ones(shape):
-    schedule, start = Linear(), torch.linspace(-1.7, 1.9, math.prod(shape)).reshape(shape)
+    schedule, start = LinearSchedule(), torch.linspace(-1.7, 1.9, math.prod(shape)).reshape(shape)
 
     def end(variance, v):
         denoise, grid = Denoiser(TwoOutputs(v), schedule), Trailing(7)(schedule)[:-1]
         return integrate(denoise, DDPM(variance), grid, start, noise(n=len(start)))
 
-    torch.testing.assert_close(end(LearnedRange(), -1.0), end(Posterior(), 0.0))
-    torch.testing.assert_close(end(LearnedRange(), 1.0), end(Transition(), 0.0))
-    assert not torch.allclose(end(LearnedRange(), 0.0), end(Posterior(), 0.0))
+    torch.testing.assert_close(end(LearnedRangeVariance(), -1.0), end(PosteriorVariance(), 0.0))
+    torch.testing.assert_close(end(LearnedRangeVariance(), 1.0), end(TransitionVariance(), 0.0))
+    assert not torch.allclose(end(LearnedRangeVariance(), 0.0), end(PosteriorVariance(), 0.0))
 
 
 class Head(torch.nn.Module):
@@ -183,12 +194,12 @@ class Head(torch.nn.Module):
         return self.exact(x, level).mix(*self.target.coefficients(level))
 
 
-@pytest.mark.parametrize("schedule", [VP(), Linear(), EDM()], ids=repr)
+@pytest.mark.parametrize("schedule", [VPSchedule(), LinearSchedule(), EDMSchedule()], ids=repr)
 def test_six_targets_give_one_trajectory(sampler, schedule):
     grid = Karras(9, sigma_min=0.1, sigma_max=50.0)(schedule)
     ends = []
     for target in (Epsilon(), Clean(), Velocity(), Score(), Flow(), Preconditioned(0.5)):
-        denoise = Denoiser(Head(schedule, target), schedule, target, Native())
+        denoise = Denoiser(Head(schedule, target), schedule, target, RawTime())
         ends.append(integrate(denoise, sampler, grid, unit(6, 1) * grid[0].sigma, noise(n=6)))
     for end in ends[1:]:
         torch.testing.assert_close(end, ends[0], rtol=1e-10, atol=1e-10)
@@ -206,19 +217,19 @@ def test_the_frame_does_not_matter(sampler):
     ends = []
     for scale in scales.values():
         grid = (*(NoiseLevel(scale(r), scale(r) * r) for r in ratios), NoiseLevel(scale(0.0), 0.0))
-        x = integrate(Mixture(EDM()), sampler, grid, unit(6, 1) * grid[0].sigma, noise(n=6))
+        x = integrate(Mixture(EDMSchedule()), sampler, grid, unit(6, 1) * grid[0].sigma, noise(n=6))
         ends.append(x / grid[-1].alpha)
     for end in ends[1:]:
         torch.testing.assert_close(end, ends[0], rtol=1e-9, atol=1e-9)
 
 
 def test_samples_are_independent_of_their_neighbours(sampler):
-    schedule = VP()
+    schedule = VPSchedule()
     grid = Karras(8)(schedule)
 
     def draw(index):
         index = torch.tensor(index)
-        return integrate(Mixture(schedule), sampler, grid, unit(6, 1)[index], White(Draws(3, index)))
+        return integrate(Mixture(schedule), sampler, grid, unit(6, 1)[index], WhiteNoise(KeyedRandom(3, index)))
 
     together = draw([0, 1, 2, 3, 4, 5])
     torch.testing.assert_close(torch.cat([draw([0, 1]), draw([2, 3, 4, 5])]), together, rtol=1e-13, atol=1e-13)
@@ -227,10 +238,10 @@ def test_samples_are_independent_of_their_neighbours(sampler):
 def test_gradients_reach_x(sampler):
     """No operation in place while gradients are on."""
     x = unit(2, 1).requires_grad_()
-    grid, state, y = Karras(5)(VP()), None, x
+    grid, state, y = Karras(5)(VPSchedule()), None, x
     state, draw = sampler.init(grid), noise(n=2)
     for now, next in pairwise(grid):
-        y, state = sampler.step(Mixture(VP()), y, now, next, state, draw)
+        y, state = sampler.step(Mixture(VPSchedule()), y, now, next, state, draw)
     (gradient,) = torch.autograd.grad(y.sum(), x)
     assert gradient.isfinite().all()
     assert (gradient != 0).all()
@@ -239,7 +250,7 @@ def test_gradients_reach_x(sampler):
 def test_samplers_are_values(sampler):
     twin = type(sampler)(**vars(sampler))
     assert (twin, hash(twin), repr(twin)) == (sampler, hash(sampler), repr(sampler))
-    assert (sampler.order is None) != (sampler.weak_order is None) or isinstance(sampler, samplers.Corrected)
+    assert (sampler.order is None) != (sampler.weak_order is None) or isinstance(sampler, samplers.LangevinCorrected)
     assert "Source" in inspect.getdoc(type(sampler))
 
 
@@ -265,13 +276,13 @@ def test_one_step_is_ddim_for_whoever_has_nothing_else(deterministic):
     """With a constant x0 the ODE is a straight line in the noise, data and flow coordinates, and every step exact."""
     x0, now, next = unit(), NoiseLevel(0.6, 0.8), NoiseLevel(0.9, 0.3)
     x = now.perturb(x0, unit().flip(0))
-    end = integrate(Oracle(VP(), x0), deterministic, (now, next), x)
+    end = integrate(Oracle(VPSchedule(), x0), deterministic, (now, next), x)
     torch.testing.assert_close(end, next.perturb(x0, unit().flip(0)), rtol=1e-12, atol=1e-12)
 
 
 def test_there_and_back_again():
     """A grid that goes up is inversion."""
-    schedule = Rectified()
+    schedule = RectifiedFlowSchedule()
     grid = tuple(schedule.level(0.05 + 0.9 * i / 200) for i in range(201))
     x = unit(6, 1)
     for sampler, tolerance in ((Heun(), 3e-4), (DPMSolverPP(2), 1e-2), (LMS(3), 1e-3), (DDIM(), 2e-1)):
@@ -287,20 +298,22 @@ def test_there_and_back_again():
         lambda: LMS(5),
         lambda: DPMSolverPP(4),
         lambda: DPMSolverPP(0),
-        lambda: LMS(2, Data()),
-        lambda: samplers.Exponential(2, Noise(), eta=1.0),
-        lambda: samplers.Exponential(2, eta=-1.0),
-        lambda: samplers.Exponential(2, Angle()),
-        lambda: samplers.Singlestep(2, coordinates.Flow()),
+        lambda: LMS(2, DataCoordinate()),
+        lambda: samplers.ExponentialAdamsBashforth(2, NoiseCoordinate(), eta=1.0),
+        lambda: samplers.ExponentialAdamsBashforth(2, eta=-1.0),
+        lambda: samplers.ExponentialAdamsBashforth(2, AngleCoordinate()),
+        lambda: samplers.DPMSolverSinglestep(2, coordinates.FlowCoordinate()),
         lambda: Heun(Flow()),  # the target of that name
-        lambda: samplers.Churned(DPMSolverPP(2)),
-        lambda: samplers.Churned(samplers.Started(LMS(3), Heun(Noise()), 2)),
-        lambda: samplers.Corrected(samplers.UniPC(2)),
-        lambda: samplers.Corrected(samplers.Renoise(samplers.SASolver(2, 2))),
+        lambda: samplers.EDMStochastic(DPMSolverPP(2)),
+        lambda: samplers.EDMStochastic(samplers.WarmStarted(LMS(3), Heun(NoiseCoordinate()), 2)),
+        lambda: samplers.LangevinCorrected(samplers.UniPC(2)),
+        lambda: samplers.LangevinCorrected(samplers.Renoised(samplers.SASolver(2, 2))),
         lambda: samplers.SASolver(5, 2),
-        lambda: DDIM(1.0).step(Mixture(VP()), unit(3, 1), NoiseLevel(0.9, 0.3), NoiseLevel(0.6, 0.8), None, noise()),
+        lambda: DDIM(1.0).step(
+            Mixture(VPSchedule()), unit(3, 1), NoiseLevel(0.9, 0.3), NoiseLevel(0.6, 0.8), None, noise()
+        ),
         lambda: DPMSolverPP(2, 1.0).step(
-            Mixture(VP()), unit(3, 1), NoiseLevel(0.9, 0.3), NoiseLevel(0.6, 0.8), None, noise()
+            Mixture(VPSchedule()), unit(3, 1), NoiseLevel(0.9, 0.3), NoiseLevel(0.6, 0.8), None, noise()
         ),
     ],
 )
@@ -310,11 +323,11 @@ def test_what_cannot_be_is_refused(refused):
 
 
 def test_euler_in_three_coordinates_is_ddim_and_in_the_angle_is_not():
-    schedule = VP()
+    schedule = VPSchedule()
     grid = Karras(7)(schedule)
     ddim, noise_, data, angle = (
         integrate(Mixture(schedule), s, grid, unit(6, 1))
-        for s in (DDIM(), Euler(Noise()), Euler(Data()), Euler(Angle()))
+        for s in (DDIM(), Euler(NoiseCoordinate()), Euler(DataCoordinate()), Euler(AngleCoordinate()))
     )
     torch.testing.assert_close(noise_, ddim, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(data, ddim, rtol=1e-11, atol=1e-11)

@@ -10,12 +10,12 @@ import torch
 import yaml
 from sampler_table import Mixture
 
-from mezzotint.build import build
-from mezzotint.diffusion import EDM, Karras, NoiseLevel, Restart, integrate
+from mezzotint.diffusion import EDMSchedule, Karras, NoiseLevel, Restart, integrate
+from mezzotint.instantiate.build import build
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "sampler"
 X = torch.linspace(-1.7, 1.9, 7, dtype=torch.float64)[:, None]
-EXACT = Mixture(EDM())
+EXACT = Mixture(EDMSchedule())
 
 
 def model(x, sigma):
@@ -300,9 +300,9 @@ def test_uni_pc_is_the_authors_loop_with_its_last_orders(name, steps):
 
 def test_the_last_orders_are_lowered_at_the_end_of_a_restart_too():
     """Counted from the grid's end, however often the sampler begins anew."""
-    from mezzotint.diffusion import BH2, Renoise, UniPC
+    from mezzotint.diffusion import BH2, Renoised, UniPC
 
-    grid = Restart(Karras(9, 0.02, 80.0), 0.1, 2.0, repeats=2, inner=3)(EDM())
+    grid = Restart(Karras(9, 0.02, 80.0), 0.1, 2.0, repeats=2, inner=3)(EDMSchedule())
     ratios = [level.ratio for level in grid]
     turn = max(i for i in range(1, len(grid)) if ratios[i] > ratios[i - 1])
     states = {}
@@ -311,7 +311,7 @@ def test_the_last_orders_are_lowered_at_the_end_of_a_restart_too():
         states[frame.index] = frame.x
 
     lowered = UniPC(3, BH2(), lower_order_final=True)
-    end = integrate(EXACT, Renoise(lowered), grid, 80.0 * X, Fed(), watch=watch)
+    end = integrate(EXACT, Renoised(lowered), grid, 80.0 * X, Fed(), watch=watch)
     torch.testing.assert_close(end, integrate(EXACT, lowered, grid[turn:], states[turn]), rtol=1e-12, atol=1e-12)
 
 
@@ -319,7 +319,7 @@ def test_the_last_orders_are_lowered_at_the_end_of_a_restart_too():
 @pytest.mark.parametrize(("first", "last"), [(14.6, 0.03), (80.0, 0.002)])
 def test_a_name_of_k_diffusion_is_that_sampler(name, first, last):
     sampler = build(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
-    grid = Karras(9, last, first)(EDM())
+    grid = Karras(9, last, first)(EDMSchedule())
     sigmas = [float(level.ratio) for level in grid]
     wanted = PUBLISHED[name](first * X, sigmas, Fed())
     got = integrate(EXACT, sampler, grid, first * X, Fed())
@@ -329,7 +329,7 @@ def test_a_name_of_k_diffusion_is_that_sampler(name, first, last):
 def test_restart_is_the_paper_s():
     """Algorithm 1 of Xu et al. 2023 with EDM's Heun in sigma, over a grid that goes up twice."""
     sampler = build(yaml.safe_load((CONFIGS / "restart.yaml").read_text()))
-    grid = Restart(Karras(9, 0.02, 80.0), 0.1, 2.0, repeats=2, inner=3)(EDM())
+    grid = Restart(Karras(9, 0.02, 80.0), 0.1, 2.0, repeats=2, inner=3)(EDMSchedule())
     noise, x = Fed(), 80.0 * X
     for now, next in pairwise([float(level.ratio) for level in grid]):
         x = heun(x, now, next) if next < now else x + (next**2 - now**2) ** 0.5 * noise()
@@ -338,24 +338,34 @@ def test_restart_is_the_paper_s():
 
 @pytest.mark.parametrize("eta", [0.4, 1.0, 3.0])
 def test_any_share_of_ancestral_noise(eta):
-    from mezzotint.diffusion import DDIM, Ancestral, Singlestep, SinglestepSDE
+    from mezzotint.diffusion import DDIM, Ancestral, DPMSolverSinglestep, DPMSolverSinglestepSDE
 
-    grid = Karras(7, 0.05, 14.6)(EDM())
+    grid = Karras(7, 0.05, 14.6)(EDMSchedule())
     got, wanted = (integrate(EXACT, each, grid, 14.6 * X, Fed()) for each in (Ancestral(DDIM(), eta), DDIM(eta)))
     torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
-    for each in (Ancestral(Singlestep(2), eta), SinglestepSDE(eta)):
+    for each in (Ancestral(DPMSolverSinglestep(2), eta), DPMSolverSinglestepSDE(eta)):
         assert integrate(EXACT, each, grid, 14.6 * X, Fed()).isfinite().all()
 
 
 def test_what_cannot_be_ancestral_is_refused():
-    from mezzotint.diffusion import DDIM, DDPM, LMS, Ancestral, DPMSolverPP, Heun, SinglestepSDE, Started, UniPC
+    from mezzotint.diffusion import (
+        DDIM,
+        DDPM,
+        LMS,
+        Ancestral,
+        DPMSolverPP,
+        DPMSolverSinglestepSDE,
+        Heun,
+        UniPC,
+        WarmStarted,
+    )
 
-    for each in (LMS(2), UniPC(2), DDPM(), DDIM(1.0), Started(LMS(2), Heun(), 1)):
+    for each in (LMS(2), UniPC(2), DDPM(), DDIM(1.0), WarmStarted(LMS(2), Heun(), 1)):
         with pytest.raises(ValueError, match="Use a one-step sampler"):
             Ancestral(each)
     with pytest.raises(ValueError, match="positive share"):
         Ancestral(DDIM(), 0.0)
     with pytest.raises(ValueError, match="positive share"):
-        SinglestepSDE(0.0)
+        DPMSolverSinglestepSDE(0.0)
     with pytest.raises(ValueError, match="'midpoint' or 'exact'"):
         DPMSolverPP(3, line="heun")

@@ -6,24 +6,24 @@ from sampler_table import Mixture, error, geometric, slope
 
 from mezzotint.diffusion import (
     DEIS,
-    EDM,
     LMS,
     RK4,
-    VP,
-    ContinuousCosine,
-    Exponential,
+    ContinuousCosineSchedule,
+    EDMSchedule,
+    ExponentialAdamsBashforth,
     NoiseLevel,
-    Rectified,
-    Renoise,
+    RectifiedFlowSchedule,
+    Renoised,
     SASolver,
     UniPC,
+    VPSchedule,
     integrate,
 )
 
 
 def test_sampler_has_its_declared_order(deterministic):
     counts = (128, 256, 512)
-    errors = [error(deterministic, VP(), geometric(n)) for n in counts]
+    errors = [error(deterministic, VPSchedule(), geometric(n)) for n in counts]
     assert slope(errors, counts) == pytest.approx(deterministic.order, abs=0.15)
 
 
@@ -31,11 +31,11 @@ def test_sampler_has_its_declared_order(deterministic):
 def test_order_holds_from_half_way(deterministic, first, last):
     """Where the first step is taken with nothing to look back to, and the path already bends; upwards as well."""
     counts = (128, 256, 512)
-    errors = [error(deterministic, VP(), geometric(n, first, last)) for n in counts]
+    errors = [error(deterministic, VPSchedule(), geometric(n, first, last)) for n in counts]
     assert slope(errors, counts) > deterministic.order - 0.15
 
 
-HIGH = [LMS(4), DEIS(3), Exponential(3), Exponential(4), UniPC(3)]
+HIGH = [LMS(4), DEIS(3), ExponentialAdamsBashforth(3), ExponentialAdamsBashforth(4), UniPC(3)]
 
 
 def same_noise(x, now, next):
@@ -49,7 +49,7 @@ def test_order_holds_in_every_loop_of_a_restart(high):
     def end(each, n):
         down, again = geometric(2 * n, 5.0, 0.1), geometric(n, 1.5, 0.1)
         x = torch.linspace(-8.0, 8.0, 9, dtype=torch.float64)[:, None]
-        return integrate(Mixture(EDM()), Renoise(each), (*down, *again, *again), x, same_noise)
+        return integrate(Mixture(EDMSchedule()), Renoised(each), (*down, *again, *again), x, same_noise)
 
     wanted, counts = end(RK4(), 800), (64, 128, 256)
     errors = [float((end(high, n) - wanted).abs().max()) for n in counts]
@@ -62,7 +62,7 @@ def test_a_start_in_noise_costs_no_further_call(high):
 
     def calls(grid):
         seen = []
-        integrate(Mixture(EDM()), high, grid, torch.ones(2, 1, dtype=torch.float64), watch=seen.append)
+        integrate(Mixture(EDMSchedule()), high, grid, torch.ones(2, 1, dtype=torch.float64), watch=seen.append)
         return seen[-1].calls
 
     more = {3: 1, 4: 2}[high.order]
@@ -75,11 +75,11 @@ def test_a_start_in_noise_costs_no_further_call(high):
 def test_sa_solver_without_noise_is_adams(adams):
     assert adams.order == {0: 2, 2: 2, 3: 3}[adams.corrector]
     counts = (512, 1024, 2048)  # its errors change sign on coarser grids
-    errors = [error(adams, VP(), geometric(n)) for n in counts]
+    errors = [error(adams, VPSchedule(), geometric(n)) for n in counts]
     assert slope(errors, counts) == pytest.approx(adams.order, abs=0.15)
 
 
-@pytest.mark.parametrize("schedule", [Rectified(), ContinuousCosine()], ids=repr)
+@pytest.mark.parametrize("schedule", [RectifiedFlowSchedule(), ContinuousCosineSchedule()], ids=repr)
 def test_order_from_pure_noise(deterministic, schedule):
     """From alpha = 0, uniformly in time to a little noise.
 
@@ -99,5 +99,5 @@ def test_order_from_pure_noise(deterministic, schedule):
 @pytest.mark.parametrize("adams", [SASolver(3, 0, 0.0), SASolver(4, 0, 0.0), SASolver(3, 4, 0.0), SASolver(4, 4, 0.0)])
 def test_adams_of_high_order_from_half_way(adams):
     counts = (128, 256, 512)
-    errors = [error(adams, VP(), geometric(n, 1.0, 0.1)) for n in counts]
+    errors = [error(adams, VPSchedule(), geometric(n, 1.0, 0.1)) for n in counts]
     assert slope(errors, counts) > adams.order - 0.15

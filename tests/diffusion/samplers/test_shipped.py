@@ -9,35 +9,35 @@ import torch
 import yaml
 from sampler_table import UNMEASURED
 
-from mezzotint.build import build
 from mezzotint.diffusion import (
     DDIM,
     DEIS,
-    EDM,
     IPNDM,
     LMS,
-    Cosine,
-    Draws,
+    CosineSchedule,
+    EDMSchedule,
     Heun,
     Karras,
-    Laplace,
-    Linear,
+    KeyedRandom,
+    LaplaceSchedule,
+    LinearSchedule,
     NoiseLevel,
-    Rectified,
-    Renoise,
+    RectifiedFlowSchedule,
+    Renoised,
     RePaint,
     SASolver,
     Trailing,
     UniPC,
-    White,
+    WhiteNoise,
     edit,
     exact_gaussian,
     integrate,
     invert,
     sample,
 )
-from mezzotint.diffusion.coordinates import Flow, Noise
-from mezzotint.diffusion.walk import LEAST, MOST, check_draw, settled, spread
+from mezzotint.diffusion.coordinates import FlowCoordinate, NoiseCoordinate
+from mezzotint.diffusion.stability import LEAST, MOST, check_draw, settled, spread
+from mezzotint.instantiate.build import build
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 STEPS = (5, 10, 20, 30, 50)
@@ -58,9 +58,9 @@ def spacings():
 
 
 def draw(sampler, schedule, spacing):
-    draws = Draws(0, torch.arange(400))
+    draws = KeyedRandom(0, torch.arange(400))
     eps = draws.normal("sample", (4,)).double()
-    return float(sample(exact_gaussian(schedule, torch.zeros(4), STD), sampler, spacing, eps, White(draws)).std())
+    return float(sample(exact_gaussian(schedule, torch.zeros(4), STD), sampler, spacing, eps, WhiteNoise(draws)).std())
 
 
 @pytest.mark.parametrize("name", [name for name in choices("sampler") if name not in UNMEASURED])
@@ -98,38 +98,38 @@ def test_gaussian_data_come_out_or_one_line_does(name):
 @pytest.mark.parametrize("name", ["plms", "pndm", "heun_edm", "edm"])
 def test_a_first_step_from_a_cosine_tables_end_is_no_noise(name, steps):
     """sigma / alpha is 20,291 at the end of the default schedule, and 12.8 a step later."""
-    assert draw(choices("sampler")[name], Cosine(), Trailing(steps)) == pytest.approx(
+    assert draw(choices("sampler")[name], CosineSchedule(), Trailing(steps)) == pytest.approx(
         STD, rel=0.08 if steps > 5 else 0.3
     )
 
 
 @pytest.mark.parametrize("name", ["plms", "pndm", "heun_edm", "edm"])
 def test_pure_noise_is_left_by_the_limit_of_eulers_step(name):
-    assert draw(choices("sampler")[name], Rectified(), Trailing(20)) == pytest.approx(STD, rel=0.06)
+    assert draw(choices("sampler")[name], RectifiedFlowSchedule(), Trailing(20)) == pytest.approx(STD, rel=0.06)
 
 
 def test_the_spread_is_that_of_what_is_drawn():
     for sampler, spacing in ((SASolver(), Karras(40)), (choices("sampler")["edm"], Karras(20)), (Heun(), Trailing(9))):
-        exact = spread(sampler, settled(spacing(EDM())), 80.0, STD)
-        assert draw(sampler, EDM(), spacing) == pytest.approx(exact, rel=0.05)
+        exact = spread(sampler, settled(spacing(EDMSchedule())), 80.0, STD)
+        assert draw(sampler, EDMSchedule(), spacing) == pytest.approx(exact, rel=0.05)
 
 
 def test_what_would_draw_noise_says_so():
     leading = choices("grid")["leading"]
     with pytest.raises(ValueError, match=r"goes astray on this grid of 50 steps.*Use more steps, another grid"):
-        sample(exact_gaussian(Rectified(), torch.zeros(2), STD), SASolver(3, 3), leading, torch.randn(2, 2))
+        sample(exact_gaussian(RectifiedFlowSchedule(), torch.zeros(2), STD), SASolver(3, 3), leading, torch.randn(2, 2))
 
 
 @pytest.mark.parametrize("name", choices("sampler"))
 def test_a_grid_that_goes_up_again_needs_fresh_noise(name):
     sampler, grid = choices("sampler")[name], choices("grid")["restart"]
-    exact = exact_gaussian(Linear(), torch.zeros(2), STD)
+    exact = exact_gaussian(LinearSchedule(), torch.zeros(2), STD)
     if sampler.turns and sampler.order is None:  # edm churns a deterministic step, which may go either way
         assert sample(exact, sampler, grid, torch.randn(2, 2)).isfinite().all()
         return
     with pytest.raises(ValueError, match="sampler=restart"):
         sample(exact, sampler, grid, torch.randn(2, 2))
-    check_draw(Renoise(sampler), settled(RePaint(Karras(100), 10, 2)(Linear())), 0.0, 1.0)
+    check_draw(Renoised(sampler), settled(RePaint(Karras(100), 10, 2)(LinearSchedule())), 0.0, 1.0)
 
 
 CLEAN, NOISY, HALF = NoiseLevel(1.0, 0.0), NoiseLevel(0.1, 0.99), NoiseLevel(0.8, 0.6)
@@ -152,7 +152,7 @@ CLEAN, NOISY, HALF = NoiseLevel(1.0, 0.0), NoiseLevel(0.1, 0.99), NoiseLevel(0.8
 @pytest.mark.parametrize("use", ["sample", "integrate", "edit", "invert"])
 def test_a_grid_that_is_none_is_refused_before_anything_is_asked(grid, said, use):
     class Silent:
-        schedule = Linear()
+        schedule = LinearSchedule()
 
         def begin(self):
             raise AssertionError("nothing is asked")
@@ -170,22 +170,22 @@ def test_a_grid_that_is_none_is_refused_before_anything_is_asked(grid, said, use
 
 @pytest.mark.parametrize("name", choices("sampler"))
 def test_a_level_named_twice_changes_nothing(name):
-    sampler, grid = choices("sampler")[name], Karras(12)(Linear())
+    sampler, grid = choices("sampler")[name], Karras(12)(LinearSchedule())
     twice = tuple(level for level in grid for _ in range(2))
-    draws = Draws(3, torch.arange(4))
-    exact, x = exact_gaussian(Linear(), torch.zeros(2), STD), draws.normal("sample", (2,)).double()
-    once, again = (integrate(exact, sampler, levels, x, White(draws)) for levels in (grid, twice))
+    draws = KeyedRandom(3, torch.arange(4))
+    exact, x = exact_gaussian(LinearSchedule(), torch.zeros(2), STD), draws.normal("sample", (2,)).double()
+    once, again = (integrate(exact, sampler, levels, x, WhiteNoise(draws)) for levels in (grid, twice))
     assert torch.equal(once, again)
 
 
 @pytest.mark.parametrize("where", [*(choices("schedule")[n] for n in ("rectified", "trigflow", "laplace", "cosine"))])
 @pytest.mark.parametrize(
-    "walker", [DDIM(), Heun(), LMS(2), LMS(4), DEIS(3), LMS(4, Flow()), IPNDM(4), UniPC(2)], ids=str
+    "walker", [DDIM(), Heun(), LMS(2), LMS(4), DEIS(3), LMS(4, FlowCoordinate()), IPNDM(4), UniPC(2)], ids=str
 )
 def test_the_noise_of_a_gaussian_image_or_one_line(walker, where):
     """z = x / std: x is of data whose standard deviations differ."""
     stds, image = torch.tensor([0.5, 0.8]).double(), torch.tensor([[0.5, 0.8]]).double()
-    exact, start = exact_gaussian(where, torch.zeros(2), stds), 0.05 if isinstance(where, Laplace) else 0.0
+    exact, start = exact_gaussian(where, torch.zeros(2), stds), 0.05 if isinstance(where, LaplaceSchedule) else 0.0
     try:
         z = invert(exact, walker, Trailing(200), image)
     except ValueError as error:
@@ -197,14 +197,14 @@ def test_the_noise_of_a_gaussian_image_or_one_line(walker, where):
 
 
 def test_inversion_needs_two_steps():
-    exact = exact_gaussian(Cosine(), torch.zeros(2), STD)
+    exact = exact_gaussian(CosineSchedule(), torch.zeros(2), STD)
     with pytest.raises(ValueError, match=r"one step.*Use 2 steps or more"):
         invert(exact, DDIM(), Trailing(1), torch.zeros(1, 2))
 
 
 def test_a_long_step_in_the_noise_coordinate_is_eulers_and_others_are_not():
-    exact, x = exact_gaussian(Cosine(), torch.zeros(1), STD), torch.ones(1, 1).double()
+    exact, x = exact_gaussian(CosineSchedule(), torch.zeros(1), STD), torch.ones(1, 1).double()
     far, near = (NoiseLevel(1.0, 20291.0), NoiseLevel(1.0, 12.8)), (NoiseLevel(1.0, 20.0), NoiseLevel(1.0, 12.8))
     for pair, same in ((far, True), (near, False)):
-        heun, euler = (integrate(exact, s, pair, x) for s in (Heun(Noise()), DDIM()))
+        heun, euler = (integrate(exact, s, pair, x) for s in (Heun(NoiseCoordinate()), DDIM()))
         assert torch.equal(heun, euler) == same or (heun - euler).abs() < 1e-9

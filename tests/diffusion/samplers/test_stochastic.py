@@ -14,26 +14,26 @@ from sampler_table import Mixture, geometric, slope
 from mezzotint.diffusion import (
     DDIM,
     DDPM,
-    EDM,
     ERSDE,
-    Brownian,
-    Churned,
-    Corrected,
+    BrownianNoise,
     DPMSolverPP,
-    Draws,
-    Exponential,
+    EDMSchedule,
+    EDMStochastic,
+    ExponentialAdamsBashforth,
     Heun,
     Karras,
+    KeyedRandom,
+    LangevinCorrected,
     NoiseLevel,
     Prediction,
-    Rectified,
-    Renoise,
+    RectifiedFlowSchedule,
+    Renoised,
     SASolver,
     Trailing,
-    Transition,
+    TransitionVariance,
     integrate,
 )
-from mezzotint.diffusion.coordinates import Noise
+from mezzotint.diffusion.coordinates import NoiseCoordinate
 
 MEAN, STD = 0.7, 0.4
 
@@ -41,7 +41,7 @@ MEAN, STD = 0.7, 0.4
 class Gauss:
     """The exact denoiser of N(MEAN, STD^2)."""
 
-    schedule = EDM()
+    schedule = EDMSchedule()
 
     def begin(self):
         return self
@@ -89,11 +89,11 @@ def errors(sampler, grid):
 
 def test_mean_and_variance_are_kept(stochastic):
     """Within 2 % at 800 steps; inflation and long Langevin steps, biased by design, aside."""
-    if isinstance(stochastic, Churned):
-        stochastic = Churned(stochastic.sampler, inflate=1.0)
-    if isinstance(stochastic, Corrected):
-        stochastic = Corrected(stochastic.sampler, stochastic.n, snr=0.02)
-    mean, variance = errors(stochastic, Karras(800, sigma_min=0.01)(EDM()))
+    if isinstance(stochastic, EDMStochastic):
+        stochastic = EDMStochastic(stochastic.sampler, s_noise=1.0)
+    if isinstance(stochastic, LangevinCorrected):
+        stochastic = LangevinCorrected(stochastic.sampler, stochastic.n, snr=0.02)
+    mean, variance = errors(stochastic, Karras(800, sigma_min=0.01)(EDMSchedule()))
     assert mean < 5e-3
     assert variance < 2e-2
 
@@ -102,8 +102,8 @@ def test_mean_and_variance_are_kept(stochastic):
 def test_weak_order_is_as_declared(stochastic, first):
     if stochastic.weak_order is None:
         pytest.skip("declares none")
-    if isinstance(stochastic, Churned):
-        stochastic = Churned(stochastic.sampler, inflate=1.0)
+    if isinstance(stochastic, EDMStochastic):
+        stochastic = EDMStochastic(stochastic.sampler, s_noise=1.0)
     counts = (128, 256, 512)
     found = [errors(stochastic, geometric(n, first, 0.1)) for n in counts]
     if max(found[0]) < 1e-9:
@@ -116,7 +116,7 @@ def test_weak_order_is_as_declared(stochastic, first):
 @pytest.mark.parametrize("eta", [0.3, 1.0, 1.7])
 def test_any_share_of_noise_keeps_the_law(eta):
     """From no noise to more than the reverse SDE has, the law of what is drawn stays and only the path changes."""
-    for sampler in (Exponential(2, eta=eta), DPMSolverPP(2, eta), SASolver(2, 2, eta)):
+    for sampler in (ExponentialAdamsBashforth(2, eta=eta), DPMSolverPP(2, eta), SASolver(2, 2, eta)):
         mean, variance = errors(sampler, geometric(200, 40.0, 0.05))
         assert mean < 1e-3
         assert variance < 2e-3
@@ -124,14 +124,14 @@ def test_any_share_of_noise_keeps_the_law(eta):
 
 def test_large_variance_is_larger():
     """Fixed large at few steps: too much noise, as the paper's table of sigma-hat shows."""
-    grid = Karras(20, sigma_min=0.01)(EDM())[:-1]
-    small, large = moments(DDPM(), grid)[1], moments(DDPM(Transition()), grid)[1]
+    grid = Karras(20, sigma_min=0.01)(EDMSchedule())[:-1]
+    small, large = moments(DDPM(), grid)[1], moments(DDPM(TransitionVariance()), grid)[1]
     assert small < marginal(grid[-1])[1] < large
 
 
 def test_s_noise_inflates_the_variance_by_design():
     grid = geometric(100, 40.0, 0.05)
-    plain, inflated = (moments(Churned(Heun(), inflate=s), grid)[1] for s in (1.0, 1.003))
+    plain, inflated = (moments(EDMStochastic(Heun(), s_noise=s), grid)[1] for s in (1.0, 1.003))
     assert plain == pytest.approx(marginal(grid[-1])[1], rel=1e-3)
     assert inflated > 1.0005 * plain
 
@@ -146,7 +146,7 @@ def test_churn_adds_exactly_the_missing_noise():
             return super().__call__(x, level)
 
     grid = geometric(10, 10.0, 0.1)
-    sampler = Churned(Heun(Noise()), churn=2.0, low=0.05, high=50.0, inflate=1.003)
+    sampler = EDMStochastic(Heun(NoiseCoordinate()), s_churn=2.0, s_tmin=0.05, s_tmax=50.0, s_noise=1.003)
     x, z = torch.tensor([[3.0]], dtype=torch.float64), torch.tensor([[0.5]], dtype=torch.float64)
     sampler.step(Listening(), x, grid[0], grid[1], sampler.init(grid), lambda *_: z)
     raised, level = seen[0]
@@ -161,7 +161,7 @@ def test_restart_keeps_the_law_where_noise_is_added():
     """Down, up and down again: the second descent ends in the data's law too."""
     down = geometric(100, 40.0, 0.05)
     again = geometric(100, 2.0, 0.05)
-    mean, variance = errors(Renoise(Heun(Noise())), (*down, *again, *again))
+    mean, variance = errors(Renoised(Heun(NoiseCoordinate())), (*down, *again, *again))
     assert mean < 1e-3
     assert variance < 1e-3
 
@@ -170,8 +170,8 @@ def test_without_renoise_the_grid_is_inverted_instead():
     """Nothing is drawn, and going up and down again returns to where one was."""
     down, again = geometric(100, 40.0, 0.05), geometric(100, 2.0, 0.05)
     x = torch.full((1, 1), 30.0, dtype=torch.float64)
-    once = integrate(Gauss(), Heun(Noise()), down, x)
-    thrice = integrate(Gauss(), Heun(Noise()), (*down, *again[::-1], *again), x)
+    once = integrate(Gauss(), Heun(NoiseCoordinate()), down, x)
+    thrice = integrate(Gauss(), Heun(NoiseCoordinate()), (*down, *again[::-1], *again), x)
     torch.testing.assert_close(thrice, once, rtol=0, atol=1e-4)
 
 
@@ -185,7 +185,7 @@ def test_langevin_steps_shrink_towards_the_law_by_the_known_factor():
 
     x = torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64)
     noise = Impulses()
-    end, _ = Corrected(Still(), 1, snr).step(Gauss(), x, level, level, None, noise)
+    end, _ = LangevinCorrected(Still(), 1, snr).step(Gauss(), x, level, level, None, noise)
     mean, v = marginal(level)
     e = 2.0 * (snr * level.sigma) ** 2
     wanted = torch.tensor([e * mean / v, 1.0 - e / v + e * mean / v, math.sqrt(2.0 * e) + e * mean / v]).double()
@@ -194,7 +194,7 @@ def test_langevin_steps_shrink_towards_the_law_by_the_known_factor():
 
 def test_stochastic_samplers_start_from_pure_noise(stochastic):
     """On rectified flow, where x is pure noise at t = 1."""
-    grid = Trailing(400)(Rectified())
+    grid = Trailing(400)(RectifiedFlowSchedule())
     assert grid[0].alpha == 0.0
     mean, variance = moments(stochastic, grid[:-1])
     exact_mean, exact_variance = marginal(grid[-2])
@@ -206,13 +206,15 @@ def test_sa_solver_without_corrector_is_exponential_adams():
     grid = geometric(12, 40.0, 0.05)
     for points in (1, 2, 3):
         for eta in (0.0, 0.5, 1.0):
-            got, wanted = (moments(s, grid) for s in (SASolver(points, 0, eta), Exponential(points, eta=eta)))
+            got, wanted = (
+                moments(s, grid) for s in (SASolver(points, 0, eta), ExponentialAdamsBashforth(points, eta=eta))
+            )
             assert got == pytest.approx(wanted, rel=1e-10)
 
 
 def test_one_point_of_noise_is_ddpm():
     grid = geometric(12, 40.0, 0.05)
-    for sampler in (DPMSolverPP(1, 1.0), Exponential(1, eta=1.0), SASolver(1, 0, 1.0), DDIM(1.0)):
+    for sampler in (DPMSolverPP(1, 1.0), ExponentialAdamsBashforth(1, eta=1.0), SASolver(1, 0, 1.0), DDIM(1.0)):
         assert moments(sampler, grid) == pytest.approx(moments(DDPM(), grid), rel=1e-10)
 
 
@@ -226,15 +228,17 @@ def test_sa_solver_is_deterministic_outside_its_band():
 def test_on_one_brownian_path_finer_steps_come_nearer_to_its_end(drawing):
     """Not in law but path by path: half the steps, about twice the distance."""
     fine = geometric(800, 40.0, 0.1)
-    draws = Draws(0, torch.arange(64))
+    draws = KeyedRandom(0, torch.arange(64))
     start = 40.0 * draws.normal("start", (1,)).double()
 
     def end(every):
-        return integrate(Mixture(EDM()), drawing, fine[::every], start, Brownian(draws, fine))
+        return integrate(Mixture(EDMSchedule()), drawing, fine[::every], start, BrownianNoise(draws, fine))
 
     wanted = end(1)
     misses = [float((end(every) - wanted).square().mean().sqrt()) for every in (8, 16, 32)]
     assert misses[0] < 0.05
     assert slope(misses, (100, 50, 25)) > 0.7
-    other = integrate(Mixture(EDM()), drawing, fine[::8], start, Brownian(Draws(1, torch.arange(64)), fine))
+    other = integrate(
+        Mixture(EDMSchedule()), drawing, fine[::8], start, BrownianNoise(KeyedRandom(1, torch.arange(64)), fine)
+    )
     assert (other - wanted).square().mean().sqrt() > 0.3

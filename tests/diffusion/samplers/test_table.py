@@ -36,15 +36,17 @@ def test_the_yardstick_is_right():
     import torch
     from sampler_table import MEANS, STDS, WEIGHTS, Mixture, quantiles
 
-    from mezzotint.diffusion import RK4, VP, ContinuousCosine, ExactMixture, NoiseLevel, integrate
+    from mezzotint.diffusion import RK4, ContinuousCosineSchedule, ExactMixture, NoiseLevel, VPSchedule, integrate
 
     parts = (torch.tensor(v, dtype=torch.float64) for v in (MEANS, STDS, WEIGHTS))
     means, stds, weights = parts
-    own = ExactMixture(VP(), means[:, None], stds[:, None], weights)
+    own = ExactMixture(VPSchedule(), means[:, None], stds[:, None], weights)
     x, p = torch.linspace(-3, 3, 9).double()[:, None], torch.linspace(0.02, 0.98, 9).double()
     for level in (NoiseLevel(0.0, 1.0), NoiseLevel(1.0, 40.0), NoiseLevel(0.6, 0.8), NoiseLevel(1.0, 0.01)):
         for a, b in ((1.0, 0.0), (-0.5, 0.7)):
-            torch.testing.assert_close(Mixture(VP())(x, level).mix(a, b), own(x, level).mix(a, b), rtol=1e-9, atol=1e-9)
-    grid = tuple(ContinuousCosine().level(1.0 - i / 400) for i in range(400))
-    end = integrate(Mixture(VP()), RK4(), grid, quantiles(grid[0], p)[:, None])[:, 0]
+            torch.testing.assert_close(
+                Mixture(VPSchedule())(x, level).mix(a, b), own(x, level).mix(a, b), rtol=1e-9, atol=1e-9
+            )
+    grid = tuple(ContinuousCosineSchedule().level(1.0 - i / 400) for i in range(400))
+    end = integrate(Mixture(VPSchedule()), RK4(), grid, quantiles(grid[0], p)[:, None])[:, 0]
     torch.testing.assert_close(end, quantiles(grid[-1], p), rtol=0, atol=1e-8)

@@ -9,12 +9,14 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from mezzotint.app.config.following import write_out
-from mezzotint.build import build, check_part
+from mezzotint.app.config.derived import write_out
+from mezzotint.app.help import taken_by
 from mezzotint.errors import ConfigError
-from mezzotint.finite import IMMENSE, immense
-from mezzotint.hints import fits, say, spell
-from mezzotint.names import nearest
+from mezzotint.instantiate import renamed
+from mezzotint.instantiate.build import build, check_part
+from mezzotint.instantiate.finite import IMMENSE, immense
+from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.instantiate.type_hints import format_type, format_value, matches
 
 SPLITS = ("train", "test", "all")
 PLACES = ("runs", "data", "cache")
@@ -22,10 +24,10 @@ FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files a
 Node = dict[str, Any]
 Config = dict[str, Any]
 
-NOISE = ("name", "run", "paths", "logger", "images", "look", "label", "out")  # what does not make another run
+NOISE = ("name", "run", "paths", "logger", "save", "evaluation_share", "label", "out")  # what does not make another run
 JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images", "labels")
 DATA_NOISE = ("skip",)  # of the data: where both values are accepted, they give the same images
-SAMPLING = ("sampler", "grid", "guidance", "weights", "step", *JUDGED)
+SAMPLING = ("sampler", "grid", "guidance", "weights", "checkpoint", *JUDGED)
 FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # what may differ when a run goes on
 FOLDER = "mezzotint.data.ImageFolder"  # whose classes are found by themselves
 LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
@@ -61,10 +63,11 @@ class Job:
         weights: which weights are sampled: "ema", the average; "raw", the network's own; or an average by half-life.
         reference: what `evaluate` compares with: a split of the data, a folder of images, or an npz file.
         reference_images: at most so many images of the reference, chosen by their numbers; null is all of them.
-        look: the largest share of training's arithmetic that drawing and judging may cost at its end; null, or a number
-            given as n=, takes what n and the reference say.
-        step: of the checkpoint that is sampled; null is the newest, "best" the one that callbacks=judge kept.
-        images: what `sample` writes beside its pictures.
+        evaluation_share: the largest share of the training's arithmetic that sampling and evaluation may cost at its
+            end; null, or a number given as n=, removes the bound.
+        checkpoint: the step of the checkpoint to sample from; null is the newest, "best" the one that
+            callbacks=sample_metrics kept.
+        save: what `sample` writes beside its pictures.
         label: what `sample` draws: a class by its label or name, several as a list, or {class: images of it, ...}.
         out: where `sample` puts what it draws: a folder, or the picture's file; null is the run's samples.
         labels: of the samples that `evaluate` judges: "data", in the shares of the reference's classes; "balanced",
@@ -76,7 +79,7 @@ class Job:
     schedule: Node
     target: Node
     objective: Node
-    times: Node
+    time_distribution: Node
     loss: Node
     optimizer: Node
     sampler: Node
@@ -90,18 +93,18 @@ class Job:
     run: str | None = None
     n: int | None = None
     weights: str | float = "ema"
-    step: int | Literal["best"] | None = None
+    checkpoint: int | Literal["best"] | None = None
     seeds: int = 1
     reference: str = "train"
     reference_images: int | None = None
-    look: float | None = 1.0
-    images: Literal["none", "png", "npz"] = "none"
+    evaluation_share: float | None = 1.0
+    save: Literal["none", "png", "npz"] = "none"
     label: int | str | list[int | str] | dict[int | str, int] | None = None
     out: str | None = None
     labels: Literal["auto", "data", "balanced"] = "auto"
-    clock: Node | None = None
-    scale: Node | None = None
-    weight: Node | None = None
+    c_noise: Node | None = None
+    c_in: Node | None = None
+    loss_weight: Node | None = None
     ema: Node | None = None
     guidance: Node | None = None
     extractor: Node | None = None
@@ -114,8 +117,8 @@ class Job:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ConfigError(f"{key}={value}: give 1 or more")
-        if self.look is not None and not self.look > 0:
-            raise ConfigError(f"look={self.look:g}: give a share above 0, or null")
+        if self.evaluation_share is not None and not self.evaluation_share > 0:
+            raise ConfigError(f"evaluation_share={self.evaluation_share:g}: give a share above 0, or null")
         if not -(2**63) <= self.seed < 2**63:
             raise ConfigError(f"seed={self.seed}: give a number of at most 63 bits")
         check_name(self.name)
@@ -167,13 +170,15 @@ def resolve(config: Any, kind: type = Job) -> Config:
             plain[key] = {name: node for name, node in plain[key].items() if node is not None}
     refuse([f"{key}: {LAID_OVER}" for key in ("experiment", "debug", "sweep") if key in plain])
     refuse(
-        [f"{key}: no such key{nearest(key, known)}" for key in plain if key not in known]
+        [f"{key}: no such key{did_you_mean(key, known)}" for key in plain if key not in known]
         + [f"{key}: {IMMENSE}" for key, value in plain.items() if immense(value)]
         + [f"{key}: a value is needed; give {key}=VALUE" for key in known if plain.get(key, "???") == "???"]
         + [
-            f"{key}: {say(value)} is not {spell(known[key].type)}"
+            f"{key}: {format_value(value)} is not {format_type(known[key].type)}"
             for key, value in plain.items()
-            if key in known and value != "???" and not fits({} if isinstance(value, dict) else value, known[key].type)
+            if key in known
+            and value != "???"
+            and not matches({} if isinstance(value, dict) else value, known[key].type)
         ]
     )
     refuse([problem for key in NAMED for problem in fragments(key, plain.get(key) or {})])
@@ -206,7 +211,11 @@ def find_classes(config: Any) -> None:
 
 def unbounded(config: Config, given: Sequence[str]) -> Config:
     """The config without a bound on the look at its end, where a word says how many images are judged."""
-    return config | {"look": None} if {"n", "reference_images"} & set(given) and "look" not in given else config
+    return (
+        config | {"evaluation_share": None}
+        if {"n", "reference_images"} & set(given) and "evaluation_share" not in given
+        else config
+    )
 
 
 def anchor(config: Config) -> None:
@@ -249,15 +258,23 @@ def check_groups(config: Config, without: Sequence[str] = ()) -> None:
         elif isinstance(value, dict) and "_target_" not in value:
             problems.append(f"{key}: it has no _target_; choose a {key}= or write a whole node")
         elif isinstance(value, dict):
-            problems += check_part(value, key, PROVIDED.get(key, ()))
+            problems += [explained(key, problem) for problem in check_part(value, key, PROVIDED.get(key, ()))]
     refuse(problems)
+
+
+def explained(group: str, problem: str) -> str:
+    """Add to a message about an unknown argument which choices of the group do take it."""
+    found = re.match(rf"{group}\.(\w+): \w+ has no such argument", problem)
+    return problem + taken_by(group, found[1]) if found else problem
 
 
 def fragments(key: str, nodes: Node) -> list[str]:
     """Nodes that cannot be built: an edit of one that was not chosen leaves no more than what it says."""
     whole = [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
     return [
-        f"{key}.{name}: the chosen {key}= has no {name!r}{nearest(name, whole)}" for name in nodes if name not in whole
+        f"{key}.{name}: the chosen {key}= has no {name!r}{did_you_mean(name, whole)}"
+        for name in nodes
+        if name not in whole
     ]
 
 
@@ -316,7 +333,7 @@ def identity(config: Config) -> Config:
 
 def digest(config: Config) -> str:
     """Eight hexadecimal digits that two configs of the same run share."""
-    text = json.dumps(identity(config), sort_keys=True)
+    text = json.dumps(renamed.original(identity(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

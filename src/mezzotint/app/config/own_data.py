@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mezzotint.app.config.words import value
+from mezzotint.app.config.arguments import value
 
 BASE = "own_data"  # in configs/experiment
 CHOICE = "_data_"  # the experiment that is made of it

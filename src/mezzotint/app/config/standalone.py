@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app.config.job import SPLITS, Config, Node, absolute, settle
-from mezzotint.app.records.references import Reference, open_reference
-from mezzotint.build import build
+from mezzotint.app.results.references import Reference, open_reference
 from mezzotint.errors import ConfigError
+from mezzotint.instantiate.build import build
 
 
 @dataclass(frozen=True)

@@ -5,27 +5,12 @@ call to call keeps it only in the object that `begin` returns. The null label is
 "no label" embedding.
 """
 
-from .bounds import Clip, ClipQuotient, DynamicThreshold
-from .classifier import ClassifierGuidance
-from .contrast import APG, CFG, CFGPlusPlus, CFGZero, Contrast, RescaledCFG, check_cfg_pp
-from .guidance import Guidance, chain, place, unguided
-from .self_conditioned import SelfConditioned
+from mezzotint.lazy import exported
 
-__all__ = [
-    "APG",
-    "CFG",
-    "CFGPlusPlus",
-    "CFGZero",
-    "ClassifierGuidance",
-    "Clip",
-    "ClipQuotient",
-    "Contrast",
-    "DynamicThreshold",
-    "Guidance",
-    "RescaledCFG",
-    "SelfConditioned",
-    "chain",
-    "check_cfg_pp",
-    "place",
-    "unguided",
-]
+from .base import Guidance, chain, move_to, no_guidance
+from .cfg import APG, CFG, CFGPlusPlus, CFGZero, PairwiseGuidance, RescaledCFG, check_cfg_pp
+from .classifier import ClassifierGuidance
+from .clipping import Clip, ClipIfEpsilon, DynamicThreshold
+from .self_conditioning import SelfConditioned
+
+__all__ = exported(globals())

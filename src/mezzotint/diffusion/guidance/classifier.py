@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..levels import NoiseLevel
 from ..prediction import Prediction
-from .guidance import Guidance
+from .base import Guidance
 
 
 @dataclass(frozen=True)

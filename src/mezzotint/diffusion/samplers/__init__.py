@@ -11,47 +11,19 @@ and DDPM. Written so, both ends are exact for all: at alpha = 0 there is nothing
 No loop, grid, clip or progress bar in here: `integrate` loops, grids are given, guidance wraps the denoiser.
 """
 
+from mezzotint.lazy import exported
+
 from .adams_bashforth import DEIS, IPNDM, LMS, GradientEstimation
-from .ancestral import Ancestral, SinglestepSDE
-from .combinators import Churned, Corrected, Renoise, Started
+from .ancestral import Ancestral, DPMSolverSinglestepSDE
+from .base import Sampler
+from .combinators import EDMStochastic, LangevinCorrected, Renoised, WarmStarted
 from .ddim import DDIM
 from .ddpm import DDPM
 from .ersde import ERSDE
-from .exponential import DPMSolver, DPMSolverPP, Exponential
+from .exponential import DPMSolver, DPMSolverPP, ExponentialAdamsBashforth
 from .multistep import Multistep
 from .predictor_corrector import BH1, BH2, SASolver, UniPC
 from .runge_kutta import RK4, Euler, Heun, Midpoint, RungeKutta, Tableau
-from .sampler import Sampler
-from .singlestep import Singlestep
+from .singlestep import DPMSolverSinglestep
 
-__all__ = [
-    "BH1",
-    "BH2",
-    "DDIM",
-    "DDPM",
-    "DEIS",
-    "ERSDE",
-    "IPNDM",
-    "LMS",
-    "RK4",
-    "Ancestral",
-    "Churned",
-    "Corrected",
-    "DPMSolver",
-    "DPMSolverPP",
-    "Euler",
-    "Exponential",
-    "GradientEstimation",
-    "Heun",
-    "Midpoint",
-    "Multistep",
-    "Renoise",
-    "RungeKutta",
-    "SASolver",
-    "Sampler",
-    "Singlestep",
-    "SinglestepSDE",
-    "Started",
-    "Tableau",
-    "UniPC",
-]
+__all__ = exported(globals())

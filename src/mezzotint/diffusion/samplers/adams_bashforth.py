@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..coordinates import Coordinate, Flow, Noise
+from ..coordinates import Coordinate, FlowCoordinate, NoiseCoordinate
 from ..levels import NoiseLevel
-from ..schedules import ContinuousCosine, Schedule
+from ..schedules.continuous import ContinuousCosineSchedule, Schedule
+from .base import rho
 from .multistep import Levels, Multistep, check_points
 from .polynomials import match, stieltjes_moments
-from .sampler import rho
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class LMS(Multistep):
     """
 
     points: int = 4
-    coordinate: Coordinate = Noise()
+    coordinate: Coordinate = NoiseCoordinate()
 
     def __post_init__(self) -> None:
         check_points(self, 4)
-        if not isinstance(self.coordinate, Noise | Flow):
+        if not isinstance(self.coordinate, NoiseCoordinate | FlowCoordinate):
             raise ValueError(f"coordinate={self.coordinate}: LMS is for Noise() or Flow().")
 
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
@@ -47,7 +47,7 @@ class DEIS(Multistep):
     """t AB-DEIS: Adams-Bashforth in rho = sigma / alpha, with eps a polynomial in the time t of a schedule.
 
     x'/alpha' = x/alpha + sum_j eps_j times the integral of L_j(t) d rho, by Gauss's rule in float64. In rho itself it
-    is `LMS`, in log rho `Exponential(coordinate=Noise())`.
+    is `LMS`, in log rho `ExponentialAdamsBashforth(coordinate=Noise())`.
 
     Source: Zhang and Chen 2023, eq. 15, https://arxiv.org/abs/2204.13902
 
@@ -58,8 +58,8 @@ class DEIS(Multistep):
     """
 
     points: int = 3
-    schedule: Schedule = ContinuousCosine()
-    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
+    schedule: Schedule = ContinuousCosineSchedule()
+    coordinate: ClassVar[Coordinate] = NoiseCoordinate()  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 4)
@@ -82,7 +82,7 @@ class IPNDM(Multistep):
     """DDIM's step with e = (55 e_0 - 59 e_1 + 37 e_2 - 9 e_3) / 24 in place of eps, as if the steps were equal.
 
     The first steps use (23 e_0 - 16 e_1 + 5 e_2) / 12, (3 e_0 - e_1) / 2 and e_0. Second order, since the weights ask
-    for equal steps in rho and the grids have none. PNDM and PLMS: `Started` by a Runge-Kutta method.
+    for equal steps in rho and the grids have none. PNDM and PLMS: `WarmStarted` by a Runge-Kutta method.
 
     Source: Zhang and Chen 2023, app. H.1, https://arxiv.org/abs/2204.13902; Liu et al. 2022, eqs. 9 and 12,
     https://arxiv.org/abs/2202.09778
@@ -92,7 +92,7 @@ class IPNDM(Multistep):
     """
 
     points: int = 4
-    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
+    coordinate: ClassVar[Coordinate] = NoiseCoordinate()  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 4)
@@ -120,7 +120,7 @@ class GradientEstimation(Multistep):
 
     gamma: float = 2.0
     points: ClassVar[int] = 2  # type: ignore[misc]
-    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
+    coordinate: ClassVar[Coordinate] = NoiseCoordinate()  # type: ignore[misc]
 
     @property
     def order(self) -> int | None:  # type: ignore[override]

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ..gaussian import posterior
-from ..grids import Grid
+from ..grids.spacings import Grid
 from ..levels import NoiseLevel
-from .combinators import Started
+from .base import Sampler, State, plus
+from .combinators import WarmStarted
 from .ddim import DDIM
 from .multistep import Multistep
 from .predictor_corrector import PredictorCorrector
-from .sampler import Sampler, State, plus
 
 
 def below(now: NoiseLevel, next: NoiseLevel, eta: float) -> tuple[NoiseLevel, float]:
@@ -31,7 +31,8 @@ class Ancestral(Sampler):
     """A one-step sampler of the ODE down to sigma_down, then noise up to the next level.
 
     The noise is exact, so the weak order is the sampler's own. With DDIM() it is DDIM(1.0), Euler's ancestral sampler;
-    with Singlestep(2, Noise()) k-diffusion's DPM2 ancestral, and with Singlestep(2) its DPM-Solver++(2S) ancestral.
+    with DPMSolverSinglestep(2, NoiseCoordinate()) k-diffusion's DPM2 ancestral, and with DPMSolverSinglestep(2) its
+    DPM-Solver++(2S) ancestral.
 
     Source: Song et al. 2020, eq. 12, for the split of the noise, https://arxiv.org/abs/2010.02502; Crowson 2022,
     k-diffusion (code), sample_dpm_2_ancestral and sample_dpmpp_2s_ancestral
@@ -45,7 +46,7 @@ class Ancestral(Sampler):
     eta: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.sampler.order is None or isinstance(self.sampler, Multistep | PredictorCorrector | Started):
+        if self.sampler.order is None or isinstance(self.sampler, Multistep | PredictorCorrector | WarmStarted):
             raise ValueError(f"{self.sampler} looks back or draws noise itself. Use a one-step sampler of the ODE.")
         if not self.eta > 0:
             raise ValueError(f"eta={self.eta:g}: give a positive share of noise, or use {self.sampler} itself.")
@@ -81,7 +82,7 @@ class Ancestral(Sampler):
 
 
 @dataclass(frozen=True)
-class SinglestepSDE(Sampler):
+class DPMSolverSinglestepSDE(Sampler):
     r"""DPM-Solver++ SDE, singlestep: the ancestral step, taken with the prediction made half-way down in log-SNR.
 
     The point half-way is drawn by an ancestral step of its own. Two calls a step; the steps from pure noise and to
@@ -100,7 +101,7 @@ class SinglestepSDE(Sampler):
 
     def __post_init__(self) -> None:
         if not self.eta > 0:
-            raise ValueError(f"eta={self.eta:g}: give a positive share of noise, or use Singlestep(2) without it.")
+            raise ValueError(f"eta={self.eta:g}: give a positive share of noise, or use DPMSolverSinglestep(2).")
 
     @property
     def turns(self) -> bool:

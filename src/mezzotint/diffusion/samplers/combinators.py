@@ -7,21 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..coordinates import Flow
+from ..coordinates import FlowCoordinate
 from ..gaussian import transition
-from ..grids import Grid
+from ..grids.spacings import Grid
 from ..levels import NoiseLevel
+from .base import Sampler, State, rho
 from .multistep import Multistep
 from .predictor_corrector import PredictorCorrector
 from .runge_kutta import RungeKutta
-from .sampler import Sampler, State, rho
-from .starting import run_up
+from .warm_start import run_up
 
 AGAIN = object()  # the state of a sampler that is to begin anew
 
 
 @dataclass(frozen=True)
-class Renoise(Sampler):
+class Renoised(Sampler):
     """A step to a noisier level draws from q(x_next | x_now) and makes the sampler begin anew; other steps are its own.
 
     On a grid that goes up and down again this is Restart, or RePaint's resampling. (A deterministic sampler alone on
@@ -63,39 +63,39 @@ class Renoise(Sampler):
 
 def retakes(sampler: Sampler) -> bool:
     """Whether it takes its last step again, from where that began: what was done to x in between would be lost."""
-    if isinstance(sampler, Renoise):
+    if isinstance(sampler, Renoised):
         return retakes(sampler.sampler)
     return isinstance(sampler, PredictorCorrector) and sampler.corrector > 0
 
 
 @dataclass(frozen=True)
-class Churned(Sampler):
+class EDMStochastic(Sampler):
     r"""EDM's stochastic sampler: a little noise, then the sampler from the raised level.
 
     sigma^ = (1 + g) sigma, x^ = x + sqrt(sigma^^2 - sigma^2) S_noise z, and
-    g = min(S_churn / N, sqrt(2) - 1) where low <= sigma / alpha <= high, else 0; N is the number of steps. With
+    g = min(S_churn / N, sqrt(2) - 1) where S_tmin <= sigma / alpha <= S_tmax, else 0; N is the number of steps. With
     Heun(Noise()) it is algorithm 2. The noise is exact, so the weak order is the sampler's own while S_noise = 1.
 
     Source: Karras et al. 2022, algorithm 2, https://arxiv.org/abs/2206.00364
 
     Args:
         sampler: a one-step sampler.
-        churn: S_churn.
-        low, high: S_min and S_max, the band of sigma / alpha that is churned.
-        inflate: S_noise; above 1 it makes up for a network that removes too much noise, and inflates the variance.
+        s_churn: S_churn, the noise added over the whole trajectory.
+        s_tmin, s_tmax: S_tmin and S_tmax, the band of sigma / alpha in which noise is added.
+        s_noise: S_noise; above 1 it makes up for a network that removes too much noise, and inflates the variance.
     """
 
-    positive = ("high",)
-    natural = ("churn", "low", "inflate")
+    positive = ("s_tmax",)
+    natural = ("s_churn", "s_tmin", "s_noise")
 
     sampler: Sampler
-    churn: float = 40.0
-    low: float = 0.05
-    high: float = 50.0
-    inflate: float = 1.003
+    s_churn: float = 40.0
+    s_tmin: float = 0.05
+    s_tmax: float = 50.0
+    s_noise: float = 1.003
 
     def __post_init__(self) -> None:
-        if isinstance(self.sampler, Multistep | PredictorCorrector | Started):
+        if isinstance(self.sampler, Multistep | PredictorCorrector | WarmStarted):
             raise ValueError(f"{self.sampler} extrapolates along a path, and churn leaves it. Use a one-step sampler.")
 
     @property
@@ -115,22 +115,22 @@ class Churned(Sampler):
         return self.sampler.cfg_pp
 
     def init(self, grid: Grid) -> State:
-        return min(self.churn / max(len(grid) - 1, 1), math.sqrt(2.0) - 1.0), self.sampler.init(grid)
+        return min(self.s_churn / max(len(grid) - 1, 1), math.sqrt(2.0) - 1.0), self.sampler.init(grid)
 
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
     ) -> tuple[Tensor, State]:
         gain, inner = state
-        if gain and now.alpha and self.low <= rho(now) <= self.high:
+        if gain and now.alpha and self.s_tmin <= rho(now) <= self.s_tmax:
             raised = NoiseLevel(now.alpha, now.sigma * (1.0 + gain))
-            std = self.inflate * float(raised.sigma**2 - now.sigma**2) ** 0.5
+            std = self.s_noise * float(raised.sigma**2 - now.sigma**2) ** 0.5
             x, now = torch.add(x, noise(x, now, raised), alpha=std), raised
         x, inner = self.sampler.step(denoise, x, now, next, inner, noise)
         return x, (gain, inner)
 
 
 @dataclass(frozen=True)
-class Corrected(Sampler):
+class LangevinCorrected(Sampler):
     r"""Predictor-corrector: after each step, n steps of Langevin dynamics at the level reached.
 
     x <- x + e score + sqrt(2 e) z with e = 2 (snr sigma)^2. The paper sets e = 2 (snr |z| / |score|)^2 with norms over
@@ -182,7 +182,7 @@ class Corrected(Sampler):
 
 
 @dataclass(frozen=True)
-class Started(Sampler):
+class WarmStarted(Sampler):
     """A multistep sampler whose first steps are taken by a Runge-Kutta method, so that it begins with a full history.
 
     PNDM is Started(IPNDM(4), RK4(Noise()), 3), and with Heun(Noise()) and one step it is PLMS; the middle of a
@@ -207,7 +207,7 @@ class Started(Sampler):
 
     @property
     def order_from_noise(self) -> int | None:
-        return self.order if isinstance(self.sampler.coordinate, Flow) else self.sampler.order_from_noise
+        return self.order if isinstance(self.sampler.coordinate, FlowCoordinate) else self.sampler.order_from_noise
 
     @property
     def weak_order(self) -> int | None:  # type: ignore[override]

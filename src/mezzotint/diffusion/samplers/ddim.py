@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..gaussian import posterior
 from ..levels import NoiseLevel
-from .sampler import Sampler, State, plus
+from .base import Sampler, State, plus
 
 
 @dataclass(frozen=True)

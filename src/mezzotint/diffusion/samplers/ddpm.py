@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..gaussian import posterior
 from ..levels import NoiseLevel
-from ..variances import Posterior, Variance
-from .sampler import Sampler, State
+from ..variances import PosteriorVariance, Variance
+from .base import Sampler, State
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class DDPM(Sampler):
     Source: Ho et al. 2020, algorithm 2 and eq. 7, https://arxiv.org/abs/2006.11239
 
     Args:
-        variance: Posterior (fixed small), Transition (fixed large) or LearnedRange.
+        variance: Posterior (fixed small), Transition (fixed large) or LearnedRangeVariance.
     """
 
-    variance: Variance = Posterior()
+    variance: Variance = PosteriorVariance()
     weak_order: ClassVar[int | None] = 1
 
     @property

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..coordinates import Coordinate, Data
+from ..coordinates import Coordinate, DataCoordinate
 from ..levels import NoiseLevel
+from .base import rho
 from .multistep import Levels, Multistep, check_points
 from .polynomials import gauss, match
-from .sampler import rho
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ERSDE(Multistep):
     """
 
     points: int = 3
-    coordinate: ClassVar[Coordinate] = Data()  # type: ignore[misc]
+    coordinate: ClassVar[Coordinate] = DataCoordinate()  # type: ignore[misc]
     order: ClassVar[int | None] = None  # type: ignore[misc]
 
     def __post_init__(self) -> None:

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ..coordinates import Coordinate, Data, Noise
+from ..coordinates import Coordinate, DataCoordinate, NoiseCoordinate
 from ..levels import NoiseLevel
 from ..prediction import Prediction
+from .base import lam, rho
 from .multistep import Levels, Multistep, check_points
 from .polynomials import exponential_moments, match
-from .sampler import lam, rho
 
 
 def log_snr_weights(
@@ -26,7 +26,7 @@ def log_snr_weights(
     if not nodes or not abs(h) < math.inf:
         return ()
     n = len(nodes)
-    if isinstance(coordinate, Noise):
+    if isinstance(coordinate, NoiseCoordinate):
         mu = [float(next.sigma) * (-1) ** k * m for k, m in enumerate(exponential_moments(-h, n))]
     else:
         mu = [float(next.alpha) * rate**-k * m for k, m in enumerate(exponential_moments(rate * h, n))]
@@ -47,7 +47,7 @@ class WithNoise(Multistep):
 
 
 @dataclass(frozen=True)
-class Exponential(WithNoise):
+class ExponentialAdamsBashforth(WithNoise):
     r"""Exponential Adams-Bashforth: f, x0 or eps, is the polynomial in lambda through the last `points` predictions.
 
     With D_1 = h f', D_2 = h^2 f'' of that polynomial at lambda, and r_i the earlier steps over h, for x0
@@ -69,7 +69,7 @@ class Exponential(WithNoise):
     """
 
     points: int = 2
-    coordinate: Coordinate = Data()
+    coordinate: Coordinate = DataCoordinate()
     eta: float = 0.0
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class Exponential(WithNoise):
 
     @property
     def cfg_pp(self) -> bool:
-        return self.points <= 2 and not self.eta and isinstance(self.coordinate, Data)
+        return self.points <= 2 and not self.eta and isinstance(self.coordinate, DataCoordinate)
 
     def taken(self, pred: Prediction, next: NoiseLevel, levels: Levels) -> Prediction:
         """Under CFG++ the second-order step is the unguided one, from the new state."""
@@ -124,13 +124,14 @@ class DPMSolverPP(WithNoise):
 
     1: x' = (sigma'/sigma) e^{-eta h} x + alpha' (1 - e^{-kappa h}) D_0, which is DDIM at eta = 0, DDPM at eta = 1
     2: D_0 + (D_0 - D_{-1}) / (2 r_0) in place of D_0
-       (line="midpoint"), or the exact integral of the line through both, as in `Exponential` (line="exact")
+       (line="midpoint"), or the exact integral of the line through both, as in
+       `ExponentialAdamsBashforth` (line="exact")
     3: D_0 + alpha' ((e^{-kappa h} - 1)/(kappa h) + 1) D_1 - alpha' ((e^{-kappa h} - 1 + kappa h)/(kappa h)^2 - 1/2) D_2
        with D_1 = D_10 + r_0/(r_0 + r_1) (D_10 - D_11) and D_2 = (D_10 - D_11) / (r_0 + r_1)
     and the noise sigma' sqrt(1 - e^{-2 eta h}) z.
 
     D_2 lacks a factor 2 against the second derivative, so three points are of order 2, though often the better ones
-    at ten steps; `Exponential(3)` has the factor and the order 3.
+    at ten steps; `ExponentialAdamsBashforth(3)` has the factor and the order 3.
 
     Source: Lu et al. 2022, algorithm 2 and app. A, https://arxiv.org/abs/2211.01095; line="exact" as in k-diffusion's
     3M SDE, and "heun" in its 2M SDE and in diffusers
@@ -144,7 +145,7 @@ class DPMSolverPP(WithNoise):
     points: int = 2
     eta: float = 0.0
     line: Literal["midpoint", "exact"] = "midpoint"
-    coordinate: ClassVar[Coordinate] = Data()  # type: ignore[misc]
+    coordinate: ClassVar[Coordinate] = DataCoordinate()  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 3)
@@ -171,7 +172,7 @@ class DPMSolver(Multistep):
 
     x' = (alpha'/alpha) x - sigma' (e^h - 1) (D_0 + (D_0 - D_{-1}) / (2 r_0)), and with three points instead of the
     last term - sigma' ((e^h - 1)/h - 1) D_1 - sigma' ((e^h - 1 - h)/h^2 - 1/2) D_2 with D_1, D_2 as in
-    `DPMSolverPP`, and of order 2 for the same reason; `Exponential(3, Noise())` has order 3.
+    `DPMSolverPP`, and of order 2 for the same reason; `ExponentialAdamsBashforth(3, Noise())` has order 3.
 
     Source: Lu et al. 2022, https://arxiv.org/abs/2206.00927 (multistep form in the authors' code)
 
@@ -180,7 +181,7 @@ class DPMSolver(Multistep):
     """
 
     points: int = 2
-    coordinate: ClassVar[Coordinate] = Noise()  # type: ignore[misc]
+    coordinate: ClassVar[Coordinate] = NoiseCoordinate()  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_points(self, 3)
@@ -194,10 +195,10 @@ class DPMSolver(Multistep):
 
 
 def check_coordinate(sampler: Any) -> None:
-    if not isinstance(sampler.coordinate, Data | Noise):
+    if not isinstance(sampler.coordinate, DataCoordinate | NoiseCoordinate):
         raise ValueError(f"coordinate={sampler.coordinate}: {type(sampler).__name__} is for Data() or Noise().")
 
 
 def check_eta(sampler: Any) -> None:
-    if sampler.eta < 0 or (sampler.eta and not isinstance(sampler.coordinate, Data)):
+    if sampler.eta < 0 or (sampler.eta and not isinstance(sampler.coordinate, DataCoordinate)):
         raise ValueError(f"{sampler}: eta must be 0, or positive with the data coordinate, where noise enters exactly.")

@@ -5,13 +5,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ..coordinates import Coordinate, Noise
-from ..grids import Grid
+from ..coordinates import Coordinate, NoiseCoordinate
+from ..grids.spacings import Grid
 from ..levels import NoiseLevel
 from ..prediction import Prediction
+from .base import Sampler, State, plus
 from .runge_kutta import RungeKutta
-from .sampler import Sampler, State, plus
-from .starting import run_up, starter
+from .warm_start import run_up, starter
 
 Levels = tuple[NoiseLevel, ...]
 
@@ -90,7 +90,7 @@ def advance(
 def plan(rule: Any, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, float, tuple[float, ...], float]:
     """The floats of a step: on x0, on eps, on each other field, on the noise."""
     p, q = rule.coordinate.direction(now)
-    infinite = next.alpha == 0 and isinstance(rule.coordinate, Noise)  # where no polynomial can be followed
+    infinite = next.alpha == 0 and isinstance(rule.coordinate, NoiseCoordinate)  # where no polynomial can be followed
     weights, variance = () if infinite else rule.weights(now, next, others), rule.variance(now, next)
     total = sum(weights)
     return next.alpha - p * total, (next.sigma**2 - variance) ** 0.5 - q * total, weights, variance**0.5

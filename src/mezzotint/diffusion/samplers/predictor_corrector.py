@@ -6,15 +6,15 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..coordinates import Coordinate, Data
-from ..grids import Grid
+from ..coordinates import Coordinate, DataCoordinate
+from ..grids.spacings import Grid
 from ..levels import NoiseLevel
 from ..prediction import Prediction
+from .base import Sampler, State, plus, rho
 from .exponential import log_snr_weights, reverse_variance
 from .multistep import Levels, advance, check_points
 from .runge_kutta import RungeKutta
-from .sampler import Sampler, State, plus, rho
-from .starting import run_up, starter
+from .warm_start import run_up, starter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ class PredictorCorrector(Sampler):
 
     """
 
-    coordinate: ClassVar[Coordinate] = Data()
+    coordinate: ClassVar[Coordinate] = DataCoordinate()
     predictor: int  # predictions that predict
     corrector: int  # predictions that correct, the new one among them; 0 for none
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..coordinates import Angle, Coordinate, Flow, Noise
+from ..coordinates import AngleCoordinate, Coordinate, FlowCoordinate, NoiseCoordinate
 from ..levels import NoiseLevel
-from .sampler import Sampler, State
+from .base import Sampler, State
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class RungeKutta(Sampler):
 
     @property
     def order_from_noise(self) -> int | None:
-        return self.order and (min(self.order, 2) if isinstance(self.coordinate, Noise) else self.order)
+        return self.order and (min(self.order, 2) if isinstance(self.coordinate, NoiseCoordinate) else self.order)
 
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
@@ -87,7 +87,7 @@ def suited(tableau: Tableau, at: Coordinate, now: NoiseLevel, next: NoiseLevel) 
     """The tableau for this step: the closing one to clean data, Euler's where a long step would go astray."""
     if next.clean and tableau.closing:
         tableau = tableau.closing
-    if isinstance(at, Flow | Angle):  # finite from end to end
+    if isinstance(at, FlowCoordinate | AngleCoordinate):  # finite from end to end
         return tableau
     misses = [(miss(tableau, at, now, next, std), miss(EULER, at, now, next, std)) for std in (0.25, 0.5, 1.0)]
     astray = any(own > 0.25 for own, _ in misses) and all(own > euler for own, euler in misses)
@@ -130,7 +130,7 @@ class Euler(RungeKutta):
     """
 
     tableau: ClassVar[Tableau] = EULER
-    coordinate: Coordinate = Flow()
+    coordinate: Coordinate = FlowCoordinate()
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Heun(RungeKutta):
     """
 
     tableau: ClassVar[Tableau] = HEUN
-    coordinate: Coordinate = Flow()
+    coordinate: Coordinate = FlowCoordinate()
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Midpoint(RungeKutta):
     """
 
     tableau: ClassVar[Tableau] = MIDPOINT
-    coordinate: Coordinate = Flow()
+    coordinate: Coordinate = FlowCoordinate()
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class RK4(RungeKutta):
     """
 
     tableau: ClassVar[Tableau] = CLASSICAL
-    coordinate: Coordinate = Flow()
+    coordinate: Coordinate = FlowCoordinate()
 
 
 @dataclass(frozen=True)
@@ -176,4 +176,4 @@ class Heun3(RungeKutta):
     """
 
     tableau: ClassVar[Tableau] = HEUN3
-    coordinate: Coordinate = Flow()
+    coordinate: Coordinate = FlowCoordinate()

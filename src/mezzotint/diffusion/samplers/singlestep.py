@@ -1,19 +1,19 @@
-"""Singlestep DPM-Solver and DPM-Solver++: inner predictions in place of earlier ones."""
+"""DPMSolverSinglestep DPM-Solver and DPM-Solver++: inner predictions in place of earlier ones."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from ..coordinates import Coordinate, Data, Noise
+from ..coordinates import Coordinate, DataCoordinate, NoiseCoordinate
 from ..levels import NoiseLevel
-from .exponential import DPMSolver, DPMSolverPP, Exponential, check_coordinate
+from .base import Sampler, State
+from .exponential import DPMSolver, DPMSolverPP, ExponentialAdamsBashforth, check_coordinate
 from .multistep import advance, check_points
-from .sampler import Sampler, State
 
 
 @dataclass(frozen=True)
-class Singlestep(Sampler):
+class DPMSolverSinglestep(Sampler):
     r"""Inner levels at lambda + r h; a stage is the multistep formula with an earlier stage as the other prediction.
 
     1: DDIM
@@ -32,7 +32,7 @@ class Singlestep(Sampler):
     """
 
     points: int = 2
-    coordinate: Coordinate = Data()
+    coordinate: Coordinate = DataCoordinate()
 
     def __post_init__(self) -> None:
         check_points(self, 3)
@@ -52,7 +52,7 @@ class Singlestep(Sampler):
 
     @property
     def cfg_pp(self) -> bool:
-        return self.points <= 2 and isinstance(self.coordinate, Data)
+        return self.points <= 2 and isinstance(self.coordinate, DataCoordinate)
 
     def step(
         self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
@@ -63,9 +63,9 @@ class Singlestep(Sampler):
         if self.points == 2:
             inner = self._inner(now, next, 1 / 2)
             field = self.coordinate.field(denoise(pred.mix(inner.alpha, inner.sigma), inner))
-            rule = DPMSolver(2) if isinstance(self.coordinate, Noise) else DPMSolverPP(2)
+            rule = DPMSolver(2) if isinstance(self.coordinate, NoiseCoordinate) else DPMSolverPP(2)
             return advance(rule, pred, now, next, (inner,), (field,))[0], None
-        rule = Exponential(2, self.coordinate)
+        rule = ExponentialAdamsBashforth(2, self.coordinate)
         first, second = self._inner(now, next, 1 / 3), self._inner(now, next, 2 / 3)
         field = self.coordinate.field(denoise(pred.mix(first.alpha, first.sigma), first))
         inside, _ = advance(rule, pred, now, second, (first,), (field,))

@@ -3,7 +3,7 @@
 const QUANTITIES = [
   { key: "loss", title: "Training loss", log: true, note: "means between two lines of the log" },
   { key: "validation", title: "Validation loss", log: true, points: true, note: "averaged weights, held-out images" },
-  { key: "judge", title: "Samples judged while training", points: true },
+  { key: "sample_metrics", title: "Sample metrics during training", points: true },
   { key: "grad_norm", title: "Gradient norm", log: true, note: "before it is clipped" },
   { key: "lr", title: "Learning rate" },
   { key: "rate", title: "Images per second" },

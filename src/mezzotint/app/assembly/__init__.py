@@ -1,0 +1,1 @@
+"""From a job's config to its components, their compatibility and their cost."""

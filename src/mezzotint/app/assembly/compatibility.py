@@ -1,0 +1,137 @@
+"""Pairs of choices that cannot work together though each is right by itself, with the reason and the cure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mezzotint.app.config.job import Config
+from mezzotint.diffusion import CFGPlusPlus, SelfConditioned
+from mezzotint.diffusion.guidance import PairwiseGuidance, check_cfg_pp
+from mezzotint.diffusion.objective.losses import Loss
+from mezzotint.diffusion.variances import PosteriorVariance, TransitionVariance
+from mezzotint.errors import ConfigError
+from mezzotint.instantiate.build import build, targets
+from mezzotint.instantiate.locate import locate
+
+
+def check_pairs(config: Config, denoiser: Any, objective: Any, hardware: Any) -> None:
+    """All of them, for a run that is to be trained.
+
+    Raises:
+        ConfigError: the first that cannot work.
+    """
+    check_network_and_data(config)
+    check_guidance(config, denoiser.network, objective)
+    check_augmentation(config["network"], objective)
+    check_shards(denoiser, objective, hardware)
+
+
+def check_network_and_data(config: Config) -> None:
+    """The network is built for the data's images and classes; both follow by themselves unless they are overridden."""
+    network, data = config["network"], config["data"]
+    if "shape" in network and list(network["shape"]) != list(data["shape"]):
+        raise ConfigError(
+            f"network.shape={network['shape']} and data.shape={data['shape']} differ: leave network.shape out, it "
+            "follows the data"
+        )
+    if 0 < (network.get("classes") or 0) < (data.get("classes") or 0):
+        raise ConfigError(
+            f"network.classes={network['classes']} and data.classes={data['classes']}: the network would not know "
+            "every label. Leave network.classes out, it follows the data"
+        )
+
+
+def check_guidance(config: Config, network: Any, objective: Any) -> None:
+    """Guidance needs a network that was trained for it. For sampling too, where the run's config is asked.
+
+    What a network or an objective of the user's own does not say is left to the rehearsal.
+    """
+    check_self_conditioning(config["guidance"], network, objective)
+    check_renoising(config)
+    dropout = getattr(objective, "label_dropout", None)
+    if config["data"].get("classes") and dropout == 0 and next(null_guided(config["guidance"]), None):
+        raise ConfigError(
+            "guidance compares with what the network says without a label, which it never learns with "
+            "objective.label_dropout=0. Train with objective.label_dropout=0.1, or use guidance=none"
+        )
+
+
+def null_guided(node: Any) -> Iterator[str]:
+    """The places of guidance that asks the network itself without its label, and uses the answer."""
+    if isinstance(node, list):
+        for item in node:
+            yield from null_guided(item)
+    if not isinstance(node, dict):
+        return
+    found = locate(node["_target_"]) if "_target_" in node else None
+    alone = found is not CFGPlusPlus and node.get("scale", 1) == 1
+    if isinstance(found, type) and issubclass(found, PairwiseGuidance) and not node.get("weak") and not alone:
+        yield node["_target_"]
+    for value in node.values():
+        yield from null_guided(value)
+
+
+def check_renoising(config: Config) -> None:
+    """CFG++ goes on with another eps than that of its x0, which the steps of few samplers take."""
+    plus = next((where for where, path in targets(config["guidance"]) if locate(path) is CFGPlusPlus), None)
+    if plus is None:
+        return
+    try:
+        check_cfg_pp(CFGPlusPlus(), build(config["sampler"], "sampler"))
+    except ValueError as error:
+        raise ConfigError(str(error).rstrip(".")) from error
+
+
+def check_self_conditioning(guidance: Any, network: Any, objective: Any) -> None:
+    """Training, network and sampling must all show the network its own estimate, or none of them."""
+    share = getattr(objective, "self_conditioning", 0.0)
+    takes = getattr(network, "self_conditioning", share > 0)
+    shown = any(locate(path) is SelfConditioned for _, path in targets(guidance))
+    if not (share > 0) == takes == shown:
+        raise ConfigError(
+            f"objective.self_conditioning={share:g}, network.self_conditioning={str(takes).lower()} and guidance "
+            f"{'with' if shown else 'without'} SelfConditioned do not fit together. With self-conditioning: "
+            "objective.self_conditioning=0.5 network.self_conditioning=true guidance=self_conditioned "
+            "(or cfg_self_conditioned); without: none of the three"
+        )
+
+
+def check_augmentation(network: Config, objective: Any) -> None:
+    """A network that is told how images were augmented, and an objective that never says."""
+    numbers = network.get("augmentation") or 0
+    if numbers and getattr(objective, "augment", False) is None:
+        raise ConfigError(
+            f"network.augmentation={numbers}, and the objective augments nothing, so that its weights would never be "
+            "trained. Use objective=augmented, or leave network.augmentation out"
+        )
+
+
+def check_variance(objective: Any) -> None:
+    """For a network of two outputs a channel: half of them are a variance, which the loss has to teach.
+
+    Raises:
+        ConfigError: it is one of ours that does not. What a loss of the user's own teaches is not known.
+    """
+    loss = getattr(objective, "loss", None)
+    if not isinstance(loss, Loss):
+        return
+    if type(loss).bound is Loss.bound or isinstance(
+        getattr(loss, "variance", None), (PosteriorVariance, TransitionVariance)
+    ):
+        raise ConfigError(
+            f"the network gives two outputs a channel, and loss={type(loss).__name__} never trains the second, the "
+            "variance. Use loss=hybrid, or leave out network.learned_variance=true"
+        )
+
+
+def check_shards(denoiser: Any, objective: Any, hardware: Any) -> None:
+    """FSDP cuts the network alone."""
+    if hardware.strategy != "fsdp" or hardware.local * hardware.nodes == 1:
+        return
+    inside = {id(parameter) for parameter in denoiser.network.parameters()}
+    for part, owner in ((denoiser, "schedule"), (objective, "weight")):
+        outside = [name for name, p in part.named_parameters() if p.requires_grad and id(p) not in inside]
+        if outside:
+            raise ConfigError(
+                f"hardware.strategy=fsdp cuts the network alone, and {outside[0]} outside of it is trained too. Use "
+                f"hardware.strategy=ddp, or a {owner}= without parameters"
+            )

@@ -1,0 +1,91 @@
+"""How long a config would take on this machine: two real steps, timed, and the rest by counting operations."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from mezzotint.app.assembly.cost import flops, shares
+from mezzotint.app.assembly.evaluation_share import Look
+from mezzotint.app.assembly.parts import Components, assemble
+from mezzotint.app.config.job import Config
+from mezzotint.training import TrainingRun
+from mezzotint.training.callbacks.base import PeriodicCallback as Looking
+from mezzotint.training.hardware.memory import footprint, free_memory
+from mezzotint.training.hardware.memory import size as bytes_of
+from mezzotint.training.hardware.micro_batch import MicroBatchProbe, timed
+
+TIMED = 3e10  # operations of the step that is timed: a second or two of one core
+MOST = 3e11  # of one image; a larger network is not timed
+ROOM = 0.5  # of the free memory
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds on this machine.
+
+    Args:
+        images: in the step that was timed; step: its seconds.
+        training, looks, end: of the budget, of what is looked at on the way, of drawing and judging.
+    """
+
+    images: int
+    step: float
+    training: float
+    looks: float
+    end: float
+
+    def __str__(self) -> str:
+        total = self.training + self.looks + self.end
+        return (
+            f"about {spoken(total)}: {spoken(self.training)} of training, {spoken(self.looks)} of looks on the way, "
+            f"{spoken(self.end)} of drawing and judging (measured: a step of {self.images} took {spoken(self.step)})"
+        )
+
+
+def duration(config: Config, parts: Components, look: Look) -> Duration | str:
+    """Or why it is not measured: one image costs too much to be tried, or more memory than is free.
+
+    Args:
+        parts: without memory, as they were rehearsed.
+    """
+    each = look.training / config["budget"]
+    world, micro_batch, _ = shares(config, parts.hardware)
+    size = min(micro_batch, max(1, int(TIMED / max(each, 1.0))))
+    if not each:
+        return "not measured: the network's operations cannot be counted"
+    if each > MOST:
+        return f"not measured: one image takes {flops(each)}, many seconds of a core"
+    shape, classes = tuple(parts.dataset.shape), parts.dataset.classes
+    try:
+        memory = footprint(parts.denoiser.network, shape, classes, size, parts.hardware, parts.ema).total
+    except Exception:  # a network of the user's own may do what tensors without memory cannot
+        return "not measured: the network's memory cannot be counted"
+    if memory > ROOM * free_memory(parts.hardware.device):
+        return f"not measured: a step of {size} takes {bytes_of(memory)}, more than half of the memory that is free"
+    real = assemble(config)
+    rig = MicroBatchProbe(real.denoiser, real.objective, real.optimizer, real.hardware, shape, real.ema)
+    step = timed(lambda: rig.step(size, classes))
+    second = each * size / step  # operations
+    return Duration(
+        size,
+        step,
+        look.training / second / world,
+        on_the_way(config, parts) * each / 3 / second / world,
+        look.cost / second / world,
+    )
+
+
+def on_the_way(config: Config, parts: Components) -> float:
+    """Forward passes of all that looks at the run while it trains."""
+    module = SimpleNamespace(denoiser=parts.denoiser)
+    run = TrainingRun(Path(), module, parts.dataset, 0, config["budget"], config["batch_size"], parts.sampling)  # type: ignore[arg-type]
+    looking = [callback for callback in parts.callbacks.values() if isinstance(callback, Looking)]
+    return sum(callback.passes(run) * config["budget"] / run.count(callback.every) for callback in looking)
+
+
+def spoken(seconds: float) -> str:
+    """12 s, 3.4 min, 5.1 hours, 12 days: two digits, as people say it."""
+    for unit, least, scale in (("days", 172_800, 86_400), ("hours", 5_400, 3_600), ("min", 90, 60)):
+        if seconds >= least:
+            return f"{seconds / scale:,.2g} {unit}" if seconds < 100 * scale else f"{seconds / scale:,.0f} {unit}"
+    return f"{seconds:.2g} s"

@@ -1,0 +1,154 @@
+"""The look at a trained run: how many images are drawn and judged, and against how many, within a share of its cost.
+
+Counted in floating-point operations from the config alone, never by a clock, so that a run that goes on elsewhere is
+judged by the same images.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import count
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mezzotint.app.assembly.cost import calls, forward
+from mezzotint.app.assembly.parts import Components, assemble, judges_samples, plan_metrics
+from mezzotint.app.config.job import Config
+from mezzotint.app.results.references import open_reference
+from mezzotint.training import SampleMetrics
+
+MANY = 10_000  # images judged, where n is not given and the reference has more
+PICTURES, FILM = 64, 8  # images in the grid and in the film
+FEWEST = 16  # images that are judged whatever they cost
+FREE = 2e10  # operations that any machine does in seconds: nothing is saved by doing fewer
+OF_PICTURES = 0.35  # of training's arithmetic, for the grid and the film
+
+
+@dataclass(frozen=True)
+class Look:
+    """Numbers of images, and what they cost in floating-point operations.
+
+    Args:
+        pictures: in the grid.
+        judged, reference: drawn images and real ones that pass through extractors; 0 where nothing is judged.
+        whole: what `judged` and `reference` would be without a bound.
+        times: how often so many are drawn and judged: for each seed, and of the best checkpoint too.
+        draw, extract: the cost of drawing an image, and of its features.
+        training: the cost of the training.
+    """
+
+    pictures: int
+    judged: int
+    reference: int
+    whole: tuple[int, int]
+    times: int
+    draw: float
+    extract: float
+    training: float
+
+    @property
+    def cost(self) -> float:
+        return self.judging + (self.pictures + FILM) * self.draw
+
+    @property
+    def judging(self) -> float:
+        return self.times * self.judged * (self.draw + self.extract) + self.reference * self.extract
+
+    @property
+    def reduced(self) -> bool:
+        return (self.judged, self.reference) != self.whole
+
+    def settings(self) -> Config:
+        """What of a config says so, where it does not by itself."""
+        return {"n": self.judged, "reference_images": self.reference} if self.reduced else {}
+
+    def __str__(self) -> str:
+        judged, reference = self.whole
+        return (
+            f"{self.judged:,} samples judged against {self.reference:,} real images, not {judged:,} against "
+            f"{reference:,}, which would cost more of the training than evaluation_share= allows; n= lifts that bound"
+        )
+
+
+def final(config: Config) -> Look:
+    """The look at the end of a run, of which nothing but its config is known."""
+    parts = assemble(config, device="meta")
+    return look(config, parts, plan_metrics(config, parts.dataset.shape), count_real(config, parts.dataset))
+
+
+def count_real(config: Config, dataset: Any) -> int:
+    """Images of the reference; 0 of statistics, which cost nothing."""
+    reference = open_reference(config["reference"], dataset)
+    return 0 if reference.shape is None else len(reference.images)
+
+
+def look(config: Config, parts: Components, metrics: dict[str, Any], real: int) -> Look:
+    """What is drawn and judged when the budget is spent.
+
+    Args:
+        metrics: the planned ones; extractors whose weights are not here yet count as nothing.
+        real: images of the reference; 0 where its statistics are known, or it is not here.
+    """
+    featured = {name: metric for name, metric in metrics.items() if judges_samples(metric)}
+    shape = tuple(parts.dataset.shape)
+    once = forward(parts.denoiser.network, shape)
+    extract = sum(passes(extractor, shape) for extractor in {metric.extractor for metric in featured.values()})
+    wanted = config["n"] or min(real or MANY, MANY), min(real, config["reference_images"] or real)
+    if not featured:
+        wanted = 0, 0
+    times = config["seeds"] * (1 + any(isinstance(callback, SampleMetrics) for callback in parts.callbacks.values()))
+    training = 3 * once * config["budget"]
+    whole = Look(PICTURES, *wanted, wanted, times, calls(parts) * once, extract, training)
+    return (
+        whole
+        if config["evaluation_share"] is None
+        else bounded(whole, config["evaluation_share"] * training, least(featured))
+    )
+
+
+def bounded(whole: Look, allowed: float, least: tuple[int, int]) -> Look:
+    """As much of a look as may be had for so many operations."""
+    pictures = whole.pictures
+    if (pictures + FILM) * whole.draw > max(OF_PICTURES * whole.training, FREE):
+        pictures = max(FILM, int(OF_PICTURES * whole.training / whole.draw) - FILM)
+    found = replace(whole, pictures=min(PICTURES, pictures))
+    allowed = max(allowed, FREE)
+    if found.judging <= allowed:
+        return found
+    judged, reference = whole.whole
+    fits = [n for n in rounded(judged) if n * (whole.times * (whole.draw + whole.extract) + whole.extract) <= allowed]
+    judged = min(judged, max([FEWEST, least[0], *fits]))
+    left = allowed - whole.times * judged * (whole.draw + whole.extract)
+    fits = [n for n in rounded(reference) if n * whole.extract <= left]
+    reference = min(reference, max([judged, least[1], *fits]))
+    return replace(found, judged=judged, reference=reference)
+
+
+def rounded(most: int) -> Iterator[int]:
+    """1, 2, 5, 10, 20, ... below `most`, and `most`: so that small changes of a network judge as many images."""
+    for power in count():
+        for digit in (1, 2, 5):
+            if digit * 10**power >= most:
+                yield most
+                return
+            yield digit * 10**power
+
+
+def least(metrics: dict[str, Any]) -> tuple[int, int]:
+    """How many drawn and real images the metrics need."""
+    drawn, real = ([metric.least().get(side, 0) for metric in metrics.values()] for side in ("drawn", "real"))
+    return max(drawn, default=0), max(real, default=0)
+
+
+@lru_cache
+def passes(extractor: Any, shape: tuple[int, ...]) -> float:
+    """Operations of an extractor for one image; 0 where its weights would have to be fetched first."""
+    path = getattr(extractor, "path", None)
+    if path is not None and not path.is_file():
+        return 0.0
+    extractor.network.to("cpu")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        extractor.forward(torch.zeros(1, *shape, dtype=torch.uint8))
+    return float(counter.get_total_flops())

@@ -1,0 +1,32 @@
+"""Shapes of images that the chosen network takes: where the data asks for another one, it is one of these."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mezzotint.app.config.job import Config
+from mezzotint.data.image_files.image_set import SmallPictures
+from mezzotint.errors import MezzotintError
+from mezzotint.instantiate.build import build
+
+
+@contextmanager
+def suited(config: Config) -> Iterator[None]:
+    """Where pictures are too small, suggest a shape that the network of this config takes."""
+    try:
+        yield
+    except SmallPictures as error:
+        raise error.suited(lambda shape: takes(config, shape)) from error
+
+
+def takes(config: Config, shape: tuple[int, int, int]) -> bool:
+    """Whether the network can be built for images of a shape."""
+    asked = config["data"]["shape"]
+    node = {key: list(shape) if value == asked else value for key, value in config["network"].items()}
+    try:
+        with torch.device("meta"):
+            build(node, "network")
+    except MezzotintError:
+        return False
+    return True

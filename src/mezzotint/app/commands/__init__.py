@@ -1,0 +1,1 @@
+"""The commands of `mezzotint`, one a file."""

@@ -1,0 +1,113 @@
+"""`mezzotint compare A B`: evaluations side by side, ranked where one protocol gave them all, and refused where not."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app.results.evaluations import Result, alike, columns, conflicts, gathered, open_results
+from mezzotint.app.terminal import table
+from mezzotint.errors import ConfigError
+
+SURE = 2.0  # standard errors of a difference, from which on it is more than chance
+
+
+def main(words: Sequence[str]) -> None:
+    """Rank the evaluations that the words name: files, or runs with all that they have.
+
+    Raises:
+        ConfigError: a word names no evaluation, or no protocol is common to all of them.
+    """
+    for word in words:
+        if word.startswith("-") or ("=" in word and not Path(word).exists()):
+            raise ConfigError(f"{word}: compare takes runs and evaluation files alone: mezzotint compare runs/a runs/b")
+    given = [open_results(Path(word).expanduser()) for word in words]
+    if sum(map(len, given)) < 2:
+        raise ConfigError("compare what? Give two or more runs or evaluation files: mezzotint compare runs/a runs/b")
+    groups = common(given)
+    if not groups:
+        raise ConfigError(refusal(words, given))
+    for group in sorted(groups, key=lambda group: -group[0].made["n"]):
+        rank(group)
+
+
+def common(given: Sequence[Sequence[Result]]) -> list[list[Result]]:
+    """The results that may be ranked together, in groups of one protocol to which every word contributes."""
+    owner = {id(result): i for i, results in enumerate(given) for result in results}
+    groups = alike(result for results in given for result in results)
+    shared = [group for group in groups if len({owner[id(result)] for result in group}) == len(given)]
+    return [together for group in shared if (together := tell_apart(gathered(group)))]
+
+
+def tell_apart(results: list[Result]) -> list[Result]:
+    """Those that have a value in common with the first one."""
+    return [one for one in results if set(one.names) & set(results[0].names)]
+
+
+def refusal(words: Sequence[str], given: Sequence[Sequence[Result]]) -> str:
+    """In what the protocols differ: of the newest evaluation that each word names, against the first one's."""
+    one = given[0][-1]
+    lines = []
+    for word, results in zip(words[1:], given[1:], strict=True):
+        other = min(results, key=lambda result: len(conflicts(one, result)))
+        differ = conflicts(one, other)
+        lines += [
+            f"  {key}: {told(one.protocol[key])} ({words[0]}), {told(other.protocol[key])} ({word})" for key in differ
+        ]
+        if not differ and not set(one.names) & set(other.names):
+            lines.append(f"  values: {', '.join(one.names)} ({words[0]}), {', '.join(other.names)} ({word})")
+    return "\n".join(["these numbers cannot be ranked, their protocols differ:", *lines])
+
+
+def told(value: Any) -> str:
+    """A value of the protocol; of a hash its first digits."""
+    text = str(value)
+    return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
+
+
+def rank(results: Sequence[Result]) -> None:
+    """Print the table, best first by the first common value, and what of the order may be chance."""
+    names = [name for name in results[0].names if all(name in result.names for result in results)]
+    others = [name for name in dict.fromkeys(n for result in results for n in result.names) if name not in names]
+    by = (names or others)[0]
+    higher = any(result.higher_is_better(by) for result in results)
+    having = [result for result in results if by in result.evaluation.values]
+    best = sorted(having, key=lambda result: (-1 if higher else 1) * result.evaluation.values[by])
+    held = {key: [result.subject.get(key, "") for result in best] for key in columns(best)}
+    if len({tuple(result.subject.values()) for result in best}) < len(best):  # runs of one name in two places
+        held = {"from": [result.origin for result in best]} | held
+    if any(result.calls for result in best):
+        held["calls"] = [f"{result.calls:g}" for result in best]
+    held |= {name: [cell(result, name) for result in best] for name in (*names, *others)}
+    table([[str(i + 1), *row] for i, row in enumerate(zip(*held.values(), strict=True))], ["", *held])
+    made = best[0].made
+    real = made["reference"]
+    print(f"n={made['n']:,} against {real['count']:,} real images, sha256 {told(real['sha256'])}")
+    print(f"ranked by {by}, {'higher' if higher else 'lower'} is better")
+    for line in doubts(best, by):
+        print(line)
+
+
+def cell(result: Result, name: str) -> str:
+    return result.evaluation.shown(name) if name in result.evaluation.values else ""
+
+
+def doubts(best: Sequence[Result], by: str) -> list[str]:
+    """Neighbours in the ranking whose difference is no larger than their errors allow, and versions that differ."""
+    lines = []
+    for i, (one, other) in enumerate(pairwise(best)):
+        errors = [result.evaluation.error(by) for result in (one, other)]
+        known = [error.of_value for error in errors if error is not None]
+        difference = abs(one.evaluation.values[by] - other.evaluation.values[by])
+        if known and difference <= SURE * math.hypot(*known):
+            lines.append(
+                f"{i + 1} and {i + 2} differ by {difference:.2g}, within their errors "
+                f"({SURE:g} standard errors of the difference are {SURE * math.hypot(*known):.2g})"
+            )
+    if not any(result.evaluation.error(by) for result in best):
+        lines.append("no errors are known: seeds=3 or metrics=[...,error] would tell whether a difference is chance")
+    versions = [result.made.get("versions", {}) for result in best]
+    names = dict.fromkeys(name for version in versions for name in version)
+    moved = [name for name in names if len({version.get(name) for version in versions}) > 1]
+    return [*lines, *([f"made with other versions of {', '.join(moved)}"] if moved else [])]

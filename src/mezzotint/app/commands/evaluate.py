@@ -1,0 +1,315 @@
+"""`mezzotint evaluate`: judge samples of a run, or any images; values and the protocol that gave them in one JSON."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app.assembly.evaluation_share import MANY
+from mezzotint.app.assembly.parts import build_metrics
+from mezzotint.app.commands.sample import open_generator
+from mezzotint.app.config.job import Config, refuse_drawing, settle
+from mezzotint.app.launch import hydra_hooks, ranks
+from mezzotint.app.launch.process_group import broadcast_bool, process_group, run_on_ranks, shared_progress
+from mezzotint.app.launch.slurm_rendezvous import rendezvous
+from mezzotint.app.results.classes import names_of, opened
+from mezzotint.app.results.classes import read as read_trained
+from mezzotint.app.results.git import commit
+from mezzotint.app.results.labels import plan as plan_labels
+from mezzotint.app.results.memorisation import MemorisationReport
+from mezzotint.app.results.references import Reference, open_reference, remember, storage
+from mezzotint.app.results.run_folders import existing, mark, newest_step, other_step, writable
+from mezzotint.app.results.samples import name as sampling_name
+from mezzotint.app.terminal import display_path, table
+from mezzotint.atomic import write_text
+from mezzotint.distributed import rank_and_world
+from mezzotint.errors import ConfigError
+from mezzotint.generation.distributed import share
+from mezzotint.instantiate.build import build
+from mezzotint.instantiate.locate import locate
+from mezzotint.reading import Damaged
+from mezzotint.runs import formats
+from mezzotint.signals import raise_on_signal
+
+SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data")
+NOTHING = "there is nothing to compute: choose metrics=[fid,kid] and an extractor= that fits"
+
+
+def main(config: Any) -> float | None:
+    plain = settle(config)
+    refuse_drawing(plain, "all classes are judged, and metrics=[fid_per_class] gives a value to each")
+    directory = existing(plain)
+    dataset = open_data(directory, plain)
+    metrics = build_metrics(plain, dataset.shape)
+    if not metrics:
+        raise ConfigError(NOTHING)
+    with rendezvous(directory), process_group(build(plain["hardware"], "hardware")):
+        path, found = judge(directory, plain, metrics, dataset)
+    if ranks.rank() == 0:
+        hydra_hooks.remember(path)
+        report(path, found)
+    return objective(found)
+
+
+def work(directory: Path, config: Config) -> dict[str, Any]:
+    """One rank's part of what another process has been asked; the first one writes it down."""
+    dataset = opened(directory, config)[0]
+    metrics = build_metrics(config, dataset.shape)
+    with raise_on_signal(), process_group(build(config["hardware"], "hardware")):
+        judge(directory, config, metrics, dataset)
+    return {}
+
+
+def open_data(directory: Path, config: Config) -> Any:
+    """The data, with its classes in the order that the run was trained in.
+
+    Raises:
+        ConfigError: they are others now, and what is asked for depends on it.
+    """
+    dataset, wrong = opened(directory, config)
+    if not wrong:
+        return dataset
+    by_label = [f"metrics.{name}" for name, node in config["metrics"].items() if looks_at_labels(node)]
+    by_label += ["labels=data"] if config["labels"] == "data" else []
+    if by_label:
+        raise ConfigError(
+            f"{wrong}. {by_label[0]} would compare one class with another: give the folders their old names, or "
+            "data.root= of the data as it was; or leave it out"
+        )
+    print(f"{wrong}; the distances are of all classes together", file=sys.stderr)
+    return dataset
+
+
+def looks_at_labels(node: Config) -> bool:
+    from mezzotint.metrics import FrechetPerClass, NegativeLogLikelihood
+
+    return locate(node["_target_"], "metrics") in (FrechetPerClass, NegativeLogLikelihood)
+
+
+def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any) -> tuple[Path, dict[str, Any]]:
+    """Evaluate each seed, or find what was evaluated before; the file and its content, of several seeds as one."""
+    from mezzotint.metrics import Evaluation, over_seeds
+
+    formats.keep_inside(directory)
+    reference = open_reference(config["reference"], dataset).limited(config["reference_images"])
+    config = config | {"checkpoint": other_step(directory, config["checkpoint"])}
+    seeds = range(config["seed"], config["seed"] + config["seeds"])
+    turns, said = plan_labels(config["labels"], dataset.classes, reference.images, directory)
+    held = content(metrics, dataset, reference) | ({} if turns is None else {"labels": said})
+    asked = {place(directory, one, reference, held): one for one in (config | {"seed": seed} for seed in seeds)}
+    if not all(made_before(path, directory, told=rank_and_world()[0] == 0) for path in asked):
+        check_writable(directory)
+        run_on_ranks(directory, config)
+    each = [
+        (path, judge_seed(directory, one, metrics, dataset, reference, path, turns, said))
+        for path, one in asked.items()
+    ]
+    path, found = each[0]
+    if len(each) == 1:
+        return path, found
+    summary = over_seeds([Evaluation.of_dict(one) for _, one in each]).as_dict()
+    summary["protocol"]["seeds"] = list(seeds)
+    path = path.with_name(f"{path.stem}-seeds{len(seeds)}.json")
+    if rank_and_world()[0] == 0:
+        write_text(path, json.dumps(summary, indent=1))
+    return path, summary
+
+
+def check_writable(directory: Path) -> None:
+    """Refuse, before anything is drawn, a run that keeps no evaluation. Raises ConfigError."""
+    folder = directory / "evaluation"
+    try:
+        writable(folder)
+    except ConfigError:
+        raise ConfigError(f"{folder} cannot be written, and evaluations lie in their run: copy the run first") from None
+
+
+def judge_seed(
+    directory: Path,
+    config: Config,
+    metrics: dict[str, Any],
+    dataset: Any,
+    reference: Reference,
+    path: Path,
+    turns: Any,
+    labels: str,
+) -> dict[str, Any]:
+    """Evaluate the samples of one seed, or find the evaluation that was made before; the content of its file.
+
+    Args:
+        turns, labels: what `plan_labels` gave.
+    """
+    from mezzotint.metrics import NegativeLogLikelihood, evaluate
+
+    if made := broadcast_bool(made_before(path, directory)):
+        return made
+    generator = open_generator(directory, config, turns=turns)
+    likelihoods = {name: metric for name, metric in metrics.items() if isinstance(metric, NegativeLogLikelihood)}
+    copies = MemorisationReport.among(metrics, dataset)
+    of_features = {name: metric for name, metric in metrics.items() if name not in {**likelihoods, **copies.checks}}
+    for metric in of_features.values():
+        metric.expect(count(config, reference), len(reference.images))
+    remember(of_features, reference, generator.device, config["paths"]["cache"])
+    drawn = count(config, reference) if of_features else 0
+    with shared_progress("judging", drawn) as advance:
+        done = evaluate(
+            share(generator, drawn, advance),
+            reference.images,
+            of_features,
+            drawn,
+            device=generator.device,
+            cache=config["paths"]["cache"],
+            about=protocol(directory, config, generator, reference, dataset) | {"labels": labels},
+        )
+    found = done.as_dict()
+    found["notes"] += storage(found["protocol"]["format"], reference.about.get("format"))
+    found["protocol"]["calls"] = generator.calls
+    found["notes"] += [f"labels: {labels}; labels=balanced draws each class equally often"] if turns is not None else []
+    for name, metric in likelihoods.items():
+        add_likelihood(found, name, metric, dataset.split(metric.split), generator, config)
+    copies.add(found, path, generator, count(config, reference))
+    if rank_and_world()[0] == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(found, indent=1))
+    return found
+
+
+def made_before(path: Path, directory: Path, told: bool = False) -> dict[str, Any] | None:
+    """The evaluation that lies there; None where there is none, or a damaged one, which is made anew.
+
+    Args:
+        told: say so.
+    """
+    try:
+        return formats.comparable(path, directory)
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        if told:
+            print(f"{error}. It is made anew", file=sys.stderr)
+        return None
+
+
+def count(config: Config, reference: Reference) -> int:
+    """The images that are judged."""
+    return config["n"] or min(len(reference.images), MANY)
+
+
+def step_of(directory: Path, config: Config) -> int:
+    """The step of the checkpoint that is judged."""
+    return config["checkpoint"] or newest_step(directory)
+
+
+def place(directory: Path, config: Config, reference: Reference, held: Config) -> Path:
+    """The file of an evaluation; of two that must have the same values it is the same.
+
+    Args:
+        held: what `content` gave.
+    """
+    n = count(config, reference)
+    asked = config | {"checkpoint": step_of(directory, config), "n": n, "content": held}
+    question = mark(asked, (*SAME, "checkpoint", "n", "content"))
+    return directory / "evaluation" / f"{sampling_name(config)}-n{n}-{question}.json"
+
+
+def content(metrics: dict[str, Any], dataset: Any, reference: Reference) -> Config:
+    """What the files hold that values come from: the reference, weights of extractors, images that metrics look at."""
+    extractors = {
+        metric.extractor.name: metric.extractor.digest for metric in metrics.values() if hasattr(metric, "extractor")
+    }
+    found = {"reference": reference.images.digest(), "extractors": extractors}
+    splits = sorted({split for metric in metrics.values() for split in metric.looks_at})
+    return found | ({"data": {split: dataset.split(split).digest() for split in splits}} if splits else {})
+
+
+def add_likelihood(found: dict[str, Any], name: str, metric: Any, images: Any, generator: Any, config: Config) -> None:
+    """Put the likelihood of held-out images beside what was found of drawn ones; before it where it was named first."""
+    measured = metric.count(images, config["n"])
+    with shared_progress("likelihood", measured) as advance:
+        values, errors = metric.measure(
+            generator.denoise, images, measured, config["seed"], generator.device, progress=advance
+        )
+    first = next(iter(config["metrics"])) == name
+    found["values"] = values | found["values"] if first else found["values"] | values
+    found["errors"] |= errors
+    found["protocol"]["metrics"][name] = metric.settings() | {
+        "method": metric.chosen(generator.denoise),
+        "count": measured,
+        "sha256": images.digest(),
+        "values": list(values),
+        "higher_is_better": False,
+    }
+
+
+def protocol(directory: Path, config: Config, generator: Any, reference: Reference, dataset: Any) -> dict[str, Any]:
+    """What the app knows of how the images were made."""
+    step, (_, world) = step_of(directory, config), rank_and_world()
+    return {
+        "run": directory.resolve().name,
+        "step": step,
+        "images": step * config["batch_size"],
+        "weights": config["weights"],
+        "average": None if config["weights"] == "raw" else config["ema"],
+        "seeds": [config["seed"]],
+        "samples": "0 to n - 1 of each seed",
+        **trained_on(directory, dataset),
+        "precision": "float32",
+        "tf32": generator.device.type == "cuda" and config["hardware"].get("tf32", True),
+        "device": generator.device.type,
+        "processes": world,
+        "batch": generator.batch,
+        "format": "uint8, rounded, uncompressed",
+        "data": config["data"],
+        "reference": reference.about,
+        "versions": {"commit": commit()},
+        **{key: config[key] for key in ("sampler", "grid", "guidance")},
+    }
+
+
+def trained_on(directory: Path, dataset: Any) -> dict[str, Any]:
+    """What the labels stand for, and which images were learnt from, as far as it is known."""
+    trained = read_trained(directory)
+    names = trained.classes if trained else names_of(dataset)
+    found: dict[str, Any] = {"classes": list(names)} if names else {}
+    return found | ({"trained": {"images": trained.images, "content": trained.content}} if trained else {})
+
+
+def report(path: Path, found: dict[str, Any]) -> None:
+    table(rows(found))
+    for note in found["notes"]:
+        print(note)
+    print(display_path(path))
+
+
+def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The values and what they are of, for people."""
+    from mezzotint.metrics import Evaluation
+
+    evaluation = Evaluation.of_dict(found)
+    made, real = found["protocol"], found["protocol"]["reference"]
+    values = [(name, f"{evaluation.shown(name)}{of_class(name, made)}") for name in evaluation.results]
+    if not made["n"]:
+        return values
+    place = real.get("split") or display_path(real.get("folder") or real["file"])
+    calls = [("network calls", f"{made['calls']:g} an image")] if "calls" in made else []
+    return [*values, ("judged", f"{made['n']:,} images against {real['count']:,} real ones ({place})"), *calls]
+
+
+def of_class(name: str, made: dict[str, Any]) -> str:
+    """The name of the class that a value is of."""
+    before, _, label = name.rpartition("_")
+    names = made.get("classes") or []
+    known = before.endswith("_class") and label.isdecimal() and int(label) < len(names) and names[int(label)] != label
+    return f"  ({names[int(label)]})" if known else ""
+
+
+def objective(found: dict[str, Any]) -> float | None:
+    """The number that a sweep minimises: the first one."""
+    return next(iter(found["values"].values()), None)
+
+
+def measure(found: dict[str, Any]) -> dict[str, Any]:
+    """What that number is, and whether higher is better."""
+    name = next(iter(found["values"]), "objective")
+    metrics = found["protocol"].get("metrics", {}).values()
+    return {"name": name, "higher_is_better": any(of["higher_is_better"] for of in metrics if name in of["values"])}

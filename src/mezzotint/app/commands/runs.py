@@ -1,0 +1,176 @@
+"""`mezzotint runs [WORD ...]`: the runs there are, with state, images, age and best result; for people or, as JSON, for
+machines. Reads small files alone and imports no torch.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app.results import run_folders
+from mezzotint.app.terminal import display_path, one_line, table
+from mezzotint.errors import ConfigError
+from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.reading import Damaged, changed, files, read_end
+from mezzotint.runs import formats
+
+JSON, ROOT = "--json", "paths.runs"
+TAIL = 1 << 16  # bytes at the end of metrics.jsonl that are read for where a run is
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as the list shows it."""
+
+    directory: Path
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.directory.relative_to(self.root))
+
+    @cached_property
+    def status(self) -> run_folders.Status:
+        return run_folders.read_status(self.directory)
+
+    @cached_property
+    def damage(self) -> str | None:
+        """Why its config or its status cannot be used."""
+        return next(iter(run_folders.read_configs([self.directory])[1].values()), run_folders.complaint(self.directory))
+
+    @cached_property
+    def state(self) -> str:
+        return run_folders.DAMAGED if self.damage else run_folders.state(self.directory)
+
+    @cached_property
+    def started(self) -> float:
+        """When it was started last, in seconds since 1970."""
+        return float(self.status.get("started", changed(self.directory / "config.yaml")))
+
+    @cached_property
+    def changed(self) -> float:
+        """When it was last heard of."""
+        return max(changed(self.directory / name) for name in ("status.json", "metrics.jsonl", "config.yaml"))
+
+    @cached_property
+    def lines(self) -> list[dict[str, Any]]:
+        """The last whole lines of metrics.jsonl."""
+        try:
+            return formats.whole_lines(read_end(self.directory / "metrics.jsonl", self.directory, TAIL).splitlines())
+        except (FileNotFoundError, Damaged):
+            return []
+
+    @property
+    def images(self) -> int:
+        """Images seen: what the log says while it runs, for status.json learns of them at the end."""
+        logged = self.lines[-1].get("images", 0) if self.state == "running" and self.lines else 0
+        return max(self.status.get("images", 0), logged)
+
+    @cached_property
+    def best(self) -> tuple[str, float] | None:
+        """Of the evaluations with most images, the first value's name, and the best under that name; without
+        evaluations the best that was found while it trained, then the validation loss.
+        """
+        return judged(self.directory) or kept(self.directory) or validated(self.lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines; times in seconds since 1970."""
+        best = {"name": self.best[0], "value": self.best[1]} if self.best else None
+        said = {key: self.status.get(key) for key in ("budget", "error", "host", "pid", "seconds")}
+        result = self.status.get("objective")
+        said["objective"] = result if finite(result) else None  # JSON has no NaN
+        said["error"] = self.damage or said["error"]
+        times = {"started": self.started, "changed": self.changed}
+        return {"run": str(self.directory), "state": self.state, "images": self.images, **said, **times, "best": best}
+
+    def cells(self) -> list[str]:
+        budget = self.status.get("budget", 0)
+        return [
+            self.name,
+            self.state,
+            f"{self.images:,} of {budget:,}",
+            f"{min(1.0, self.images / budget):.0%}" if budget else "",
+            age(time.time() - self.changed),
+            f"{self.best[0]} {self.best[1]:.4g}" if self.best else "",
+        ]
+
+
+def main(words: Sequence[str]) -> None:
+    """Print the list, the newest last; runs that failed say why below it."""
+    wanted, root, as_json = read(words)
+    found = [RunRow(directory, root) for directory in run_folders.find(root)]
+    chosen = [run for run in found if all(word in run.name or word == run.state for word in wanted)]
+    chosen.sort(key=lambda run: run.started)
+    if as_json:
+        for run in chosen:
+            print(json.dumps(run.as_dict()))
+        return
+    if not chosen:
+        print(f"no runs in {display_path(root)}" + (f" but {len(found)} others" if found else ""))
+        return
+    table([run.cells() for run in chosen], ["run", "state", "images", "", "age", "best"])
+    for run in chosen:
+        if run.damage:
+            print(one_line(f"{run.name} is damaged: {run.damage}"))
+        elif run.state == "failed" and run.status.get("error"):
+            print(one_line(f"{run.name} failed: {run.status['error']}"))
+
+
+def read(words: Sequence[str]) -> tuple[list[str], Path, bool]:
+    """The words that choose, the folder, and whether the list is for machines."""
+    given = dict(word.partition("=")[::2] for word in words if "=" in word)
+    flags = [word for word in words if word.startswith("-")]
+    for word in (*given, *flags):
+        if word not in (ROOT, JSON):
+            raise ConfigError(
+                f"{word}: there is no such word{did_you_mean(word, (ROOT, JSON))} (WORD, {ROOT}=DIR, {JSON})"
+            )
+    root = Path(given[ROOT]).expanduser().absolute() if ROOT in given else run_folders.folder()
+    return [word for word in words if word not in flags and "=" not in word], root, bool(flags)
+
+
+def finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def judged(directory: Path) -> tuple[str, float] | None:
+    """The best value of its evaluations: of those with most images, by their first metric."""
+    found = []
+    for file in files(directory, "evaluation/*.json"):
+        with suppress(Damaged):
+            found.append(formats.evaluation(file, directory))
+    found = [each for each in found if each["values"]]
+    if not found:
+        return None
+    first = next(iter(max(found, key=lambda each: each["protocol"]["n"])["values"]))
+    values = [(each["values"][first], each["protocol"]) for each in found if finite(each["values"].get(first))]
+    if not values:
+        return None
+    of = [metric for _, made in values for metric in made.get("metrics", {}).values()]
+    higher = any(metric.get("higher_is_better") for metric in of if first in metric.get("values", ()))
+    choose: Callable[..., float] = max if higher else min
+    return first, choose(value for value, _ in values)
+
+
+def kept(directory: Path) -> tuple[str, float] | None:
+    """The score of the best checkpoint."""
+    score = formats.best(directory)
+    return (score["name"], score["value"]) if score and finite(score["value"]) else None
+
+
+def validated(lines: Sequence[dict[str, Any]]) -> tuple[str, float] | None:
+    losses = [line["validation"].get("loss") for line in lines if isinstance(line.get("validation"), dict)]
+    losses = [loss for loss in losses if finite(loss)]
+    return ("validation loss", min(losses)) if losses else None
+
+
+def age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"

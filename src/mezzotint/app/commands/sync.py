@@ -1,0 +1,116 @@
+"""`mezzotint sync DIR...`: what runs wrote, uploaded to Weights & Biases; a run is one curve, however often resumed.
+
+What is sent is the run's own record, not the tracker's: every line of the log once, pictures, evaluations, state. So a
+run that was trained without a tracker can be sent as well, and one that is half there already is completed.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app.results import run_folders
+from mezzotint.app.results.tracking import evaluations, logged, pictures, subject_of, tell_all
+from mezzotint.app.terminal import display_path
+from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.instantiate.build import build, read_config
+from mezzotint.reading import files
+from mezzotint.runs import formats
+from mezzotint.training.tracking.tracker import STATES
+from mezzotint.training.tracking.wandb_state import WandbUploadState
+
+CODES = {"finished": 0, "failed": 1}  # by state; whatever else is not running was interrupted
+OPTIONS = ("project", "entity")
+OURS = ("mezzotint.training.WandB", "mezzotint.training.tracking.wandb.WandB")
+
+
+def main(words: Sequence[str]) -> None:
+    """Upload the runs in the folders given.
+
+    Raises:
+        ConfigError: no runs there, no key, no network; TrainingError: some of the runs could not be sent.
+    """
+    options = dict(word.split("=", 1) for word in words if word.partition("=")[0] in OPTIONS and "=" in word)
+    folders = [Path(word) for word in words if word.partition("=")[0] not in OPTIONS]
+    if not folders or any(str(folder).startswith("-") for folder in folders):
+        raise ConfigError("which runs? Give a run or a folder of runs: mezzotint sync runs/latest (project= entity=)")
+    found = {run: given for folder in folders for run, given in below(folder).items()}
+    wanted = {run: node for run, given in found.items() if (node := tracker(run, given)) is not None}
+    for run in found.keys() - wanted.keys():
+        print(f"{display_path(run)}: left out, it was trained without logger=wandb; to send it, give its own folder")
+    reachable()
+    failed = 0
+    for run, node in wanted.items():
+        try:
+            print(f"{display_path(run)}: {send(run, node | options)}", flush=True)
+        except Exception as error:  # of the tracker, the network or a file of this run; the others can still be sent
+            failed += 1
+            print(f"{display_path(run)}: not sent, {' '.join(str(error).split())}", flush=True)
+    if failed:
+        raise TrainingError(f"{failed} of {len(wanted)} runs could not be sent; the same command goes on")
+
+
+def below(folder: Path) -> dict[Path, bool]:
+    """The runs in a folder, and whether the folder given is the run itself."""
+    if (folder / "config.yaml").is_file():
+        return {folder.resolve(): True}
+    found = {run.resolve(): False for run in run_folders.find(folder)}
+    if not found:
+        raise ConfigError(f"{folder} holds no runs")
+    return found
+
+
+def tracker(run: Path, given: bool) -> dict[str, Any] | None:
+    """The tracker's node in the run's config; its defaults for a run without one that was named by itself."""
+    nodes = read_config(run).get("logger") or {}
+    nodes = nodes.values() if isinstance(nodes, dict) else ()
+    own = [node for node in nodes if isinstance(node, dict) and node.get("_target_") in OURS]
+    return own[0] if own else {"_target_": OURS[0]} if given else None
+
+
+def reachable() -> None:
+    """Refuse at once where nothing can be sent."""
+    from mezzotint.training.tracking.wandb import read_settings
+    from mezzotint.training.tracking.wandb_server import server
+
+    if refusal := server(read_settings()).refusal():
+        raise ConfigError(f"nothing can be uploaded: {refusal}")
+
+
+def send(run: Path, node: dict[str, Any]) -> str:
+    """Upload a run, or what of it is not there yet; says what was done."""
+    formats.keep_inside(run)
+    status, sent, lines = run_folders.read_status(run), WandbUploadState.read(run), logged(run)
+    state = run_folders.state(run)
+    if state == "running":
+        return "left out, it is being trained; send it when it is done"
+    code = CODES.get(state, 130)
+    new = {file.name for file in pictures(run)} | evaluations(run).keys()
+    known = (sent.images, sent.state) == (lines[-1]["images"] if lines else -1, STATES.get(code, "failed"))
+    if known and new <= set(sent.files):
+        return f"is there already, {sent.url}"
+    logger = build(node | {"mode": "online"}, "logger.wandb")
+    images = lines[-1]["images"] if lines else 0
+    logger.start(subject_of(run, read_config(run), images, environment=formats.environment(run), past=True), lines)
+    try:
+        added = tell_all(logger, run, lines, sent.files)
+        entries = {"objective": status.get("objective"), "error": status.get("error")}
+        logger.summarise({key: value for key, value in entries.items() if value is not None})
+    except BaseException:
+        logger.finish(130)
+        raise
+    told, url = logger.told, logger.sent.url
+    logger.finish(code)
+    if logger.sent.state != STATES.get(code, "failed"):
+        raise TrainingError("the server was too slow")
+    mark(run)
+    return f"{told} lines of the log, {len(added)} pictures and evaluations, {state}: {url}"
+
+
+def mark(run: Path) -> None:
+    """Let `wandb sync` leave the pieces of a run alone that is there as a whole."""
+    for folder in (run / "wandb").glob("offline-run-*"):
+        for piece in files(run, f"wandb/{folder.name}/*.wandb"):
+            done = piece.with_name(f"{piece.name}.synced")
+            if not os.path.lexists(done):  # nor is a link of that name followed
+                done.touch()

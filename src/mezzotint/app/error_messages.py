@@ -1,0 +1,125 @@
+"""Faults that a user can mend, in one line; of Hydra's the text in our own terms."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from mezzotint.app.config.arguments import SETTINGS, own_configs, primary, quoted, value
+from mezzotint.app.config.other_names import closest
+from mezzotint.app.help import config_dir, groups
+from mezzotint.app.launch.job_queue import NOWHERE
+from mezzotint.instantiate.locate import did_you_mean
+
+IMAGES = "training is counted in images: budget=N, which is epochs x images of the data"
+DEVICES = "devices are hardware=cpu, hardware=gpu or hardware=gpus hardware.devices=N"
+ELSEWHERE = {  # words of other programs
+    **dict.fromkeys(("epochs", "num_epochs", "max_epochs", "epoch"), IMAGES),
+    **dict.fromkeys(("train_steps", "max_steps", "iterations", "iters"), "budget=N images in steps of batch_size=N"),
+    **dict.fromkeys(("bs", "batch", "batchsize", "train_batch_size"), "images a step are batch_size=N"),
+    **dict.fromkeys(("device", "gpus", "gpu", "devices", "accelerator", "cuda"), DEVICES),
+    **dict.fromkeys(("precision", "fp16", "bf16", "amp"), "it is hardware.precision="),
+    **dict.fromkeys(("learning_rate", "max_lr"), "the learning rate is optimizer.lr=RATE"),
+    **dict.fromkeys(
+        ("num_steps", "sampling_steps", "num_inference_steps"),
+        "steps of sampling are grid.steps=N; training takes budget= images in steps of batch_size=",
+    ),
+    **dict.fromkeys(
+        ("cfg", "cfg_scale", "guidance_scale", "scale_cfg"), "guidance by the label is guidance=cfg guidance.scale=2"
+    ),
+    **dict.fromkeys(
+        ("out_dir", "output_dir", "outdir", "save_dir", "logdir", "log_dir"), "runs lie in paths.runs=DIR, as name=NAME"
+    ),
+    **dict.fromkeys(
+        ("data_dir", "dataset", "data_path", "root"), "data is data=NAME, own images data=image_folder data.root=DIR"
+    ),
+    **dict.fromkeys(
+        ("resume", "ckpt", "checkpoint", "ckpt_path"), "a run goes on by run=DIR; step=N takes an earlier checkpoint"
+    ),
+    **dict.fromkeys(("workers", "num_workers"), "it is hardware.workers=N"),
+    **dict.fromkeys(("model", "arch"), "it is network=NAME"),
+    **dict.fromkeys(("scheduler", "noise_schedule"), "noise by time is schedule=NAME, steps are sampler=NAME"),
+    **dict.fromkeys(("num_samples", "n_samples", "samples"), "images to draw are n=N"),
+}
+
+
+def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
+    """One line for what a user can mend; None for everything else."""
+    import yaml
+    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+    from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        choices = sorted(option for option in error.options if not option.startswith("_"))
+        return f"{group}={choice}: no such choice{closest(group, choice, choices)} ({', '.join(choices)})"
+    text = str(error)
+    several = re.match(r"Ambiguous value for argument '\+*([^=]+)=(.*)'\n", text)
+    if isinstance(error, HydraException) and several:
+        key, said = several[1], several[2].replace("'", "")
+        listed = said.strip("()")
+        return f"{key}={said}: a list is {key}=[{listed}]; a job for each needs -m; one text: \"{key}='{said}'\""
+    needed = re.search(r"Missing mandatory value: (\S+)", text)
+    if isinstance(error, InterpolationToMissingValueError) and needed:
+        return f"{needed[1]}: a value is needed; give {needed[1]}=VALUE"
+    followed = re.search(r"Interpolation key '(\w+)([\w.]*)' not found\s+full_key: (\S+)", text)
+    if followed:
+        group, rest, key = followed.groups()
+        return f"{key}: it follows {group}{rest}, which is not there; choose a {group}=, or leave out what has {key}"
+    if isinstance(error, RuntimeError) and 'not detect "srun"' in text:
+        return f"hydra/launcher: {NOWHERE.format('srun')}"
+    if isinstance(error, RuntimeError) and "home directory" in text:
+        return f"~ is nowhere: {text} Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE"
+    bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)
+    if isinstance(error, ConfigCompositionException) and bad and "/" not in bad.group(1):
+        return no_key(bad.group(1).partition("=")[0].lstrip("+~"), command, words)
+    if raised_by_hydra(error) or isinstance(error, (HydraException, OmegaConfBaseException, yaml.YAMLError)):
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        return " ".join(dict.fromkeys(line.strip() for line in f"{text}{cause}".splitlines() if line.strip()))
+    return None
+
+
+def raised_by_hydra(error: Exception) -> bool:
+    """Whether words or files are what Hydra or OmegaConf cannot use, who say so by whatever exception comes first."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    module = str(trace.tb_frame.f_globals.get("__name__", "")) if trace else ""
+    return not isinstance(error, OSError) and module.partition(".")[0] in ("hydra", "omegaconf", "antlr4")
+
+
+def no_key(key: str, command: str, words: Sequence[str]) -> str:
+    if key.partition(".")[0] in SETTINGS and value("run", words):
+        return f"{key}= and run= exclude each other: a run has its whole config"
+    if key in ELSEWHERE:
+        return f"no key {key!r}: {ELSEWHERE[key]}"
+    known = known_keys(command, [word for word in words if word.lstrip("+~").partition("=")[0] != key])
+    whole = [name for name in known if name.endswith(f".{key}")][:3]  # lr of optimizer.lr
+    hint = f"; did you mean {' or '.join(map(repr, whole))}?" if whole else did_you_mean(key, known)
+    return f"no key {key!r}{hint}"
+
+
+def known_keys(command: str, words: Sequence[str]) -> list[str]:
+    """Every key of the config that the chosen groups compose to, for the nearest-name hint."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    from mezzotint.app.launch.hydra_hooks import find_plugins
+
+    find_plugins()
+    GlobalHydra.instance().clear()
+    known = groups() | {*SETTINGS}
+    chosen = [word for word in words if word.partition("=")[0] in known and "," not in word]
+    own = ",".join(quoted(f"file://{folder}") for folder in own_configs(words))
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            config = compose(primary(command, words), [*chosen, f"hydra.searchpath=[{own}]"])
+            return keys_of(OmegaConf.to_container(config))
+    except Exception:  # something else is wrong too, and is told after this is mended
+        return sorted(known)
+
+
+def keys_of(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    return [key for name, value in node.items() for key in (f"{prefix}{name}", *keys_of(value, f"{prefix}{name}."))]

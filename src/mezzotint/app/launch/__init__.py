@@ -1,0 +1,1 @@
+"""Starting processes: ranks, sweeps, SLURM rendezvous and requeue."""

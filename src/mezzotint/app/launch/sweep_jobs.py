@@ -1,0 +1,158 @@
+"""The jobs of a sweep, as they tell of themselves: which of how many, what tells it apart, where it lies, how it ended.
+
+Each job keeps one small file in a hidden folder of the sweep, whatever process or machine it runs on.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app.config.arguments import spoken, value
+from mezzotint.app.launch.ranks import rank
+from mezzotint.app.terminal import display_path, one_line
+from mezzotint.atomic import write_text
+
+NOT_BEGUN, RUNNING, DONE, FAILED, STOPPED = "not begun", "running", "done", "failed", "stopped"
+
+
+@dataclass
+class SweepJob:
+    """One job of a sweep.
+
+    Args:
+        number: from 1 on.
+        words: what tells it apart, value by key.
+        run: its directory; empty until that is known.
+        error: what ended it, in one line.
+    """
+
+    number: int
+    total: int | None
+    words: dict[str, str]
+    run: str = ""
+    state: str = RUNNING
+    error: str = ""
+
+    def __str__(self) -> str:
+        of = f" of {self.total}" if self.total else ""
+        place = f" -> {display_path(self.run)}" if self.run else ""
+        return " ".join([f"[{self.number}{of}]", *(f"{key}={said}" for key, said in self.words.items())]) + place
+
+
+@dataclass
+class Sweep:
+    """What is known of a sweep before its first job; it travels to the jobs' processes.
+
+    Args:
+        keys: the words in which jobs differ.
+        expected: of each job what tells it apart; empty where a sweeper chooses as it goes.
+        folder: where jobs tell of themselves; None where there is no sweep.
+    """
+
+    keys: list[str] = field(default_factory=list)
+    expected: list[dict[str, str]] = field(default_factory=list)
+    total: int | None = None
+    folder: Path | None = None
+
+    def plan(self, config: Any) -> None:
+        """Learn from Hydra's config what will differ."""
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from omegaconf import OmegaConf
+
+        node: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+        words: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        said = [*(f"{key}={value}" for key, value in (node.get("params") or {}).items()), *words]
+        found = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(said)
+        swept = [one for one in {one.key_or_group: one for one in found}.values() if one.is_sweep_override()]
+        self.keys = [one.key_or_group for one in swept]
+        self.total = node.get("n_trials")
+        if str(node.get("_target_")).endswith(".BasicSweeper") and all(one.is_discrete_sweep() for one in swept):
+            self.expected = [self.apart(job) for job in chain(*BasicSweeper.split_arguments(found, None))]
+            self.total = len(self.expected)
+        self.folder = Path(config.hydra.sweep.dir).absolute() / f".jobs-{os.urandom(4).hex()}"
+
+    def apart(self, words: Sequence[str]) -> dict[str, str]:
+        return {key: value(key, words) or "null" for key in self.keys}
+
+    def named(self, number: int) -> SweepJob:
+        """A job that has not told of itself."""
+        return SweepJob(number, self.total, self.expected[number - 1] if number <= len(self.expected) else {})
+
+    @contextmanager
+    def job(self) -> Iterator[SweepJob | None]:
+        """The job that Hydra has begun in this process; None outside a sweep, and in all ranks but the first."""
+        global _now
+        if self.folder is None or rank():
+            yield None
+            return
+        from hydra.core.hydra_config import HydraConfig
+
+        job = SweepJob(HydraConfig.get().job.num + 1, self.total, self.apart(spoken()))
+        _now = self, job
+        try:
+            self.write(job)
+            yield job
+            job.state = DONE
+        except Exception as error:
+            job.state, job.error = FAILED, one_line(str(error) or type(error).__name__)
+            print(f"{job} failed", flush=True)
+            raise
+        except BaseException:
+            job.state = STOPPED
+            raise
+        finally:
+            self.write(job)
+            _now = None
+
+    def write(self, job: SweepJob) -> None:
+        if self.folder is None:
+            return
+        with suppress(OSError):  # a disk that is full: the job has its own word for that
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / f"{job.number}.json", json.dumps(asdict(job)))
+
+    def told(self) -> list[SweepJob]:
+        """The jobs that have begun, in their order."""
+        found = []
+        for file in self.folder.glob("*.json") if self.folder else ():
+            with suppress(OSError, ValueError):
+                found.append(SweepJob(**json.loads(file.read_text())))
+        return sorted(found, key=lambda job: job.number)
+
+    def close(self) -> list[SweepJob]:
+        """All jobs, of those that have not begun what is known of them; nothing where none has. Removes the files."""
+        told = {job.number: job for job in self.told()}
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        numbers = sorted(told.keys() | set(range(1, len(self.expected) + 1))) if told else []
+        self.folder = None
+        return [told.get(number) or replace(self.named(number), state=NOT_BEGUN) for number in numbers]
+
+
+_now: tuple[Sweep, SweepJob] | None = None  # of this process
+current = Sweep()  # of this command
+
+
+def begin() -> Sweep:
+    """A command's sweep, if it is to be one."""
+    global current
+    current = Sweep()
+    return current
+
+
+def place(directory: Path) -> str:
+    """A run's directory as its job says it: in a sweep with what tells the job apart."""
+    if _now is None:
+        return display_path(directory)
+    sweep, job = _now
+    job.run = str(Path(directory).absolute())
+    sweep.write(job)
+    return str(job)

@@ -1,0 +1,78 @@
+"""One rank of one job: `python -m mezzotint.app.launch.worker RUN PARENT PIPE TASK RULE [FOLDER ...]`.
+
+It knows no Hydra. TASK is `train`, by the run's config.yaml, or the number of an open file with the config to judge it
+by. RULE is what the command lets a config name, as JSON: what the parent accepted no rank refuses.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app.terminal import unbroken
+from mezzotint.errors import mendable
+from mezzotint.instantiate.trust import Trust, trusting
+from mezzotint.signals import STOP_SIGNALS, Preempted, install_handlers
+
+ROOM = 15_000  # characters of an error, of at most four bytes: a pipe holds 64 kB, and nobody reads it before we end
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the parent dies, however it dies: an orphan would go on writing the run."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def work(directory: Path, task: str) -> dict[str, Any]:
+    if task == "train":
+        from mezzotint.app.commands import train
+
+        return train.work(directory)
+    from mezzotint.app.commands import evaluate
+
+    size = os.fstat(int(task)).st_size
+    return evaluate.work(directory, json.loads(os.pread(int(task), size, 0)))
+
+
+def failure(text: str) -> dict[str, Any]:
+    return {"error": text[-ROOM:], "time": time.time()}
+
+
+def packed(told: dict[str, Any]) -> bytes:
+    return json.dumps(told, ensure_ascii=False).encode(errors="replace")
+
+
+def main(directory: str, parent: str, pipe: str, task: str, rule: str, *places: str) -> int:
+    install_handlers()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # what came since we were started, comes now
+    die_with(int(parent))
+    sys.path.extend(place for place in places if place not in sys.path)
+    told: dict[str, Any] = {"rank": int(os.environ["RANK"])}
+    code = 0
+    try:
+        with trusting(Trust.of_dict(json.loads(rule))):
+            told["result"] = work(Path(directory), task)
+    except Preempted as stop:
+        code = 130
+        told["stopped"] = stop.name
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException as error:
+        code = 1
+        known = mendable(error)
+        told |= failure(f"\n{traceback.format_exc()}" if known is None else str(known))
+    os.write(int(pipe), packed(told))
+    return code
+
+
+if __name__ == "__main__":
+    with unbroken():
+        status = main(*sys.argv[1:])
+    os._exit(status)  # a process group with a dead member can hang in its destructor

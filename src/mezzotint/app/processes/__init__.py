@@ -1,1 +1,0 @@
-"""The processes of a job: ranks that are started or joined, their meeting, requeueing, the jobs of a sweep."""

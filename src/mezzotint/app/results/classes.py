@@ -1,0 +1,204 @@
+"""data.json of a run: which class each label stood for and what images there were, compared when data is opened again.
+
+A label is a number, and what it stands for is the order of the data's classes: where a folder is renamed, added or
+taken away, the same numbers stand for other classes, and nothing of the network would say so.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint.app.config.job import Config
+from mezzotint.app.results.run_folders import newest_step
+from mezzotint.app.terminal import display_path
+from mezzotint.atomic import write_text
+from mezzotint.data.dataset import Dataset
+from mezzotint.data.image_files.class_folders import few
+from mezzotint.data.image_files.image_set import FolderImages
+from mezzotint.data.image_set import ImageSource, labels_of
+from mezzotint.data.sources.folder import ImageFolder
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.instantiate.build import build
+from mezzotint.runs import formats
+
+FILE = "data.json"
+LISTED = 12  # classes that a line of the plan counts one by one
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The training part of a run's data.
+
+    Args:
+        classes: their names in the order of their labels; none where they are numbers alone, or left out.
+        counts: how many images each class has; none without labels.
+        images: how many there are.
+        content: a hash of images and labels; of images that are decoded while they are used, of their names and sizes.
+    """
+
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]
+    images: int
+    content: str
+
+    @classmethod
+    def of(cls, dataset: Any, train: ImageSource) -> "Trained":
+        labels = labels_of(train) if dataset.classes else None
+        counts = () if labels is None else tuple(torch.bincount(labels, minlength=dataset.classes).tolist())
+        return cls(names_of(dataset), counts, len(train), content(train))
+
+    def called(self, label: int) -> str:
+        """The name of a class, or its number."""
+        return self.classes[label] if label < len(self.classes) else str(label)
+
+
+def names_of(dataset: Any) -> tuple[str, ...]:
+    """The names of a dataset's classes; none of one that is not ours and does not tell."""
+    return tuple(dataset.class_names()) if isinstance(dataset, Dataset) else ()
+
+
+def names(directory: Path, config: Config) -> tuple[str, ...]:
+    """The names of the classes that a run was trained on, as far as it or its data tells."""
+    trained = read(directory)
+    if trained is not None:
+        return trained.classes
+    try:
+        return names_of(opened(directory, config)[0])
+    except DataError:
+        return ()
+
+
+def content(images: ImageSource) -> str:
+    if not isinstance(images, FolderImages):
+        return f"sha256:{images.digest()}"
+    top = os.path.commonpath([file.parent for file in images.files])
+    listed = [(os.path.relpath(file, top), file.stat().st_size) for file in images.files]
+    return f"files:{hashlib.sha256(json.dumps(listed).encode()).hexdigest()}"
+
+
+# --------------------------------------------------------------------------------------------------------- the record
+
+
+def read(directory: Path) -> Trained | None:
+    """What is written of a run; None of one that was trained before this was written down.
+
+    Raises:
+        Damaged: it is not what a run writes.
+    """
+    found = formats.data(directory)
+    if found is None:
+        return None
+    return Trained(tuple(found["classes"]), tuple(found["counts"]), found["images"], found["content"])
+
+
+def write(directory: Path, trained: Trained) -> None:
+    """Once: what a run began with stays what it is compared with."""
+    if not (directory / FILE).exists():
+        write_text(directory / FILE, json.dumps(asdict(trained), indent=1))
+
+
+# ---------------------------------------------------------------------------------------------------- the data compared
+
+
+def opened(directory: Path, config: Config) -> tuple[Any, str]:
+    """The dataset of a config with the classes in the order that the run was trained in, and what is wrong with them.
+
+    Folders called by numbers were once sorted as words; a run that was trained so keeps that order.
+    """
+    dataset = build(config["data"], "data")
+    if not isinstance(dataset, Dataset) or not dataset.classes or config["data"].get("names"):
+        return dataset, ""
+    before = read(directory)
+    names = before.classes if before else ()
+    if before is None and not (isinstance(dataset, ImageFolder) and newest_step(directory)):
+        return dataset, ""
+    try:
+        now = names_of(dataset)
+    except DataError:  # the data is elsewhere; whoever needs it will say so
+        return dataset, ""
+    names = names if before else tuple(sorted(now))
+    if names and len(now) == dataset.classes and set(names) == set(now):
+        return (dataset if names == now else replace(dataset, names=names)), ""
+    return dataset, changed(directory, names, now) if before and names and now else ""
+
+
+def settled(directory: Path, config: Config) -> Config:
+    """The config of a run that is trained on, with its classes in the order that it began with.
+
+    Raises:
+        ConfigError: they are others now.
+    """
+    dataset, wrong = opened(directory, config)
+    if wrong:
+        raise ConfigError(
+            f"{wrong}. Give the folders their old names, or data.root= of the data as it was; or train a new run, "
+            "without run= and with another name="
+        )
+    names = getattr(dataset, "names", ())
+    return config if not names else config | {"data": config["data"] | {"names": list(names)}}
+
+
+def changed(directory: Path, then: tuple[str, ...], now: tuple[str, ...]) -> str:
+    """Which label was which class, and is which now."""
+    told = [
+        f"label {label} was {then[label] if label < len(then) else 'no class'}, now "
+        f"{now[label] if label < len(now) else 'no class'}"
+        for label in range(max(len(then), len(now)))
+        if then[label : label + 1] != now[label : label + 1]
+    ]
+    return f"the classes are not those that {display_path(directory)} was trained on: {'; '.join(told[:4])}" + (
+        f"; and {len(told) - 4} more" if len(told) > 4 else ""
+    )
+
+
+def compare(directory: Path, trained: Trained) -> str:
+    """What is to be said of images that changed since a run began; nothing of a new run or of the same ones.
+
+    Raises:
+        ConfigError: classes without names have changed places.
+    """
+    before = read(directory)
+    if before is None or before.content == trained.content:
+        return ""
+    if before.counts != trained.counts and sorted(before.counts) == sorted(trained.counts):
+        label = next(i for i, pair in enumerate(zip(before.counts, trained.counts, strict=True)) if pair[0] != pair[1])
+        raise ConfigError(
+            f"the labels are not those that {display_path(directory)} was trained on: label {label} had "
+            f"{before.counts[label]} images, now {trained.counts[label]}, and the others changed places too. Give the "
+            "data its old labels, or train a new run"
+        )
+    if before.content.partition(":")[0] != trained.content.partition(":")[0] and before.images == trained.images:
+        return ""  # kept in memory then and not now: the hashes are of different things
+    return (
+        f"the training images changed since this run began: {before.images:,} then, {trained.images:,} now; it goes on "
+        "with those that are there"
+    )
+
+
+def empty(trained: Trained) -> list[str]:
+    """A problem where a class has no image: it would be drawn and never learnt."""
+    missing = [label for label, count in enumerate(trained.counts) if not count]
+    if not missing:
+        return []
+    kinds = len(trained.counts) - len(missing)
+    named = few([trained.called(label) for label in missing])
+    return [
+        f"data: no training image is of the class {named} (data.classes={len(trained.counts)}), which cannot be learnt "
+        f"so. Number the classes 0 to {kinds - 1} without gaps and set data.classes={kinds}, or add images of it"
+    ]
+
+
+def told(trained: Trained) -> str:
+    """The classes for the plan: how many images each has, and which label where a name is another number."""
+    shown = [
+        f"{'' if name == str(label) or not name.isdecimal() else f'label {label} is '}{name} ({count:,})"
+        for label, count in enumerate(trained.counts[:LISTED])
+        for name in [trained.called(label)]
+    ]
+    more = f", and {len(trained.counts) - LISTED} more" if len(trained.counts) > LISTED else ""
+    return f"{len(trained.counts)}: {', '.join(shown)}{more}"

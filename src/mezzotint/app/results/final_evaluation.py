@@ -1,0 +1,69 @@
+"""The moments of a trained run that are judged with all samples: its end, and the best one that it kept."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app.assembly.evaluation_share import final
+from mezzotint.app.assembly.parts import build_metrics
+from mezzotint.app.commands import evaluate
+from mezzotint.app.config.job import Config
+from mezzotint.app.results import run_folders
+from mezzotint.app.results.classes import opened
+from mezzotint.app.terminal import display_path
+from mezzotint.training import Score
+from mezzotint.training.callbacks.checkpoints import best
+
+
+@dataclass(frozen=True)
+class CheckpointEvaluation:
+    """An evaluation of a checkpoint.
+
+    Args:
+        score: why it is the best one; None of the last.
+    """
+
+    path: Path
+    found: dict[str, Any]
+    score: Score | None = None
+
+
+def judge_moments(directory: Path, config: Config) -> list[CheckpointEvaluation]:
+    """The last checkpoint, then the best one; nothing where there is nothing to compute. Every rank does its share."""
+    dataset = opened(directory, config)[0]
+    metrics = build_metrics(config, dataset.shape)
+    if not metrics:
+        return []
+    config = config | final(config).settings()
+    score = best(directory / "checkpoints")
+    steps = {None: None} | ({score.step: score} if score else {})
+    return [
+        CheckpointEvaluation(*evaluate.judge(directory, config | {"checkpoint": step}, metrics, dataset), why)
+        for step, why in steps.items()
+    ]
+
+
+def rows(moments: list[CheckpointEvaluation]) -> list[tuple[str, str]]:
+    """For people: the last one in full, of the best one what differs."""
+    found = []
+    for moment in moments:
+        if moment.score is None:
+            found += [*evaluate.rows(moment.found), ("evaluation", display_path(moment.path))]
+            continue
+        where = "the last one" if moment.path == moments[0].path else f"after {moment.score.images:,} images"
+        found.append(("best checkpoint", f"{where}, where {moment.score.name} was {moment.score.value:.4g}"))
+        if moment.path != moments[0].path:
+            of_last = evaluate.rows(moments[0].found)
+            found += [
+                (f"{name}, best", value) for name, value in evaluate.rows(moment.found) if (name, value) not in of_last
+            ]
+            found.append(("evaluation, best", display_path(moment.path)))
+    return found
+
+
+def record(directory: Path, moments: list[CheckpointEvaluation]) -> None:
+    """Tell the best one in status.json."""
+    for moment in moments:
+        if moment.score:
+            told = asdict(moment.score) | {"values": moment.found["values"], "evaluation": moment.path.name}
+            run_folders.write_status(directory, best=told)

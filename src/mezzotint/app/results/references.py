@@ -1,0 +1,187 @@
+"""What images are judged against: a split of a dataset, a folder of images, or statistics that others published."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.app.config.job import SPLITS
+from mezzotint.app.terminal import display_path
+from mezzotint.data.external import open_external
+from mezzotint.data.image_set import ImageSource
+from mezzotint.data.sources.npz import Archive
+from mezzotint.errors import DataError
+from mezzotint.instantiate.build import did_you_mean
+from mezzotint.progress import Advance, bar
+from mezzotint.randomness import permutation
+
+if TYPE_CHECKING:
+    from mezzotint.metrics import StatisticsFile
+
+LOSSLESS = ("png", "npz", "uint8, rounded, uncompressed")  # formats that leave pixels as they are
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real images or their statistics, and what the protocol says of them.
+
+    Args:
+        shape: (C, H, W); None of statistics, which do not tell.
+    """
+
+    images: "ImageSource | StatisticsFile"
+    shape: tuple[int, ...] | None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def limited(self, images: int | None) -> "Reference":
+        """The same of at most so many images, chosen by their numbers alone.
+
+        Statistics, which have no images to leave out, stay as they are.
+        """
+        from mezzotint.metrics import StatisticsFile
+
+        if images is None or isinstance(self.images, StatisticsFile) or images >= len(self.images):
+            return self
+        indices = permutation(0, "reference", len(self.images))[:images].sort().values
+        about = self.about | {"chosen": f"{images} of {len(self.images)}, by their numbers"}
+        return Reference(Chosen(self.images, indices), self.shape, about)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen(ImageSource):
+    """Some of a set of images, in their order."""
+
+    images: ImageSource
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.images.batch(self.indices[indices])
+
+    def digest(self) -> str:
+        return hashlib.sha256(f"{self.images.digest()} {self.indices.tolist()}".encode()).hexdigest()
+
+
+def open_reference(named: str, dataset: Any = None) -> Reference:
+    """What `reference=` names: a split of this dataset, or else a path.
+
+    Raises:
+        DataError: it is neither, or its images are of another size than the dataset's.
+    """
+    if dataset is not None and named in SPLITS:
+        about = {"dataset": dataset.name(), "split": named, "preprocessing": dataset.preprocessing()}
+        return Reference(dataset.split(named), dataset.shape, about)
+    path = Path(named).expanduser()
+    if not path.exists():
+        choices = f"a split ({', '.join(SPLITS)}), " if dataset is not None else ""
+        close = did_you_mean(path.name, SPLITS) if dataset is not None else ""
+        raise DataError(
+            f"reference={display_path(path)}: there is no such folder or file{close}. Give {choices}a folder of "
+            "images, or an npz file with images or with statistics (mu, sigma)"
+        )
+    found = open_path(path)
+    if dataset is not None and found.shape is not None and tuple(found.shape[1:]) != tuple(dataset.shape[1:]):
+        raise DataError(
+            f"reference={display_path(path)}: its images are {found.shape[1]} x {found.shape[2]}, and those to "
+            f"be judged {dataset.shape[1]} x {dataset.shape[2]}. Resize them first, or read them as a dataset, which "
+            f"does it: data=image_folder data.root={display_path(path)}"
+        )
+    return found
+
+
+def check_reference(named: str, dataset: Any, metrics: Mapping[str, Any]) -> None:
+    """Look, before anything is paid for, whether a reference that is no split is there and serves these metrics.
+
+    Raises:
+        ConfigError, DataError: a file of statistics does not hold what a metric needs; or as of `open_reference`.
+    """
+    if named in SPLITS or not metrics:
+        return
+    from mezzotint.metrics import StatisticsFile
+    from mezzotint.metrics.metric import FeatureMetric
+
+    reference = open_reference(named, dataset)
+    for metric in [metric for metric in metrics.values() if isinstance(metric, FeatureMetric)]:
+        if isinstance(reference.images, StatisticsFile):
+            reference.images.fill(metric)
+        else:
+            metric.extractor.expect(reference.shape)  # type: ignore[arg-type]
+            metric.update_features(torch.empty(0, metric.width), real=True)  # such images have no labels
+        metric.reset()
+
+
+def open_path(path: Path) -> Reference:
+    """The statistics of an npz file that has some, else the images of a folder or an npz file."""
+    if path.suffix.lower() == ".npz" and "mu" in Archive(path).names():
+        from mezzotint.metrics import StatisticsFile
+
+        statistics = StatisticsFile(str(path))
+        supposed = {} if statistics.counted else {"counted": "no, the file does not tell; this many are supposed"}
+        return Reference(statistics, None, {"file": str(path)} | supposed)
+    return open_images(path)
+
+
+def open_images(path: Path) -> Reference:
+    """The images of a folder or an npz file, which may hold their statistics too, as ADM's reference batches do."""
+    loose = open_external(path)
+    place = "folder" if path.is_dir() else "file"
+    about = {place: str(path), "format": loose.format, "preprocessing": loose.preprocessing}
+    return Reference(loose.images, loose.shape, about)
+
+
+def storage(judged: str | None, reference: str | None) -> list[str]:
+    """A note where both sides were stored in ways that a distance sees: lossy compression changes every pixel.
+
+    Args:
+        judged, reference: formats, None where they are not known.
+    """
+    lossless = all(kind in LOSSLESS for kind in (judged, reference))
+    if not judged or not reference or lossless or judged == reference:
+        return []
+    return [
+        f"the images are stored as {judged} and the reference as {reference}: lossy compression changes the distance "
+        "by itself. Compare images that were stored alike."
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class ProgressImages(ImageSource):
+    """The same images, telling how many have been asked for."""
+
+    images: ImageSource
+    advance: Advance
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        found = self.images.batch(indices)
+        self.advance(len(indices))
+        return found
+
+    def digest(self) -> str:
+        return self.images.digest()
+
+
+def remember(metrics: Mapping[str, Any], reference: Reference, device: Any, cache: str) -> list[Path]:
+    """Put the statistics of the real images where every later evaluation finds them; the files.
+
+    Raises:
+        ConfigError: an extractor does not take these images.
+    """
+    from mezzotint.metrics import StatisticsFile, load_references
+    from mezzotint.metrics.evaluation import empty
+
+    if isinstance(reference.images, StatisticsFile):
+        return []
+    for extractor in {metric.extractor for metric in metrics.values()}:
+        extractor.expect(reference.shape)
+    empty(metrics, device)
+    with bar("reference", len(reference.images)) as advance:
+        return load_references(metrics, ProgressImages(reference.images, advance), device, cache)

@@ -1,0 +1,184 @@
+"""A job's trackers: one run each from the first step to the last picture, ended with what the job came to."""
+
+import json
+import os
+import platform
+import shlex
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app.config.job import Config, digest
+from mezzotint.app.results.git import commit
+from mezzotint.atomic import write_text
+from mezzotint.errors import MezzotintError
+from mezzotint.reading import Damaged, changed, files
+from mezzotint.runs import formats
+from mezzotint.training.tracking.tracker import RunInfo, Tracker, as_tracker
+
+PACKAGES = ("mezzotint", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "wandb")
+
+
+class TrackerGroup(Tracker):
+    """The trackers of a job as one. A tracker that fails is left out with a line, for a mirror must not end a run.
+
+    They outlive training, whose end `finish` is told of: pictures and evaluations are still to come. `end` ends them.
+    """
+
+    def __init__(self, loggers: Mapping[str, Any], directory: Path, config: Config) -> None:
+        self.loggers = {name: as_tracker(logger) for name, logger in loggers.items()}
+        self.directory, self.config = directory, config
+        self.code, self.started = 0, False
+
+    def start(self, subject: RunInfo, lines: list[dict[str, Any]]) -> None:
+        self.started = True
+        record = environment()
+        write_text(self.directory / "environment.json", json.dumps(record, indent=1))
+        self.each("start", subject_of(self.directory, self.config, subject.images, environment=record), lines)
+
+    def log(self, images: int, values: dict[str, Any]) -> None:
+        self.each("log", images, values)
+
+    def picture(self, images: int, name: str, file: Path) -> None:
+        self.each("picture", images, name, file)
+
+    def histogram(self, images: int, name: str, counts: Any, low: float, high: float) -> None:
+        self.each("histogram", images, name, counts, low, high)
+
+    def table(self, images: int, name: str, columns: Any, rows: Any) -> None:
+        self.each("table", images, name, columns, rows)
+
+    def summarise(self, values: dict[str, float]) -> None:
+        self.each("summarise", values)
+
+    def evaluated(self, images: int, found: dict[str, dict[str, Any]]) -> None:
+        self.each("evaluated", images, found)
+
+    def keep(self) -> None:
+        self.each("keep")
+
+    def conclude(self, objective: float | None) -> None:
+        """Tell what came after training; where that was done before, or by other processes, the trackers start here."""
+        if not self.loggers:
+            return
+        lines = logged(self.directory)
+        if not self.started:
+            self.start(RunInfo(self.directory, images=lines[-1]["images"] if lines else 0), lines)
+        tell_all(self, self.directory, lines)
+        self.summarise({} if objective is None else {"objective": objective})
+
+    def end(self, code: int) -> None:
+        """The end of the job; of trackers that were started."""
+        if self.started:
+            self.each("finish", code)
+
+    def each(self, what: str, *told: Any) -> None:
+        for name, logger in list(self.loggers.items()):
+            try:
+                getattr(logger, what)(*told)
+            except MezzotintError:
+                raise
+            except Exception as error:  # of whatever library is behind it
+                del self.loggers[name]
+                said = " ".join(f"{type(error).__name__}: {error}".split())
+                print(f"logger={name} is left out from here on ({said}); metrics.jsonl goes on", file=sys.stderr)
+
+
+@contextmanager
+def tracked(directory: Path, config: Config, loggers: Mapping[str, Any]) -> Iterator[TrackerGroup]:
+    """The trackers of a job, ended with its exit code whatever happens."""
+    trackers = TrackerGroup(loggers, directory, config)
+    try:
+        yield trackers
+    except KeyboardInterrupt:
+        trackers.end(130)
+        raise
+    except BaseException:
+        trackers.end(1)
+        raise
+    trackers.end(trackers.code)
+
+
+def subject_of(directory: Path, config: Config, images: int = 0, **more: Any) -> RunInfo:
+    """A run as trackers know it: runs of one config have one name; those of all its seeds, one group."""
+    name, place = config["name"], directory.resolve().name
+    group = f"{name}-{digest(config | {'seed': None})}"
+    return RunInfo(directory, config, images, place if place.startswith(name) else f"{name}-{place}", group, **more)
+
+
+def logged(directory: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's log."""
+    return formats.lines(directory)
+
+
+def environment() -> dict[str, Any]:
+    """What this process runs on."""
+    import torch
+
+    return {
+        "command": " ".join([sys.argv[0], *map(shlex.quote, sys.argv[1:])]),
+        "folder": os.getcwd(),
+        "host": socket.gethostname(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "commit": commit(),
+        "versions": {"python": platform.python_version()} | {name: installed(name) for name in PACKAGES},
+    }
+
+
+def installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+# ------------------------------------------------------------------------------------------------- the end of a job
+
+
+def tell_all(tracker: Tracker, directory: Path, lines: list[dict[str, Any]], known: Sequence[str] = ()) -> list[str]:
+    """What lies in a run beside its log: pictures, losses by noise level, evaluations, checkpoints; what of it was new.
+
+    Args:
+        known: names of files that the tracker has.
+    """
+    images = lines[-1]["images"] if lines else 0
+    new = [file for file in pictures(directory) if file.name not in known]
+    for file in new:
+        kind = "gif" if file.suffix == ".gif" else "film" if file.stem.endswith("-film") else "drawn"
+        tracker.picture(images, f"{kind}/{file.stem.removesuffix('-film')}", file)
+    found = evaluations(directory)
+    if set(found) - set(known):
+        tracker.evaluated(images, found)
+    shares = last_shares(lines)
+    if shares:
+        rows = [[(i + 0.5) / len(shares), value] for i, value in enumerate(shares)]
+        tracker.table(images, "loss_by_noise_level", ["share of the times, clean to noise", "loss"], rows)
+    tracker.keep()
+    return [*(file.name for file in new), *(name for name in found if name not in known)]
+
+
+def pictures(directory: Path) -> list[Path]:
+    """What was drawn from the run when it was done, and since: grids, film strips, films that move."""
+    found = files(directory, "samples/*.png", "samples/*.gif")
+    return [file for file in found if not file.name.startswith((".", "step-"))]
+
+
+def evaluations(directory: Path) -> dict[str, dict[str, Any]]:
+    """The run's evaluations by name, oldest first."""
+    found = {}
+    for file in sorted(files(directory, "evaluation/*.json"), key=changed):
+        with suppress(Damaged):
+            found[file.stem] = formats.evaluation(file, directory)
+    return found
+
+
+def last_shares(lines: list[dict[str, Any]]) -> list[float]:
+    """The last validation losses in equal shares of the times, cleanest first."""
+    looks = [line["validation"] for line in lines if "share_0" in line.get("validation", {})]
+    return [value for name, value in looks[-1].items() if name.startswith("share_")] if looks else []

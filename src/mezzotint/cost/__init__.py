@@ -1,0 +1,1 @@
+"""What a network costs before it is trained: operations, parameters, memory. Used by `mezzotint check`."""

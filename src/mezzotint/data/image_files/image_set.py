@@ -1,0 +1,262 @@
+"""Many image files at once: decoded or looked at in threads, once a process; what is bad is told together."""
+
+import hashlib
+import itertools
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mezzotint.data.image_files.decoder import (
+    RECIPE,
+    PictureError,
+    TooSmall,
+    addition,
+    content,
+    decode,
+    enlarging,
+    examine,
+    header,
+    silence,
+)
+from mezzotint.data.image_files.formats import in_line
+from mezzotint.data.image_set import ImageSource, TensorImages, digest
+from mezzotint.distributed import rank_and_world
+from mezzotint.errors import DataError
+from mezzotint.progress import bar
+
+PORTION = 32  # files that a thread takes at a time
+State = tuple[str, int, int, int]
+KEPT = 2  # sets that stay in memory: a dataset, and a folder that it is compared with
+
+
+@dataclass(frozen=True, eq=False)
+class FolderImages(ImageSource):
+    """Image files that are decoded when they are asked for."""
+
+    files: tuple[Path, ...]
+    shape: tuple[int, int, int]
+    labels: torch.Tensor | None = None
+    enlarge: bool = False
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        pixels = np.stack([decode(self.files[i], self.shape, self.enlarge) for i in indices.tolist()])
+        return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
+
+    def digest(self) -> str:
+        """Of the files as they are, kept in memory or not: reading is much faster than decoding."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        contents = map(content, self.files)
+        parts = itertools.chain([RECIPE], *((stored, addition(stored)) for stored in contents))
+        return digest((len(self), *self.shape), parts, self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded(TensorImages):
+    """Image files that were decoded once; the same set as the files themselves, so it has their digest."""
+
+    source: FolderImages = field(kw_only=True)
+
+    def digest(self) -> str:
+        return self.source.digest()
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """Files that were decoded or looked at.
+
+    Args:
+        pixels: uint8 (N, C, H, W) in the order of the files; None where they are decoded when they are used.
+        bad: what cannot be used, by file.
+    """
+
+    files: tuple[Path, ...]
+    shape: tuple[int, int, int]
+    enlarge: bool
+    pixels: torch.Tensor | None
+    bad: dict[Path, PictureError]
+
+    def images(self, files: Sequence[Path], labels: torch.Tensor | None = None) -> ImageSource:
+        """Some of the files, of which none is bad. Neighbours share the memory of the whole."""
+        source = FolderImages(tuple(files), self.shape, labels, self.enlarge)
+        if self.pixels is None:
+            return source
+        first = self._number[files[0]]
+        if source.files == self.files[first : first + len(files)]:
+            return Decoded(self.pixels[first : first + len(files)], labels, source=source)
+        rows = torch.tensor([self._number[file] for file in files])
+        return Decoded(self.pixels[rows], labels, source=source)
+
+    @cached_property
+    def _number(self) -> dict[Path, int]:
+        return {file: i for i, file in enumerate(self.files)}
+
+    def refuse_bad(self, cure: str = "") -> None:
+        """Raises DataError that tells of all that is bad, and what else can be done about it."""
+        refuse(sorted(self.bad.values(), key=lambda error: error.file), len(self.files), cure)
+
+
+class SmallPictures(DataError):
+    """Pictures that would have to be enlarged, and perhaps others that cannot be used.
+
+    Args:
+        text: what is said.
+        smallest: the one that decides which shape fits them all.
+    """
+
+    def __init__(self, text: str, smallest: TooSmall) -> None:
+        super().__init__(text)
+        self.smallest = smallest
+
+    def suited(self, takes: Callable[[tuple[int, int, int]], bool]) -> DataError:
+        """With the largest shape that a network takes: sides are made multiples of 1, 2, 3, ... until it does."""
+        channels, *sides = self.smallest.largest
+        for divisor in range(1, min(*sides, 64) + 1):
+            height, width = (side // divisor * divisor for side in sides)
+            if takes((channels, height, width)):
+                cure = enlarging((channels, height, width))
+                return DataError(str(self).replace(self.smallest.cure, cure))
+        return self
+
+
+def refuse(errors: Sequence[PictureError], total: int, cure: str = "") -> None:
+    """Raises DataError where there are errors of `total` pictures."""
+    if not errors:
+        return
+    otherwise = f", or {cure}" if cure else ""
+    small = [error for error in errors if isinstance(error, TooSmall)]
+    if len(errors) == 1:
+        said = f"{str(errors[0]).removesuffix('.')}{otherwise}."
+    else:
+        damaged = [error for error in errors if not isinstance(error, TooSmall)]
+        groups = "; ".join(f"{some(group)}: {what(group)}" for group in (damaged, small) if group)
+        said = f"{len(errors):,} of {total:,} pictures cannot be used. {groups}{otherwise}."
+    raise SmallPictures(said, smallest(small)) if small else DataError(said) from errors[0]
+
+
+def some(errors: Sequence[PictureError]) -> str:
+    """How many, with the first one's reason and a few more names."""
+    first, *more = errors
+    names = "".join(f", {error.file.name}" for error in more[:3]) + (", ..." if len(more) > 3 else "")
+    return f"{len(errors):,} such as {in_line(first.file)} ({first.reason}){names}"
+
+
+def what(errors: Sequence[PictureError]) -> str:
+    """What can be done about errors of one kind: of small images, what suits the smallest."""
+    small = [error for error in errors if isinstance(error, TooSmall)]
+    if small:
+        return smallest(small).cure
+    cures = {error.cure for error in errors}
+    return cures.pop() if len(cures) == 1 else "mend them or take them out of the folder"
+
+
+def smallest(errors: Sequence[TooSmall]) -> TooSmall:
+    return min(errors, key=lambda error: error.largest)
+
+
+_examined: OrderedDict[Any, Examined] = OrderedDict()
+
+
+def examined(files: Iterable[Path], shape: tuple[int, int, int], enlarge: bool, keep: bool) -> Examined:
+    """Decode files into memory (`keep`) or look at each of them, unless this process has, and they are as they were."""
+    files = tuple(files)
+    key = (tuple(map(state, files)), shape, enlarge, keep)
+    if key in _examined:
+        _examined.move_to_end(key)
+    else:
+        while len(_examined) >= KEPT:
+            _examined.popitem(last=False)
+        _examined[key] = examine_all(files, shape, enlarge, keep)
+    return _examined[key]
+
+
+def state(file: Path) -> State:
+    """What changes where a file is written to or replaced: its name, inode, size and time."""
+    try:
+        about = os.stat(file)
+    except OSError:
+        return str(file), 0, 0, 0
+    return str(file), about.st_ino, about.st_size, about.st_mtime_ns
+
+
+@lru_cache(KEPT)
+def copies(first: tuple[State, ...], second: tuple[State, ...]) -> list[tuple[Path, Path]]:
+    """Files of the second part that are byte by byte one of the first, each with that one."""
+    sizes = {size for _, _, size, _ in first} & {size for _, _, size, _ in second}
+    known = {hashed(Path(name)): name for name, _, size, _ in first if size in sizes}
+    found = ((known.get(hashed(Path(name))), name) for name, _, size, _ in second if size in sizes)
+    return [(Path(b), Path(a)) for a, b in found if a is not None and a != b]
+
+
+def hashed(file: Path) -> bytes:
+    return hashlib.sha256(content(file)).digest()
+
+
+def examine_all(files: tuple[Path, ...], shape: tuple[int, int, int], enlarge: bool, keep: bool) -> Examined:
+    pixels = np.zeros((len(files), *shape), np.uint8) if keep else None
+
+    def work(i: int) -> None:
+        if pixels is None:
+            examine(files[i], shape, enlarge)
+        else:
+            pixels[i] = decode(files[i], shape, enlarge)
+
+    bad = threaded(work, len(files), "decoding pictures" if keep else "looking at pictures")
+    kept = None if pixels is None else torch.from_numpy(pixels)
+    return Examined(files, shape, enlarge, kept, {files[i]: error for i, error in bad.items()})
+
+
+def headers(files: Sequence[Path]) -> list[tuple[int, int, int]]:
+    """(channels, height, width) of each file as it is decoded. Raises DataError with all that are no images."""
+    found = [(0, 0, 0)] * len(files)
+
+    def work(i: int) -> None:
+        found[i] = header(files[i])
+
+    refuse(list(threaded(work, len(files), "looking at pictures").values()), len(files))
+    return found
+
+
+def threaded(work: Callable[[int], None], count: int, title: str) -> dict[int, PictureError]:
+    """Does work by number, in threads because decoding frees the interpreter; what was bad, in order."""
+    bad: dict[int, PictureError] = {}
+
+    def portion(start: int) -> int:
+        mine = range(count)[start : start + PORTION]
+        for i in mine:
+            try:
+                work(i)
+            except PictureError as error:
+                bad[i] = error
+        return len(mine)
+
+    told = bar(title, count) if rank_and_world()[0] == 0 else nullcontext(lambda done: None)
+    with silence, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, told as advance:
+        for done in pool.map(portion, range(0, count, PORTION)):
+            advance(done)
+    return {i: bad[i] for i in sorted(bad)}
+
+
+_said: set[str] = set()
+
+
+def say(remark: str) -> None:
+    """What a user should know and need not change, on stderr: once, and only by the first of several processes."""
+    if remark not in _said and rank_and_world()[0] == 0:
+        _said.add(remark)
+        print(remark, file=sys.stderr)

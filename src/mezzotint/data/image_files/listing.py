@@ -1,0 +1,206 @@
+"""The pictures below a folder: which files they are, which are not read and why, and none of them twice."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mezzotint.data.image_files.class_folders import OF_SYSTEMS, composed, is_folder
+from mezzotint.data.image_files.formats import OTHER, RAW, SUFFIXES, in_line, unread
+from mezzotint.errors import DataError
+
+LEFTOVERS = ("thumbs.db", "ehthumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An image file and the name of the class folder it lies in, empty for a file outside of any.
+
+    Args:
+        identity: device and inode; equal where two paths lead to the same file.
+        linked: whether a link leads to it, or to a folder that it lies in.
+        shared: whether other paths may lead to it too.
+    """
+
+    file: Path
+    group: str
+    identity: tuple[int, int] = (0, 0)
+    linked: bool = False
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What is below a folder.
+
+    Args:
+        entries: the image files, in the order of their paths.
+        unread: pictures that are not read, and why.
+        twice: links to pictures that are listed anyway.
+    """
+
+    root: Path
+    entries: list[Entry]
+    unread: list[tuple[Path, str]] = field(default_factory=list)
+    twice: list[Path] = field(default_factory=list)
+
+
+def refuse_unread(listings: Sequence[Listing], cure: str) -> None:
+    """Raises DataError where a picture would be left out, with the cure."""
+    unread = [item for listing in listings for item in listing.unread]
+    if unread:
+        count = sum(len(listing.entries) for listing in listings)
+        raise DataError(f"{told(unread, count + len(unread), 'is not read')}; or {cure}.")
+
+
+def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images.") -> Listing:
+    """All pictures below a folder. A link to what is below it too is passed over, other links are followed.
+
+    What is no regular file is never opened; hidden files and folders are passed over.
+
+    Raises:
+        DataError: where no picture is found, with the cure, or a folder cannot be read.
+    """
+    entries, missed, others = [], [], []
+    seen, twice = set(), []
+    for item in sorted(walk(root), key=lambda item: (item.linked, item.path.parts)):
+        reason = judged(item)
+        if reason is None:
+            others.append(item)
+        elif reason:
+            missed.append((item.path, reason))
+        elif item.shared and item.identity in seen:
+            twice.append(item.path)
+        else:
+            seen.add(item.identity)
+            entries.append(Entry(item.path, item.group, item.identity, item.linked, item.shared))
+    if not entries:
+        raise DataError(f"{root} holds no pictures that are read{instead(missed, [o.path for o in others])}. {cure}")
+    entries.sort(key=lambda entry: entry.file.parts)
+    return Listing(root, entries, sorted(missed), sorted(twice))
+
+
+def apart(train: Sequence[Entry], test: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Two parts without the pictures that links put into both: they stay where they lie, in doubt in the training part.
+
+    Raises:
+        DataError: nothing is left of the second part.
+    """
+    lying = {entry.identity for entry in test if not entry.linked}
+    kept = [entry for entry in train if not (entry.linked and entry.identity in lying)]
+    trained = {entry.identity: entry.shared for entry in kept}
+    other = [e for e in test if e.identity not in trained or not (e.shared or trained[e.identity])]
+    if test and not other:
+        raise DataError(
+            f"{test[0].file}, and all that is held out with it, are links to pictures that are trained on. "
+            f"Put other pictures there, or give data.root={in_line(train[0].file.parent)} and hold out some of them."
+        )
+    return kept, other
+
+
+def instead(missed: Sequence[tuple[Path, str]], others: Sequence[Path]) -> str:
+    """What a folder without pictures holds."""
+    if missed:
+        return f", but {told(missed, len(missed), 'is not read')}"
+    return f"; it holds {len(others)} other file(s), such as {others[0]}" if others else "; it is empty"
+
+
+def told(bad: Sequence[tuple[Path, str]], total: int, verb: str) -> str:
+    """How many of a folder's pictures are out of use, with the first names and reasons; "is not read"."""
+    (file, reason), *more = bad
+    if not more:
+        return f"1 of {total:,} pictures {verb}: {in_line(file)} ({reason})"
+    names = ", ".join(other.name for other, _ in more[:4]) + (", ..." if len(more) > 4 else "")
+    verb = verb.replace("is", "are", 1)
+    return f"{len(bad):,} of {total:,} pictures {verb}, such as {in_line(file)} ({reason}), and {names}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file as a walk finds it.
+
+    Args:
+        group: the folder directly below the root that it lies in, empty for a file outside of any.
+        identity: device and inode; equal where two paths lead to the same file.
+        links: how many names it has.
+        linked: whether a link leads to it, or to a folder that it lies in.
+        regular: whether it can be read to an end, as pipes and devices cannot.
+    """
+
+    path: Path
+    group: str
+    identity: tuple[int, int]
+    links: int
+    linked: bool
+    regular: bool
+
+    @property
+    def shared(self) -> bool:
+        return self.linked or self.links > 1
+
+
+def judged(item: Found) -> str | None:
+    """Why a picture is not read, empty for one that is; None for what is no picture."""
+    if item.regular:
+        return unread(item.path)
+    if item.path.suffix.lower() not in SUFFIXES | RAW | OTHER:
+        return None
+    return "a link that leads nowhere" if item.path.is_symlink() else "no regular file"
+
+
+def walk(root: Path) -> Iterator[Found]:
+    """Every file below a folder but hidden ones; each folder once, by its own path where it has one.
+
+    Links are followed last. One that leads to a folder that it lies in, or to one that was walked, is passed over.
+    """
+    visited = {place(above) for above in (*root.absolute().parents, *root.resolve().parents)}
+    pending, links = [(root, "", False)], []
+    while pending or links:
+        folder, group, linked = pending.pop() if pending else links.pop(0)
+        if linked and place(folder) in visited:
+            continue
+        visited.add(place(folder))
+        try:
+            inside = sorted(os.scandir(folder), key=lambda item: item.name)
+        except OSError as error:
+            raise DataError(f"{folder} cannot be read ({error.strerror}): mend it or take it out.") from error
+        for item in inside:
+            path, through = folder / item.name, linked or item.is_symlink()
+            if item.name.startswith("."):
+                continue
+            if not is_folder(item):
+                if item.name.lower() not in LEFTOVERS:
+                    yield found(item, path, group, through)
+            elif item.name.lower() not in OF_SYSTEMS:
+                (links if item.is_symlink() else pending).append((path, group or composed(item.name), through))
+
+
+def place(folder: Path) -> tuple[int, int]:
+    """Device and inode: what a folder is, whatever it is called."""
+    about = os.stat(folder)
+    return about.st_dev, about.st_ino
+
+
+def found(item: os.DirEntry[str], path: Path, group: str, linked: bool) -> Found:
+    try:
+        about = item.stat()
+    except OSError:  # a link that leads nowhere
+        return Found(path, group, (0, 0), 0, linked, False)
+    return Found(path, group, (about.st_dev, about.st_ino), about.st_nlink, linked, stat.S_ISREG(about.st_mode))
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether there is a picture below a folder that is read."""
+    return any(judged(item) == "" for item in walk(folder))
+
+
+def pictures(folder: Path) -> int:
+    """How many pictures below a folder are read."""
+    return sum(judged(item) == "" for item in walk(folder))
+
+
+def repeats(folder: Path, root: Path) -> bool:
+    """Whether a folder is a link to one below the root, or to one that the root lies in."""
+    there, above = folder.resolve(), root.resolve()
+    return folder.is_symlink() and (there.is_relative_to(above) or above.is_relative_to(there))

@@ -1,0 +1,58 @@
+"""How the 256 values of a stored pixel become the numbers that a network sees, and how they come back.
+
+This is the only conversion in the project: data, pictures, metrics and samplers all use it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.instantiate.finite import Finite
+
+
+@dataclass(frozen=True)
+class PixelScaling(metaclass=Finite):
+    """Pixels 0..255 laid evenly on [low, high]: x = u / 255 * (high - low) + low.
+
+    Args:
+        low: the number that stands for 0.
+        high: the number that stands for 255.
+    """
+
+    low: float = -1.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ConfigError(f"Range(low={self.low}, high={self.high}) is empty: low has to be below high.")
+
+    @property
+    def _unit(self) -> float:
+        """How many grey values one unit of x spans: 127.5 on [-1, 1]."""
+        return 255 / (self.high - self.low)
+
+    def to_float(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """uint8 of any shape -> numbers in [low, high]; both ends are exact."""
+        if pixels.dtype != torch.uint8:
+            raise DataError(
+                f"to_float takes uint8 pixels 0..255, got {pixels.dtype}: these numbers were converted before."
+            )
+        return pixels.to(dtype).div_(self._unit).add_(self.low)
+
+    def to_uint8(self, x: Tensor) -> Tensor:
+        """Numbers of any shape -> the nearest uint8; what lies outside [low, high] goes to its end and never wraps.
+
+        Raises:
+            DataError: where x holds NaN or infinity, which no grey value stands for.
+        """
+        if not x.is_floating_point():
+            raise DataError(f"to_uint8 takes floating-point numbers in [{self.low:g}, {self.high:g}], got {x.dtype}.")
+        if bad := int((~torch.isfinite(x)).sum()):
+            raise DataError(
+                f"{bad} of {x.numel()} values are NaN or infinite, so there is no picture to show: "
+                "the model diverged, or the sampler ran outside the precision of its numbers."
+            )
+        x = x if x.dtype == torch.float64 else x.float()  # half precision cannot hold 256 steps evenly
+        return x.sub(self.low).mul_(self._unit).round_().clamp_(0, 255).to(torch.uint8)

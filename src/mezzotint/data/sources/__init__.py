@@ -1,0 +1,1 @@
+"""Datasets by name, from folders and from arrays."""

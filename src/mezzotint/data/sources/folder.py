@@ -1,0 +1,276 @@
+"""A folder of image files, flat or with a folder for each class."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mezzotint.data.dataset import SPLITS, Dataset, check_split
+from mezzotint.data.image_files.class_folders import (
+    LABELS,
+    TEST_NAMES,
+    TRAIN_NAMES,
+    Parts,
+    composed,
+    few,
+    in_order,
+    part_name,
+    parts_of,
+    read_labels,
+    refuse_labels,
+    subfolders,
+)
+from mezzotint.data.image_files.decoder import RECIPE
+from mezzotint.data.image_files.formats import SUFFIXES
+from mezzotint.data.image_files.image_set import copies, examined, say, state
+from mezzotint.data.image_files.listing import (
+    Entry,
+    apart,
+    holds_pictures,
+    listed,
+    pictures,
+    refuse_unread,
+    repeats,
+    told,
+    walk,
+)
+from mezzotint.data.image_set import ImageSource
+from mezzotint.data.split import check_held_out, held_out_count, split_indices
+from mezzotint.errors import DataError
+
+SKIP = "data.skip=true leaves out what cannot be read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(Dataset):
+    """Image files below a folder, in the order of their paths, cut to the middle and resized to `shape`.
+
+    With classes, every folder directly below the root is one, in the order of their names, numbers by their value
+    (2 before 10); or dataset.json there gives the labels, as StyleGAN's and EDM's tools write it. Where the root has a
+    folder `train` or `training`, in any case of letters, that is the training part, and `test`, `testing`, `val`,
+    `valid` or `validation` beside it is the test part: the first of these that is there, and a line says what else is.
+
+    Args:
+        root: the folder.
+        enlarge: whether images that are smaller than `shape` are enlarged, and not refused.
+        skip: whether pictures that cannot be used (of a kind that is not read, damaged, too small) are left out, and
+            not refused.
+        held_out: fraction of the images that the test part has where no folder gives it; with 0 both are the whole.
+        memory_limit: bytes; a set, or a part of it, that takes no more is decoded once and kept, a larger one is
+            decoded when used.
+    """
+
+    root: str
+    enlarge: bool = False
+    skip: bool = False
+    held_out: float = 0.05
+    memory_limit: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_held_out(self.held_out)
+        if self.shape[0] not in (1, 3):
+            raise DataError(f"shape={list(self.shape)}: image files are read as grey (1 channel) or RGB (3 channels).")
+
+    def preprocessing(self) -> str:
+        return f"{RECIPE.decode()} to {self.shape[1]}x{self.shape[2]}"
+
+    def split(self, name: str) -> ImageSource:
+        check_split(name)
+        parts, unread = self._entries()
+        tell_unused(Path(self.root).expanduser(), self._parts())
+        entries = parts[name]
+        labels = self._labels(entries) if self.classes else None
+        files = dict.fromkeys(entry.file for part in ("train", "test") for entry in parts[part])
+        small = len(files) * math.prod(self.shape) <= self.memory_limit
+        whole = examined(files, self.shape, self.enlarge, keep=small)
+        if not self.skip:
+            whole.refuse_bad(SKIP)
+        out = [*unread, *((error.file, error.reason) for error in whole.bad.values())]
+        if out:
+            say(f"data: {told(sorted(out), len(files) + len(unread), 'is left out')}")
+        tell_copies(
+            *([entry.file for entry in parts[part] if entry.file not in whole.bad] for part in ("train", "test"))
+        )
+        rows = [i for i, entry in enumerate(entries) if entry.file not in whole.bad]
+        if not rows:
+            raise DataError(f"{self.root}: data.skip=true leaves no picture for {name}: mend some.")
+        chosen = [entries[i].file for i in rows]
+        if not small and len(chosen) * math.prod(self.shape) <= self.memory_limit:
+            whole = examined(chosen, self.shape, self.enlarge, keep=True)
+        return whole.images(chosen, None if labels is None else labels[rows])
+
+    def found_classes(self) -> int:
+        """How many classes the folder shows: labels of a dataset.json, or class folders that hold all pictures."""
+        if not Path(self.root).expanduser().is_dir():
+            return 0
+        train = self._parts().train
+        if (labels := read_labels(train)) is not None:
+            return len(set(labels.values()))
+        folders = {entry.group for entry in listed(train).entries}
+        return len(folders) if len(folders) > 1 and "" not in folders else 0
+
+    def class_names(self) -> tuple[str, ...]:
+        if self.names or not self.classes:
+            return self.names
+        train = self._parts().train
+        return () if read_labels(train) is not None else self._folders(train)
+
+    def _folders(self, train: Path) -> tuple[str, ...]:
+        """The class folders; one without images is none, unless it is counted as one."""
+        folders = [folder for folder in subfolders(train) if not repeats(folder, train)]
+        filled = [folder for folder in folders if holds_pictures(folder)]
+        return in_order(composed(folder.name) for folder in (filled if len(filled) == self.classes else folders))
+
+    def labelled_by(self) -> str:
+        if not self.classes:
+            return ""
+        return "class folders" if read_labels(self._parts().train) is None else f"{LABELS} (folders are no classes)"
+
+    def _parts(self) -> Parts:
+        root = Path(self.root).expanduser()
+        if not root.is_dir():
+            raise DataError(f"{root} is no folder: give data.root=DIR with a folder of images.")
+        parts = parts_of(root, self.names)
+        if parts.train != root and parts.test is None:
+            check_alone(root, parts.train)
+        return parts
+
+    def _entries(self) -> tuple[dict[str, list[Entry]], list[tuple[Path, str]]]:
+        """The files of every split; and, where they may be left out, pictures of a kind that is not read."""
+        parts = self._parts()
+        listings = [listed(part) for part in (parts.train, parts.test) if part is not None]
+        if not self.skip:
+            refuse_unread(listings, SKIP)
+        unread = [item for listing in listings for item in listing.unread]
+        train = listings[0].entries
+        if parts.test is not None:
+            train, test = apart(train, listings[1].entries)
+            return {"train": train, "test": test, "all": train + test}, unread
+        strata = np.unique([entry.group for entry in train], return_inverse=True)[1]
+        if self.classes and (labels := read_labels(parts.train)) is not None:
+            tell_gone(parts.train, labels)
+            strata = self._read(train, parts.train, labels).numpy()
+        held_out = held_out_count(self.held_out, len(train))
+        return {name: [train[i] for i in split_indices(name, strata, held_out)] for name in SPLITS}, unread
+
+    def _labels(self, entries: Sequence[Entry]) -> torch.Tensor:
+        parts = self._parts()
+        if (labels := read_labels(parts.train)) is not None:
+            inside = [entry for entry in entries if entry.file.is_relative_to(parts.train)]
+            found = [self._read(inside, parts.train, labels)]
+            if beyond := entries[len(inside) :]:
+                found.append(self._read(beyond, parts.test, read_labels(parts.test) or {}))
+            return torch.cat(found)
+        return self._by_folder(entries, parts.train)
+
+    def _by_folder(self, entries: Sequence[Entry], train: Path) -> torch.Tensor:
+        """Labels by the names of class folders."""
+        names = self.class_names()
+        if not names:
+            raise DataError(f"{self.root} has no class folders, but data.classes={self.classes}: set data.classes=0.")
+        there = {composed(folder.name): folder for folder in subfolders(train)}
+        for name in names:
+            refuse_empty(there.get(composed(name), train / name))
+        tell_alike(names)
+        if len(names) != self.classes:
+            if len(names) == 1 and len(inner := subfolders(train / names[0])) > 1:
+                raise DataError(
+                    f"{train} holds one folder, {names[0]}, with {few([folder.name for folder in inner])} in it: if "
+                    f"these are the classes, give data.root={train / names[0]}; data.classes=0 leaves labels out."
+                )
+            raise DataError(
+                f"{self.root} has {len(names)} class folders ({few(names)}), but data.classes={self.classes}: "
+                f"set data.classes={len(names)}, or 0 to leave the labels out."
+            )
+        number = {composed(name): i for i, name in enumerate(names)}
+        outside = next((entry.file for entry in entries if entry.group not in number), None)
+        if outside is not None:
+            raise DataError(f"{outside} lies in no class folder of the training part: move it, or set data.classes=0.")
+        return torch.tensor([number[entry.group] for entry in entries], dtype=torch.int64)
+
+    def _read(self, entries: Sequence[Entry], root: Path, labels: dict[str, int]) -> torch.Tensor:
+        """Labels of files by a dataset.json."""
+        paths = [composed(entry.file.relative_to(root).as_posix()) for entry in entries]
+        bare = next((path for path in paths if path not in labels), None)
+        if bare is not None:
+            raise DataError(
+                f"{root / LABELS} holds the labels, but none of {bare}: add it there, take the image out, or set "
+                "data.classes=0."
+            )
+        refuse_labels(str(root / LABELS), sorted({labels[path] for path in paths}), self.classes)
+        return torch.tensor([labels[path] for path in paths], dtype=torch.int64)
+
+
+def tell_copies(train: Sequence[Path], test: Sequence[Path]) -> None:
+    """Say where pictures that are held out are trained on under another name."""
+    same = copies(tuple(map(state, train)), tuple(map(state, test))) if train != test else []
+    if same:
+        say(
+            f"data: {len(same):,} of {len(test):,} held-out pictures are trained on too, such as {same[0][0]}, the "
+            f"same as {same[0][1]}. Take one of the two out, or a network that learns by heart looks good."
+        )
+
+
+def tell_unused(root: Path, parts: Parts) -> None:
+    """Say which pictures below the root belong to neither part, or that folders below it are divided and it is not."""
+    if parts.train == root:
+        inner = next((folder for folder in subfolders(root) if divided(folder)), None)
+        if inner is not None:
+            say(f"data: {inner} has parts of its own, which are read as one here: data.root={inner} keeps them.")
+        return
+    held = [(f"{count:,} in {folder}", count) for folder in parts.unused if (count := pictures(folder))]
+    if loose := sum(1 for item in os.scandir(root) if item.is_file() and Path(item.name).suffix.lower() in SUFFIXES):
+        held.append((f"{loose:,} directly in {root}", loose))
+    if held:
+        used = f"{parts.train.name} is trained on" + (f" and {parts.test.name} held out" if parts.test else "")
+        say(f"data: {few([where for where, _ in held])} are not used ({used}); a picture counts only in these folders.")
+
+
+def tell_gone(root: Path, labels: dict[str, int]) -> None:
+    """Say how many pictures have a label and are not there."""
+    there = {composed(item.path.relative_to(root).as_posix()) for item in walk(root)}
+    if gone := sorted(labels.keys() - there):
+        say(f"data: {root / LABELS} has labels of {len(gone):,} picture(s) that are not here, such as {gone[0]}.")
+
+
+def tell_alike(names: Sequence[str]) -> None:
+    """Say which classes have names that differ only in upper and lower case."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(name.casefold(), name)
+        if other != name:
+            say(f"data: {other} and {name} are two classes; if they are meant as one, put their pictures together.")
+
+
+def divided(folder: Path) -> bool:
+    """Whether a folder has a training part and another."""
+    names = {part_name(inside.name) for inside in subfolders(folder)}
+    return bool(names & {*TRAIN_NAMES} and names & {*TEST_NAMES})
+
+
+def check_alone(root: Path, train: Path) -> None:
+    """Refuse a folder `train` beside other folders of images, none of them the test part: it may well be a class."""
+    for folder in (folder for folder in subfolders(root) if folder != train):
+        if holds_pictures(folder):
+            raise DataError(
+                f"{root} has a folder {train.name} beside {folder.name}, and none that is called test, val or "
+                f"validation. If {train.name} is the training part, give data.root={train}; if it is a class, rename "
+                "it, or list all classes in data.names=[...]."
+            )
+
+
+def refuse_empty(folder: Path) -> None:
+    """Refuse a class without an image that is read."""
+    if not folder.is_dir():
+        there = few([other.name for other in subfolders(folder.parent)])
+        raise DataError(f"{folder.parent} has no class folder {folder.name}; it has {there}. Give it back its name.")
+    if holds_pictures(folder):
+        return
+    others = sorted(file for file in folder.rglob("*") if file.is_file())
+    held = f"{len(others)} file(s) such as {others[0].name}, and none that is read as an image" if others else "nothing"
+    raise DataError(f"the class folder {folder} holds {held}: convert or add images, or take the folder away.")

@@ -1,0 +1,161 @@
+"""Images in one NumPy archive, as other tools write them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from mezzotint.data.dataset import ArrayDataset
+from mezzotint.data.image_files.class_folders import few
+from mezzotint.data.split import check_held_out, held_out_count, split_indices
+from mezzotint.errors import DataError
+from mezzotint.instantiate.locate import did_you_mean
+
+IMAGES, LABELS = ("images", "arr_0"), ("labels", "arr_1")
+
+
+PUBLISHED = (  # arrays of a published set that is divided: MedMNIST's, Keras'
+    {"train": ("train_images", "train_labels"), "test": ("test_images", "test_labels")},
+    {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")},
+)
+Pair = tuple[np.ndarray, np.ndarray | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NPZ(ArrayDataset):
+    """uint8 images (N, H, W, C), (N, C, H, W) or (N, H, W) named `images` or `arr_0`; perhaps labels (N,).
+
+    MedMNIST's and Keras' files are read in the parts that they have: `train_images` and `test_images` (`val_images` are
+    left out), or `x_train` and `x_test`.
+
+    Args:
+        root: the file; labels are called `labels` or `arr_1` there.
+        images: the array of images, where it is called otherwise.
+        labels: the array of labels, where it is called otherwise.
+        held_out: fraction of the images that the test part has, unless the file gives one; with 0 both parts are the
+            whole.
+    """
+
+    root: str
+    images: str | None = None
+    labels: str | None = None
+    held_out: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_held_out(self.held_out)
+
+    def name(self) -> str:
+        return self.root
+
+    def read(self, split: str) -> Pair:
+        archive = Archive(Path(self.root).expanduser())
+        if parts := self._divided(archive):
+            return self._part(archive, parts, split)
+        images = self._array(archive, self.images, (*IMAGES, *(part["train"][0] for part in PUBLISHED)))
+        labels = self._array(archive, self.labels, (*LABELS, *(part["train"][1] for part in PUBLISHED)))
+        if images is None:
+            found = archive.names()
+            raise DataError(
+                f"{self.root} holds {few(found, 12) or 'nothing'}, but no array `images` or `arr_0`"
+                + (f": choose them, such as data.images={found[0]}." if found else ".")
+            )
+        pixels, numbers = self._read(archive, images, labels)
+        strata = np.zeros(len(pixels), np.int64) if numbers is None else numbers
+        chosen = split_indices(split, strata, held_out_count(self.held_out, len(pixels)))
+        return pixels[chosen], None if numbers is None else numbers[chosen]
+
+    def _divided(self, archive: "Archive") -> dict[str, tuple[str, str]] | None:
+        """The arrays of each part, of a file that is divided; none where the user chose an array."""
+        if self.images or self.labels or archive.choose(IMAGES):
+            return None
+        held = archive.names()
+        return next((parts for parts in PUBLISHED if all(images in held for images, _ in parts.values())), None)
+
+    def _part(self, archive: "Archive", parts: dict[str, tuple[str, str]], split: str) -> Pair:
+        held = archive.names()
+        pairs = [parts[split]] if split in parts else list(parts.values())
+        read = [self._read(archive, images, labels if labels in held else None) for images, labels in pairs]
+        pixels, numbers = zip(*read, strict=True)
+        return np.concatenate(pixels), None if any(part is None for part in numbers) else np.concatenate(numbers)
+
+    def _array(self, archive: "Archive", chosen: str | None, usual: Sequence[str]) -> str | None:
+        """The name of an array: the chosen one, or the first of the usual ones that is there."""
+        if chosen is None:
+            return archive.choose(usual)
+        held = archive.names()
+        if chosen not in held:
+            raise DataError(f"{self.root} has no array {chosen!r}{did_you_mean(chosen, held)} ({few(held, 12)}).")
+        return chosen
+
+    def _read(self, archive: "Archive", images: str, labels: str | None) -> Pair:
+        pixels = self._channels_first(archive.read(images))
+        if labels is None:
+            return pixels, None
+        numbers = archive.read(labels)
+        if numbers.shape == (len(pixels), 1):
+            numbers = numbers[:, 0]
+        if numbers.shape != (len(pixels),) or numbers.dtype.kind not in "iu":
+            raise DataError(
+                f"the labels of {self.root} ({labels}) are {numbers.dtype} of shape {list(numbers.shape)}: "
+                f"store one integer for each of the {len(pixels)} images."
+            )
+        return pixels, numbers
+
+    def _channels_first(self, stored: np.ndarray) -> np.ndarray:
+        if stored.dtype != np.uint8:
+            raise DataError(f"the images of {self.root} are {stored.dtype}: store them as uint8, 0 to 255.")
+        if stored.ndim not in (3, 4):
+            raise DataError(f"the images of {self.root} have shape {list(stored.shape)}: store (N, H, W, C).")
+        if stored.ndim == 3:
+            return stored[:, None]
+        if stored.shape[1:] == self.shape:
+            return stored
+        last = stored.shape[-1] == self.shape[0] or stored.shape[-1] < stored.shape[1]
+        return stored.transpose(0, 3, 1, 2) if last else stored
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An .npz file, whose arrays are read one by one when they are asked for; none of them may be a pickle.
+
+    Every method raises DataError where the file is missing, with the cure, damaged or no archive.
+    """
+
+    file: Path
+    cure: str = "give data.root=FILE with an .npz file."
+
+    def names(self) -> list[str]:
+        """Of its arrays."""
+        with self._opened() as arrays:
+            return list(arrays.files)
+
+    def choose(self, names: Sequence[str]) -> str | None:
+        """The first of these names that it holds."""
+        held = self.names()
+        return next((name for name in names if name in held), None)
+
+    def read(self, name: str) -> np.ndarray:
+        """One of its arrays."""
+        with self._opened() as arrays:
+            found = arrays[name]
+            if not isinstance(found, np.ndarray):
+                raise ValueError(f"{name} is no array")
+            return found
+
+    @contextmanager
+    def _opened(self) -> Iterator[NpzFile]:
+        if self.file.is_dir():
+            raise DataError(f"{self.file} is a folder: {self.cure} A folder of images is data=image_folder.")
+        if not self.file.is_file():
+            raise DataError(f"{self.file} does not exist: {self.cure}")
+        try:
+            with self.file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+                yield arrays
+        except Exception as error:  # damaged archives fail in every way there is
+            raise DataError(
+                f"{self.file} is no readable .npz archive of plain arrays ({error}): write it again."
+            ) from error

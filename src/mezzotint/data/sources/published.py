@@ -1,0 +1,144 @@
+"""Published datasets in their original files: found in a folder, or downloaded once by torchvision."""
+
+import fcntl
+import socket
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from mezzotint.atomic import lock_file
+from mezzotint.data.dataset import LabelledDataset
+from mezzotint.errors import DataError
+
+TIMEOUT = 20  # seconds until a server that does not answer is given up
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedDataset(LabelledDataset):
+    """A dataset in its original files.
+
+    Args:
+        root: folder that holds the original files, itself or in its usual subfolders; nothing is downloaded then.
+        cache: where the files are looked for, and downloaded to, if there is no root.
+        download: whether missing files may be fetched.
+    """
+
+    root: str | None = None
+    cache: str = "data"
+    download: bool = True
+
+    loader: ClassVar[str]  # torchvision's class
+    subfolders: ClassVar[tuple[str, ...]]  # where the files lie below root or cache, named after this dataset
+    system: ClassVar[tuple[str, ...]] = ()  # where packages of the operating system put them
+    hint: ClassVar[str] = ""
+    packed: ClassVar[tuple[str, ...]] = ()  # names under which others hand the data on, in a form that is not read
+
+    @abstractmethod
+    def files(self, split: str) -> tuple[tuple[str, ...], ...]:
+        """The files of "train" or "test": for each one the names it may have."""
+
+    @abstractmethod
+    def parse(self, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+        """Images (N, C, H, W) and labels of the files that were found."""
+
+    def read(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        if split == "all":
+            train, test = self.read("train"), self.read("test")
+            return np.concatenate([train[0], test[0]]), np.concatenate([train[1], test[1]])
+        return self.parse(self.find(split))
+
+    def find(self, split: str) -> list[Path]:
+        """The files of a split, downloaded if need be and allowed."""
+        if (found := self._search(split)) is not None:
+            return found
+        if self.root is None and self.download:
+            self._fetch()
+            if (found := self._search(split)) is not None:
+                return found
+        self._refuse_packed()
+        looked = ", ".join(str(place) for place in self._places())
+        wanted = ", ".join(names[0] for names in self.files(split))
+        cure = "data.root=DIR with the folder that holds them"
+        cure += self.hint if self.root is None else f", or leave data.root out to download to {self.cache}"
+        raise DataError(f"{self.name()} needs {wanted}, which are not in {looked}. Give {cure}.")
+
+    def _refuse_packed(self) -> None:
+        """Say of an archive or a table that lies there what to do with it."""
+        whole = Path(self.root or "").expanduser()
+        there = [file for place in self._places() for name in self.packed for file in sorted(place.glob(name))]
+        for file in [whole] if self.root and whole.is_file() else there:
+            if not any(file.match(name) for name in self.packed):
+                raise DataError(f"{file} is a file: give data.root=DIR with the folder that holds the original files.")
+            if file.suffix == ".csv":
+                raise DataError(
+                    f"{file} is a table, and {self.name()} is read from its original files. Give data.root= of a "
+                    "folder that holds these, or store the images as an array and read them with data=npz."
+                )
+            command = f"unzip {file.name}" if file.suffix == ".zip" else f"tar xf {file.name}"
+            raise DataError(
+                f"{file} is packed: unpack it there, cd {file.parent} && {command}, and give data.root={file.parent}."
+            )
+
+    def _places(self) -> list[Path]:
+        """MNIST and Fashion-MNIST call their files alike, so only a root is searched for files without a folder."""
+        if self.root is not None:
+            return [Path(self.root).expanduser() / below for below in ("", "raw", *self.subfolders)]
+        below = [Path(self.cache).expanduser() / below for below in self.subfolders]
+        return [*below, *(Path(place) for place in self.system)]
+
+    def _search(self, split: str) -> list[Path] | None:
+        for place in self._places():
+            found = [_one_of(place, names) for names in self.files(split)]
+            if all(found):
+                return [file for file in found if file]
+        return None
+
+    def _fetch(self) -> None:
+        """torchvision downloads and verifies; one process of a machine at a time, the others find the files."""
+        import torchvision.datasets
+
+        cache = Path(self.cache).expanduser()
+        with lock(cache), socket_timeout(TIMEOUT):
+            if self._search("test") is not None and self._search("train") is not None:
+                return
+            try:
+                getattr(torchvision.datasets, self.loader)(cache, download=True)
+            except (OSError, RuntimeError) as error:
+                reason = str(error).strip().splitlines()[0].rstrip(":")
+                raise DataError(
+                    f"{self.name()} could not be downloaded to {cache} ({reason}). Without a network, "
+                    f"give data.root=DIR with a folder that holds the original files{self.hint}."
+                ) from error
+
+
+def _one_of(place: Path, names: tuple[str, ...]) -> Path | None:
+    return next((place / name for name in names if (place / name).is_file()), None)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Held by one process at a time; it goes with its holder, however that ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = lock_file(folder / ".download.lock")
+    except OSError as error:
+        raise DataError(f"cannot write to {folder} ({error.strerror}): give another paths.data=DIR.") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def socket_timeout(seconds: float) -> Iterator[None]:
+    """No connection made meanwhile waits longer."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,1 @@
+"""Sampling grids: the levels that a sampler visits, from noise to data."""

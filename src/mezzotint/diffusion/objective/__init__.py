@@ -1,0 +1,1 @@
+"""The training objective: time distributions, loss weights, losses, training noise, augmentation."""

@@ -1,0 +1,91 @@
+"""Clocks: what number a network is told for a time of its schedule."""
+
+import abc
+from dataclasses import dataclass
+
+from mezzotint.instantiate.finite import Finite
+
+from .levels import NoiseLevel
+from .scalar_ops import Number, log
+
+
+class NoiseConditioning(metaclass=Finite):
+    """The number that the network is told for a time of its schedule."""
+
+    @abc.abstractmethod
+    def __call__(self, t: Number, level: NoiseLevel) -> Number: ...
+
+
+@dataclass(frozen=True)
+class StepIndex(NoiseConditioning):
+    """t - 1: 0 for the first noisy step of a table, as in the DDPM code."""
+
+    def __call__(self, t: Number, level: NoiseLevel) -> Number:
+        return t - 1
+
+
+@dataclass(frozen=True)
+class ScaledTime(NoiseConditioning):
+    """factor * t: with 1000 and t in [0, 1], what embeddings made for 1000 steps expect."""
+
+    positive = ("factor",)
+
+    factor: float = 1000.0
+
+    def __call__(self, t: Number, level: NoiseLevel) -> Number:
+        return t * self.factor
+
+
+@dataclass(frozen=True)
+class RawTime(NoiseConditioning):
+    """t as it is."""
+
+    def __call__(self, t: Number, level: NoiseLevel) -> Number:
+        return t
+
+
+@dataclass(frozen=True)
+class LogSigma(NoiseConditioning):
+    """c_noise = ln(sigma / alpha) / 4. Source: Karras et al. 2022, table 1, https://arxiv.org/abs/2206.00364"""
+
+    def __call__(self, t: Number, level: NoiseLevel) -> Number:
+        return 0.25 * log(level.ratio)
+
+
+@dataclass(frozen=True)
+class LogSNR(NoiseConditioning):
+    """log(alpha^2 / sigma^2). Source: Kingma et al. 2021, https://arxiv.org/abs/2107.00630"""
+
+    def __call__(self, t: Number, level: NoiseLevel) -> Number:
+        return level.log_snr
+
+
+class InputScale(metaclass=Finite):
+    """The factor on x before the network sees it."""
+
+    @abc.abstractmethod
+    def __call__(self, level: NoiseLevel) -> Number: ...
+
+
+@dataclass(frozen=True)
+class NoScale(InputScale):
+    """x as it is."""
+
+    def __call__(self, level: NoiseLevel) -> Number:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class UnitVarianceScale(InputScale):
+    """c_in = 1 / sqrt(alpha^2 s_d^2 + sigma^2). Source: Karras et al. 2022, table 1, https://arxiv.org/abs/2206.00364
+
+    Args:
+        sigma_data: s_d, standard deviation of the data.
+    """
+
+    positive = ("sigma_data",)
+
+    sigma_data: float = 0.5
+
+    def __call__(self, level: NoiseLevel) -> Number:
+        return ((level.alpha * self.sigma_data) ** 2 + level.sigma**2) ** -0.5

@@ -1,0 +1,1 @@
+"""Noise schedules: alpha and sigma as functions of time, continuous or on a table."""

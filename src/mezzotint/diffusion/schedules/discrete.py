@@ -1,0 +1,306 @@
+"""Discrete schedules: tables of betas, t = 0 clean and t = 1..steps noisy, between entries by log-SNR."""
+
+import abc
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..levels import NoiseLevel
+from ..scalar_ops import Number
+from .continuous import Schedule
+
+
+class DiscreteSchedule(Schedule):
+    """A table of `steps` betas: alpha_bar_t = prod_{i <= t} (1 - beta_i), alpha = sqrt(alpha_bar), variance preserving.
+
+    Source: Ho et al. 2020, eq. 4, https://arxiv.org/abs/2006.11239. Betas given for 1000 steps are multiplied by
+    1000 / steps for other numbers of steps, so that the last level stays about the same (code of Nichol and Dhariwal).
+    """
+
+    steps: int  # type: ignore[override]
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"{self} has steps={self.steps}: a schedule needs at least one step.")
+
+    @abc.abstractmethod
+    def betas(self) -> Tensor:
+        """(steps,) float64; entry i leads from t = i to t = i + 1."""
+
+    @property
+    def t_max(self) -> float:  # type: ignore[override]
+        return float(self.steps)
+
+    @cached_property
+    def _log_alpha_bar(self) -> Tensor:
+        """(steps + 1,) float64, from 0 downwards; only the last may be -inf."""
+        betas = self.betas()
+        last = float(betas[-1])
+        if not bool(((betas[:-1] > 0) & (betas[:-1] < 1)).all()) or not 0 < last <= 1:
+            raise ValueError(
+                f"{self} has betas from {betas.min():g} to {betas.max():g}: each must lie between 0 and 1 (the last "
+                f"may be 1), or no noise is added or no signal is left before the end. Use more steps or smaller betas."
+            )
+        return torch.cat([betas.new_zeros(1), torch.log1p(-betas).cumsum(0)])
+
+    @cached_property
+    def _tables(self) -> dict[torch.device, tuple[Tensor, Tensor, Tensor]]:
+        """alpha, sigma and -log_snr, once for each device that asked."""
+        log_ab = self._log_alpha_bar
+        alpha, sigma = (0.5 * log_ab).exp(), torch.expm1(log_ab).abs().sqrt()
+        return {log_ab.device: (alpha, sigma, -2.0 * (alpha.log() - sigma.log()))}
+
+    def _table(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        found = self._tables.get(device)
+        if found is None:
+            at_home = self._tables[torch.device("cpu")]
+            found = self._tables[device] = tuple(v.to(device) for v in at_home)  # type: ignore[assignment]
+        return found  # type: ignore[return-value]
+
+    @cached_property
+    def _floats(self) -> tuple[list[NoiseLevel], list[float]]:
+        alpha, sigma, key = (v.tolist() for v in self._table(torch.device("cpu")))
+        return [NoiseLevel(a, s) for a, s in zip(alpha, sigma, strict=True)], key
+
+    def level(self, t: Number) -> NoiseLevel:
+        if isinstance(t, Tensor):
+            return self._level_of_tensor(t)
+        levels, key = self._floats
+        i = int(t)
+        if not 0 <= t <= self.steps:
+            raise ValueError(f"t={t:g} is outside {self}, whose times run from 0 to {self.steps}.")
+        if i == t:
+            return levels[i]
+        f = t - i
+        if i == 0:  # the ratio of noise to signal grows linearly from 0
+            return NoiseLevel.from_log_snr(-(key[1] + 2.0 * math.log(f)))
+        if key[i + 1] == math.inf:  # the inverse ratio falls linearly to 0
+            return NoiseLevel.from_log_snr(-(key[i] - 2.0 * math.log(1.0 - f)))
+        return NoiseLevel.from_log_snr(-(key[i] + f * (key[i + 1] - key[i])))
+
+    def _level_of_tensor(self, t: Tensor) -> NoiseLevel:
+        alpha, sigma, key = self._table(t.device)
+        if not t.is_floating_point():
+            return NoiseLevel(alpha[t], sigma[t])
+        t = t.double()
+        i = t.long()
+        f = t - i
+        after = key[(i + 1).clamp(max=self.steps)]
+        between = torch.lerp(key[i], after, f)
+        between = torch.where(after == math.inf, key[i] - 2.0 * torch.log1p(-f), between)
+        between = torch.where(i == 0, key[1] + 2.0 * f.log(), between)
+        found, on_table = NoiseLevel.from_log_snr(-between), f == 0
+        return NoiseLevel(torch.where(on_table, alpha[i], found.alpha), torch.where(on_table, sigma[i], found.sigma))
+
+    def time(self, level: NoiseLevel) -> Number:
+        if isinstance(level.alpha, Tensor):
+            return self._time_of_tensor(level)
+        key, v = self._floats[1], -level.log_snr
+        i = bisect_left(key, v, 1)
+        if i > self.steps:
+            return float(self.steps)
+        if i == 1 or key[i] == v:
+            return float(i)
+        if key[i] == math.inf:
+            return i - math.exp(0.5 * (key[i - 1] - v))
+        return i - 1 + (v - key[i - 1]) / (key[i] - key[i - 1])
+
+    def _time_of_tensor(self, level: NoiseLevel) -> Tensor:
+        v = -torch.as_tensor(level.log_snr)
+        key = self._table(v.device)[2]
+        i = torch.searchsorted(key, v.contiguous()).clamp(1, self.steps)
+        before, after = key[i - 1], key[i]
+        between = torch.where(after == math.inf, 1.0 - torch.exp(0.5 * (before - v)), (v - before) / (after - before))
+        between = torch.where((v == after) | (i == 1), 1.0, between)
+        return (i - 1 + between.clamp(max=1.0)).clamp(min=1.0)
+
+    def rate(self, t: Tensor) -> Tensor:
+        """Slope of the interpolated log-SNR, the mean of both sides at an entry, one-sided at the first and last.
+
+        Where the table ends in pure noise, whose log-SNR is -inf, the entry before counts as its last.
+        """
+        key = self._table(t.device)[2]
+        last = self.steps - (self._floats[1][-1] == math.inf)
+        if last < 2:
+            raise ValueError(
+                f"{self} has one level with both signal and noise, and so no slope of log-SNR. Use more steps, or a "
+                "weight that needs none, such as loss_weight=constant."
+            )
+        low, high = t.ceil().long() - 1, t.floor().long() + 1
+        low, high = low.clamp(1, last - 1), high.clamp(2, last)
+        return -(key[high] - key[low]) / (high - low)
+
+    def previous(self, t: Tensor, steps: int | None = None) -> Tensor:
+        return (t - 1).clamp(min=0)
+
+
+def _for_thousand(betas: Tensor) -> Tensor:
+    """Betas that were given for 1000 steps, for as many steps as there are."""
+    return betas * (1000.0 / len(betas))
+
+
+@dataclass(frozen=True)
+class LinearSchedule(DiscreteSchedule):
+    """beta linear in t. Source: Ho et al. 2020, sec. 4, https://arxiv.org/abs/2006.11239
+
+    Args:
+        steps: T.
+        beta_start, beta_end: the two ends of beta at T = 1000; other T multiply both by 1000 / T.
+    """
+
+    positive = ("beta_end",)
+    natural = ("beta_start",)
+
+    steps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+
+    def betas(self) -> Tensor:
+        return _for_thousand(torch.linspace(self.beta_start, self.beta_end, self.steps, dtype=torch.float64))
+
+
+@dataclass(frozen=True)
+class ScaledLinearSchedule(DiscreteSchedule):
+    """sqrt(beta) linear in t. Source: Rombach et al. 2022 (code), https://arxiv.org/abs/2112.10752
+
+    Args:
+        steps: T.
+        beta_start, beta_end: the two ends of beta at T = 1000; other T multiply both by 1000 / T.
+    """
+
+    positive = ("beta_end",)
+    natural = ("beta_start",)
+
+    steps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+
+    def betas(self) -> Tensor:
+        return _for_thousand(
+            torch.linspace(self.beta_start**0.5, self.beta_end**0.5, self.steps, dtype=torch.float64) ** 2
+        )
+
+
+@dataclass(frozen=True)
+class SigmoidBetaSchedule(DiscreteSchedule):
+    """beta = beta_start + (beta_end - beta_start) sigmoid(u), u linear from -6 to 6. Source: Xu et al. 2022 (code), https://arxiv.org/abs/2203.02923
+
+    Args:
+        steps: T.
+        beta_start, beta_end: the two limits of beta at T = 1000; other T multiply both by 1000 / T.
+    """
+
+    positive = ("beta_end",)
+    natural = ("beta_start",)
+
+    steps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+
+    def betas(self) -> Tensor:
+        shape = torch.linspace(-6.0, 6.0, self.steps, dtype=torch.float64).sigmoid()
+        return _for_thousand(self.beta_start + (self.beta_end - self.beta_start) * shape)
+
+
+@dataclass(frozen=True)
+class CosineSchedule(DiscreteSchedule):
+    """alpha_bar(t) = f(t) / f(0), f(t) = cos^2(pi/2 (t/T + s) / (1 + s)), betas at most `max_beta`.
+
+    Source: Nichol and Dhariwal 2021, eq. 17, https://arxiv.org/abs/2102.09672
+
+    Args:
+        steps: T.
+        offset: s; keeps the first steps from vanishing.
+        max_beta: largest beta, so that the last level keeps a trace of signal.
+    """
+
+    positive = ("max_beta",)
+    natural = ("offset",)
+
+    steps: int = 1000
+    offset: float = 0.008
+    max_beta: float = 0.999
+
+    def betas(self) -> Tensor:
+        u = torch.linspace(0.0, 1.0, self.steps + 1, dtype=torch.float64)
+        f = torch.cos((u + self.offset) / (1.0 + self.offset) * (math.pi / 2)) ** 2
+        return (1.0 - f[1:] / f[:-1]).clamp(max=self.max_beta)
+
+
+@dataclass(frozen=True)
+class SigmoidSchedule(DiscreteSchedule):
+    """alpha_bar(t) = (v(1) - v(t/T)) / (v(1) - v(0)), v(u) = sigmoid((start + (end - start) u) / tau), betas capped.
+
+    Source: Chen 2023, https://arxiv.org/abs/2301.10972; Jabri et al. 2022, https://arxiv.org/abs/2212.11972
+
+    Args:
+        steps: T.
+        start, end: range of the sigmoid's argument.
+        tau: temperature.
+        max_beta: largest beta, so that the last level keeps a trace of signal.
+    """
+
+    positive = ("max_beta", "tau")
+
+    steps: int = 1000
+    start: float = -3.0
+    end: float = 3.0
+    tau: float = 1.0
+    max_beta: float = 0.999
+
+    def betas(self) -> Tensor:
+        u = torch.linspace(0.0, 1.0, self.steps + 1, dtype=torch.float64)
+        v = ((self.start + (self.end - self.start) * u) / self.tau).sigmoid()
+        f = v[-1] - v
+        return (1.0 - f[1:] / f[:-1]).clamp(max=self.max_beta)
+
+
+@dataclass(frozen=True)
+class TabulatedSchedule(DiscreteSchedule):
+    """Betas as they are given, whatever their number.
+
+    Args:
+        values: each in (0, 1), the last may be 1.
+    """
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(float(b) for b in self.values))
+        super().__post_init__()
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        return len(self.values)
+
+    def betas(self) -> Tensor:
+        return torch.tensor(self.values, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class ZeroTerminalSNRSchedule(DiscreteSchedule):
+    """Another table with alpha moved and stretched so that its last entry is 0 and its first noisy one stays.
+
+    alpha <- (alpha - alpha_T) alpha_1 / (alpha_1 - alpha_T). Epsilon and score cannot be decoded at the end.
+
+    Source: Lin et al. 2023, alg. 1, https://arxiv.org/abs/2305.08891
+
+    Args:
+        schedule: the other table.
+    """
+
+    schedule: DiscreteSchedule
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        return self.schedule.steps
+
+    def betas(self) -> Tensor:
+        alpha = torch.as_tensor(self.schedule.level(torch.arange(1, self.steps + 1)).alpha)
+        first, last = alpha[0], alpha[-1]
+        alpha_bar = torch.cat([alpha.new_ones(1), ((alpha - last) * (first / (first - last))) ** 2])
+        return 1.0 - alpha_bar[1:] / alpha_bar[:-1]

@@ -1,0 +1,119 @@
+"""Quality against cost: what papers print of samplers, with error bars and the Pareto front."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mezzotint.figures.plots import legend, page, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "osD^vP*X"  # another number of them than of colours: 56 lines before two look the same
+ROOM = 10.0  # times the lowest value that the highest one is, from where on the axis is logarithmic
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value that so many network calls an image gave, and its standard deviation where that is known."""
+
+    calls: float
+    value: float
+    error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One measure of quality.
+
+    Args:
+        title: its name.
+        lines: the points of each sampler.
+        higher_is_better: as of precision and recall; a distance is better where it is lower.
+        marks: values to compare with, by name, drawn as level lines.
+    """
+
+    title: str
+    lines: Mapping[str, Sequence[Point]]
+    higher_is_better: bool = False
+    marks: Mapping[str, float] | None = None
+
+
+def pareto(points: Iterable[Point], higher_is_better: bool = False) -> list[Point]:
+    """The points that no other one beats in calls and value both, by calls."""
+    sign = -1.0 if higher_is_better else 1.0
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.calls, sign * p.value)):
+        if not front or sign * point.value < sign * front[-1].value:
+            front.append(point)
+    return front
+
+
+def plot_quality(panels: Sequence[Panel]) -> "Figure":
+    """Each panel's values by network calls, one line a sampler; points of the Pareto front are ringed.
+
+    Raises:
+        ValueError: there is no point to draw.
+    """
+    if not any(points for panel in panels for points in panel.lines.values()):
+        raise ValueError("there is no point with network calls and a value to draw.")
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = page(rows, columns, height=3.9 * rows)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    for panel, axis in zip(panels, axes, strict=False):
+        draw(axis, panel)
+    return legend(figure, axes[0])
+
+
+def draw(axis: "Axes", panel: Panel) -> None:
+    for i, (name, points) in enumerate(panel.lines.items()):
+        ordered = sorted(points, key=lambda point: point.calls)
+        look = style(i) | {"marker": MARKERS[i % len(MARKERS)], "markersize": 6, "zorder": 3}
+        errors = [point.error for point in ordered]
+        axis.errorbar(
+            [point.calls for point in ordered],
+            [point.value for point in ordered],
+            yerr=errors if any(errors) else None,
+            capsize=3,
+            elinewidth=1.0,
+            label=name,
+            **look,
+        )
+    every = [point for points in panel.lines.values() for point in points]
+    front = pareto(every, panel.higher_is_better)
+    ring = {"facecolors": "none", "edgecolors": "0.35", "s": 150, "linewidths": 1.3, "zorder": 2}
+    axis.scatter([point.calls for point in front], [point.value for point in front], label="Pareto front", **ring)
+    for i, (name, value) in enumerate((panel.marks or {}).items()):
+        axis.axhline(value, color="0.5", linestyle=(0, (1, 2 + i)), linewidth=1.2, label=name, zorder=1)
+    axis.set_title(f"{panel.title} ({'higher' if panel.higher_is_better else 'lower'} is better)", fontsize="medium")
+    scale(axis, every, list((panel.marks or {}).values()))
+
+
+def scale(axis: "Axes", points: Sequence[Point], marks: Sequence[float]) -> None:
+    """Calls on a logarithmic axis with the numbers that occur; values too where they span more than a decade."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    axis.set(xscale="log", xlabel="network calls an image", xticks=spread([point.calls for point in points]))
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.minorticks_off()
+    values = [point.value for point in points] + list(marks)
+    if min(values) > 0 and max(values) > ROOM * min(values):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(ScalarFormatter())
+        axis.yaxis.get_major_formatter().set_scientific(False)  # type: ignore[attr-defined]
+        axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def spread(calls: Sequence[float], apart: float = 1.25) -> list[float]:
+    """Of these numbers those that stand apart enough on a logarithmic axis to be written, the frequent ones first."""
+    kept: list[float] = []
+    for value, _ in sorted(Counter(calls).items(), key=lambda pair: (-pair[1], pair[0])):
+        if all(max(value, other) >= apart * min(value, other) for other in kept):
+            kept.append(value)
+    return sorted(kept)

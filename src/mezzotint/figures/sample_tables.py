@@ -1,0 +1,97 @@
+"""Tables of images as matplotlib Figures: sweeps with the noise held fixed, interpolations, neighbours, films."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mezzotint.figures.images import as_pil, tile
+from mezzotint.generation.generator import Trajectory
+from mezzotint.generation.neighbours import Neighbours
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Named = Mapping[str, Sequence[object]]  # one pair: what changes, and its values
+INCH = 0.62  # of one image, at least
+WIDE = 16.0  # inches: a wider page than this is made of smaller images
+
+
+def plot_matrix(images: Tensor, rows: Named, columns: Named, blocks: Named | None = None) -> "Figure":
+    """A table of images: the same samples in every row, while what the rows are named for changes.
+
+    Args:
+        images: uint8 (rows, columns, C, H, W), or with blocks (rows, blocks, columns, C, H, W).
+        rows, columns: what changes from row to row and from column to column, as one pair of name and values, such as
+            {"guidance.scale": [1, 2, 4]} and {"class": [0, 1, 2, 3]}.
+        blocks: what else changes, as tables side by side.
+
+    Raises:
+        ValueError: numbers of images that are not those of the names.
+    """
+    from matplotlib.figure import Figure
+
+    (down, ys), (across, xs), (beside, zs) = *rows.items(), *columns.items(), *(blocks or {"": [""]}).items()
+    table = images if blocks else images[:, None]
+    if table.shape[:3] != (len(ys), len(zs), len(xs)) or table.dim() != 6:
+        wanted = ", ".join(str(len(values)) for values in ((ys, zs, xs) if blocks else (ys, xs)))
+        named = f"{len(ys)} rows ({down})" + (f", {len(zs)} blocks ({beside})" if blocks else "")
+        raise ValueError(
+            f"a matrix of {named} and {len(xs)} columns ({across}) needs images ({wanted}, C, H, W); "
+            f"these are {tuple(images.shape)}"
+        )
+    across_all = len(xs) * len(zs)
+    side = min(max(INCH, 4.0 / across_all), WIDE / across_all)
+    height = side * table.shape[4] / table.shape[5]
+    figure = Figure(figsize=(side * across_all + 1.4, height * len(ys) + 1.0), layout="constrained")
+    axes = figure.subplots(1, len(zs), squeeze=False)[0]
+    for i, axis in enumerate(axes):
+        _draw(axis, table[:, i], ys if i == 0 else (), xs)
+        if beside:
+            axis.set_title(f"{beside} = {zs[i]}", fontsize="medium", pad=8)
+    figure.supxlabel(across, fontsize="medium")
+    figure.supylabel(down, fontsize="medium")
+    return figure
+
+
+def plot_film(film: Trajectory, numbers: Sequence[int] | None = None) -> "Figure":
+    """The way from noise to image: under each sample the clean image that the denoiser took it for.
+
+    Args:
+        film: of a Generator.
+        numbers: of the samples, to be written beside them; by default 0, 1, ...
+    """
+    frames = torch.stack([film.frames, film.estimates], dim=2).permute(1, 2, 0, 3, 4, 5)  # sample, row, frame
+    numbers = range(frames.shape[0]) if numbers is None else numbers
+    names = [name for number in numbers for name in (f"sample {number}", "estimate")]
+    return plot_matrix(frames.flatten(0, 1), {"": names}, {"share of noise": [f"{each:.2f}" for each in film.noise]})
+
+
+def plot_neighbours(drawn: Tensor, near: Tensor, found: Neighbours) -> "Figure":
+    """Drawn images above their nearest training images, and how near the first of these is.
+
+    The number below a column is the distance in units of what is usual between a training image and the one nearest to
+    it: far below 1, the drawn image is a copy.
+
+    Args:
+        drawn: uint8 (N, C, H, W).
+        near: uint8 (N, count, C, H, W), the training images at `found.index`.
+    """
+    names = ["drawn", "nearest", "2nd", "3rd", *(f"{i}th" for i in range(4, near.shape[1] + 1))][: near.shape[1] + 1]
+    ratios = found.distances[:, 0] / max(found.usual, 1e-12)
+    table = torch.cat([drawn[:, None], near], dim=1).transpose(0, 1)
+    return plot_matrix(table, {"": names}, {"distance to the nearest / usual distance": [f"{r:.2f}" for r in ratios]})
+
+
+def _draw(axis: "Axes", images: Tensor, ys: Sequence[object], xs: Sequence[object]) -> None:
+    """One table of uint8 (rows, columns, C, H, W), named along its left and lower edge."""
+    page = tile(images.flatten(0, 1), images.shape[1])
+    axis.imshow(as_pil(page.pixels))
+    down = [top + page.size[0] / 2 for top, _ in page.corners[:: images.shape[1]]]
+    along = [left + page.size[1] / 2 for _, left in page.corners[: images.shape[1]]]
+    axis.set_yticks(down if ys else [], [str(y) for y in ys])
+    axis.set_xticks(along, [str(x) for x in xs])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)

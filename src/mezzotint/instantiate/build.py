@@ -1,0 +1,278 @@
+"""Plain config to objects: a config node is a call, `_target_` and its arguments.
+
+`check` compares a node with the target's signature and type hints and lists all that is wrong, `build` makes the call,
+`load` gives the denoiser of a run. None of them knows Hydra; torch is imported only where weights are read.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mezzotint.errors import ConfigError, MezzotintError
+from mezzotint.instantiate.finite import IMMENSE, immense, unbounded
+from mezzotint.instantiate.locate import did_you_mean, join, locate
+from mezzotint.instantiate.trust import Untrusted, current, misfit, trusting
+from mezzotint.instantiate.type_hints import coerce, format_type, format_value, hints_of, matches
+from mezzotint.reading import Damaged, damaged, reason
+from mezzotint.runs import formats
+
+if TYPE_CHECKING:
+    from mezzotint.diffusion import Denoiser
+
+Node = Any  # a dict with `_target_`, a dict or list of nodes, or a plain value
+DENOISER = ("network", "schedule", "target", "c_noise", "c_in")
+
+
+# ---------------------------------------------------------------------------------------------------------------- check
+
+
+def check(node: Node, where: str = "", provided: Iterable[str] = ()) -> list[str]:
+    """All that is wrong with a node and the nodes in it, one line each, without building anything.
+
+    Args:
+        where: the node's place in the config, put in front of each message.
+        provided: arguments of the node's target that the caller of `build` will add.
+    """
+    if node == "???":
+        return [f"{where}: a value is needed; give it as {where}=VALUE"]
+    if isinstance(node, list):
+        return [problem for i, item in enumerate(node) for problem in check(item, f"{where}[{i}]")]
+    if not isinstance(node, dict):
+        return []
+    given = arguments(node)
+    problems = [problem for key, value in given.items() for problem in check(value, join(where, key))]
+    if "_target_" not in node:
+        return problems
+    try:
+        target = locate(node["_target_"], where)
+        current().contain(node["_target_"], given, where)
+    except ConfigError as error:
+        return [str(error), *problems]
+    return check_call(target, given, where, provided) + problems
+
+
+def check_part(node: Node, where: str, provided: Iterable[str] = ()) -> list[str]:
+    """The same of a part of a group, which must be what that group needs before its arguments are looked at."""
+    with suppress(ConfigError):
+        if problem := misfit(locate(node["_target_"], where), where):
+            return [problem]
+    return check(node, where, provided)
+
+
+def check_call(target: Callable, given: Mapping[str, Node], where: str = "", provided: Iterable[str] = ()) -> list[str]:
+    """What `target(**given)` would trip over: unknown and missing arguments, values of another type."""
+    try:
+        parameters = inspect.signature(target).parameters
+    except ValueError:  # written in C, some say nothing
+        return []
+    named = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    names = [p.name for p in named if p.name not in provided]
+    free = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    hints = hints_of(target)
+    problems, misspelt = [], set()
+    for key, value in given.items():
+        if key not in names and not free:
+            misspelt.update(difflib.get_close_matches(str(key), names, 1, 0.6))
+            problems.append(unknown_argument(str(key), where, target.__name__, names))
+        elif immense(value):
+            problems.append(f"{join(where, key)}: {IMMENSE}")
+        elif value != "???" and not matches(value, hints.get(key, Any)):
+            problems.append(f"{join(where, key)}: {format_value(value)} is not {format_type(hints[key])}")
+    endless = [key for key in unbounded(target, given) if key in names and matches(given[key], hints.get(key, Any))]
+    problems += [f"{join(where, key)}: {format_value(given[key])} is not finite" for key in endless]
+    missing = [p.name for p in named if p.default is p.empty and p.name not in {*given, *provided, *misspelt}]
+    return problems + [f"{join(where, name)}: {target.__name__} needs it, and it is not given" for name in missing]
+
+
+def unknown_argument(key: str, where: str, target: str, names: Sequence[str]) -> str:
+    """What is wrong with a key that a target does not take: the nearest of those that it takes, or all of them."""
+    hint = did_you_mean(key, names) or f" (it takes {', '.join(names) or 'none'})"
+    return f"{join(where, key)}: {target} has no such argument{hint}"
+
+
+def arguments(node: Mapping[str, Node]) -> dict[str, Node]:
+    return {key: value for key, value in node.items() if key != "_target_"}
+
+
+# ---------------------------------------------------------------------------------------------------------------- build
+
+
+def build(node: Node, where: str = "", **extra: Any) -> Any:
+    """Build a node and the nodes in it; plain values pass. `extra` are further arguments of the outermost call.
+
+    Raises:
+        ConfigError: with the place in the config before the message of whatever refused its arguments.
+    """
+    if isinstance(node, list):
+        return [build(item, f"{where}[{i}]") for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    given = {key: build(value, join(where, key)) for key, value in arguments(node).items()}
+    if "_target_" not in node:
+        return given
+    target = locate(node["_target_"], where)
+    current().contain(node["_target_"], arguments(node), where)
+    hints = hints_of(target)
+    given = {key: coerce(value, hints.get(key, Any)) for key, value in given.items()}
+    try:
+        built = target(**given, **extra)
+    except MezzotintError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except (TypeError, ValueError, ImportError, RuntimeError, ArithmeticError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if problem := misfit(type(built), where):  # the result of a function, or of what nobody checked
+        raise ConfigError(problem)
+    return built
+
+
+# ----------------------------------------------------------------------------------------------------------------- load
+
+
+def load(
+    directory: str | Path,
+    weights: str | float = "ema",
+    allow: Sequence[str] = (),
+    checkpoint: int | Literal["best"] | None = None,
+) -> "Denoiser":
+    """The denoiser of a run, in evaluation mode on the CPU, from its config.yaml and its newest good checkpoint.
+
+    Args:
+        weights: "ema" (the first average kept, or the weights where none is), "raw", or the half-life of one average.
+        allow: packages beside mezzotint whose classes config.yaml may name: a `_target_` from a stranger is code. Where
+            that config is itself judged, as by `mezzotint sample run=DIR`, what was allowed there counts instead.
+        checkpoint: the step of an earlier checkpoint that the run still keeps, such as the weak network of
+            autoguidance; or "best", the one that callbacks=sample_metrics kept.
+    """
+    directory = Path(directory)
+    config = read_config(directory)
+    nodes = {name: config.get(name) for name in DENOISER}
+    rule = current()
+    if not rule.strict:
+        rule = replace(rule, strict=True, packages=(*rule.packages, *allow), paths=())
+    with trusting(rule):
+        admit_denoiser(nodes, directory)
+        denoiser = build_denoiser(nodes)
+    state = read_weights(directory, weights, checkpoint)
+    try:
+        denoiser.load_state_dict(state)
+    except RuntimeError as error:
+        raise damaged(
+            find_checkpoint(directory, checkpoint), f"it does not fit the config ({reason(error)})"
+        ) from error
+    return denoiser.eval()
+
+
+def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser":
+    """The denoiser that a config describes, its network on a device; "meta" gives a network without memory."""
+    import torch
+
+    from mezzotint.diffusion import Denoiser
+
+    for name in ("network", "schedule"):
+        if not isinstance(config.get(name), dict):
+            raise ConfigError(f"{name}: the config describes none; write one there, as _target_ and its arguments")
+    with torch.device(device):
+        network = build(config["network"], "network")
+    parts = {name: build(config.get(name), name) for name in DENOISER if name != "network"}
+    try:
+        return Denoiser(network, **parts)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def read_config(directory: Path) -> dict[str, Node]:
+    """The config of a run. Raises ConfigError: there is none, or it cannot be used."""
+    try:
+        if (directory.exists() or directory.is_symlink()) and not directory.is_dir():
+            raise FileNotFoundError
+        return formats.config(directory)
+    except FileNotFoundError:
+        above = next((place for place in directory.parents if (place / "config.yaml").is_file()), None)
+        hint = f", but in {above} above it" if above and directory.exists() else ""
+        raise ConfigError(
+            f"{directory} is not a run: no config.yaml in it{hint}; `mezzotint runs` lists those that exist"
+        ) from None
+    except Damaged as error:
+        raise ConfigError(str(error)) from error
+
+
+def read_weights(directory: Path, weights: str | float = "ema", step: int | str | None = None) -> dict[str, Any]:
+    """State of the denoiser from a checkpoint: the newest that can be read, the best, or that of a step."""
+    checkpoint = read_checkpoint(directory, step)
+    state = dict(checkpoint["state_dict"])
+    averages = checkpoint.get("ema", {})
+    weights = weights if isinstance(weights, str) else f"{weights:g}"
+    if weights == "ema":
+        state |= next(iter(averages.values()), {})
+    elif weights in averages:
+        state |= averages[weights]
+    elif weights != "raw":
+        raise ConfigError(f"weights={weights}: {directory} keeps {', '.join(['raw', *averages])}")
+    return {key.removeprefix("denoiser."): value for key, value in state.items() if key.startswith("denoiser.")}
+
+
+def read_checkpoint(directory: Path, step: int | str | None = None) -> dict[str, Any]:
+    from mezzotint.training.callbacks.checkpoints import read
+
+    return read(find_checkpoint(directory, step))
+
+
+def find_checkpoint(directory: Path, step: int | str | None = None) -> Path:
+    """The file of a step's checkpoint, of the "best" one, or of the newest that can be read.
+
+    Raises:
+        ConfigError: the run keeps none such.
+    """
+    from mezzotint.training.callbacks.checkpoints import chosen, step_of
+
+    folder = directory / "checkpoints"
+    if file := chosen(folder, step):
+        return file
+    if step is None:
+        raise ConfigError(f"{directory} has no checkpoint that can be read: mezzotint train run={directory}")
+    if step == "best":
+        raise ConfigError(
+            f"checkpoint=best: {directory} keeps no best checkpoint; it is trained with callbacks=sample_metrics"
+        )
+    steps = ", ".join(str(step_of(file)) for file in sorted(folder.glob("step-*.ckpt"))) or "none"
+    raise ConfigError(f"checkpoint={step}: {directory} keeps the steps {steps}; callbacks.checkpoints.keep= keeps more")
+
+
+def targets(node: Node, where: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (place, `_target_`) in a node."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield where, node["_target_"]
+        for key, value in node.items():
+            yield from targets(value, join(where, key))
+    elif isinstance(node, list):
+        for i, item in enumerate(node):
+            yield from targets(item, f"{where}[{i}]")
+
+
+def admit_denoiser(nodes: Node, directory: Path) -> None:
+    """Refuse what the rule in force does not let a run's config name, with the cure from Python and from the command.
+
+    Raises:
+        ConfigError: with the cure; or all that is wrong with the nodes otherwise.
+    """
+    for where, path in targets(nodes):
+        try:
+            locate(path, where)
+        except Untrusted as error:
+            package = str(path).partition(".")[0]
+            python, command = f"mezzotint.load({str(directory)!r}, allow=[{package!r}])", f"trust=[{package}]"
+            cure = "" if package == "mezzotint" else f". If you trust the file: {python}, on the command line {command}"
+            raise ConfigError(
+                f"{directory}/config.yaml: {where} names {path!r}, which is not a class of mezzotint{cure}"
+            ) from error
+        if path == "mezzotint.load":
+            raise ConfigError(f"{directory}/config.yaml: {where} names a run, and no part of a denoiser is one")
+    if not isinstance(nodes["network"], dict):
+        raise ConfigError(f"{directory}/config.yaml says of no network")
+    if problems := [problem for name, node in nodes.items() if node for problem in check_part(node, name)]:
+        raise ConfigError(f"{directory}/config.yaml: {'; '.join(problems)}")

@@ -1,0 +1,44 @@
+"""The class or function that a `_target_` of the config names, and the nearest of the names that it may have meant."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any
+
+from mezzotint.errors import ConfigError
+from mezzotint.instantiate import renamed
+from mezzotint.instantiate.trust import current
+
+
+def locate(path: Any, where: str = "") -> Callable:
+    """The class or function that a `_target_` names, if the rule in force lets a config name it."""
+    place = join(where, "_target_")
+    module, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
+    if not module or module.startswith("."):
+        raise ConfigError(
+            f"{place}: {path!r} is not the dotted path of a class or function, such as package.module.Name"
+        )
+    current().admit(path, place)
+    try:
+        found = getattr(import_module(module), name)
+    except ImportError as error:
+        raise ConfigError(f"{place}: cannot import {path!r} ({error})") from error
+    except AttributeError as error:
+        room = import_module(module)
+        known = getattr(room, "__all__", dir(room))
+        close = f"; it is now {renamed.TARGETS[path]}" if path in renamed.TARGETS else did_you_mean(name, known)
+        raise ConfigError(f"{place}: {module} has no {name!r}{close}") from error
+    if not callable(found):
+        raise ConfigError(f"{place}: {path!r} is not a class or function")
+    current().accept(found, path, place)
+    return found
+
+
+def join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'width'?`, or nothing where no known word is close."""
+    close = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

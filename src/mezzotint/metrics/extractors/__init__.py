@@ -1,0 +1,1 @@
+"""Feature extractors: uint8 images to features, with their published preprocessing."""

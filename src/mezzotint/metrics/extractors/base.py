@@ -1,0 +1,178 @@
+"""What an extractor is: uint8 images in, named views of their features out."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import ConfigError
+from mezzotint.instantiate.finite import Finite
+
+
+class Extractor(metaclass=Finite):
+    """A frozen network that turns uint8 images (B, C, H, W) into features (B, d).
+
+    It runs in eval mode, without gradients, in float32 whatever autocast says, in batches of its own fixed size
+    (features depend in their last bits on the batch that a convolution sees, so the last batch is filled up). It is no
+    nn.Module: as an attribute of a metric it never enters a checkpoint, and a deep copy of the metric shares it.
+
+    A view is one set of features of the same pass: every extractor has "pooled", one row an image for Frechet and
+    kernel distances; "logits" (class scores) and "spatial" (an early map, flattened) where the network offers them.
+    """
+
+    name: ClassVar[str]
+    widths: ClassVar[Mapping[str, int]]
+    batch: ClassVar[int] = 16
+    batch_on_accelerator: ClassVar[int] = 128
+    preprocessing: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """sha256 of the weights, in hexadecimal."""
+
+    @property
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The loaded network, on the device where it ran last."""
+
+    @abstractmethod
+    def expect(self, shape: tuple[int, int, int]) -> None:
+        """Says before anything is drawn what cannot work; weights are looked for, and neither fetched nor loaded.
+
+        Raises:
+            ConfigError: images of this (C, H, W) cannot be judged. DataError: the weights are not to be had.
+        """
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """All views of one batch of uint8 images that lies on the network's device."""
+
+    @property
+    def features(self) -> int:
+        """Width of the pooled view."""
+        return self.widths["pooled"]
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """As `expect`, and then has the weights ready: fetched, read and in the network."""
+        self.expect(shape)
+        _ = self.network, self.digest
+
+    def choose(self, shape: tuple[int, int, int]) -> Extractor | None:
+        """The extractor for images of this shape: itself, where it is as `expect` wants it."""
+        self.expect(shape)
+        return self
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Pooled features (B, d) in float32, on the images' device."""
+        return self.views(images)["pooled"]
+
+    def views(self, images: Tensor) -> dict[str, Tensor]:
+        """Every view of the images, float32, on the images' device.
+
+        Raises:
+            TypeError: not uint8. ValueError: not (B, C, H, W), or a shape that this extractor does not take.
+        """
+        check_images(images, self.name)
+        if not len(images):
+            return {view: torch.empty(0, width, device=images.device) for view, width in self.widths.items()}
+        on_cpu = images.device.type == "cpu"
+        self.network.to(images.device, memory_format=torch.channels_last if on_cpu else torch.contiguous_format)
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False), exact_arithmetic():
+            size = self.batch if on_cpu else self.batch_on_accelerator
+            parts = [self._batch(chunk, size) for chunk in images.split(size)]
+        return {view: torch.cat([part[view] for part in parts]) for view in self.widths}
+
+    def _batch(self, chunk: Tensor, size: int) -> dict[str, Tensor]:
+        missing = size - len(chunk)
+        filled = torch.cat([chunk, chunk.new_zeros(missing, *chunk.shape[1:])]) if missing else chunk
+        return {view: features[: len(chunk)].float() for view, features in self.forward(filled).items()}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Extractor:
+        return self
+
+    def protocol(self) -> dict[str, Any]:
+        """What a reader needs to compute the same features."""
+        return {
+            "name": self.name,
+            "sha256": self.digest,
+            "features": self.features,
+            "resize": self.preprocessing,
+        }
+
+
+def check_images(images: Tensor, what: str) -> None:
+    """uint8 (B, C, H, W), or an error that says how to get there."""
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+        given = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(
+            f"{what} takes uint8 images of 0..255, and was given {given}. mezzotint.data.PixelScaling().to_uint8(x) "
+            "converts: it rounds and clamps, where a plain cast wraps 1.01 to black."
+        )
+    if images.dim() != 4:
+        raise ValueError(f"{what} takes images of shape (B, C, H, W), and was given {tuple(images.shape)}.")
+
+
+def to_rgb(images: Tensor, what: str) -> Tensor:
+    """Grey images (B, 1, H, W) repeated to three equal channels; RGB as it is."""
+    if images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{what} judges grey or RGB images (1 or 3 channels), and was given {images.shape[1]} channels."
+        )
+    return images.expand(-1, 3, -1, -1)
+
+
+def standardised(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
+    """(x - mean) / deviation of RGB pixels (B, 3, H, W) in [0, 1], channel by channel."""
+    m, s = (pixels.new_tensor(values)[:, None, None] for values in (mean, deviation))
+    return (pixels - m) / s
+
+
+def check_colours(shape: tuple[int, int, int], name: str) -> None:
+    """Raises ConfigError for images (C, H, W) that are neither grey nor RGB."""
+    if shape[0] not in (1, 3):
+        raise ConfigError(
+            f"extractor={name} judges grey or RGB images, and the data has {shape[0]} channels. "
+            "Use another extractor, or metrics=[]."
+        )
+
+
+def sha256(path: str | Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """No TensorFloat-32 and no algorithm chosen by timing: the same image gives the same features on the same device.
+
+    torch has two sets of switches that must not be mixed; the one in use is the one that can be read.
+    """
+    cudnn, conv, matmul = torch.backends.cudnn, torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    timed = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        old = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    except RuntimeError:
+        old, new = None, (conv.fp32_precision, matmul.fp32_precision)
+        conv.fp32_precision = matmul.fp32_precision = "ieee"
+    else:
+        torch.set_float32_matmul_precision("highest")
+        cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = timed
+        if old is None:
+            conv.fp32_precision, matmul.fp32_precision = new
+        else:
+            torch.set_float32_matmul_precision(old[0])
+            cudnn.allow_tf32 = old[1]

@@ -1,0 +1,1 @@
+"""Fréchet distances between Gaussian fits of features: FID and its relatives."""

@@ -1,0 +1,79 @@
+"""The Frechet distance: FID where it may be called so."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mezzotint.metrics.accumulators import MomentSums
+from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.extractors.inception import InceptionV3
+from mezzotint.metrics.frechet.gaussian import frechet_distance
+from mezzotint.metrics.metric import FeatureMetric, short_count
+
+MINIMUM = 2048  # images from which a distance over Inception is called FID
+
+
+class FrechetDistance(FeatureMetric):
+    """Frechet distance between real and drawn images in feature space, from streaming sums in float64.
+
+    d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr sqrt(S1 S2), with unbiased covariances. It falls as n grows: compare at
+    equal n.
+
+    Source: Heusel et al. 2017, https://arxiv.org/abs/1706.08500; view=spatial: sFID, Nash et al. 2021,
+    https://arxiv.org/abs/2103.03841
+
+    Args:
+        extractor: turns images into features.
+        view: "pooled", or "spatial" for sFID.
+        minimum: images, real and drawn, from which a distance over Inception is called FID.
+    """
+
+    natural = ("minimum",)
+
+    higher_is_better = False
+
+    def __init__(self, extractor: Extractor, view: str = "pooled", minimum: int = MINIMUM) -> None:
+        self.real, self.drawn = MomentSums("real"), MomentSums("drawn")
+        super().__init__(extractor, (self.real, self.drawn), view)
+        self.minimum = minimum
+
+    def compute(self) -> Tensor:
+        """The distance, float64. Raises ValueError below two images on either side."""
+        distance = frechet_distance(self.real.moments(self), self.drawn.moments(self))
+        return torch.tensor(distance, dtype=torch.float64)
+
+    def label(self, n: int, reference: int | None = None) -> str:
+        letter = {"pooled": "", "spatial": "s"}.get(self.view, f"{self.view}_")
+        return f"{letter}{frechet_name(self.extractor, n, reference, self.minimum)}_{short_count(n)}"
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        found = name_notes(self.label(n, reference), self.extractor, n, reference, self.minimum)
+        if n <= self.width:
+            found.append(f"{n} images give a singular covariance of {self.width} features: compare at equal n only.")
+        return found
+
+
+def frechet_name(extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM) -> str:
+    """What a Frechet distance is called: "fid", or "fd_" and the extractor's name."""
+    return f"fd_{extractor.name}" if why_not_fid(extractor, n, reference, minimum) else "fid"
+
+
+def name_notes(
+    label: str, extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM
+) -> list[str]:
+    """Why a Frechet distance over Inception is not called FID: one line; none where it is, nor over other features."""
+    reason = why_not_fid(extractor, n, reference, minimum)
+    return [f"{label} is not called FID: {reason}."] if reason and isinstance(extractor, InceptionV3) else []
+
+
+def why_not_fid(extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM) -> str | None:
+    """The reason why a Frechet distance is not called FID, or None where it is one."""
+    if not isinstance(extractor, InceptionV3):
+        return f"the features are those of {extractor.name}, not of Inception"
+    if not extractor.published:
+        return "the Inception weights are not the published ones"
+    least = n if reference is None else min(n, reference)
+    if least < minimum:
+        return f"{least} images are fewer than {minimum}, where the estimate is mostly bias"
+    return None

@@ -1,0 +1,84 @@
+"""FID-infinity: the Frechet distance without the bias of a finite sample."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from mezzotint.metrics.accumulators import FeatureReservoir, MomentSums
+from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.frechet.fid import MINIMUM, frechet_name, name_notes
+from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
+from mezzotint.metrics.metric import FeatureMetric, short_count
+
+
+class FrechetInfinity(FeatureMetric):
+    """The intercept of a straight line through d^2 against 1/m, m from half of the drawn images to all of them.
+
+    The bias of d^2 is close to linear in 1/m once m is well above the number of features; the bias of the reference
+    remains. The m images are the first in the order of their contents' hashes, with copies spread evenly: a random
+    choice that is always the same.
+
+    Source: Chong and Forsyth 2020, sec. 3, https://arxiv.org/abs/1911.07023 (who begin at 5,000 of 50,000)
+
+    Args:
+        extractor: turns images into features.
+        points: sizes m, equally spaced.
+        first: the smallest m as a share of the images.
+        keep: feature rows of drawn images held in memory.
+        minimum: images, real and drawn, from which a distance over Inception is called FID.
+    """
+
+    natural = ("minimum",)
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        points: int = 8,
+        first: float = 0.5,
+        keep: int = 50_000,
+        minimum: int = MINIMUM,
+    ) -> None:
+        if points < 2 or not 0 < first < 1:
+            raise ValueError(f"points={points}, first={first}: two points or more, and a share between 0 and 1.")
+        self.real, self.drawn = MomentSums("real"), FeatureReservoir("drawn", keep)
+        super().__init__(extractor, (self.real, self.drawn))
+        self.points = points
+        self.first = first
+        self.keep = keep
+        self.minimum = minimum
+
+    def least(self) -> dict[str, int]:
+        return {"real": 2, "drawn": next(n for n in count(3) if 2 <= round(self.first * n) < n)}
+
+    def compute(self) -> Tensor:
+        """The extrapolated distance, float64; possibly slightly negative. Raises ValueError for too few images."""
+        real, drawn = self.real.moments(self), self.drawn.shuffled(self)
+        sizes = torch.linspace(self.first * len(drawn), len(drawn), self.points).round().to(torch.int64)
+        if not 2 <= sizes[0] < sizes[-1]:
+            raise ValueError(f"an extrapolation from {len(drawn)} images is not possible: draw more.")
+        distances = [frechet_distance(real, Moments.of(drawn[:size])) for size in sizes.tolist()]
+        return _intercept(1 / sizes.double(), torch.tensor(distances, dtype=torch.float64))
+
+    def label(self, n: int, reference: int | None = None) -> str:
+        n = min(n, self.keep)
+        return f"{frechet_name(self.extractor, n, reference, self.minimum)}_infinity_{short_count(n)}"
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        kept = min(n, self.keep)
+        label = self.label(n, reference)
+        found = name_notes(label, self.extractor, kept, reference, self.minimum)
+        least = round(self.first * kept)
+        if least <= self.width:
+            found.append(f"{label} extrapolates from {least} images: {self.width} features want more.")
+        return found
+
+
+def _intercept(x: Tensor, y: Tensor) -> Tensor:
+    """Of the least-squares line through the points."""
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+    return y.mean() - slope * x.mean()

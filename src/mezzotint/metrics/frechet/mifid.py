@@ -1,0 +1,63 @@
+"""MiFID: the Frechet distance of a model that copies is made larger."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mezzotint.metrics.accumulators import FeatureReservoir
+from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.frechet.fid import MINIMUM, frechet_name, name_notes
+from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
+from mezzotint.metrics.metric import FeatureMetric, short_count
+
+
+class MiFID(FeatureMetric):
+    """d^2 / c where c < threshold, else d^2, with c the mean over drawn images of min over real ones of 1 - |cos|.
+
+    The real images should be the training set. The threshold is a property of the features: where held-out images fall
+    below it too, it says nothing; `memorised` is calibrated and names the copies.
+
+    Source: Bai et al. 2021, sec. 3, https://arxiv.org/abs/2106.03062
+
+    Args:
+        extractor: turns images into features.
+        threshold: the paper's epsilon, 0.1 for Inception.
+        keep: feature rows of each side held in memory, and so the images that it is of.
+        minimum: images, real and drawn, from which a distance over Inception is called FID.
+    """
+
+    natural = ("threshold", "minimum")
+
+    higher_is_better = False
+
+    def __init__(
+        self, extractor: Extractor, threshold: float = 0.1, keep: int = 10_000, minimum: int = MINIMUM
+    ) -> None:
+        self.real, self.drawn = FeatureReservoir("real", keep), FeatureReservoir("drawn", keep)
+        super().__init__(extractor, (self.real, self.drawn))
+        self.threshold = threshold
+        self.keep = keep
+        self.minimum = minimum
+
+    def compute(self) -> Tensor:
+        """The distance, float64. Raises ValueError below two images on either side."""
+        real, drawn = self.real.rows(self), self.drawn.rows(self)
+        closeness = mean_cosine_distance(drawn, real)
+        factor = closeness if closeness < self.threshold else torch.ones_like(closeness)
+        return frechet_distance(Moments.of(real), Moments.of(drawn)) / (factor + 1e-14)
+
+    def label(self, n: int, reference: int | None = None) -> str:
+        n = min(n, self.keep)
+        return f"m{frechet_name(self.extractor, n, reference, self.minimum).replace('fid', 'ifid')}_{short_count(n)}"
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        n = min(n, self.keep)
+        return name_notes(self.label(n, reference), self.extractor, n, reference, self.minimum)
+
+
+def mean_cosine_distance(rows: Tensor, others: Tensor) -> Tensor:
+    """The mean over rows of the smallest 1 - |cos| to any of the others."""
+    directions = torch.nn.functional.normalize(others, dim=1).T
+    parts = torch.nn.functional.normalize(rows, dim=1).split(1024)
+    return torch.cat([1 - (part @ directions).abs().amax(dim=1) for part in parts]).mean()

@@ -1,0 +1,100 @@
+"""The Frechet distance of each class: what a good average can hide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mezzotint.errors import DataError
+from mezzotint.metrics.accumulators import Batch, MomentSums, SumAccumulator
+from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.frechet.fid import MINIMUM, frechet_name, name_notes
+from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
+from mezzotint.metrics.metric import FeatureMetric, short_count
+
+
+class FrechetPerClass(FeatureMetric):
+    """Frechet distance between the real and the drawn images of one class, for each class that has both.
+
+    Its memory is classes x width^2 numbers: 0.3 MB for ten classes of 64 features, 34 GB for ImageNet over Inception.
+
+    Args:
+        extractor: turns images into features.
+        classes: labels run from 0 to classes - 1.
+        minimum: images of a class, real and drawn, from which a distance over Inception is called FID.
+    """
+
+    natural = ("minimum",)
+
+    higher_is_better = False
+
+    def __init__(self, extractor: Extractor, classes: int, minimum: int = MINIMUM) -> None:
+        if classes < 1:
+            raise ValueError(f"classes={classes}: values by class need data with labels.")
+        self.real, self.drawn = ClassSums("real", classes), ClassSums("drawn", classes)
+        super().__init__(extractor, (self.real, self.drawn))
+        self.classes = classes
+        self.minimum = minimum
+
+    def compute(self) -> Tensor:
+        """The distances, float64 (classes,), NaN for a class with fewer than two images on either side."""
+        pairs = [(self.real.moments(self, c), self.drawn.moments(self, c)) for c in range(self.classes)]
+        found = [frechet_distance(real, drawn) if real and drawn else float("nan") for real, drawn in pairs]
+        return torch.tensor(found, dtype=torch.float64)
+
+    def label(self, n: int, reference: int | None = None) -> str:
+        name = frechet_name(self.extractor, self.per_class(n, reference), minimum=self.minimum)
+        return f"{name}_{short_count(n)}_class"
+
+    def notes(self, n: int, reference: int | None = None) -> list[str]:
+        label = self.label(n, reference)
+        found = name_notes(label, self.extractor, self.per_class(n, reference), minimum=self.minimum)
+        sides = ((side, keeper.state(self)) for side, keeper in (("real", self.real), ("drawn", self.drawn)))
+        for side, (count, _, _) in ((side, state.values()) for side, state in sides):
+            if len(few := (count < 2).nonzero().flatten().tolist()) > 0:
+                some = ", ".join(map(str, few[:10])) + (", ..." if len(few) > 10 else "")
+                found.append(f"{label}: no value for class {some}, of which there are fewer than two {side} images.")
+        return found
+
+    def per_class(self, n: int, reference: int | None = None) -> int:
+        """How many images of a class there are on the smaller side, where classes are balanced."""
+        return min(n, n if reference is None else reference) // self.classes
+
+    def values(self, n: int, reference: int | None = None) -> dict[str, float]:
+        found = dict(enumerate(self.compute().tolist()))
+        return {f"{self.label(n, reference)}_{c}": value for c, value in found.items() if value == value}
+
+
+@dataclass(frozen=True)
+class ClassSums(SumAccumulator):
+    """Count, sum of x and sum of x x^T for each class."""
+
+    classes: int
+
+    @property
+    def recipe(self) -> str:
+        return f"sums of {self.classes} classes"
+
+    def shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        return {part: (self.classes, *shape) for part, shape in MomentSums(self.side).shapes(width).items()}
+
+    def add(self, metric: Metric, features: Tensor, batch: Batch) -> None:
+        labels = batch.labels
+        if labels is None:
+            raise DataError(
+                f"values by class need labels beside the {self.side} images: leave metrics=fid_per_class out."
+            )
+        count, total, outer = self.state(metric).values()
+        for c in labels.unique().tolist():
+            rows = features[labels == c].to(torch.float64)
+            count[c] += len(rows)
+            total[c] += rows.sum(0)
+            outer[c].addmm_(rows.T, rows)
+
+    def moments(self, metric: Metric, c: int) -> Moments | None:
+        """Mean and covariance of one class, or None below two rows."""
+        count, total, outer = self.state(metric).values()
+        return Moments.of_sums(int(count[c]), total[c], outer[c]) if count[c] > 1 else None

@@ -1,0 +1,1 @@
+"""Nearest-neighbour metrics over features: precision and recall, density and coverage, memorisation."""

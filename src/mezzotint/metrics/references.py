@@ -1,0 +1,181 @@
+"""Statistics of the real images, computed once and found again by what they were made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mezzotint.atomic import atomic_path
+from mezzotint.data.image_set import ImageSource
+from mezzotint.distributed import rank_and_world
+from mezzotint.errors import DataError
+from mezzotint.metrics.accumulators import Accumulator
+from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.metric import FeatureMetric, content_keys
+from mezzotint.metrics.statistics_file import StatisticsFile
+
+States = dict[Accumulator, dict[str, Tensor]]
+VERSION = 3  # of the stored states: raise it when what is stored changes its meaning
+
+
+def load_references(
+    metrics: Mapping[str, FeatureMetric],
+    reference: ImageSource | StatisticsFile,
+    device: torch.device | str = "cpu",
+    cache: str | Path | None = None,
+    batch: int = 512,
+) -> list[Path]:
+    """Gives empty metrics the states of the real images, from the cache where they are, else in one pass.
+
+    All processes call it: each computes its share, and afterwards the first one alone holds the real states, so that
+    merging adds them once. A stored file is named by a hash of the images' content, the extractor's weights, its
+    preprocessing, the view and what is kept of it: whatever changes, another file is read. It carries a hash of what it
+    holds; one that is damaged is made anew.
+
+    Returns:
+        The stored files, none without a cache.
+    """
+    rank, _ = rank_and_world()
+    if isinstance(reference, StatisticsFile):
+        for metric in metrics.values():
+            if rank == 0:
+                reference.fill(metric)
+            metric.touch()
+        return []
+    paths = {name: _paths(metric, reference, cache) for name, metric in metrics.items()}
+    stored = _agreed({name: _stored(found) for name, found in paths.items()} if rank == 0 else {})
+    missing = {name: metrics[name] for name, states in stored.items() if states is None}
+    if cache is not None and missing and rank == 0:
+        with _storing(Path(cache)):  # noticed before the work and not after it
+            pass
+    _compute(missing, reference, device, batch)
+    for name, states in stored.items():
+        for keeper, path in paths[name].items() if rank == 0 else ():
+            if states is None:
+                _write(keeper.state(metrics[name]), path)
+            else:
+                keeper.load(metrics[name], states[keeper])
+        metrics[name].touch()
+    return sorted({path for found in paths.values() for path in found.values() if path})
+
+
+def add_batch(
+    metrics: Mapping[str, FeatureMetric],
+    images: Tensor,
+    real: bool,
+    labels: Tensor | None = None,
+    index: Tensor | None = None,
+) -> None:
+    """Adds a batch to every metric; each extractor sees it once."""
+    keys = content_keys(images)
+    views: dict[Extractor, dict[str, Tensor]] = {}
+    for metric in metrics.values():
+        if metric.extractor not in views:
+            views[metric.extractor] = metric.extractor.views(images)
+        metric.update_features(views[metric.extractor][metric.view], real, keys, labels, index)
+
+
+def _compute(
+    metrics: Mapping[str, FeatureMetric], reference: ImageSource, device: torch.device | str, batch: int
+) -> None:
+    """Each process adds its share of the reference; then the first one gets the whole, and the others forget theirs."""
+    rank, world = rank_and_world()
+    needed = {name: metric for name, metric in metrics.items() if metric.real_keepers}
+    share = torch.arange(rank, len(reference), world)
+    for indices in share.split(batch) if needed else ():
+        images, labels = reference.batch(indices)
+        add_batch(needed, images.to(device), real=True, labels=labels, index=indices)
+    for metric in needed.values() if world > 1 else ():
+        with metric.sync_context():
+            merged = [(keeper, _copy(keeper.state(metric))) for keeper in metric.real_keepers]
+        metric.reset()
+        for keeper, state in merged if rank == 0 else ():
+            keeper.load(metric, state)
+
+
+def _paths(metric: FeatureMetric, reference: ImageSource, cache: str | Path | None) -> dict[Accumulator, Path | None]:
+    return {keeper: _path(metric, keeper, reference, cache) for keeper in metric.real_keepers}
+
+
+def _path(metric: FeatureMetric, keeper: Accumulator, reference: ImageSource, cache: str | Path | None) -> Path | None:
+    if cache is None:
+        return None
+    made = metric.extractor
+    parts = [VERSION, reference.digest(), made.name, made.digest, made.preprocessing, metric.view, keeper.recipe]
+    return Path(cache) / f"reference-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"
+
+
+def _stored(paths: Mapping[Accumulator, Path | None]) -> States | None:
+    """What the files hold, or None where one is missing or damaged."""
+    found = {keeper: _read(path) for keeper, path in paths.items() if path is not None and path.is_file()}
+    return found if len(found) == len(paths) and None not in found.values() else None  # type: ignore[return-value]
+
+
+def _agreed(stored: dict[str, States | None]) -> dict[str, States | None]:
+    """As the first process sees it, for all must decide alike; to the others the states themselves are no use."""
+    if rank_and_world()[1] == 1:
+        return stored
+    told = [{name: None if states is None else {} for name, states in stored.items()}]
+    dist.broadcast_object_list(told, src=0)
+    return stored if rank_and_world()[0] == 0 else told[0]
+
+
+def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items()}
+
+
+def _write(state: Mapping[str, Tensor], path: Path | None) -> None:
+    if path is None:
+        return
+    with _storing(path.parent), atomic_path(path) as part:
+        held = {name: value.cpu().contiguous() for name, value in state.items()}
+        save_file(held, part, {"sha256": _sha256(held, path.name)})
+
+
+@contextmanager
+def _storing(cache: Path) -> Iterator[None]:
+    """A folder that can be written, or DataError."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=cache):
+            pass
+        yield
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"statistics of the reference cannot be stored in {cache} ({error}): give another paths.cache=DIR."
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """The states in a file, or None, with a word on standard error, where it is not what was written."""
+    try:
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            told = (file.metadata() or {}).get("sha256")
+        if told == _sha256(state, path.name):
+            return state
+        reason = "its content is not what its hash says"
+    except Exception as error:  # of whatever kind flipped bits lead to
+        reason = str(error) or type(error).__name__
+    print(f"{path} is damaged ({reason}); the reference is computed anew.", file=sys.stderr, flush=True)
+    return None
+
+
+def _sha256(state: Mapping[str, Tensor], place: str) -> str:
+    """Of the file's name, which says what it is of, and of names, types, shapes and bytes in it."""
+    hashed = hashlib.sha256(place.encode())
+    for name, value in sorted(state.items()):
+        hashed.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        hashed.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
+    return hashed.hexdigest()

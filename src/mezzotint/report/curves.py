@@ -1,0 +1,82 @@
+"""What metrics.jsonl says of a run, as curves with few enough points for a page."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mezzotint.reading import Damaged
+from mezzotint.runs import formats
+
+Line = dict[str, Any]
+CURVES = {"loss": ("loss",), "grad_norm": ("grad_norm",), "lr": ("lr",), "rate": ("time", "images_per_second")}
+
+
+def logged(directory: Path) -> list[Line]:
+    """The whole lines of metrics.jsonl that say how many images had been seen; none where it cannot be read."""
+    try:
+        return formats.lines(directory)
+    except Damaged:
+        return []
+
+
+def curves(lines: Sequence[Line], points: int) -> dict[str, Any]:
+    """Each curve as {"x": images, "y": values, "of": how many there were}; validation with its loss by noise level."""
+    found = {name: curve(lines, path, points) for name, path in CURVES.items()}
+    found["validation"] = curve(lines, ("validation", "loss"), points)
+    looks = thin([line for line in lines if isinstance(line.get("validation"), dict)], max(2, points // 8))
+    judged = next((name for line in lines for name in line.get("sample_metrics") or ()), "")
+    found["sample_metrics"] = curve(lines, ("sample_metrics", judged), points) | {"name": judged}
+    shares = [share_losses(line["validation"]) for line in looks]
+    if any(shares):
+        found["levels"] = {"x": [line["images"] for line in looks], "y": shares}
+    return {name: value for name, value in found.items() if value["x"]}
+
+
+def curve(lines: Sequence[Line], path: Sequence[str], points: int) -> dict[str, Any]:
+    pairs = [(line["images"], at(line, path)) for line in lines]
+    whole = [(x, y) for x, y in pairs if y is not None]
+    kept = decimate(whole, points)
+    return {"x": [x for x, _ in kept], "y": [y for _, y in kept], "of": len(whole)}
+
+
+def decimate(pairs: Sequence[tuple[int, float]], points: int) -> list[tuple[int, float]]:
+    """At most so many points: the lowest and the highest of each stretch, so that no spike is lost, and both ends."""
+    if len(pairs) <= max(points, 4):
+        return list(pairs)
+    stretches = max(1, (points - 2) // 2)
+    inner = pairs[1:-1]
+    kept = [0, len(pairs) - 1]
+    for i in range(stretches):
+        start, stop = i * len(inner) // stretches, (i + 1) * len(inner) // stretches
+        if start < stop:
+            order = sorted(range(start, stop), key=lambda k: inner[k][1])
+            kept += [order[0] + 1, order[-1] + 1]
+    return [pairs[i] for i in sorted(set(kept))]
+
+
+def thin(items: Sequence[Any], count: int) -> list[Any]:
+    """At most so many, evenly spread, with the first and the last."""
+    if len(items) <= count:
+        return list(items)
+    if count < 2:
+        return list(items[-count:]) if count else []
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def share_losses(validation: Line) -> list[float | None]:
+    return [number(value) for name, value in validation.items() if name.startswith("share_")]
+
+
+def at(line: Line, path: Sequence[str]) -> float | None:
+    value: Any = line
+    for word in path:
+        value = value.get(word) if isinstance(value, dict) else None
+    return number(value)
+
+
+def number(value: Any) -> Any:
+    """A finite number with five digits; None for everything else: a page cannot draw it."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else float(f"{value:.5g}")

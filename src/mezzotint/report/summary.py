@@ -1,0 +1,167 @@
+"""What a page says of one run: what it is, how it went, what it measured. Plain values, ready for JSON."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mezzotint.reading import Damaged, read_end
+from mezzotint.report.curves import Line, number
+from mezzotint.runs import formats
+
+Node = dict[str, Any]
+NAMED = 12  # classes that are listed by name
+LONG = 4000  # characters of a log or an error that are shown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run that was found.
+
+    Args:
+        name: what it is called beside the others.
+        state: running, finished, failed, preempted, interrupted or unknown.
+        status: its status.json.
+        config: its config.yaml.
+        values: what it has at each key in which the runs differ.
+        group: runs of one number differ in nothing but the seed.
+    """
+
+    directory: Path
+    name: str
+    state: str
+    status: Node
+    config: Node
+    values: Sequence[str] = field(default_factory=tuple)
+    group: int = 0
+
+
+def record(entry: Entry, lines: Sequence[Line]) -> Node:
+    """All of a run but its curves, its pictures, its evaluations and its config."""
+    last = lines[-1] if lines else {}
+    clock = last.get("time") if isinstance(last.get("time"), dict) else {}
+    status = entry.status
+    told = [number(known.get("seconds")) or 0 for known in (status, clock)]  # of a run that goes on, status is behind
+    seconds = max(told) or None
+    images = max(number(status.get("images")) or 0, number(last.get("images")) or 0)
+    budget = number(status.get("budget")) or number(entry.config.get("budget")) or 0
+    running = entry.state == "running"
+    return {
+        "name": entry.name,
+        "state": entry.state,
+        "error": clip(status.get("error")),
+        "log": clip(read_log(entry.directory)),
+        "started": clock_time(status.get("started")),
+        "ended": None if running else clock_time(status.get("time")),
+        "host": status.get("host"),
+        "seconds": seconds,
+        "left": max(0, budget - images) * seconds / images if running and images and seconds else None,
+        "images": images,
+        "budget": budget,
+        "steps": max(number(status.get("steps")) or 0, number(last.get("step")) or 0),
+        "rate": images / seconds if images and seconds else None,
+        "objective": number(status.get("objective")),
+        "measure": measure(entry),
+        "seed": number(entry.config.get("seed")),
+        "group": entry.group,
+        "values": list(entry.values),
+        "plan": plan(entry.config, class_names(entry.directory)),
+    }
+
+
+def measure(entry: Entry) -> Node:
+    """What the objective is, and whether higher is better."""
+    found = formats.measure(entry.directory, entry.status) or {}
+    return {"name": found.get("name", ""), "higher": bool(found.get("higher_is_better"))}
+
+
+def class_names(directory: Path) -> list[str]:
+    """The names of the run's classes, as far as it tells."""
+    try:
+        return (formats.data(directory) or {}).get("classes", [])
+    except Damaged:
+        return []
+
+
+def plan(config: Node, names: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """What the run is, in words that a reader knows; what a config lacks is left out."""
+    budget, batch = number(config.get("budget")), number(config.get("batch_size"))
+    steps = f" in {-(-budget // batch):,} steps of {batch:,}" if budget and batch else ""
+    data = config.get("data") or {}
+    shape = data.get("shape")
+    size = " × ".join(map(str, shape)) if isinstance(shape, list) else ""
+    listed = f" ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})" if names else ""
+    classes = f", {data['classes']} classes{listed}" if data.get("classes") else ""
+    process = [say(config[key]) for key in ("schedule", "target") if config.get(key)]
+    sampling = [say(config[key]) for key in ("sampler", "grid", "guidance") if config.get(key)]
+    rows = [
+        ("data", f"{say(data, without=('shape', 'classes', 'root', 'cache', 'download'))} {size}{classes}".strip()),
+        ("network", say(config.get("network"), without=("shape", "classes"))),
+        ("process and target", ", ".join(process)),
+        (
+            "loss",
+            ", ".join(say(config[key]) for key in ("time_distribution", "loss_weight", "loss") if config.get(key)),
+        ),
+        ("training", f"{budget:,} images{steps}" if budget else ""),
+        ("optimiser", say(config.get("optimizer"))),
+        ("average", say(config.get("ema"))),
+        ("sampling", ", ".join(word for word in sampling if word != "unguided")),
+        ("metrics", ", ".join(config.get("metrics") or ())),
+        ("hardware", say(config.get("hardware"), only=("accelerator", "devices", "nodes", "precision", "strategy"))),
+        ("seed", "" if config.get("seed") is None else str(config["seed"])),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def say(node: Any, without: Sequence[str] = (), only: Sequence[str] = ()) -> str:
+    """A node as the call that it is: DDIM(eta=0.0)."""
+    if not isinstance(node, dict):
+        return "" if node is None else str(node)
+    called = str(node.get("_target_", "")).rpartition(".")[2]
+    given = {key: value for key, value in node.items() if key != "_target_" and key not in without}
+    words = [f"{key}={say(value)}" for key, value in given.items() if value is not None and (not only or key in only)]
+    return f"{called}({', '.join(words)})" if words else called
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, str]:
+    """Every leaf of a config or a protocol by its dotted key, as text; lists stay whole."""
+    if isinstance(node, dict) and node:
+        return {
+            key: text
+            for name, value in node.items()
+            for key, text in flat(value, f"{prefix}.{name}" if prefix else str(name)).items()
+        }
+    text = node if isinstance(node, str) else json.dumps(node, default=str)
+    return {prefix: clip(text, LONG // 4) or ""}
+
+
+def changes(base: dict[str, str], other: dict[str, str]) -> dict[str, str | None]:
+    """What turns one flat config into another; None takes a key away."""
+    gone = dict.fromkeys(key for key in base if key not in other)
+    return {key: value for key, value in other.items() if base.get(key) != value} | gone
+
+
+def read_log(directory: Path) -> str:
+    try:
+        return read_end(directory / "train.log", directory, 4 * LONG).decode("utf-8", "replace").strip()
+    except (FileNotFoundError, Damaged):
+        return ""
+
+
+def clip(text: Any, most: int = LONG) -> str | None:
+    """The end of a long text, which is where an error says what it is."""
+    if text is None or text == "":
+        return None
+    text = str(text)
+    return text if len(text) <= most else f"... {text[-most:]}"
+
+
+def clock_time(value: Any) -> int | None:
+    """Whole seconds since 1970."""
+    return round(value) if number(value) is not None else None
+
+
+def now() -> int:
+    return round(time.time())

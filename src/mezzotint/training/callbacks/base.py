@@ -1,0 +1,178 @@
+"""What watches a training run, and what it sees of it."""
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mezzotint.instantiate.finite import Finite
+from mezzotint.training.amounts import least
+
+if TYPE_CHECKING:
+    from mezzotint.diffusion import Denoiser
+    from mezzotint.training.module import DiffusionModule
+    from mezzotint.training.tracking.tracker import Tracker
+
+
+def missing(*_: Any) -> Any:
+    raise RuntimeError("A run can do this only while it trains")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number by which moments of a run are compared, and the moment."""
+
+    step: int
+    images: int
+    name: str
+    value: float
+    higher_is_better: bool = False
+
+    def beats(self, other: "Score | None") -> bool:
+        """Whether this is the better moment; a score of another name, such as of more samples, begins anew."""
+        if math.isnan(self.value):
+            return False
+        if other is None or other.name != self.name:
+            return True
+        return self.value > other.value if self.higher_is_better else self.value < other.value
+
+
+@dataclass
+class TrainingRun:
+    """One training run as its callbacks see it. Images are the only clock: `images` seen of a `budget`.
+
+    Attributes:
+        step: optimiser steps done; `steps` of them spend the budget.
+        values: the newest numbers known on the host (loss, images_per_second, ...); reading them costs no transfer.
+        pending: numbers that wait for the next line of the log.
+        scores: the newest score, by the name of the callback that found it.
+        sampling, judging: how samples are drawn and judged; None where nobody said.
+        copy: gives a copy of the denoiser that is never trained, always the same one, with the buffers of now; its
+            weights are yet to be filled in.
+        average: gives the averaged denoiser for looking at, in evaluation mode; the live one is never touched.
+        save: writes a checkpoint of this moment, on all ranks together.
+        forward: the context in which the network runs, with its precision.
+        validation: gives this rank's share of the held-out batches.
+        sharded: no rank holds the whole network, so all must run it together.
+        timeout: seconds until a silent rank is given up.
+        begun: what a checkpoint holds has been restored.
+        then: what follows the training, for whoever reads the time left.
+        stopped: why the run ends before its budget, such as "SIGTERM" or "a callback".
+    """
+
+    directory: Path
+    module: "DiffusionModule"
+    dataset: Any
+    seed: int
+    budget: int
+    batch_size: int
+    sampling: Any = None
+    judging: Any = None
+    config: dict[str, Any] = field(default_factory=dict)
+    rank: int = 0
+    world: int = 1
+    step: int = 0
+    timeout: float = 600.0
+    begun: bool = False
+    then: str = ""
+    stopped: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    pending: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
+    sharded: bool = False
+    loggers: list["Tracker"] = field(default_factory=list)
+    copy: Callable[[], "Denoiser"] = missing
+    average: Callable[[], "Denoiser"] = missing
+    save: Callable[[Path], None] = missing
+    forward: Callable[[], AbstractContextManager[None]] = missing
+    validation: Callable[[], Iterable[dict[str, Tensor]]] = missing
+
+    @property
+    def steps(self) -> int:
+        return -(-self.budget // self.batch_size)
+
+    @property
+    def images(self) -> int:
+        return self.step * self.batch_size
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.steps
+
+    def count(self, amount: float) -> int:
+        """An amount in images: a number below 1 is a share of the budget."""
+        return max(1, round(amount * self.budget if amount < 1 else amount))
+
+    def between(self, every: int | tuple[float, ...]) -> int:
+        """Steps from one time to the next: so many, or of several, below 1 a share of all steps, the least."""
+        return least(every, self.steps) if isinstance(every, tuple) else every
+
+    def affordable(self, images: int, every: float, share: float | None, passes: int = 1, least: int = 1) -> int:
+        """At most `images`, as many as cost that share of the training between two looks, but `least` in any case.
+
+        Counted in forward passes: an image of a look takes `passes`, one of training three (a backward pass is two).
+        """
+        if share is None:
+            return images
+        return min(images, max(least, int(share * 3 * self.count(every) / max(1, passes))))
+
+    def due(self, every: float) -> bool:
+        """Whether the step just done passed a multiple of `every` images."""
+        interval = self.count(every)
+        return self.images // interval > (self.images - self.batch_size) // interval
+
+
+class Callback(metaclass=Finite):
+    """Base of what watches a run. Hooks are called on every rank: once per optimiser step, never per micro-batch.
+
+    `order` says who comes first: averages before what looks at them, checkpoints after all that they hold.
+    """
+
+    order: int = 0
+
+    def start(self, run: TrainingRun) -> None:
+        """Before the first step, after a checkpoint has been restored; the weights are where they will be trained."""
+
+    def step(self, run: TrainingRun) -> None:
+        """After an optimiser step. Must not wait for the device; every few dozen steps is often enough for that."""
+
+    def finish(self, run: TrainingRun) -> None:
+        """After the last step, when the budget is spent."""
+
+    def save(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
+        """Put what must not be lost into a checkpoint, as plain Python and tensors; may refuse by raising."""
+
+    def load(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
+        """Take it out again."""
+
+    def close(self, run: TrainingRun, error: BaseException | None) -> None:
+        """Last of all, whatever happened."""
+
+
+class PeriodicCallback(Callback):
+    """A callback that looks at the run every so many images and at its end.
+
+    Attributes:
+        every: images between two looks, or below 1 the share of the budget.
+    """
+
+    every: float
+
+    def step(self, run: TrainingRun) -> None:
+        if run.due(self.every) and not run.finished:
+            self.look(run)
+
+    def finish(self, run: TrainingRun) -> None:
+        self.look(run)
+
+    def passes(self, run: TrainingRun) -> int:
+        """Forward passes of the network that a look takes, in all ranks together; for the plan."""
+        return 0
+
+    def look(self, run: TrainingRun) -> None:
+        """What is done then, on every rank."""
+        raise NotImplementedError

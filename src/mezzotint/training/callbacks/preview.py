@@ -1,0 +1,72 @@
+"""Pictures of a run while it trains."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.atomic import atomic_path
+from mezzotint.training.callbacks.base import PeriodicCallback, TrainingRun
+
+
+class Preview(PeriodicCallback):
+    """A grid of samples from the averaged weights every so many images, always from the same noise and labels.
+
+    Writes samples/step-00001000.png, so that the files of a run are a film of its training. Every rank draws its share,
+    so that none waits for another one to draw them all.
+
+    Args:
+        every: images between two grids, or below 1 the share of the budget; the end is always drawn.
+        images: how many a grid holds, at most.
+        share: of the arithmetic of training that grids may cost; where `images` cost more, a grid holds fewer, though
+            never less than 4. None draws all of them.
+    """
+
+    order = 40
+
+    def __init__(self, every: float = 0.1, images: int = 64, share: float | None = 0.15) -> None:
+        if every <= 0 or images < 1 or (share is not None and share <= 0):
+            raise ValueError(f"every={every}, images={images}, share={share}: all must be above 0")
+        self.every, self.images, self.share = every, images, share
+
+    def passes(self, run: TrainingRun) -> int:
+        return 0 if run.sampling is None else self.count(run) * self.steps(run)
+
+    def look(self, run: TrainingRun) -> None:
+        if run.sampling is None:
+            return
+        images = self.draw(run)
+        if run.rank:
+            return
+        from mezzotint.figures import grid
+
+        file = run.directory / "samples" / f"step-{run.step:08d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as part:
+            grid(images).save(part)
+        for logger in run.loggers:
+            logger.picture(run.images, "samples", file)
+
+    def count(self, run: TrainingRun) -> int:
+        """Images of a grid: each costs a forward pass a step of the sampler's grid."""
+        return run.affordable(self.images, self.every, self.share, self.steps(run), least=4)
+
+    @staticmethod
+    def steps(run: TrainingRun) -> int:
+        return len(run.sampling.grid(run.module.denoiser.schedule)) - 1
+
+    def draw(self, run: TrainingRun) -> Tensor:
+        """The images, uint8 (N, C, H, W) on the CPU, on every rank."""
+        data = run.dataset
+        generator = run.sampling.generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
+        count = self.count(run)
+        first, last = (count * rank // run.world for rank in (run.rank, run.rank + 1))
+        mine = torch.empty(0, *data.shape, dtype=torch.uint8)
+        if first < last:
+            with run.forward():
+                mine, _ = generator.images(first, last)
+        if run.world == 1:
+            return mine
+        shares: list[Any] = [None] * run.world
+        torch.distributed.all_gather_object(shares, mine)
+        return torch.cat(shares)

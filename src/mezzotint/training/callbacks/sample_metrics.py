@@ -1,0 +1,131 @@
+"""How good the samples are while a run trains, by the metrics that judge it at the end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mezzotint.errors import ConfigError
+from mezzotint.training.callbacks.base import PeriodicCallback, Score, TrainingRun
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """How a run is judged, without anything built yet.
+
+    Args:
+        metrics: builds the metrics, by their names in the config.
+        reference: gives the real images.
+        cache: folder for the statistics of the real images; None computes them anew each time.
+        labels: of the real images and the run's directory, the classes that samples have in turn; None takes each once.
+    """
+
+    metrics: Callable[[], Mapping[str, Any]]
+    reference: Callable[[], Any]
+    cache: str | Path | None = None
+    labels: Callable[[Any, Path], Any] = lambda reference, directory: None
+
+
+class SampleMetrics(PeriodicCallback):
+    """Judges samples of the averaged weights every so many images, always from the same noise and labels.
+
+    Every rank draws and judges its share, in float32 whatever the training's precision. The values are those of
+    `mezzotint evaluate` with this n and these grid.steps on the checkpoint of that step, and the first one is the score
+    by which Checkpoints keeps the best.
+
+    Args:
+        every: images between two looks, or below 1 the share of the budget; the end is always looked at.
+        n: samples; each costs as much as `mezzotint sample` takes for it.
+        steps: of the grid, fewer for a cheaper look; None takes the grid as it is.
+        metrics: those of the config to compute, by name; None takes all that judge samples by their features.
+    """
+
+    positive = ("steps",)
+
+    order = 15
+
+    def __init__(
+        self, every: float = 0.1, n: int = 500, steps: int | None = None, metrics: list[str] | None = None
+    ) -> None:
+        if every <= 0 or n < 2:
+            raise ValueError(f"every={every}, n={n}: every must be above 0, and n 2 or more")
+        self.every, self.n, self.steps, self.names = every, n, steps, metrics
+
+    def passes(self, run: TrainingRun) -> int:
+        return self.n * (len(self.shortened(run.sampling).grid(run.module.denoiser.schedule)) - 1)
+
+    def choose(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """The metrics that it computes.
+
+        Raises:
+            ConfigError: there are none, or a name is not among them.
+        """
+        from mezzotint.metrics.metric import FeatureMetric
+
+        fit = {
+            name: metric
+            for name, metric in metrics.items()
+            if isinstance(metric, FeatureMetric) and any(keeper.side == "drawn" for keeper in metric.keepers)
+        }
+        if not fit:
+            raise ConfigError(
+                "there is nothing to judge samples by while the run trains: choose metrics=[fid] and an extractor= "
+                "that fits these images, or callbacks=default"
+            )
+        if unknown := [name for name in self.names or () if name not in fit]:
+            raise ConfigError(f"metrics={unknown} are not among those that can judge samples here: {', '.join(fit)}")
+        return {name: fit[name] for name in self.names or fit}
+
+    def shortened(self, sampling: Any) -> Any:
+        """The way of drawing, with its own number of steps.
+
+        Raises:
+            ConfigError: a grid without a number of steps.
+        """
+        if self.steps is None:
+            return sampling
+        if not (is_dataclass(sampling.grid) and "steps" in {field.name for field in fields(sampling.grid)}):
+            raise ConfigError(f"steps={self.steps}: {type(sampling.grid).__name__} has no such number; leave it out")
+        return replace(sampling, grid=replace(sampling.grid, steps=self.steps))
+
+    def start(self, run: TrainingRun) -> None:
+        """Computes what the metrics need of the real images, or finds it: what cannot work is said now."""
+        from mezzotint.metrics import load_references
+        from mezzotint.metrics.evaluation import empty
+
+        if run.judging is None or run.sampling is None:
+            raise ConfigError(
+                "SampleMetrics needs a recipe for sampling and one for evaluation: fit(..., sampling=, judging=)"
+            )
+        self.metrics = self.choose(run.judging.metrics())
+        self.sampling = self.shortened(run.sampling)
+        self.reference = run.judging.reference()
+        self.labels = run.judging.labels(self.reference, run.directory)
+        device = run.module.device
+        empty(self.metrics, device)
+        load_references(self.metrics, self.reference, device, run.judging.cache)
+
+    def look(self, run: TrainingRun) -> None:
+        values = self.values(run)
+        name, value = next(iter(values.items()))
+        higher = bool(next(iter(self.metrics.values())).higher_is_better)
+        run.scores["sample_metrics"] = Score(run.step, run.images, name, value, higher)
+        run.pending["sample_metrics"] = values
+
+    def values(self, run: TrainingRun) -> dict[str, float]:
+        """By name; the same on every rank, to the last bit."""
+        from mezzotint.generation.distributed import share
+        from mezzotint.metrics import evaluate
+
+        data = run.dataset
+        drawn_as = {"seed": run.seed, "classes": data.classes, "round": self.labels}
+        generator = self.sampling.generator(run.average(), data.shape, **drawn_as)
+        drawn = share(generator, self.n)
+        cache = run.judging.cache
+        done = evaluate(drawn, self.reference, self.metrics, self.n, device=generator.device, cache=cache)
+        told = [done.values]
+        if run.world > 1:
+            torch.distributed.broadcast_object_list(told)  # what decides about a checkpoint must not differ
+        return told[0]

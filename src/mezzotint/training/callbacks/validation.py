@@ -1,0 +1,96 @@
+"""The validation loss: the same times and the same noise every time, so that two numbers can be compared."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.diffusion import KeyedRandom
+from mezzotint.errors import DataError
+from mezzotint.training.callbacks.base import PeriodicCallback, Score, TrainingRun
+
+APART = 1 << 40  # validation examples are numbered far from those of training, so no noise is shared
+GOLDEN = 0.6180339887498949  # multiples of the golden section fill [0, 1) evenly, however many there are
+LEAST = 16  # examples in a share: a mean over fewer says little
+
+
+@dataclass(frozen=True, eq=False)
+class FixedDraws(KeyedRandom):
+    """Draws of validation example i: its noise by name, its time evenly spread, and no label dropped."""
+
+    def uniform(self, purpose: str, *counters: int) -> Tensor:
+        if purpose == "time":
+            return ((self.index - APART) * GOLDEN + 0.5) % 1.0
+        return torch.ones(len(self.index), dtype=torch.float64)
+
+    def stratified(self, purpose: str, strata: int) -> Tensor:
+        """Even as they are: few examples would not come round the strata."""
+        return self.uniform(purpose)
+
+
+class Validation(PeriodicCallback):
+    """Loss of the averaged weights on held-out images: in total, and in equal shares of the training times.
+
+    Times and noise depend on the example's number alone, examples are split over ranks without padding and summed in
+    float64: the number is the same on any number of processes up to rounding. Share 0 is the cleanest. Of few images
+    each is an example several times, so that every share has some.
+
+    Args:
+        every: images between two looks, or below 1 the share of the budget; the end is always looked at.
+        images: at most this many images of the test split.
+        bins: shares of the times.
+        share: of the arithmetic of training that looks may cost; where `images` cost more, fewer are looked at, though
+            never less than 64. None looks at all of them.
+    """
+
+    order = 0
+
+    def __init__(self, every: float = 0.1, images: int = 2048, bins: int = 8, share: float | None = 0.1) -> None:
+        if every <= 0 or images < 1 or bins < 1 or (share is not None and share <= 0):
+            raise ValueError(f"every={every}, images={images}, bins={bins}, share={share}: all must be above 0")
+        self.every, self.images, self.bins, self.share = every, images, bins, share
+
+    def passes(self, run: TrainingRun) -> int:
+        return min(run.affordable(self.images, self.every, self.share, least=64), len(run.dataset.split("test")))
+
+    def look(self, run: TrainingRun) -> None:
+        denoiser = run.average()
+        sums = self.sums(run, denoiser)
+        images = int(sums[1].sum())
+        if not images:
+            raise DataError("there are no held-out images to validate on; leave it out by callbacks.validation=null")
+        for turn in range(1, -(-LEAST * self.bins // images)):
+            sums += self.sums(run, denoiser, turn * images)
+        totals, counts = sums.cpu()
+        means = (totals / counts).tolist()
+        loss = float(totals.sum() / counts.sum())
+        run.scores["validation"] = Score(run.step, run.images, "validation loss", loss)
+        run.pending["validation"] = {"loss": loss} | {f"share_{i}": mean for i, mean in enumerate(means)}
+
+    @torch.no_grad()
+    def sums(self, run: TrainingRun, denoiser: Any, first: int = 0) -> Tensor:
+        """(2, bins): sums of losses and numbers of examples over all ranks, each image once.
+
+        Args:
+            first: number of the first image's example.
+        """
+        objective = run.module.objective
+        most = run.affordable(self.images, self.every, self.share, least=64)
+        sums = torch.zeros(2, self.bins, dtype=torch.float64)
+        for batch in run.validation():
+            batch = {name: value[batch["index"] < most] for name, value in batch.items()}
+            if not len(batch["index"]):
+                break
+            draws = FixedDraws(0, batch["index"] + first + APART)
+            share = (objective.times.uniforms(draws) * self.bins).long().clamp_(max=self.bins - 1)
+            with run.forward():
+                losses = run.module.example_losses(
+                    denoiser, run.module.transfer_batch_to_device(batch, run.module.device, 0), draws
+                )
+            sums[0].index_add_(0, share, losses.double().cpu())
+            sums[1].index_add_(0, share, torch.ones_like(share, dtype=torch.float64))
+        sums = sums.to(run.module.device)
+        if run.world > 1:
+            torch.distributed.all_reduce(sums)
+        return sums

@@ -1,0 +1,1 @@
+"""Devices, precision, distributed strategy, memory."""

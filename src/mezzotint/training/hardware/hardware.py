@@ -1,0 +1,234 @@
+"""Where a run trains: device, precision, ranks. Settings first; lightning is imported when a Trainer is asked for."""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from mezzotint.data.order import micro_batches
+from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.instantiate.finite import Finite
+
+PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
+
+MOST = 1024  # processes or threads on one node
+
+
+@dataclass(frozen=True)
+class ProcessInfo:
+    """Which of how many processes this is. Whoever started them says so in the environment: torchrun, SLURM, or we."""
+
+    rank: int = 0
+    world: int = 1
+    local: int = 1  # processes on this node
+
+    @staticmethod
+    def here() -> "ProcessInfo":
+        env = os.environ
+        if "RANK" in env and "WORLD_SIZE" in env:
+            world = int(env["WORLD_SIZE"])
+            return ProcessInfo(int(env["RANK"]), world, int(env.get("LOCAL_WORLD_SIZE", world)))
+        if int(env.get("SLURM_NTASKS", 1)) > 1 and "SLURM_STEP_ID" in env:  # a task of srun, not the batch script
+            world = int(env["SLURM_NTASKS"])
+            return ProcessInfo(int(env["SLURM_PROCID"]), world, world // int(env.get("SLURM_NNODES", 1)))
+        return ProcessInfo()
+
+
+@dataclass(frozen=True)
+class Hardware(metaclass=Finite):
+    """Device, precision and processes of a run. The numbers that come out do not depend on it but for rounding.
+
+    Args:
+        accelerator: auto takes a GPU if there is one.
+        devices: processes on each node; auto takes all GPUs of the node (one process on a CPU).
+        nodes: of a cluster job.
+        precision: auto is bf16-mixed on a GPU that has bfloat16, else 32.
+        strategy: how several processes share the work: ddp copies the network, fsdp cuts it into shards.
+        micro_batch: images a process holds at once; left out, its whole share of the batch. Less memory, same gradient.
+            "find" is for `mezzotint check`, which looks for the largest that fits.
+        checkpointing: recompute the network's stages in the backward pass instead of keeping what they computed: much
+            less memory, about a third more time, the same numbers.
+        compile: compile the network; the first steps take a minute or two.
+        channels_last: memory format of images; auto by device and precision.
+        tf32: let GPUs multiply float32 matrices in TensorFloat-32.
+        threads: CPU threads of each process; left out, torch's own choice.
+        workers: processes that decode images; 0 is fastest for sets in memory.
+        timeout: seconds after which a silent rank is given up.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int | Literal["auto"] = 1
+    nodes: int = 1
+    precision: Literal["auto", "32", "bf16-mixed", "16-mixed", 32] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    micro_batch: int | Literal["find"] | None = None
+    checkpointing: bool = False
+    compile: bool = False
+    channels_last: bool | Literal["auto"] = "auto"
+    tf32: bool = True
+    threads: int | None = None
+    workers: int = 0
+    timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name, known in (("accelerator", ("auto", "cpu", "gpu")), ("strategy", ("auto", "ddp", "fsdp"))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not known. Choose one of {', '.join(known)}.")
+        if str(self.precision) not in PRECISIONS:
+            raise ConfigError(f"precision={self.precision!r} is not known. Choose one of {', '.join(PRECISIONS)}.")
+        for name in ("devices", "nodes", "micro_batch", "threads", "timeout"):
+            value = getattr(self, name)
+            if isinstance(value, (int, float)) and value <= 0:
+                raise ConfigError(f"{name}={value} must be at least 1")
+        if self.strategy == "fsdp" and self.precision == "16-mixed":
+            raise ConfigError("precision=16-mixed and strategy=fsdp do not go together; use precision=bf16-mixed")
+        for name in ("devices", "workers", "threads"):
+            if isinstance(count := getattr(self, name), int) and count > MOST:
+                raise ConfigError(f"{name}={count}: no machine has room for so many; give at most {MOST}")
+        if self.workers < 0:
+            raise ConfigError(f"workers={self.workers}: give 0 or more processes")
+
+    @property
+    def device(self) -> str:
+        """ "cuda" or "cpu": what this machine offers of what was asked for."""
+        there = torch.cuda.is_available()
+        if self.accelerator == "gpu" and not there:
+            raise ConfigError(
+                "hardware.accelerator=gpu, and torch sees no GPU here. Use hardware=cpu, or install a torch that was "
+                "built for this machine's driver."
+            )
+        return "cuda" if there and self.accelerator != "cpu" else "cpu"
+
+    @property
+    def local(self) -> int:
+        """Processes to start on this node."""
+        there = torch.cuda.device_count() if self.device == "cuda" else None
+        if self.devices == "auto":
+            return there or 1
+        if there is not None and self.devices > there:
+            raise ConfigError(f"hardware.devices={self.devices}, and this node has {there} GPU(s).")
+        return self.devices
+
+    @property
+    def exact_precision(self) -> str:
+        """The precision as Lightning calls it, with auto decided."""
+        if self.precision != "auto":
+            return {"32": "32-true"}.get(str(self.precision), str(self.precision))
+        return "bf16-mixed" if self.device == "cuda" and torch.cuda.is_bf16_supported(False) else "32-true"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.exact_precision, torch.float32)
+
+    def place(self) -> ProcessInfo:
+        """Which process this is, checked against what was asked for."""
+        place, asked = ProcessInfo.here(), self.local * self.nodes
+        if place.world != asked and not (self.devices == "auto" and self.nodes == 1):
+            raise ConfigError(
+                f"hardware asks for {self.local} device(s) on {self.nodes} node(s), {asked} process(es) in all, but "
+                f"{place.world} run. Start them with `mezzotint train`, torchrun or srun, or change hardware.devices."
+            )
+        return place
+
+    def accumulation(self, batch_size: int, world: int) -> int:
+        """Micro-batches a step; refuses a batch that cannot be shared out, naming the nearest that can."""
+        return micro_batches(batch_size, world, None if self.micro_batch == "find" else self.micro_batch)[1]
+
+    def recompute(self, network: nn.Module) -> None:
+        """Tell the network's stages to recompute, if that is asked for.
+
+        Raises:
+            ConfigError: it has none that could: no part of it has a switch `checkpointing`.
+        """
+        if not self.checkpointing:
+            return
+        stages = switches(network)
+        if not stages:
+            raise ConfigError(
+                f"checkpointing=true, and {type(network).__name__} has no stages that can be recomputed. Leave it out; "
+                "micro_batch= saves memory with every network."
+            )
+        for stage in stages:
+            stage.checkpointing = True
+
+    def prepare(self, network: nn.Module) -> None:
+        """For training: `arrange`, `recompute`, and compile in place, so that the keys of checkpoints stay."""
+        self.arrange(network)
+        self.recompute(network)
+        if self.compile:
+            network.compile()
+
+    def arrange(self, network: nn.Module) -> None:
+        """Threads, matrix precision, memory format: so that a network answers alike in training and in sampling."""
+        from mezzotint.networks import keep_freed_memory, preferred_memory_format
+
+        if self.device == "cpu":
+            keep_freed_memory()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        if self.device == "cuda":
+            torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
+            torch.backends.cudnn.allow_tf32 = self.tf32
+        layout = preferred_memory_format(self.device, self.dtype)
+        if self.channels_last != "auto":
+            layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        network.to(memory_format=layout)
+
+    def trainer_arguments(self, place: ProcessInfo) -> dict[str, Any]:
+        """What Lightning's Trainer has to know about all this."""
+        arguments: dict[str, Any] = {
+            "accelerator": "gpu" if self.device == "cuda" else "cpu",
+            "devices": place.local if place.world > 1 else 1,
+            "num_nodes": place.world // place.local,
+            "precision": self.exact_precision,
+        }
+        if place.world == 1:
+            return arguments
+        return arguments | {"strategy": self.parallel(place), "plugins": [cluster_environment()]}
+
+    def parallel(self, place: ProcessInfo) -> Any:
+        from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+
+        backend = "nccl" if self.device == "cuda" else "gloo"
+        common = {"process_group_backend": backend, "timeout": timedelta(seconds=self.timeout)}
+        if self.strategy == "fsdp":
+            return ModelParallelStrategy(place.world, 1, save_distributed_checkpoint=False, **common)
+        return DDPStrategy(gradient_as_bucket_view=True, **common)
+
+
+def switches(network: nn.Module) -> list[Any]:
+    """The parts of a network that can be recomputed in the backward pass: those with a switch `checkpointing`."""
+    return [part for part in network.modules() if isinstance(getattr(part, "checkpointing", None), bool)]
+
+
+def cluster_environment() -> Any:
+    """How this process finds the others. SLURM's requeueing is left to the run itself."""
+    from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+    return TorchElasticEnvironment() if "RANK" in os.environ else SLURMEnvironment(auto_requeue=False)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a device has no memory left; torch has no class for a CPU's."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def out_of_memory(hardware: Hardware, micro_batch: int) -> TrainingError:
+    """What to say, and what to lower, when a step of `micro_batch` images does not fit."""
+    cures = []
+    if micro_batch > 1:
+        cures.append(f"hardware.micro_batch={micro_batch // 2} (the same gradients, in more parts)")
+    if not hardware.checkpointing:
+        cures.append("hardware.checkpointing=true (about a third slower)")
+    if hardware.device == "cuda" and hardware.dtype == torch.float32:
+        cures.append("hardware.precision=bf16-mixed")
+    cures = cures or ["a smaller network"]
+    where = "the GPU" if hardware.device == "cuda" else "this machine"
+    return TrainingError(
+        f"{where} has no memory left for {micro_batch} images at once. Lower it by {' or '.join(cures)}; "
+        "`mezzotint check hardware.micro_batch=find`, with the other words of this command, finds the largest that fits"
+    )

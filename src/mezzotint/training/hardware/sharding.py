@@ -1,0 +1,46 @@
+"""A network cut into shards, one a rank (FSDP2). Checkpoints stay whole files that every strategy reads and writes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import ConfigError
+
+
+def shard(module: nn.Module, network: nn.Module, mesh: Any) -> None:
+    """Cut the blocks of a network, then the rest of it; the other modules must have nothing to train.
+
+    Args:
+        module: everything that is trained.
+        network: the part that is cut.
+        mesh: the ranks.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    inside = {id(p) for p in network.parameters()}
+    if outside := [name for name, p in module.named_parameters() if p.requires_grad and id(p) not in inside]:
+        raise ConfigError(
+            f"strategy=fsdp cuts the network alone, and {outside[0]} outside of it is trained too. Use strategy=ddp."
+        )
+    for part in reversed(list(network.modules())):
+        if isinstance(part, nn.ModuleList):
+            for block in part:
+                fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+
+
+def full_tensor(tensor: Tensor) -> Tensor:
+    """All of a tensor of which this rank may hold a shard; every rank must ask."""
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def shard_like(tensor: Tensor, live: Tensor) -> Tensor:
+    """This rank's shard of a whole tensor in float32, cut, placed and laid out in memory as another one is."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if isinstance(live, DTensor):
+        return distribute_tensor(tensor.to(live.device, torch.float32), live.device_mesh, live.placements)
+    return torch.empty_like(live, dtype=torch.float32).copy_(tensor)

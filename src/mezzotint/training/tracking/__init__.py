@@ -1,0 +1,1 @@
+"""Experiment trackers: CSV, TensorBoard, Weights & Biases."""
