@@ -67,7 +67,7 @@ def test_a_run_in_the_browser(shown: Shown, home: Path) -> None:
     assert text(page, "h2") == ["What was run", "Curves", "Samples over time", "From noise to image", "Evaluation"]
     assert "UNet(width=32)" in text(page, ".plan dd")
     charts = text(page, "#curves figcaption")
-    assert [words for words in charts if words.endswith("fd_made_500")] == ["Samples judged while trainingfd_made_500"]
+    assert [words for words in charts if words.endswith("fd_made_500")] == ["Sample metrics during trainingfd_made_500"]
     assert len(charts) == 7
     assert page.run("[...document.querySelectorAll('.charts polyline')].every((e) => e.getAttribute('points'))")
 
