@@ -137,9 +137,9 @@ def assert_same_state(found: Mapping[str, Any], expected: Mapping[str, Any]) -> 
 
 
 def without_times(log: Path) -> list[dict[str, Any]]:
-    """The lines of a log but for what a clock says."""
+    """The lines of a log in the words of today, but for what a clock says."""
     return [
-        {key: value for key, value in json.loads(line).items() if key != "time"}
+        {key: value for key, value in renamed.line(json.loads(line)).items() if key != "time"}
         for line in log.read_text().splitlines()
     ]
 
