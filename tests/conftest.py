@@ -21,7 +21,7 @@ for name in [name for name in os.environ if name.startswith(("MEZZOTINT_", "SLUR
     del os.environ[name]  # what the shell says that tests are started from, of its runs and its job
 
 HERE = Path(__file__).parent
-QUICK = ("data", "diffusion", "generation")  # rooms whose tests neither train nor start commands
+QUICK = ("data", "diffusion", "figures", "generation")  # their tests neither train nor start commands
 
 
 def room(item: pytest.Item) -> str:

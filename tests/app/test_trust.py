@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from mezzotint.app.config.job import literal
 from mezzotint.atomic import lock_file
 from mezzotint.instantiate.trust import leads_away
-from tests.app.conftest import Command
+
+from .conftest import Command
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "sample": ("sample", "run=runs/a", "n=1"),

@@ -183,20 +183,31 @@ def test_undecodable_pairs_are_refused_when_built(target, schedule):
 
 
 @pytest.mark.parametrize(
-    "schedule",
+    ("schedule", "settings"),
     [
-        RectifiedFlowSchedule(0.0),
-        RectifiedFlowSchedule(-0.5),
-        EDMSchedule(-1.0),
-        EDMSchedule(0.0),
-        TrigFlowSchedule(-0.5),
-        LaplaceSchedule(scale=0.0),
+        (RectifiedFlowSchedule, {"shift": 0.0}),
+        (RectifiedFlowSchedule, {"shift": -0.5}),
+        (EDMSchedule, {"sigma_max": -1.0}),
+        (EDMSchedule, {"sigma_max": 0.0}),
+        (TrigFlowSchedule, {"sigma_data": -0.5}),
+        (LaplaceSchedule, {"scale": 0.0}),
     ],
-    ids=repr,
 )
-def test_a_schedule_on_which_noise_does_not_grow_is_refused_when_built(schedule):
+def test_settings_under_which_noise_does_not_grow_are_refused(schedule, settings):
+    with pytest.raises(ValueError, match="must be above 0"):
+        schedule(**settings)
+
+
+class Falling(RectifiedFlowSchedule):
+    """A schedule of somebody else's, on which noise falls with time."""
+
+    def level(self, t):
+        return super().level(1.0 - t)
+
+
+def test_a_schedule_on_which_noise_does_not_grow_is_refused_when_built():
     with pytest.raises(ValueError, match="must grow with time"):
-        Denoiser(Echo(), schedule, Velocity())
+        Denoiser(Echo(), Falling(), Velocity())
 
 
 def test_a_clock_that_is_infinite_on_the_table_is_refused_when_built():

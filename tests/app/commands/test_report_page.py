@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from .browser import CHROMIUM, Page, browser
-from .conftest import Command
-from .made import make, make_sweep
+from ..browser import CHROMIUM, Page, browser
+from ..conftest import Command
+from ..synthetic_runs import make, make_sweep
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium is installed")
 

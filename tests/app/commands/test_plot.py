@@ -13,7 +13,7 @@ from mezzotint.app import cli
 from mezzotint.app.commands import plot, plot_run
 from mezzotint.figures import sample_tables
 
-from .conftest import TINY, Command
+from ..conftest import TINY, Command
 
 
 @pytest.fixture(scope="module")

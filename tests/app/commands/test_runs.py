@@ -12,7 +12,7 @@ import pytest
 from mezzotint.app.commands import runs
 from mezzotint.app.results import run_folders
 
-from .conftest import Command
+from ..conftest import Command
 
 
 def make(home: Path, name: str, state: str, started: float = 0.0, **entries: Any) -> Path:

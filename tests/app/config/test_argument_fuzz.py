@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.conftest import Command
+from ..conftest import Command
 
 GIVEN = [
     "~",

@@ -14,7 +14,7 @@ from mezzotint.app.results.labels import number
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.generation import SampleGenerator
 
-from .conftest import Command
+from ..conftest import Command
 
 WORDS = ("sample", "run=runs/a", "sampler=ddim", "grid.steps=2")
 

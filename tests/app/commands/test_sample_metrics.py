@@ -10,7 +10,7 @@ import torch
 import mezzotint as package
 from mezzotint.training.callbacks.checkpoints import best
 
-from .conftest import Command
+from ..conftest import Command
 
 SMALL = ("debug=tiny", "hardware=cpu", "n=100", "metrics=[fid,kid]", "callbacks.validation.images=16")
 JUDGED = (

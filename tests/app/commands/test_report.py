@@ -22,8 +22,8 @@ from mezzotint.report import LIMIT, page
 from mezzotint.report.curves import decimate, logged, thin
 from mezzotint.report.images import LADDER, RunImages
 
-from .conftest import Command
-from .made import SIDE, STEPS, config, content, discs, make, make_sweep, pictures
+from ..conftest import Command
+from ..synthetic_runs import SIDE, STEPS, config, content, discs, make, make_sweep, pictures
 
 
 def test_a_page_lies_in_its_run_and_names_all_that_may_run_or_style_it(mezzotint: Command, home: Path) -> None:

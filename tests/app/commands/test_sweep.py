@@ -9,8 +9,8 @@ from mezzotint.app.commands import train
 from mezzotint.app.commands.sweep import Line, follows, unlike
 from mezzotint.runs.formats import HELD_OUT, TRAINING, measure, status
 
-from .conftest import TINY, Command
-from .made import make
+from ..conftest import TINY, Command
+from ..synthetic_runs import make
 
 QUIET = (*TINY, "metrics=[]", "budget=32", "name=s")
 

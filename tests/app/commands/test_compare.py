@@ -10,7 +10,7 @@ import pytest
 from mezzotint.app.results.evaluations import choice
 from mezzotint.app.results.sweep_summary import summarise
 
-from .conftest import Command
+from ..conftest import Command
 
 HASH = "ab" * 32
 

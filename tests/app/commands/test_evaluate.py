@@ -11,7 +11,7 @@ from PIL import Image
 
 from mezzotint.data import Digits
 
-from .conftest import TINY, Command
+from ..conftest import TINY, Command
 
 
 def evaluations(run: Path) -> dict[str, dict]:

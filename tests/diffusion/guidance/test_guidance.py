@@ -60,7 +60,7 @@ from mezzotint.diffusion.guidance import Guidance, move_to
 from mezzotint.instantiate.build import build, check
 
 CONTRASTS = [CFG, RescaledCFG, CFGZero, APG]
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 LEVEL = VPSchedule().level(0.5)
 LABEL = torch.tensor([0, 1, 2, 1])
 
@@ -369,7 +369,7 @@ def test_a_missing_label_is_refused(wrapped):
 
 
 @pytest.mark.parametrize(
-    "file", sorted((Path(__file__).parents[2] / "configs" / "guidance").glob("*.yaml")), ids=lambda f: f.stem
+    "file", sorted((Path(__file__).parents[3] / "configs" / "guidance").glob("*.yaml")), ids=lambda f: f.stem
 )
 def test_every_guidance_config_guides(file):
     node = yaml.safe_load(file.read_text())
