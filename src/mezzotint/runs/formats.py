@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint import reading
-from mezzotint.instantiate import renamed
+from mezzotint.atomic import write_text
 from mezzotint.errors import DataError
+from mezzotint.instantiate import renamed
 from mezzotint.reading import (
     ANY,
     DEEPEST,
@@ -26,7 +27,6 @@ from mezzotint.reading import (
     read_bytes,
     read_json,
 )
-from mezzotint.atomic import write_text
 
 Node = dict[str, Any]
 
@@ -38,7 +38,18 @@ FILES += ("data.json",)
 
 MOST_OF_CONFIG = 1 << 20  # bytes
 NODE = (dict, type(None))
-GROUPS = ("data", "network", "schedule", "target", "objective", "time_distribution", "loss", "optimizer", "sampler", "grid")
+GROUPS = (
+    "data",
+    "network",
+    "schedule",
+    "target",
+    "objective",
+    "time_distribution",
+    "loss",
+    "optimizer",
+    "sampler",
+    "grid",
+)
 GROUPS += ("hardware", "paths", "c_noise", "c_in", "loss_weight", "ema", "guidance", "extractor")
 GROUPS += ("metrics", "callbacks", "logger")
 CONFIG = {f"{key}?": NODE for key in GROUPS}
