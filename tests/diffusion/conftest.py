@@ -14,8 +14,8 @@ GROUPS = {
     "schedule": "schedule",
     "target": "target",
     "spacing": "grid",
-    "times": "times",
-    "weight": "weight",
+    "times": "time_distribution",
+    "weight": "loss_weight",
     "loss": "loss",
 }
 
@@ -23,6 +23,7 @@ GROUPS = {
 def choices(group: str) -> dict[str, object]:
     """name -> built object, for every file of a group."""
     files = sorted((CONFIGS / group).glob("*.yaml"))
+    assert files, f"configs/{group} is empty: its laws would hold for nothing"
     return {file.stem: build(yaml.safe_load(file.read_text())) for file in files}
 
 

@@ -133,8 +133,8 @@ class Echo(nn.Module):
 
 def test_defaults_by_kind_of_schedule():
     table, continuous = Denoiser(Echo(), LinearSchedule()), Denoiser(Echo(), EDMSchedule())
-    assert table.clock == StepIndex()
-    assert continuous.clock == ScaledTime(1000 / 80)
+    assert table.c_noise == StepIndex()
+    assert continuous.c_noise == ScaledTime(1000 / 80)
     table.predict(torch.zeros(2, 1, 2, 2), torch.tensor([1, 1000]))
     assert table.network.asked[0][1].tolist() == [0.0, 999.0]
 
@@ -291,7 +291,7 @@ def test_it_can_be_copied_pickled_and_asked_in_inference_mode():
 def test_using_other_weights():
     d = Denoiser(Echo(0.5), EDMSchedule(), Preconditioned(0.7), LogSigma(), UnitVarianceScale(0.7))
     other = d.using(Echo(0.1))
-    assert (other.schedule, other.target, other.clock, other.scale) == (d.schedule, d.target, d.clock, d.scale)
+    assert (other.schedule, other.target, other.c_noise, other.c_in) == (d.schedule, d.target, d.c_noise, d.c_in)
     assert other.network.weight.item() == pytest.approx(0.1)
 
 

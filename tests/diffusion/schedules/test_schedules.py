@@ -268,7 +268,7 @@ def test_laplace_is_the_quantile_of_its_distribution():
 def test_betas_as_a_list():
     listed = TabulatedSchedule(LinearSchedule(50).betas().tolist())
     assert listed == TabulatedSchedule(tuple(LinearSchedule(50).betas().tolist()))
-    assert hash(listed) == hash(TabulatedSchedule(listed.betas_given))
+    assert hash(listed) == hash(TabulatedSchedule(listed.values))
     assert (listed.steps, listed.t_max) == (50, 50.0)
     for t in (0.0, 1.0, 17.0, 17.4, 50.0):
         assert listed.level(t) == LinearSchedule(50).level(t)
