@@ -140,7 +140,7 @@ def test_what_is_not_a_run_is_said(tmp_path):
     [
         ("schedule=linear,cosine schedule.steps=50", "runs/plots/schedule-linear-cosine.png"),
         ("grid=trailing,karras schedule=edm grid.steps=7", "runs/plots/grid-trailing-karras.png"),
-        ("time_distribution=uniform,log_normal schedule=rectified", "runs/plots/times-uniform-log_normal.png"),
+        ("time_distribution=uniform,stratified", "runs/plots/time_distribution-uniform-stratified.png"),
         ("loss_weight=constant,min_snr target=epsilon out=here/w.svg", "here/w.svg"),
     ],
 )
