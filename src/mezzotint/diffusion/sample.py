@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .denoiser import Denoise
 from .grids.spacings import Grid
-from .guidance import check_cfg_pp
+from .guidance.cfg import check_cfg_pp
 from .levels import NoiseLevel
 from .noise_sources import WhiteNoise
 from .prediction import Prediction

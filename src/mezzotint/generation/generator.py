@@ -20,7 +20,7 @@ from mezzotint.diffusion import (
     WhiteNoise,
     sample,
 )
-from mezzotint.diffusion.guidance import move_to
+from mezzotint.diffusion.guidance.base import move_to
 from mezzotint.diffusion.samplers import Sampler
 from mezzotint.instantiate.finite import Finite
 

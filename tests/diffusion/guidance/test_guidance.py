@@ -56,7 +56,7 @@ from mezzotint.diffusion import (
     no_guidance,
     sample,
 )
-from mezzotint.diffusion.guidance import Guidance, move_to
+from mezzotint.diffusion.guidance.base import Guidance, move_to
 from mezzotint.instantiate.build import build, check
 
 CONTRASTS = [CFG, RescaledCFG, CFGZero, APG]

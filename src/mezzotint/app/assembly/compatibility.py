@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mezzotint.app.config.job import Config
-from mezzotint.diffusion import CFGPlusPlus, SelfConditioned
-from mezzotint.diffusion.guidance import PairwiseGuidance, check_cfg_pp
+from mezzotint.diffusion import CFGPlusPlus, PairwiseGuidance, SelfConditioned
+from mezzotint.diffusion.guidance.cfg import check_cfg_pp
 from mezzotint.diffusion.objective.losses import Loss
 from mezzotint.diffusion.variances import PosteriorVariance, TransitionVariance
 from mezzotint.errors import ConfigError

@@ -7,10 +7,11 @@ call to call keeps it only in the object that `begin` returns. The null label is
 
 from mezzotint.lazy import exported
 
-from .base import Guidance, chain, move_to, no_guidance
-from .cfg import APG, CFG, CFGPlusPlus, CFGZero, PairwiseGuidance, RescaledCFG, check_cfg_pp
+from .base import Guidance, chain, no_guidance
+from .cfg import APG, CFG, CFGPlusPlus, CFGZero, PairwiseGuidance, RescaledCFG
 from .classifier import ClassifierGuidance
 from .clipping import Clip, ClipIfEpsilon, DynamicThreshold
+from .measurement import DPS, MomentMatching, PiGDM
 from .self_conditioning import SelfConditioned
 
 __all__ = exported(globals())

@@ -1,1 +1,33 @@
 """The training objective: time distributions, loss weights, losses, training noise, augmentation."""
+
+from mezzotint.lazy import exported
+
+from .augment import GeometricAugmentation
+from .losses import (
+    HuberLoss,
+    HybridLoss,
+    Loss,
+    MultiScaleLoss,
+    PseudoHuberLoss,
+    SquaredErrorLoss,
+    VariationalLoss,
+)
+from .objective import Objective
+from .times import *
+from .training_noise import GaussianNoise, OffsetNoise, OTPairedNoise, TrainingNoise
+from .weights import (
+    ConstantWeight,
+    EDMWeight,
+    ELBOWeight,
+    ImportanceWeight,
+    LossWeight,
+    MinSNRWeight,
+    P2Weight,
+    SigmoidWeight,
+    SNRWeight,
+    SoftMinSNRWeight,
+    TruncatedSNRWeight,
+    UncertaintyWeight,
+)
+
+__all__ = exported(globals())

@@ -1,1 +1,28 @@
 """Noise schedules: alpha and sigma as functions of time, continuous or on a table."""
+
+from mezzotint.lazy import exported
+
+from .continuous import (
+    ContinuousCosineSchedule,
+    EDMSchedule,
+    LaplaceSchedule,
+    RectifiedFlowSchedule,
+    Schedule,
+    ShiftedSchedule,
+    SubVPSchedule,
+    TrigFlowSchedule,
+    VPSchedule,
+)
+from .discrete import (
+    CosineSchedule,
+    DiscreteSchedule,
+    LinearSchedule,
+    ScaledLinearSchedule,
+    SigmoidBetaSchedule,
+    SigmoidSchedule,
+    TabulatedSchedule,
+    ZeroTerminalSNRSchedule,
+)
+from .learned import LearnedSchedule
+
+__all__ = exported(globals())
