@@ -1,4 +1,4 @@
-# `make` lists the targets. Every target sets up the virtual environment if needed.
+# `make` shows what there is. Every target sets up what it needs, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,40 +14,40 @@ help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml $(CONSTRAINTS)
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is required, but this is %d.%d: run make PYTHON=python3.11 ..." % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: say make PYTHON=python3.11 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev]'
 	@touch $@
 
-train: $(READY)  ## train on the digits, sample and evaluate (minutes); OVERRIDES="key=value ..." changes the config
+train: $(READY)  ## train on the digits, draw some, judge them (some minutes); OVERRIDES="key=value ..." changes it
 	$(BIN)/mezzotint train $(OVERRIDES)
 
 test: $(READY)  ## run the tests (minutes)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-slow: $(READY)  ## run all tests, including the slow ones
+test-slow: $(READY)  ## run all tests, the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-cluster: $(READY)  ## test multi-process sweeps, SLURM, two hosts, a full disk (minutes; skips what is unavailable)
+test-cluster: $(READY)  ## prove sweeps of several processes, SLURM, two hosts, a full disk (minutes; skips what cannot be)
 	$(BIN)/python -m pytest -rs -m slow tests/cluster --ignore tests/cluster/test_launchers.py
 
-lint: $(READY)  ## check style and import layers
+lint: $(READY)  ## check style and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-type: $(READY)  ## check types
+type: $(READY)  ## check types in the pure rooms
 	$(BIN)/pyright
 
-bench: $(READY)  ## compare training speed with diffusers, on an idle machine
+bench: $(READY)  ## measure training speed beside diffusers, on a quiet machine
 	$(BIN)/python benchmarks/train.py
 
 notebooks: $(READY)  ## execute the notebooks
 	$(BIN)/python -m pytest tests/notebooks -m ""
 
-lock: $(READY)  ## write the constraints for this Python from the installed packages
+lock: $(READY)  ## write the constraints of this Python from what is installed
 	$(BIN)/python scripts/lock.py > requirements/constraints-py$(VERSION).txt
 
-clean:  ## remove the environment and all generated files; keeps runs/
+clean:  ## remove the environment and everything that is made anew; runs/ stays
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,10 +24,11 @@ from mezzotint.app.config.job import check_groups, digest, resolve
 from mezzotint.app.help import config_dir
 from mezzotint.app.results import run_folders
 from mezzotint.instantiate import renamed
-from mezzotint.instantiate.build import build, read_config
+from mezzotint.instantiate.build import build
 from mezzotint.instantiate.locate import locate
 from mezzotint.metrics import InceptionV3
-from mezzotint.training.callbacks.checkpoints import newest, read
+from mezzotint.runs import RunDir
+from mezzotint.runs.checkpoints import newest, read
 
 OLD = Path(__file__).parent / "old_runs"
 PLACE = "/old-home"  # stands in the files for the folder in which the runs were made
@@ -284,7 +285,7 @@ def composed(words: Sequence[str]) -> dict[str, Any]:
 def test_a_saved_config_is_the_same_run(saved: Callable[[str], Path], name: str) -> None:
     expected = EXPECTED["configs"][name]
     run = saved(name)
-    config = read_config(run)
+    config = RunDir(run).config()
     assert digest(config) == expected["digest"]
     assert run_folders.place(config, named=False, many=False).name == expected["folder"]
     check_groups(config)
@@ -297,7 +298,7 @@ def test_a_saved_config_is_the_same_run(saved: Callable[[str], Path], name: str)
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("choices")])
 def test_the_parts_of_a_saved_config_are_built(saved: Callable[[str], Path], name: str) -> None:
-    config = read_config(saved(name))
+    config = RunDir(saved(name)).config()
     build(config["hardware"], "hardware")
     build(config["extractor"], "extractor")
     ours = {key: node for key, node in config["logger"].items() if node["_target_"].startswith(package.__name__)}

@@ -9,7 +9,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {"load": "mezzotint.instantiate.build", "show": "mezzotint.figures"}
+_HOMES = {"load": "mezzotint.runs.load", "show": "mezzotint.figures"}
 _ROOMS = (
     "app",
     "cost",

@@ -12,7 +12,7 @@ import yaml
 from mezzotint import load
 from mezzotint.errors import DataError
 from mezzotint.reading import Damaged, files, mismatch, parse, read_json
-from mezzotint.runs.formats import config, status
+from mezzotint.runs import RunDir, formats
 
 from .conftest import Command
 
@@ -153,7 +153,7 @@ def test_an_output_that_is_full_loses_no_work(process: Command, home: Path) -> N
         done = process("train", "debug=tiny", "hardware=cpu", "callbacks=minimal", "name=o", "metrics=[]", to=full)
     assert done.code == 1
     assert "No space left on device" in done.err.splitlines()[-1]
-    assert status(home / "runs" / "o")["state"] == "finished"
+    assert RunDir(home / "runs" / "o").status()["state"] == "finished"
 
 
 def test_a_shape_is_told_in_words() -> None:
@@ -192,9 +192,9 @@ def test_a_config_is_bounded(tmp_path: Path) -> None:
     for text in bombs:
         (tmp_path / "config.yaml").write_text(text)
         with pytest.raises(Damaged, match=r"config\.yaml cannot be read"):
-            config(tmp_path)
+            formats.config(tmp_path / "config.yaml", tmp_path)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"network": {"width": 3}}))
-    assert config(tmp_path) == {"network": {"width": 3}}
+    assert RunDir(tmp_path).config() == {"network": {"width": 3}}
 
 
 def test_files_of_a_run_are_those_inside_it(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 from mezzotint.app import cli
 from mezzotint.app.commands import sync
 from mezzotint.errors import ConfigError, TrainingError, mendable
+from mezzotint.runs import RunDir
 
 from .conftest import TINY, Done
 from .test_fuzz_runs import at_most
@@ -107,7 +108,7 @@ def test_a_call_that_fails_is_one_line(
     command: str, inject: Callable[[str, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync, "reachable", lambda: None)
-    monkeypatch.setattr(sync, "send", lambda run, node: str(sync.runs.read_status(run)))
+    monkeypatch.setattr(sync, "send", lambda run, node: str(RunDir(run).status()))
     for seed in range(SEEDS):
         inject(command, seed)
 

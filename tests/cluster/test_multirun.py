@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mezzotint.instantiate.build import read_config
+from mezzotint.runs import RunDir
 
 from .conftest import CONSOLE, MODULE, TINY, TORCHRUN, Place, config, same_weights, status, steps, wait_until, workers
 
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_the_sweep_with_a_checkpoint_and_it_goes_on(place: Place, de
     done = status(run)["steps"]
     place.run("train", f"run={run}", f"budget={16 * (done + 4)}")
     assert status(run)["steps"] == done + 4
-    assert read_config(run)["seed"] == 0
+    assert RunDir(run).config()["seed"] == 0
 
 
 def test_no_rank_outlives_a_killed_parent(place: Place) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import pytest
 
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.instantiate.build import build, check, format_type, load, matches, read_config
+from mezzotint.instantiate.build import build, check, format_type, matches
 
 HERE = "tests_build_targets"
 
@@ -154,38 +154,6 @@ def test_values_against_hints(value: Any, hint: Any, fit: bool) -> None:
 
 def test_hints_are_spelt_for_people() -> None:
     assert format_type(tuple[int, ...] | None) == "tuple[int, ...] or null"
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        "os.system",
-        "mezzotint.build.import_module",
-        "mezzotint.networks.os.system",
-        "mezzotint.networks.nn.Linear",
-        "mezzotint.app.cli.main",
-        "mezzotint.diffusion.annotations",
-    ],
-)
-def test_load_runs_nothing_that_a_strangers_config_names(tmp_path: Path, target: str) -> None:
-    (tmp_path / "config.yaml").write_text(f"network: {{_target_: {target}, command: touch {tmp_path}/owned}}\n")
-    with pytest.raises(ConfigError):
-        load(tmp_path)
-    assert not (tmp_path / "owned").exists()
-
-
-def test_load_refuses_foreign_classes_until_their_package_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("network: {_target_: collections.OrderedDict}\n")
-    with pytest.raises(ConfigError, match=r"allow=\['collections'\]"):
-        load(tmp_path)
-
-
-def test_a_directory_that_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"is not a run: no config\.yaml in it"):
-        load(tmp_path)
-    (tmp_path / "config.yaml").write_text("a: [")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_config(tmp_path)
 
 
 def test_importing_build_costs_neither_torch_nor_hydra() -> None:

@@ -6,9 +6,9 @@ from tiny import BATCH, train, weights
 
 from mezzotint.diffusion import CosineSchedule, Denoiser, Velocity
 from mezzotint.errors import ConfigError
-from mezzotint.instantiate.build import read_weights
+from mezzotint.runs import RunDir, checkpoints
+from mezzotint.runs.load import read_weights
 from mezzotint.training import EMA, Callback
-from mezzotint.training.callbacks import checkpoints
 
 
 def recorder(histories):
@@ -120,7 +120,7 @@ def test_a_shared_weight_is_kept_under_all_its_names(tmp_path):
     (average, *_) = weights(tmp_path)["ema"].values()
     assert torch.equal(average["denoiser.network.one.weight"], average["denoiser.network.other.weight"])
     read = odd(3.0)
-    read.load_state_dict(read_weights(tmp_path))
+    read.load_state_dict(read_weights(RunDir(tmp_path)))
     assert torch.equal(read.network.one.weight, average["denoiser.network.one.weight"])
 
 
@@ -146,10 +146,10 @@ def test_averages_are_found_by_the_names_of_the_weights(tmp_path):
 def test_an_average_is_asked_for_by_its_half_life(tmp_path):
     train(tmp_path, steps=2, ema=EMA([0.1, 5_000_000]), extra={"sample_metrics": Callback()})
     for half_life in (5_000_000, 5e6, "5e+06"):
-        read = read_weights(tmp_path, half_life)
+        read = read_weights(RunDir(tmp_path), half_life)
         assert torch.equal(next(iter(read.values())), next(iter(weights(tmp_path)["ema"]["5e+06"].values())))
     with pytest.raises(ConfigError, match=r"weights=7: .* keeps raw, 0.1, 5e\+06"):
-        read_weights(tmp_path, 7)
+        read_weights(RunDir(tmp_path), 7)
 
 
 def test_two_averages_of_one_name_cannot_be():

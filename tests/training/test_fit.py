@@ -16,7 +16,8 @@ from tiny import BATCH, Broken, Kill, Killed, Noise, entries, lines, train, weig
 
 from mezzotint.diffusion import Objective, StratifiedTimes
 from mezzotint.errors import ConfigError, TrainingError
-from mezzotint.training import Callback, Hardware, Log, NaNGuard, Preview, TrainingRun, Validation, newest
+from mezzotint.runs.checkpoints import newest
+from mezzotint.training import Callback, Hardware, Log, NaNGuard, Preview, TrainingRun, Validation
 from mezzotint.training.agreement import check_ranks_agree, code
 from mezzotint.training.fitting import waited_for
 

@@ -12,8 +12,8 @@ from mezzotint.diffusion import DDIM, Restart, Trailing
 from mezzotint.errors import ConfigError
 from mezzotint.generation import SampleGenerator, SamplingRecipe
 from mezzotint.metrics import evaluate
+from mezzotint.runs import checkpoints
 from mezzotint.training import Callback, Checkpoints, SampleMetrics, Score, TrainingRun
-from mezzotint.training.callbacks import checkpoints
 
 
 def kept(directory: Path) -> list[int]:
@@ -64,7 +64,7 @@ def test_the_best_stays_beside_the_newest_and_is_saved_when_it_is_found(judged, 
     assert list(found) == [10, 20, 30, 40, 50]
     assert kept(judged) == sorted({best, 50})
     assert checkpoints.best(judged / "checkpoints") == Score(best, best * BATCH, "fd_pixels_80", found[best])
-    assert checkpoints.chosen(judged / "checkpoints", "best") == judged / f"checkpoints/step-{best:08d}.ckpt"
+    assert checkpoints.choose(judged / "checkpoints", "best") == judged / f"checkpoints/step-{best:08d}.ckpt"
 
 
 class Told(Callback):

@@ -17,10 +17,10 @@ import pytest
 import torch
 from tiny import BATCH, Kill, Killed, entries, lines, train, weights
 
-from mezzotint.app.results.run_folders import newest_step
 from mezzotint.errors import DataError, TrainingError
-from mezzotint.training import EMA, AdamW, Callback, Checkpoints, Log, NaNGuard, newest
-from mezzotint.training.callbacks import checkpoints
+from mezzotint.runs import RunDir, checkpoints
+from mezzotint.runs.checkpoints import newest
+from mezzotint.training import EMA, AdamW, Callback, Checkpoints, Log, NaNGuard
 
 STORY = Path(__file__).with_name("tiny.py")
 
@@ -124,7 +124,7 @@ def test_damaged_checkpoints_do_not_crowd_out_the_ones_that_are_written_now(tmp_
     with pytest.raises(Killed):
         train(tmp_path, extra=only | {"kill": Kill(9)})
     assert newest(folder, quiet=True) == folder / "step-00000007.ckpt"
-    assert newest_step(tmp_path) == 7
+    assert RunDir(tmp_path).newest_step() == 7
 
 
 def test_whatever_bit_of_a_checkpoint_is_wrong_its_content_is_the_same_or_it_is_damaged(tmp_path):
@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_is_refused_wherever_it_is_asked_for(whole, tmp_pat
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 8
     file.write_bytes(content)
-    asked = checkpoints.chosen(run / "checkpoints", checkpoints.step_of(file))
+    asked = checkpoints.choose(run / "checkpoints", checkpoints.step_of(file))
     with pytest.raises(DataError, match=f"{file.name} cannot be read: "):
         checkpoints.read(asked)
 

@@ -39,9 +39,9 @@ from mezzotint.app.config.validate_arguments import check_words
 from mezzotint.app.help import COMMANDS, config_dir, groups
 from mezzotint.app.terminal import printable, unbroken
 from mezzotint.errors import ConfigError, DataError, MezzotintError, mendable
-from mezzotint.instantiate.build import read_config
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.trust import Trust, reach, trusting
+from mezzotint.runs import RunDir
 from mezzotint.signals import REQUEUE_SIGNALS, install_handlers, restore_handlers
 
 OWN_WORDS = ("plot", "runs", "report", "sweep", "compare", "sync")  # commands that are no job of one config
@@ -233,7 +233,7 @@ def pointed(directory: Path) -> Path:
 
 
 def compose_from_run(directory: Path, command: str) -> Config:
-    """Let a run's config.yaml be the primary config, each of its groups the choice `_run_` of that group; what it says.
+    """Let a run's config be the primary config, each of its groups the choice `_run_` of that group; what it says.
 
     So `sampler=ddim` replaces the group whole, without leftovers, and `grid.steps=20` changes one value of it. What it
     says are plain values: nothing in it is resolved, and nothing of it is for Hydra.
@@ -247,13 +247,15 @@ def compose_from_run(directory: Path, command: str) -> Config:
     from mezzotint.app.config.job import FREE, literal, relocatable
     from mezzotint.app.config.job import defaults as usual
 
-    read = read_config(directory)
+    run = RunDir(directory)
+    read = run.config()
     if not isinstance(read.get("network"), dict):
         raise ConfigError(
-            f"{directory} is not a run: its config.yaml is another thing; `mezzotint runs` lists those that exist"
+            f"{directory} is not a run: its {run.config_file.name} is another thing; `mezzotint runs` lists those that "
+            "exist"
         )
     if strange := [key for key in read if key not in KEYS]:
-        raise ConfigError(f"{directory}/config.yaml: {strange[0]!r} is no key of a run's config")
+        raise ConfigError(f"{run.config_file}: {strange[0]!r} is no key of a run's config")
     saved = usual() | relocatable(literal(read))  # a word that the run had never heard of
     saved |= {"out": None, "label": None}  # of one command; a run that says where to write does not come from us
     if command == "sample":
@@ -267,7 +269,7 @@ def compose_from_run(directory: Path, command: str) -> Config:
     for key in sorted(saved.keys() & groups()):
         store.store(group=key, name=SAVED, node={key: saved.pop(key)}, package="_global_")
         defaults.append({key: SAVED})
-    hydra_node["sweep"]["dir"] = str(directory / "sweep")
+    hydra_node["sweep"]["dir"] = str(run.sweep)
     defaults += ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
     node = {**saved, "run": literal(str(directory)), "defaults": defaults, "hydra": hydra_node}
     store.store(name=SAVED, node=node)

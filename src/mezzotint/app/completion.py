@@ -59,12 +59,13 @@ def offers(command: str, last: str) -> list[str]:
 
 def runs(start: str) -> list[str]:
     """Runs and sweeps whose path begins so, as they would be typed."""
-    from mezzotint.app.results.run_folders import find, folder
+    from mezzotint.app.results.run_folders import folder
     from mezzotint.app.terminal import display_path
+    from mezzotint.runs.directory import LATEST, RunDir
 
     root = folder()
-    found = find(root)
-    places = [root / "latest", *found, *{run.parent for run in found if run.parent != root}]
+    found = [run.path for run in RunDir.find(root)]
+    places = [root / LATEST, *found, *{run.parent for run in found if run.parent != root}]
     absolute = start.startswith("/")
     names = [str(place) if absolute else display_path(place) for place in places if place.exists()]
     return sorted(name for name in names if name.startswith(start))

@@ -9,7 +9,7 @@ import torch
 
 from mezzotint.diffusion import Schedule, TimeDistribution, UniformTimes
 from mezzotint.figures.plots import legend, levels, page, style, titles
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,10 +77,11 @@ def middles(shares: int, schedule: Schedule, times: TimeDistribution) -> list[fl
 
 
 def read_metrics(run: str | Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl that are whole."""
-    if not os.path.lexists(Path(run) / "metrics.jsonl"):
-        raise ValueError(f"{run} has no metrics.jsonl: give the directory of a run that has been trained.")
-    return formats.lines(Path(run))
+    """Return the complete lines of a run's metrics. Raises ValueError: the directory has none."""
+    files = RunDir(Path(run))
+    if not os.path.lexists(files.metrics_file):
+        raise ValueError(f"{run} has no {files.metrics_file.name}: give the directory of a run that has been trained.")
+    return files.metrics()
 
 
 def logarithmic(axis: "Axes") -> None:

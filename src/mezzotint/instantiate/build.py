@@ -1,24 +1,20 @@
 """Plain config to objects: a config node is a call, `_target_` and its arguments.
 
-`check` compares a node with the target's signature and type hints and lists all that is wrong, `build` makes the call,
-`load` gives the denoiser of a run. None of them knows Hydra; torch is imported only where weights are read.
+`check` compares a node with the target's signature and type hints and lists all that is wrong; `build` makes the call.
+Neither knows Hydra; torch is imported only where a denoiser is built.
 """
 
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.instantiate.finite import IMMENSE, immense, unbounded
 from mezzotint.instantiate.locate import did_you_mean, join, locate
-from mezzotint.instantiate.trust import Untrusted, current, misfit, trusting
+from mezzotint.instantiate.trust import current, misfit
 from mezzotint.instantiate.type_hints import coerce, format_type, format_value, hints_of, matches
-from mezzotint.reading import Damaged, damaged, reason
-from mezzotint.runs import formats
 
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
@@ -129,43 +125,6 @@ def build(node: Node, where: str = "", **extra: Any) -> Any:
     return built
 
 
-# ----------------------------------------------------------------------------------------------------------------- load
-
-
-def load(
-    directory: str | Path,
-    weights: str | float = "ema",
-    allow: Sequence[str] = (),
-    checkpoint: int | Literal["best"] | None = None,
-) -> "Denoiser":
-    """The denoiser of a run, in evaluation mode on the CPU, from its config.yaml and its newest good checkpoint.
-
-    Args:
-        weights: "ema" (the first average kept, or the weights where none is), "raw", or the half-life of one average.
-        allow: packages beside mezzotint whose classes config.yaml may name: a `_target_` from a stranger is code. Where
-            that config is itself judged, as by `mezzotint sample run=DIR`, what was allowed there counts instead.
-        checkpoint: the step of an earlier checkpoint that the run still keeps, such as the weak network of
-            autoguidance; or "best", the one that callbacks=sample_metrics kept.
-    """
-    directory = Path(directory)
-    config = read_config(directory)
-    nodes = {name: config.get(name) for name in DENOISER}
-    rule = current()
-    if not rule.strict:
-        rule = replace(rule, strict=True, packages=(*rule.packages, *allow), paths=())
-    with trusting(rule):
-        admit_denoiser(nodes, directory)
-        denoiser = build_denoiser(nodes)
-    state = read_weights(directory, weights, checkpoint)
-    try:
-        denoiser.load_state_dict(state)
-    except RuntimeError as error:
-        raise damaged(
-            find_checkpoint(directory, checkpoint), f"it does not fit the config ({reason(error)})"
-        ) from error
-    return denoiser.eval()
-
-
 def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser":
     """The denoiser that a config describes, its network on a device; "meta" gives a network without memory."""
     import torch
@@ -184,64 +143,6 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
         raise ConfigError(str(error)) from error
 
 
-def read_config(directory: Path) -> dict[str, Node]:
-    """The config of a run. Raises ConfigError: there is none, or it cannot be used."""
-    try:
-        if (directory.exists() or directory.is_symlink()) and not directory.is_dir():
-            raise FileNotFoundError
-        return formats.config(directory)
-    except FileNotFoundError:
-        above = next((place for place in directory.parents if (place / "config.yaml").is_file()), None)
-        hint = f", but in {above} above it" if above and directory.exists() else ""
-        raise ConfigError(
-            f"{directory} is not a run: no config.yaml in it{hint}; `mezzotint runs` lists those that exist"
-        ) from None
-    except Damaged as error:
-        raise ConfigError(str(error)) from error
-
-
-def read_weights(directory: Path, weights: str | float = "ema", step: int | str | None = None) -> dict[str, Any]:
-    """State of the denoiser from a checkpoint: the newest that can be read, the best, or that of a step."""
-    checkpoint = read_checkpoint(directory, step)
-    state = dict(checkpoint["state_dict"])
-    averages = checkpoint.get("ema", {})
-    weights = weights if isinstance(weights, str) else f"{weights:g}"
-    if weights == "ema":
-        state |= next(iter(averages.values()), {})
-    elif weights in averages:
-        state |= averages[weights]
-    elif weights != "raw":
-        raise ConfigError(f"weights={weights}: {directory} keeps {', '.join(['raw', *averages])}")
-    return {key.removeprefix("denoiser."): value for key, value in state.items() if key.startswith("denoiser.")}
-
-
-def read_checkpoint(directory: Path, step: int | str | None = None) -> dict[str, Any]:
-    from mezzotint.training.callbacks.checkpoints import read
-
-    return read(find_checkpoint(directory, step))
-
-
-def find_checkpoint(directory: Path, step: int | str | None = None) -> Path:
-    """The file of a step's checkpoint, of the "best" one, or of the newest that can be read.
-
-    Raises:
-        ConfigError: the run keeps none such.
-    """
-    from mezzotint.training.callbacks.checkpoints import chosen, step_of
-
-    folder = directory / "checkpoints"
-    if file := chosen(folder, step):
-        return file
-    if step is None:
-        raise ConfigError(f"{directory} has no checkpoint that can be read: mezzotint train run={directory}")
-    if step == "best":
-        raise ConfigError(
-            f"checkpoint=best: {directory} keeps no best checkpoint; it is trained with callbacks=sample_metrics"
-        )
-    steps = ", ".join(str(step_of(file)) for file in sorted(folder.glob("step-*.ckpt"))) or "none"
-    raise ConfigError(f"checkpoint={step}: {directory} keeps the steps {steps}; callbacks.checkpoints.keep= keeps more")
-
-
 def targets(node: Node, where: str = "") -> Iterator[tuple[str, Any]]:
     """Every (place, `_target_`) in a node."""
     if isinstance(node, dict):
@@ -252,27 +153,3 @@ def targets(node: Node, where: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(node, list):
         for i, item in enumerate(node):
             yield from targets(item, f"{where}[{i}]")
-
-
-def admit_denoiser(nodes: Node, directory: Path) -> None:
-    """Refuse what the rule in force does not let a run's config name, with the cure from Python and from the command.
-
-    Raises:
-        ConfigError: with the cure; or all that is wrong with the nodes otherwise.
-    """
-    for where, path in targets(nodes):
-        try:
-            locate(path, where)
-        except Untrusted as error:
-            package = str(path).partition(".")[0]
-            python, command = f"mezzotint.load({str(directory)!r}, allow=[{package!r}])", f"trust=[{package}]"
-            cure = "" if package == "mezzotint" else f". If you trust the file: {python}, on the command line {command}"
-            raise ConfigError(
-                f"{directory}/config.yaml: {where} names {path!r}, which is not a class of mezzotint{cure}"
-            ) from error
-        if path == "mezzotint.load":
-            raise ConfigError(f"{directory}/config.yaml: {where} names a run, and no part of a denoiser is one")
-    if not isinstance(nodes["network"], dict):
-        raise ConfigError(f"{directory}/config.yaml says of no network")
-    if problems := [problem for name, node in nodes.items() if node for problem in check_part(node, name)]:
-        raise ConfigError(f"{directory}/config.yaml: {'; '.join(problems)}")

@@ -237,7 +237,7 @@ def nameable(path: str) -> bool:
 def is_part(found: Any, home: str, path: str) -> bool:
     """A class of the rooms that is a part by its base, or is exported there; of mathematics, functions too."""
     if path in ROOTS:
-        return home == "mezzotint.instantiate.build"
+        return home == "mezzotint.runs.load"
     room = within(home, ROOMS)
     if room is None:
         return path in NEEDED["paths"] and home == path.rpartition(".")[0]

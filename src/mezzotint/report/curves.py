@@ -1,4 +1,4 @@
-"""What metrics.jsonl says of a run, as curves with few enough points for a page."""
+"""The metrics of a run as curves with few enough points for a page."""
 
 import math
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.reading import Damaged
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir
 
 Line = dict[str, Any]
 CURVES = {"loss": ("loss",), "grad_norm": ("grad_norm",), "lr": ("lr",), "rate": ("time", "images_per_second")}
 
 
 def logged(directory: Path) -> list[Line]:
-    """The whole lines of metrics.jsonl that say how many images had been seen; none where it cannot be read."""
+    """Return the complete lines of a run's metrics, oldest first; none where they cannot be read."""
     try:
-        return formats.lines(directory)
+        return RunDir(directory).metrics()
     except Damaged:
         return []
 

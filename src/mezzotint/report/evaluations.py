@@ -8,7 +8,7 @@ from typing import Any
 from mezzotint.reading import Damaged
 from mezzotint.report.curves import number
 from mezzotint.report.summary import Node, flat, say
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir, formats
 
 APART = ("run", "seeds", "date", "seconds", "versions", "each")  # what two evaluations of one thing may differ in
 # of protocols that do not say it
@@ -17,9 +17,9 @@ BAR = "_std"  # fd_digits_1000_std is the error bar of fd_digits_1000
 
 
 def read_evaluations(directory: Path, group: int) -> tuple[list[tuple[Node, dict[str, str]]], int]:
-    """The evaluations with their protocols, oldest first, and how many files could not be read."""
+    """Return the evaluations with their protocols, oldest first, and how many files could not be read."""
     found, broken = [], 0
-    for file in sorted((directory / "evaluation").glob("*.json")):
+    for file in sorted(RunDir(directory).evaluation.glob("*.json")):
         try:
             found.append(evaluation(formats.evaluation(file, directory), file.stem, group))
         except (FileNotFoundError, Damaged):

@@ -1,7 +1,6 @@
 """The pictures of a run, taken apart and shrunk until they fit into their share of the page."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ import numpy as np
 from mezzotint.reading import changed, obstacle
 from mezzotint.report.curves import thin
 from mezzotint.report.sprites import Picture, encode, read_tiles
+from mezzotint.runs import RunDir
+from mezzotint.runs.directory import preview_step
 
-PREVIEW = re.compile(r"step-(\d+)")
 FILM = "-film"
 HELD = 1 << 29  # bytes of decoded pictures that are kept for the next rung
 
@@ -82,10 +82,11 @@ class RunImages:
 
     def __init__(self, directory: Path, shape: Sequence[int] | None, batch_size: int) -> None:
         self.directory, self.shape, self.batch_size = directory, shape, batch_size
-        folder = directory / "samples"
+        folder = RunDir(directory).samples
         files = [] if obstacle(folder, directory) else sorted(folder.glob("*.png"))
-        self.previews = [file for file in files if PREVIEW.fullmatch(file.stem)]
-        own = [file for file in files if not PREVIEW.fullmatch(file.stem) and not file.stem.endswith(FILM)]
+        steps = {file: preview_step(file) for file in files}
+        self.previews = {file: step for file, step in steps.items() if step is not None}
+        own = [file for file in files if file not in self.previews and not file.stem.endswith(FILM)]
         films = {file.stem.removesuffix(FILM) for file in files if file.stem.endswith(FILM)}
         self.drawn = sorted((file for file in own if file.stem in films), key=changed)
         self.tiles: dict[Path, np.ndarray | None] = {}
@@ -108,10 +109,10 @@ class RunImages:
     def take(self, thrift: SizeBudget, room: float = math.inf) -> ImageSet:
         """What a rung of the ladder shows; no more is added where it takes more than this room."""
         album = ImageSet([], [], [])
-        for file in thin(self.previews, thrift.previews):
+        for file in thin(list(self.previews), thrift.previews):
             picture = self.grid(file, thrift) if album.size <= room else None
             if picture:
-                step = int(file.stem.partition("-")[2])
+                step = self.previews[file]
                 album.previews.append({"step": step, "images": step * self.batch_size, **picture})
         newest = self.drawn[len(self.drawn) - min(thrift.drawn, len(self.drawn)) :]
         for file in reversed(newest):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mezzotint.reading import Damaged, read_end
+from mezzotint.reading import Damaged
 from mezzotint.report.curves import Line, number
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir
 
 Node = dict[str, Any]
 NAMED = 12  # classes that are listed by name
@@ -23,8 +23,8 @@ class Entry:
     Args:
         name: what it is called beside the others.
         state: running, finished, failed, preempted, interrupted or unknown.
-        status: its status.json.
-        config: its config.yaml.
+        status: the content of its status file.
+        config: the content of its config.
         values: what it has at each key in which the runs differ.
         group: runs of one number differ in nothing but the seed.
     """
@@ -73,14 +73,14 @@ def record(entry: Entry, lines: Sequence[Line]) -> Node:
 
 def measure(entry: Entry) -> Node:
     """What the objective is, and whether higher is better."""
-    found = formats.measure(entry.directory, entry.status) or {}
+    found = RunDir(entry.directory).objective(entry.status) or {}
     return {"name": found.get("name", ""), "higher": bool(found.get("higher_is_better"))}
 
 
 def class_names(directory: Path) -> list[str]:
     """The names of the run's classes, as far as it tells."""
     try:
-        return (formats.data(directory) or {}).get("classes", [])
+        return (RunDir(directory).data() or {}).get("classes", [])
     except Damaged:
         return []
 
@@ -144,10 +144,7 @@ def changes(base: dict[str, str], other: dict[str, str]) -> dict[str, str | None
 
 
 def read_log(directory: Path) -> str:
-    try:
-        return read_end(directory / "train.log", directory, 4 * LONG).decode("utf-8", "replace").strip()
-    except (FileNotFoundError, Damaged):
-        return ""
+    return RunDir(directory).log_end(4 * LONG).decode("utf-8", "replace").strip()
 
 
 def clip(text: Any, most: int = LONG) -> str | None:

@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy(
         "optimizers": "AdamW",
         "tracking.tracker": "CSV RunInfo Tracker",
         "callbacks.base": "Callback Score TrainingRun",
-        "callbacks.checkpoints": "Checkpoints newest",
+        "callbacks.checkpoints": "Checkpoints",
         "callbacks.ema": "EMA",
         "callbacks.nan_guard": "NaNGuard",
         "hardware.hardware": "Hardware",

@@ -4,8 +4,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from mezzotint.runs import checkpoints
 from mezzotint.training.agreement import check_ranks_agree
-from mezzotint.training.callbacks import checkpoints
 from mezzotint.training.callbacks.base import Callback, TrainingRun
 from mezzotint.training.module import DiffusionModule
 

@@ -16,12 +16,11 @@ from torch import nn
 from mezzotint.data.datamodule import DataModule
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, MezzotintError, TrainingError, no_room
-from mezzotint.reading import Damaged, damaged, reason
-from mezzotint.runs import formats
-from mezzotint.runs.formats import keep_inside, truncate
+from mezzotint.reading import damaged, reason
+from mezzotint.runs import RunDir, checkpoints
 from mezzotint.training.bridge import CallbackAdapter
-from mezzotint.training.callbacks import checkpoints
 from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.callbacks.checkpoints import Checkpoints
 from mezzotint.training.callbacks.ema import EMA
 from mezzotint.training.callbacks.log import Log
 from mezzotint.training.callbacks.nan_guard import NaNGuard
@@ -84,8 +83,9 @@ def fit(
     if budget < 1 or batch_size < 1:
         raise ConfigError(f"budget={budget} and batch_size={batch_size} must be at least 1 image")
     place = hardware.place()
-    keep_inside(directory)
-    saved = checkpoints.newest(directory / "checkpoints", quiet=place.rank > 0)
+    files = RunDir(directory)
+    files.check_links()
+    saved = checkpoints.newest(files.checkpoints, quiet=place.rank > 0)
     done = checkpoints.step_of(saved) if saved else 0
     module = DiffusionModule(
         denoiser,
@@ -117,7 +117,7 @@ def fit(
     if place.rank == 0 and done and (another := rescheduled(optimizer, batch_size, planned(run), budget, done)):
         print(another, file=sys.stderr)
     if run.finished:
-        return summary(run, truncate(directory, "metrics.jsonl", done) if place.rank == 0 else [])
+        return summary(run, files.truncate(files.metrics_file, done) if place.rank == 0 else [])
     data = DataModule(
         dataset, batch_size, seed, run.images, place.rank, place.world, hardware.micro_batch, hardware.workers
     )
@@ -154,8 +154,8 @@ def fit(
 def planned(run: TrainingRun) -> Any:
     """The budget that the run was begun with; None where it does not say."""
     try:
-        return formats.config(run.directory).get("budget")
-    except (FileNotFoundError, Damaged):
+        return RunDir(run.directory).config().get("budget")
+    except ConfigError:
         return None
 
 
@@ -178,7 +178,7 @@ def check_saved(saved: Path, module: DiffusionModule) -> None:
 
 def quiet_callbacks() -> dict[str, Callback]:
     """What a run needs to be saved and to be true, and nothing to look at."""
-    return {"finite": NaNGuard(LINES), "preemption": Preemption(), "checkpoints": checkpoints.Checkpoints(0.05)}
+    return {"finite": NaNGuard(LINES), "preemption": Preemption(), "checkpoints": Checkpoints(0.05)}
 
 
 def waited_for(error: RuntimeError, module: DiffusionModule) -> list[str]:

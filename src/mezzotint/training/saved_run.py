@@ -1,24 +1,21 @@
 """What `fit` writes beside the weights, so that what it leaves is a run: config.yaml and status.json."""
 
-import fcntl
-import json
 import os
 import re
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
-from mezzotint.atomic import write_text
 from mezzotint.diffusion import Denoiser
 from mezzotint.instantiate.build import build
 from mezzotint.instantiate.nodes import Undescribed, arguments, node_of, path_of
+from mezzotint.runs import RunDir
 from mezzotint.training.callbacks.base import TrainingRun
 
 HEAD = "# written by mezzotint.training.fit, of the objects that it was given\n"
@@ -31,19 +28,18 @@ def written(run: TrainingRun, **parts: Any) -> Iterator[None]:
     Args:
         parts: denoiser, objective, optimizer, ema, hardware.
     """
-    file = run.directory / "config.yaml"
+    files = RunDir(run.directory)
+    file = files.config_file
     if run.rank or (file.exists() and not file.read_text(errors="replace").startswith(HEAD)):
         yield
         return
     config, unknown = described(run, **parts)
-    write_text(file, HEAD + yaml.safe_dump(config, sort_keys=False))
+    files.write_config(config, HEAD)
     for problem in unknown:
         print(f"{file}: {problem}", file=sys.stderr)
     start = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time(), "budget": run.budget}
     ended: dict[str, Any] = {"state": "failed"}
-    with open(run.directory / "train.log", "a") as log:
-        with suppress(OSError):  # so that `runs` knows that it runs
-            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    with files.mark_running():
         status(run, **start, state="running", error=None)
         try:
             yield
@@ -60,8 +56,7 @@ def written(run: TrainingRun, **parts: Any) -> Iterator[None]:
 
 
 def status(run: TrainingRun, **entries: Any) -> None:
-    now = {"images": run.images, "steps": run.step, **entries, "time": time.time()}
-    write_text(run.directory / "status.json", json.dumps(now, indent=1))
+    RunDir(run.directory).write_status(**{"images": run.images, "steps": run.step} | entries)
 
 
 def described(

@@ -12,7 +12,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
 
 from mezzotint.data.datamodule import DataModule
-from mezzotint.training.callbacks import checkpoints
+from mezzotint.runs import checkpoints
 from mezzotint.training.callbacks.base import TrainingRun
 from mezzotint.training.hardware.hardware import Hardware, ProcessInfo
 

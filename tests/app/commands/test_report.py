@@ -16,11 +16,11 @@ import torch
 import yaml
 from PIL import Image
 
-from mezzotint.app.results.run_folders import claim
 from mezzotint.figures import film_strip, grid
 from mezzotint.report import LIMIT, page
 from mezzotint.report.curves import decimate, logged, thin
 from mezzotint.report.images import LADDER, RunImages
+from mezzotint.runs import RunDir
 
 from ..conftest import Command
 from ..synthetic_runs import SIDE, STEPS, config, content, discs, make, make_sweep, pictures
@@ -165,7 +165,7 @@ def test_a_run_in_any_state_has_a_page(mezzotint: Command, home: Path) -> None:
 def test_times_left_come_from_what_is_done(seconds: float | None, mezzotint: Command, home: Path) -> None:
     """Of a run that goes on after its end, status.json says how long it had taken by then."""
     directory = make(home / "a", state="running", budget=64 * 2 * STEPS, seconds=seconds)
-    with claim(directory):
+    with RunDir(directory).lock():
         mezzotint("report", "a")
     (run,) = content(home / "a/report.html")["runs"]
     assert (run["state"], run["images"], run["seconds"]) == ("running", 64 * STEPS, 120.0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mezzotint.app.commands import runs
-from mezzotint.app.results import run_folders
+from mezzotint.runs import RunDir
 
 from ..conftest import Command
 
@@ -20,7 +20,7 @@ def make(home: Path, name: str, state: str, started: float = 0.0, **entries: Any
     directory = home / "runs" / name
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text("network: {}")
-    run_folders.write_status(directory, state=state, started=started, budget=1000, **entries)
+    RunDir(directory).update_status(state=state, started=started, budget=1000, **entries)
     return directory
 
 
@@ -61,8 +61,8 @@ def test_a_running_run_is_as_far_as_its_log_says(home: Path, mezzotint: Command)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (directory / "metrics.jsonl").write_text(text + '{"step": 4, "ima')
     code = (
-        "import sys, time; from pathlib import Path; from mezzotint.app.results import run_folders\n"
-        "with run_folders.claim(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
+        "import sys, time; from pathlib import Path; from mezzotint.runs import RunDir\n"
+        "with RunDir(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(100)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(directory)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

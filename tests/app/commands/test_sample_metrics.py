@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mezzotint as package
-from mezzotint.training.callbacks.checkpoints import best
+from mezzotint.runs.checkpoints import best
 
 from ..conftest import Command
 

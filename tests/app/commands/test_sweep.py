@@ -7,7 +7,8 @@ import pytest
 
 from mezzotint.app.commands import train
 from mezzotint.app.commands.sweep import Line, follows, unlike
-from mezzotint.runs.formats import HELD_OUT, TRAINING, measure, status
+from mezzotint.runs import RunDir
+from mezzotint.runs.formats import TRAINING_LOSS, VALIDATION_LOSS
 
 from ..conftest import TINY, Command
 from ..synthetic_runs import make
@@ -103,7 +104,7 @@ def test_a_sweep_of_evaluations_names_its_jobs_and_lists_them_where_one_failed(
 
 def test_losses_of_different_targets_have_different_units() -> None:
     one, other = ({"target": {"_target_": name}, "seed": i} for i, name in enumerate("ab"))
-    loss, judged = (Line(None, [], "finished", 0.1, name) for name in (HELD_OUT, "fd_digits_16"))
+    loss, judged = (Line(None, [], "finished", 0.1, name) for name in (VALIDATION_LOSS, "fd_digits_16"))
     assert unlike([one, other], [loss, loss]) == "target"
     assert unlike([one, other], [judged, judged]) == ""
     assert unlike([one, one | {"seed": 5}], [loss, loss]) == ""
@@ -118,10 +119,10 @@ def measured(folder: Path, name: str, objective: float, higher: bool = False, se
 def test_objectives_of_different_measures_are_never_ranked_together(mezzotint: Command, home: Path) -> None:
     """A validation loss of 0.2 is no better than a training loss of 0.3, nor a precision of 0.1 than one of 0.9."""
     folder = home / "runs" / "mixed"
-    measured(folder, HELD_OUT, 0.2)
-    measured(folder, TRAINING, 0.3)
-    measured(folder, HELD_OUT, 0.1)
-    measured(folder, TRAINING, 0.15, seed=1)
+    measured(folder, VALIDATION_LOSS, 0.2)
+    measured(folder, TRAINING_LOSS, 0.3)
+    measured(folder, VALIDATION_LOSS, 0.1)
+    measured(folder, TRAINING_LOSS, 0.15, seed=1)
     out = mezzotint("sweep", "runs/mixed").out
     assert "training loss" in out.splitlines()[0]
     assert "validation loss" in out.splitlines()[0]
@@ -146,13 +147,13 @@ def test_a_measure_that_is_better_where_it_is_higher_is_ranked_so(mezzotint: Com
 
 def test_a_run_that_does_not_say_what_its_objective_is_is_looked_through(tmp_path: Path) -> None:
     judged = make(tmp_path / "a", quality=0.2)
-    assert measure(judged, status(judged))["name"] == "fd_made_1000"
-    for where, name in (("validation", HELD_OUT), ("", TRAINING)):
+    assert RunDir(judged).objective(RunDir(judged).status())["name"] == "fd_made_1000"
+    for where, name in (("validation", VALIDATION_LOSS), ("", TRAINING_LOSS)):
         run = make(tmp_path / f"b{where}", quality=0.2)
         last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
         number = (last[where] if where else last)["loss"]
-        assert measure(run, status(run) | {"objective": number})["name"] == name
-    assert measure(judged, {}) is None
+        assert RunDir(run).objective(RunDir(run).status() | {"objective": number})["name"] == name
+    assert RunDir(judged).objective({}) is None
 
 
 def test_what_shrinks_with_the_budget_needs_no_column() -> None:

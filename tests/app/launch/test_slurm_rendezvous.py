@@ -7,8 +7,8 @@ import pytest
 
 from mezzotint.app.launch import slurm_rendezvous
 from mezzotint.app.launch.slurm_rendezvous import rendezvous
-from mezzotint.app.results import run_folders
 from mezzotint.errors import TrainingError
+from mezzotint.runs import RunDir
 
 
 def become(monkeypatch: pytest.MonkeyPatch, task: int, **more: str) -> None:
@@ -66,4 +66,4 @@ def test_what_others_have_arranged_stays(
     before = dict(os.environ)
     with rendezvous(tmp_path):
         assert dict(os.environ) == before
-    assert not run_folders.read_status(tmp_path)
+    assert not RunDir(tmp_path).status()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mezzotint.app.results import classes
 from mezzotint.app.results.evaluations import conflicts, read
-from mezzotint.instantiate.build import read_config
+from mezzotint.runs import RunDir
 
 from ..conftest import Command
 
@@ -39,7 +39,7 @@ def test_what_was_trained_on_is_written_down(pets: Path, home: Path) -> None:
     found = json.loads((home / "runs/a/data.json").read_text())
     assert (found["classes"], found["counts"], found["images"]) == (list(NAMES), [8, 8, 8], 24)
     assert found["content"].startswith("sha256:")
-    assert "names" not in read_config(home / "runs/a")["data"]
+    assert "names" not in RunDir(home / "runs/a").config()["data"]
 
 
 RENAMED = "label 0 was cat, now ape; label 1 was dog, now cat; label 2 was emu, now dog"
@@ -100,12 +100,12 @@ def test_an_old_run_over_numbered_folders_keeps_its_order(home: Path, mezzotint:
     fill(home / "pets", ("1", "2", "10"))
     assert mezzotint(*RUN).code == 0
     run = home / "runs/a"
-    assert classes.opened(run, read_config(run))[0].class_names() == ("1", "2", "10")
+    assert classes.opened(run, RunDir(run).config())[0].class_names() == ("1", "2", "10")
     (run / "data.json").unlink()
-    assert classes.opened(run, read_config(run))[0].class_names() == ("1", "10", "2")
+    assert classes.opened(run, RunDir(run).config())[0].class_names() == ("1", "10", "2")
     assert mezzotint("train", "run=runs/a", "budget=128").code == 0
     assert json.loads((run / "data.json").read_text())["classes"] == ["1", "10", "2"]
-    assert classes.opened(run, read_config(run))[0].split("all").labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    assert classes.opened(run, RunDir(run).config())[0].split("all").labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10
 
 
 def test_a_class_without_images_is_refused_before_training(home: Path, mezzotint: Command) -> None:

@@ -14,9 +14,9 @@ import yaml
 
 from mezzotint.app import help
 from mezzotint.app.config.job import digest
-from mezzotint.app.results import run_folders
 from mezzotint.app.results.tracking import TrackerGroup, subject_of, tracked
 from mezzotint.errors import TrainingError
+from mezzotint.runs import RunDir
 from mezzotint.training import NaNGuard, TrainingRun
 from mezzotint.training.tracking.tracker import RunInfo, Tracker
 
@@ -120,8 +120,8 @@ def test_sync_sends_what_is_named_and_leaves_out_the_rest(
     with serving() as board:
         connect(away, board)
         assert "left out, it was trained without logger=wandb" in mezzotint("sync", "runs").out
-        run_folders.write_status(home / "runs/a", state="running")
-        with run_folders.claim(home / "runs/a"):
+        RunDir(home / "runs/a").update_status(state="running")
+        with RunDir(home / "runs/a").lock():
             assert "left out, it is being trained" in mezzotint("sync", "runs/a").out
         assert board.runs == {}
         assert "preempted" in mezzotint("sync", "runs/a", "project=p").out or board.runs

@@ -9,6 +9,7 @@ from typing import Any
 from mezzotint.app.config.job import Config
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
+from mezzotint.runs import RunDir
 from mezzotint.training import Callback, Checkpoints
 from mezzotint.training.hardware.memory import checkpoint_size, size
 
@@ -62,7 +63,7 @@ def reason(folder: Path) -> str | None:
 def room(config: Config, parts: Any, directory: Path) -> list[str]:
     """The disk must hold all the checkpoints that will lie there at once."""
     each, count = checkpoint_size(parts.denoiser.network, parts.ema), checkpoints(config, parts.callbacks)
-    there = sum(file.stat().st_size for file in (directory / "checkpoints").glob("step-*.ckpt"))
+    there = RunDir(directory).checkpoint_bytes()
     free = shutil.disk_usage(existing(directory)).free
     if each * count - there <= free:
         return []

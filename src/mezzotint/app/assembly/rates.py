@@ -4,8 +4,7 @@ from pathlib import Path
 
 from mezzotint.app.assembly.parts import Components
 from mezzotint.app.config.job import Config
-from mezzotint.app.results import run_folders
-from mezzotint.instantiate.build import read_config
+from mezzotint.runs import RunDir
 from mezzotint.training.optimizers import peak, rescheduled
 
 LOW = 0.5  # of lr: a run that never reaches so much hardly trains
@@ -23,7 +22,7 @@ def told(config: Config, parts: Components) -> str:
 
 def changed(directory: Path, config: Config, parts: Components) -> str | None:
     """What another budget than the saved one does to a run that goes on; None of one that has not begun."""
-    if not (step := run_folders.newest_step(directory)):
+    if not (step := RunDir(directory).newest_step()):
         return None
-    before = read_config(directory).get("budget")
+    before = RunDir(directory).config().get("budget")
     return rescheduled(parts.optimizer, config["batch_size"], before, config["budget"], step)

@@ -18,6 +18,7 @@ from mezzotint.app.results.references import open_reference
 from mezzotint.app.terminal import display_path, table
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.instantiate.build import build
+from mezzotint.runs import RunDir
 from mezzotint.training.hardware.memory import size
 
 
@@ -99,7 +100,7 @@ def data(config: Config, parts: Components, directory: Path, problems: list[str]
         )
         return [("data", f"images of {shape}, {missing}")], 0
     labels = [("classes", classes.told(trained))] if trained.counts else []
-    problems += [] if run_folders.newest_step(directory) else classes.empty(trained)
+    problems += [] if RunDir(directory).newest_step() else classes.empty(trained)
     by = f" in classes by {there.labelled_by()}" if labels and there.labelled_by() else ""
     seen = config["budget"] / len(images)
     rows = [("data", f"{len(images):,} images of {shape}{by}, seen {seen:.3g} times each"), *labels]
@@ -145,12 +146,12 @@ def finale(config: Config, found: Look) -> str:
 
 def place(directory: Path) -> Row:
     """Where the run lies or would lie, and its state."""
-    return "run", f"{display_path(directory)} ({run_folders.state(directory) if there(directory) else 'new'})"
+    return "run", f"{display_path(directory)} ({RunDir(directory).state if there(directory) else 'new'})"
 
 
 def there(directory: Path) -> bool:
     """Whether the run has begun."""
-    return (directory / "config.yaml").is_file()
+    return RunDir(directory).exists()
 
 
 def look_for_micro_batch(config: Config) -> None:

@@ -18,7 +18,7 @@ from mezzotint.app.results.git import commit
 from mezzotint.app.results.labels import plan as plan_labels
 from mezzotint.app.results.memorisation import MemorisationReport
 from mezzotint.app.results.references import Reference, open_reference, remember, storage
-from mezzotint.app.results.run_folders import existing, mark, newest_step, other_step, writable
+from mezzotint.app.results.run_folders import existing, mark, other_step, writable
 from mezzotint.app.results.samples import name as sampling_name
 from mezzotint.app.terminal import display_path, table
 from mezzotint.atomic import write_text
@@ -28,7 +28,7 @@ from mezzotint.generation.distributed import share
 from mezzotint.instantiate.build import build
 from mezzotint.instantiate.locate import locate
 from mezzotint.reading import Damaged
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir, formats
 from mezzotint.signals import raise_on_signal
 
 SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data")
@@ -90,7 +90,7 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     """Evaluate each seed, or find what was evaluated before; the file and its content, of several seeds as one."""
     from mezzotint.metrics import Evaluation, over_seeds
 
-    formats.keep_inside(directory)
+    RunDir(directory).check_links()
     reference = open_reference(config["reference"], dataset).limited(config["reference_images"])
     config = config | {"checkpoint": other_step(directory, config["checkpoint"])}
     seeds = range(config["seed"], config["seed"] + config["seeds"])
@@ -117,7 +117,7 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
 
 def check_writable(directory: Path) -> None:
     """Refuse, before anything is drawn, a run that keeps no evaluation. Raises ConfigError."""
-    folder = directory / "evaluation"
+    folder = RunDir(directory).evaluation
     try:
         writable(folder)
     except ConfigError:
@@ -197,7 +197,7 @@ def count(config: Config, reference: Reference) -> int:
 
 def step_of(directory: Path, config: Config) -> int:
     """The step of the checkpoint that is judged."""
-    return config["checkpoint"] or newest_step(directory)
+    return config["checkpoint"] or RunDir(directory).newest_step()
 
 
 def place(directory: Path, config: Config, reference: Reference, held: Config) -> Path:
@@ -209,7 +209,7 @@ def place(directory: Path, config: Config, reference: Reference, held: Config) -
     n = count(config, reference)
     asked = config | {"checkpoint": step_of(directory, config), "n": n, "content": held}
     question = mark(asked, (*SAME, "checkpoint", "n", "content"))
-    return directory / "evaluation" / f"{sampling_name(config)}-n{n}-{question}.json"
+    return RunDir(directory).evaluation / f"{sampling_name(config)}-n{n}-{question}.json"
 
 
 def content(metrics: dict[str, Any], dataset: Any, reference: Reference) -> Config:

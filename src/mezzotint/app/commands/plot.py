@@ -17,6 +17,7 @@ from mezzotint.atomic import atomic_path
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build, check
 from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.runs import RunDir
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 def main(words: Sequence[str]) -> None:
     """Draw what GROUP=a,b,... or run=DIR names, GROUP.KEY=VALUE changing each choice, and print the paths."""
-    words = [f"run={word}" if (Path(word) / "config.yaml").is_file() else word for word in words]
+    words = [f"run={word}" if RunDir(Path(word)).exists() else word for word in words]
     if any(word.startswith("run=") for word in words):
         from mezzotint.app.commands import plot_run
 

@@ -22,10 +22,11 @@ from mezzotint.app.help import KINDS, choices, config_dir
 from mezzotint.app.launch import hydra_hooks
 from mezzotint.app.results import classes, run_folders
 from mezzotint.errors import ConfigError
-from mezzotint.instantiate.build import build, build_denoiser, read_config
+from mezzotint.instantiate.build import build, build_denoiser
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.trust import current, vouch
 from mezzotint.progress import bar
+from mezzotint.runs import RunDir
 
 if TYPE_CHECKING:
     from mezzotint.generation import SampleGenerator
@@ -148,7 +149,7 @@ def read(words: Sequence[str]) -> PlotRequest:
 def places(said: str) -> list[Path]:
     """The folders of run=DIR,DIR; or of one whose name has a comma in it."""
     whole = Path(said).expanduser()
-    return [whole] if (whole / "config.yaml").is_file() else [Path(name).expanduser() for name in said.split(",")]
+    return [whole] if RunDir(whole).exists() else [Path(name).expanduser() for name in said.split(",")]
 
 
 def unfold(words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -177,7 +178,7 @@ def levels(asked: PlotRequest) -> Picture:
     from mezzotint.figures import plot_loss_by_level
 
     (run,) = asked.runs
-    config = read_config(run)
+    config = RunDir(run).config()
     schedule = build_denoiser(config, "meta").schedule
     return plot.saved(plot_loss_by_level(run, schedule, build(config["time_distribution"], "time_distribution")))
 
@@ -302,7 +303,7 @@ def guided(asked: PlotRequest, run: Path) -> list[str]:
     """guidance.scale=1,2,4 alone means classifier-free guidance, where the run itself has none."""
     keys = [*(word.partition("=")[0] for word in asked.overrides), *asked.swept]
     named = any(key.startswith("guidance.") for key in keys) and "guidance" not in keys
-    target = str(read_config(run)["guidance"]["_target_"])
+    target = str(RunDir(run).config()["guidance"]["_target_"])
     return ["guidance=cfg"] if named and target.endswith((".no_guidance", ".ClipIfEpsilon")) else []
 
 

@@ -14,6 +14,8 @@ from mezzotint.atomic import write_text
 from mezzotint.errors import ConfigError
 from mezzotint.progress import bar
 from mezzotint.report import Entry, Report, compose
+from mezzotint.runs import RunDir
+from mezzotint.runs.directory import DAMAGED, read_configs
 
 OUT = "out="
 FILE = "report.html"
@@ -60,11 +62,11 @@ def is_strange(word: str) -> bool:
 
 def below(place: Path) -> list[Path]:
     """The runs of a folder: itself, or all that it holds."""
-    if (place / "config.yaml").is_file():
+    if RunDir(place).exists():
         return [place.resolve()]
     if not place.is_dir():
         raise ConfigError(f"{place} is no folder; `mezzotint runs` lists the runs that exist")
-    found = [directory.resolve() for directory in run_folders.find(place)]
+    found = [run.path.resolve() for run in RunDir.find(place)]
     if not found:
         raise ConfigError(f"{place} holds no runs: there is no config.yaml in it, nor one or two folders below")
     return found
@@ -78,7 +80,7 @@ def common(places: Sequence[Path]) -> Path:
 
 
 def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
-    configs, damaged = run_folders.read_configs(directories)
+    configs, damaged = read_configs(directories)
     if not configs:
         why = next(iter(damaged.values()))
         raise ConfigError(why if len(damaged) == 1 else f"none of the {len(damaged)} runs has a config.yaml: {why}")
@@ -91,8 +93,8 @@ def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
         Entry(
             directory,
             str(directory.relative_to(root)),
-            run_folders.state(directory),
-            run_folders.read_status(directory) | ({"error": why} if (why := run_folders.complaint(directory)) else {}),
+            RunDir(directory).state,
+            RunDir(directory).status() | ({"error": why} if (why := RunDir(directory).status_error()) else {}),
             configs[directory],
             [short(at(config, key)) for key in keys],
             groups.setdefault(but_for_seed(config), len(groups)),
@@ -103,7 +105,7 @@ def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
         Entry(
             directory,
             str(directory.relative_to(root)),
-            run_folders.DAMAGED,
+            DAMAGED,
             {"error": why},
             {},
             [""] * len(keys),

@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +15,13 @@ from mezzotint.app.results import run_folders
 from mezzotint.app.terminal import display_path, one_line, table
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.locate import did_you_mean
-from mezzotint.reading import Damaged, changed, files, read_end
-from mezzotint.runs import formats
+from mezzotint.reading import Damaged, changed
+from mezzotint.runs import RunDir
+from mezzotint.runs.directory import DAMAGED, read_configs
+from mezzotint.runs.formats import Node
 
 JSON, ROOT = "--json", "paths.runs"
-TAIL = 1 << 16  # bytes at the end of metrics.jsonl that are read for where a run is
+TAIL = 1 << 16  # bytes at the end of the metrics that are read for where a run is
 
 
 @dataclass(frozen=True)
@@ -31,38 +32,42 @@ class RunRow:
     root: Path
 
     @property
+    def run(self) -> RunDir:
+        return RunDir(self.directory)
+
+    @property
     def name(self) -> str:
         return str(self.directory.relative_to(self.root))
 
     @cached_property
-    def status(self) -> run_folders.Status:
-        return run_folders.read_status(self.directory)
+    def status(self) -> Node:
+        return self.run.status()
 
     @cached_property
     def damage(self) -> str | None:
         """Why its config or its status cannot be used."""
-        return next(iter(run_folders.read_configs([self.directory])[1].values()), run_folders.complaint(self.directory))
+        return next(iter(read_configs([self.directory])[1].values()), self.run.status_error())
 
     @cached_property
     def state(self) -> str:
-        return run_folders.DAMAGED if self.damage else run_folders.state(self.directory)
+        return DAMAGED if self.damage else self.run.state
 
     @cached_property
     def started(self) -> float:
         """When it was started last, in seconds since 1970."""
-        return float(self.status.get("started", changed(self.directory / "config.yaml")))
+        return float(self.status.get("started", changed(self.run.config_file)))
 
     @cached_property
     def changed(self) -> float:
         """When it was last heard of."""
-        return max(changed(self.directory / name) for name in ("status.json", "metrics.jsonl", "config.yaml"))
+        return max(map(changed, (self.run.status_file, self.run.metrics_file, self.run.config_file)))
 
     @cached_property
     def lines(self) -> list[dict[str, Any]]:
-        """The last whole lines of metrics.jsonl."""
+        """The last complete lines of its metrics."""
         try:
-            return formats.whole_lines(read_end(self.directory / "metrics.jsonl", self.directory, TAIL).splitlines())
-        except (FileNotFoundError, Damaged):
+            return self.run.metrics(tail=TAIL)
+        except Damaged:
             return []
 
     @property
@@ -103,7 +108,7 @@ class RunRow:
 def main(words: Sequence[str]) -> None:
     """Print the list, the newest last; runs that failed say why below it."""
     wanted, root, as_json = read(words)
-    found = [RunRow(directory, root) for directory in run_folders.find(root)]
+    found = [RunRow(run.path, root) for run in RunDir.find(root)]
     chosen = [run for run in found if all(word in run.name or word == run.state for word in wanted)]
     chosen.sort(key=lambda run: run.started)
     if as_json:
@@ -140,11 +145,7 @@ def finite(value: Any) -> bool:
 
 def judged(directory: Path) -> tuple[str, float] | None:
     """The best value of its evaluations: of those with most images, by their first metric."""
-    found = []
-    for file in files(directory, "evaluation/*.json"):
-        with suppress(Damaged):
-            found.append(formats.evaluation(file, directory))
-    found = [each for each in found if each["values"]]
+    found = [each for each in RunDir(directory).evaluations().values() if each["values"]]
     if not found:
         return None
     first = next(iter(max(found, key=lambda each: each["protocol"]["n"])["values"]))
@@ -159,8 +160,8 @@ def judged(directory: Path) -> tuple[str, float] | None:
 
 def kept(directory: Path) -> tuple[str, float] | None:
     """The score of the best checkpoint."""
-    score = formats.best(directory)
-    return (score["name"], score["value"]) if score and finite(score["value"]) else None
+    score = RunDir(directory).best_score()
+    return (score.name, score.value) if score and finite(score.value) else None
 
 
 def validated(lines: Sequence[dict[str, Any]]) -> tuple[str, float] | None:

@@ -24,8 +24,9 @@ from mezzotint.errors import ConfigError
 from mezzotint.figures import film_strip, gif, grid
 from mezzotint.figures.grid_layout import FOOT
 from mezzotint.generation import SampleGenerator
-from mezzotint.instantiate.build import DENOISER, build, load, targets
+from mezzotint.instantiate.build import DENOISER, build, targets
 from mezzotint.progress import bar
+from mezzotint.runs.load import load
 
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo

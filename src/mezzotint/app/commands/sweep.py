@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from typing import Any
 from mezzotint.app.config.derived import SHRINKING
 from mezzotint.app.config.job import NOISE, Config, differences, relocatable
 from mezzotint.app.launch.sweep_jobs import FAILED, SweepJob
-from mezzotint.app.results import run_folders
 from mezzotint.app.terminal import display_path, table
 from mezzotint.errors import ConfigError
-from mezzotint.runs import formats
-from mezzotint.runs.formats import HELD_OUT, TRAINING
+from mezzotint.runs import RunDir
+from mezzotint.runs.directory import DAMAGED, read_configs
+from mezzotint.runs.formats import TRAINING_LOSS, VALIDATION_LOSS
 
 UNITS = {"target", "loss_weight", "loss", "objective", "schedule", "time_distribution"}  # what a loss is measured in
 
@@ -25,17 +24,17 @@ def main(words: Sequence[str]) -> None:
     if len(words) != 1 or words[0].startswith("-"):
         raise ConfigError("which sweep? Give the folder of its runs: mezzotint sweep runs/digits_ddpm")
     folder = Path(words[0])
-    found = [place for place in run_folders.folders(folder) if os.path.lexists(place / "config.yaml")]
+    found = [run.path for run in RunDir.of_sweep(folder)]
     if not found:
         raise ConfigError(f"{folder} holds no runs of a sweep")
-    known, damaged = run_folders.read_configs(found)
+    known, damaged = read_configs(found)
     configs = [compared(config) for config in known.values()]
     keys = [key for key in differing(configs) if not follows(configs, key)]
     lines = [Line.of(run, [short(at(config, key)) for key in keys]) for run, config in zip(known, configs, strict=True)]
-    show(keys, [*lines, *(Line(run, ["" for _ in keys], run_folders.DAMAGED) for run in damaged)], known)
-    states = [*(line.state for line in lines), *(run_folders.DAMAGED for _ in damaged)]
+    show(keys, [*lines, *(Line(run, ["" for _ in keys], DAMAGED) for run in damaged)], known)
+    states = [*(line.state for line in lines), *(DAMAGED for _ in damaged)]
     print(f"{display_path(folder)}: {counted('run', states)}")
-    for why in (*damaged.values(), *map(run_folders.complaint, known)):
+    for why in (*damaged.values(), *(RunDir(run).status_error() for run in known)):
         if why:
             print(why)
 
@@ -49,7 +48,7 @@ def conclude(keys: Sequence[str], jobs: Sequence[SweepJob], trained: bool) -> No
     """
     lines = [Line.of_job(job, [job.words.get(key, "") for key in keys], trained) for job in jobs]
     places = dict.fromkeys(line.run for line in lines if line.run)
-    show(keys, lines, run_folders.read_configs(places)[0] if trained else {})
+    show(keys, lines, read_configs(places)[0] if trained else {})
     folders = [display_path(place) for place in dict.fromkeys(run.parent if trained else run for run in places)]
     where = f"{', '.join(folders)}: " if folders else ""
     again = f"; to see them again: {' && '.join(f'mezzotint sweep {folder}' for folder in folders)}"
@@ -73,10 +72,10 @@ class Line:
 
     @classmethod
     def of(cls, run: Path, apart: list[str]) -> "Line":
-        status = run_folders.read_status(run)
-        found = formats.measure(run, status) or {"name": ""}
+        status = RunDir(run).status()
+        found = RunDir(run).objective(status) or {"name": ""}
         higher = bool(found.get("higher_is_better"))
-        return cls(run, apart, run_folders.state(run), status.get("objective"), found["name"], higher)
+        return cls(run, apart, RunDir(run).state, status.get("objective"), found["name"], higher)
 
     @property
     def rank(self) -> float:
@@ -159,7 +158,8 @@ def follows(configs: Sequence[Config], key: str) -> bool:
 
 def unlike(configs: Sequence[Config], lines: Sequence[Line]) -> str:
     """The groups in which runs differ whose objective is a loss: numbers of different units. Empty where none do."""
-    losses = [config for config, line in zip(configs, lines, strict=True) if line.measure in (HELD_OUT, TRAINING)]
+    names = (VALIDATION_LOSS, TRAINING_LOSS)
+    losses = [config for config, line in zip(configs, lines, strict=True) if line.measure in names]
     groups = {key.partition(".")[0] for key in differing(losses)} & UNITS if losses else set()
     return ", ".join(sorted(groups))
 

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app.results import run_folders
-from mezzotint.app.results.tracking import evaluations, logged, pictures, subject_of, tell_all
+from mezzotint.app.results.tracking import evaluations, subject_of, tell_all
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError, TrainingError
-from mezzotint.instantiate.build import build, read_config
+from mezzotint.instantiate.build import build
 from mezzotint.reading import files
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir
 from mezzotint.training.tracking.tracker import STATES
 from mezzotint.training.tracking.wandb_state import WandbUploadState
 
@@ -52,9 +51,9 @@ def main(words: Sequence[str]) -> None:
 
 def below(folder: Path) -> dict[Path, bool]:
     """The runs in a folder, and whether the folder given is the run itself."""
-    if (folder / "config.yaml").is_file():
+    if RunDir(folder).exists():
         return {folder.resolve(): True}
-    found = {run.resolve(): False for run in run_folders.find(folder)}
+    found = {run.path.resolve(): False for run in RunDir.find(folder)}
     if not found:
         raise ConfigError(f"{folder} holds no runs")
     return found
@@ -62,7 +61,7 @@ def below(folder: Path) -> dict[Path, bool]:
 
 def tracker(run: Path, given: bool) -> dict[str, Any] | None:
     """The tracker's node in the run's config; its defaults for a run without one that was named by itself."""
-    nodes = read_config(run).get("logger") or {}
+    nodes = RunDir(run).config().get("logger") or {}
     nodes = nodes.values() if isinstance(nodes, dict) else ()
     own = [node for node in nodes if isinstance(node, dict) and node.get("_target_") in OURS]
     return own[0] if own else {"_target_": OURS[0]} if given else None
@@ -79,19 +78,19 @@ def reachable() -> None:
 
 def send(run: Path, node: dict[str, Any]) -> str:
     """Upload a run, or what of it is not there yet; says what was done."""
-    formats.keep_inside(run)
-    status, sent, lines = run_folders.read_status(run), WandbUploadState.read(run), logged(run)
-    state = run_folders.state(run)
+    RunDir(run).check_links()
+    status, sent, lines = RunDir(run).status(), WandbUploadState.read(run), RunDir(run).metrics()
+    state = RunDir(run).state
     if state == "running":
         return "left out, it is being trained; send it when it is done"
     code = CODES.get(state, 130)
-    new = {file.name for file in pictures(run)} | evaluations(run).keys()
+    new = {file.name for file in RunDir(run).pictures()} | evaluations(run).keys()
     known = (sent.images, sent.state) == (lines[-1]["images"] if lines else -1, STATES.get(code, "failed"))
     if known and new <= set(sent.files):
         return f"is there already, {sent.url}"
     logger = build(node | {"mode": "online"}, "logger.wandb")
     images = lines[-1]["images"] if lines else 0
-    logger.start(subject_of(run, read_config(run), images, environment=formats.environment(run), past=True), lines)
+    logger.start(subject_of(run, RunDir(run).config(), images, environment=RunDir(run).environment(), past=True), lines)
     try:
         added = tell_all(logger, run, lines, sent.files)
         entries = {"objective": status.get("objective"), "error": status.get("error")}
@@ -109,8 +108,9 @@ def send(run: Path, node: dict[str, Any]) -> str:
 
 def mark(run: Path) -> None:
     """Let `wandb sync` leave the pieces of a run alone that is there as a whole."""
-    for folder in (run / "wandb").glob("offline-run-*"):
-        for piece in files(run, f"wandb/{folder.name}/*.wandb"):
+    wandb = RunDir(run).wandb
+    for folder in wandb.glob("offline-run-*"):
+        for piece in files(run, f"{wandb.name}/{folder.name}/*.wandb"):
             done = piece.with_name(f"{piece.name}.synced")
             if not os.path.lexists(done):  # nor is a link of that name followed
                 done.touch()

@@ -31,11 +31,11 @@ from mezzotint.app.results import run_folders
 from mezzotint.app.results.tracking import TrackerGroup, tracked
 from mezzotint.app.terminal import display_path, table
 from mezzotint.errors import ConfigError, DataError, TrainingError, mendable
-from mezzotint.instantiate.build import read_config
-from mezzotint.runs.formats import HELD_OUT, TRAINING
+from mezzotint.runs import RunDir
+from mezzotint.runs.formats import TRAINING_LOSS, VALIDATION_LOSS
 from mezzotint.signals import REQUEUE_SIGNALS, Preempted, install_handlers, raise_on_signal, restore_handlers
 
-MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one to write config.yaml
+MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one to write the config
 MAY_CHANGE = [key for key in FREE if key not in ("name", "checkpoint")]  # when training goes on
 
 
@@ -72,7 +72,7 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
     directory = choose(plain, given, many)
     if finished(directory, plain):
         print(f"{sweep_jobs.place(directory)} is finished; nothing to do{fewer(directory, plain)}")
-        return run_folders.read_status(directory).get("objective")
+        return RunDir(directory).status().get("objective")
     if not ranks.rank():  # before torch is imported, which takes seconds
         print(f"{'' if many else 'run: '}{sweep_jobs.place(directory)}", flush=True)
     check_groups(plain)
@@ -98,26 +98,26 @@ def job(config: Any, given: list[str], many: bool) -> float | None:
     refuse(
         [
             *obstacles(plain, rehearsed, directory),
-            *([] if run_folders.newest_step(directory) else classes.empty(trained)),
+            *([] if RunDir(directory).newest_step() else classes.empty(trained)),
         ]
     )
     another = rates.changed(directory, plain, rehearsed)
-    with run_folders.claim(directory) as log:
+    with RunDir(directory).lock() as log:
         classes.write(directory, trained)
-        run_folders.write_config(directory, plain)
-        run_folders.point_latest(directory, Path(plain["paths"]["runs"]))
+        RunDir(directory).write_config(plain | {"run": None})
+        RunDir(directory).link_latest(Path(plain["paths"]["runs"]))
         print(line(plain, rehearsed), flush=True)
         idle = f"{told(rehearsed.unreached)}: left as it begins" if rehearsed.unreached else None
         for remark in filter(None, (idle, news, another)):
             print(remark, file=sys.stderr)
         with tracked(directory, plain, rehearsed.loggers) as trackers, recorded(directory, plain, log):
             outcome = train(directory, rehearsed.hardware, trackers)
-            run_folders.write_status(directory, **{key: outcome[key] for key in ("images", "steps", "seconds")})
+            RunDir(directory).update_status(**{key: outcome[key] for key in ("images", "steps", "seconds")})
             if outcome["state"] == "preempted":
                 raise Preempted(outcome["signal"])
             with raise_on_signal():  # what was learnt is saved
                 value = conclude(directory, plain, outcome, trackers)
-        run_folders.write_status(directory, state="finished", objective=value)
+        RunDir(directory).update_status(state="finished", objective=value)
     print(f"run: {display_path(directory)}")
     return value
 
@@ -131,15 +131,15 @@ def follow(directory: Path, config: Config) -> float | None:
     if outcome["state"] == "preempted":
         raise Preempted(outcome["signal"])
     with raise_on_signal():
-        while run_folders.read_status(directory).get("state") == "running":
+        while RunDir(directory).status().get("state") == "running":
             time.sleep(0.2)
-    return run_folders.read_status(directory).get("objective")
+    return RunDir(directory).status().get("objective")
 
 
 def leave_with_first(directory: Path, since: float) -> None:
     """End this rank where the first one has failed: it may be waiting for that one, deep in a library, for minutes."""
     while True:
-        status = run_folders.read_status(directory)
+        status = RunDir(directory).status()
         if status.get("time", 0.0) > since and status.get("state") != "running":
             break
         time.sleep(1.0)
@@ -161,7 +161,7 @@ def choose(config: Config, given: list[str], many: bool) -> Path:
         )
     if config["run"]:
         directory = Path(config["run"]).resolve()
-        changed = differences(fixed(read_config(directory)), fixed(config))
+        changed = differences(fixed(RunDir(directory).config()), fixed(config))
         if changed:
             raise ConfigError(
                 f"{', '.join(changed)} cannot change in a run that goes on; leave it out, or train a new run "
@@ -180,13 +180,13 @@ def fixed(config: Config) -> Config:
 
 
 def finished(directory: Path, config: Config) -> bool:
-    status = run_folders.read_status(directory)
+    status = RunDir(directory).status()
     return status.get("state") == "finished" and status.get("images", 0) >= config["budget"]
 
 
 def fewer(directory: Path, config: Config) -> str:
     """Why nothing is done, where the budget is another than the one that was spent."""
-    seen, budget = run_folders.read_status(directory)["images"], config["budget"]
+    seen, budget = RunDir(directory).status()["images"], config["budget"]
     more = seen - config["batch_size"] >= budget
     return f": it has seen {seen:,} images, more than budget={budget}" if more else ""
 
@@ -196,13 +196,15 @@ def wait_for(directory: Path, config: Config) -> None:
     until = time.monotonic() + MEETING
     found: Config = {}
     while time.monotonic() < until:
-        if (directory / "config.yaml").is_file():
-            found = read_config(directory)
+        if RunDir(directory).exists():
+            found = RunDir(directory).config()
             if found == config | {"run": None}:
                 return
         time.sleep(0.2)
     differ = f"; it differs in {', '.join(differences(found, config | {'run': None}))}" if found else ""
-    raise TrainingError(f"rank {ranks.rank()} waited {MEETING:g} s for its config in {directory}/config.yaml{differ}")
+    raise TrainingError(
+        f"rank {ranks.rank()} waited {MEETING:g} s for its config in {RunDir(directory).config_file}{differ}"
+    )
 
 
 def train(directory: Path, hardware: Any, trackers: TrackerGroup) -> dict[str, Any]:
@@ -214,7 +216,7 @@ def train(directory: Path, hardware: Any, trackers: TrackerGroup) -> dict[str, A
 
 
 def work(directory: Path, trackers: TrackerGroup | None = None) -> dict[str, Any]:
-    """One rank's whole training, from the run's config.yaml alone; a process of its own has trackers of its own."""
+    """One rank's whole training, from the run's config alone; a process of its own has trackers of its own."""
     from mezzotint.app.assembly.parts import assemble
     from mezzotint.app.launch.process_group import process_group
     from mezzotint.app.results.classes import settled
@@ -222,7 +224,7 @@ def work(directory: Path, trackers: TrackerGroup | None = None) -> dict[str, Any
     from mezzotint.training import fit
     from mezzotint.training.hardware.hardware import ProcessInfo
 
-    config = read_config(directory)
+    config = RunDir(directory).config()
     parts = assemble(settled(directory, config))
     with process_group(parts.hardware):  # or Lightning would, and find the last job's addresses in torchrun's store
         with nullcontext(trackers) if trackers else tracked(directory, config, parts.loggers) as told:
@@ -261,7 +263,7 @@ def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
         "pid": os.getpid(),
         "started": time.time(),
     }
-    run_folders.write_status(directory, **start, budget=config["budget"])
+    RunDir(directory).update_status(**start, budget=config["budget"])
     log.write(f"{time.strftime('%F %T')} started\n")
     try:
         yield
@@ -281,10 +283,10 @@ def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
 
 
 def end(directory: Path, config: Config, log: TextIO, state: str, error: str | None) -> None:
-    step = run_folders.newest_step(directory)
+    step = RunDir(directory).newest_step()
     last = error.strip().splitlines()[-1] if error else None
     with suppress(OSError):  # a disk that is full for this too
-        run_folders.write_status(directory, state=state, error=last, steps=step, images=step * config["batch_size"])
+        RunDir(directory).update_status(state=state, error=last, steps=step, images=step * config["batch_size"])
     with suppress(OSError):
         os.write(log.fileno(), f"{time.strftime('%F %T')} {state}\n{error or ''}\n".encode(errors="backslashreplace"))
 
@@ -311,13 +313,13 @@ def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers:
     ]
     held_out = outcome.get("validation", {}).get("loss")
     loss = outcome.get("loss") if held_out is None else held_out
-    value, measure = loss, {"name": TRAINING if held_out is None else HELD_OUT, "higher_is_better": False}
+    value, measure = loss, {"name": TRAINING_LOSS if held_out is None else VALIDATION_LOSS, "higher_is_better": False}
     if loss is not None:
         rows.append((measure["name"], f"{loss:.4f}"))
     if moments:
         rows += told(moments)
         value, measure = evaluate.objective(moments[0].found), evaluate.measure(moments[0].found)
-    run_folders.write_status(directory, measure=measure)
+    RunDir(directory).update_status(measure=measure)
     rows += [("samples", display_path(path)) for path in pictures]
     trackers.conclude(value)
     table(rows)

@@ -11,6 +11,7 @@ from mezzotint.app.help import choices, config_dir, groups
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate import renamed
 from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.runs import RunDir
 
 LAYOUT = ("*.yaml", "*/*.yaml", "hydra/*/*.yaml")  # where files of configs/ lie
 
@@ -110,7 +111,7 @@ def check_hydra(key: str) -> None:
 
 def meant(word: str) -> str:
     """What a word without a key may have been meant for."""
-    if (Path(word) / "config.yaml").is_file():
+    if RunDir(Path(word)).exists():
         return f"; a run is given as run={word}"
     return "; a list is written without spaces: data.shape=[3,32,32]" if word.endswith((",", "]")) else ""
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app.results import run_folders
 from mezzotint.errors import TrainingError
+from mezzotint.runs import RunDir
 
 PATIENCE = 120.0  # seconds that a task waits for the first one
 
@@ -59,14 +59,14 @@ def publish_store(directory: Path) -> tuple[Any, tuple[str, int]]:
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     address = os.environ.get("SLURMD_NODENAME") or socket.gethostname(), store.port
-    run_folders.write_status(directory, meeting={"of": job_step_id(), "host": address[0], "port": address[1]})
+    RunDir(directory).update_status(meeting={"of": job_step_id(), "host": address[0], "port": address[1]})
     return store, address
 
 
 def wait_for_store(directory: Path) -> tuple[str, int]:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        told = run_folders.read_status(directory).get("meeting", {})
+        told = RunDir(directory).status().get("meeting", {})
         if told.get("of") == job_step_id():
             return told["host"], told["port"]
         time.sleep(0.1)

@@ -14,9 +14,7 @@ from typing import Any
 import torch
 
 from mezzotint.app.config.job import Config
-from mezzotint.app.results.run_folders import newest_step
 from mezzotint.app.terminal import display_path
-from mezzotint.atomic import write_text
 from mezzotint.data.dataset import Dataset
 from mezzotint.data.image_files.class_folders import few
 from mezzotint.data.image_files.image_set import FolderImages
@@ -24,9 +22,8 @@ from mezzotint.data.image_set import ImageSource, labels_of
 from mezzotint.data.sources.folder import ImageFolder
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.instantiate.build import build
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir
 
-FILE = "data.json"
 LISTED = 12  # classes that a line of the plan counts one by one
 
 
@@ -90,16 +87,15 @@ def read(directory: Path) -> Trained | None:
     Raises:
         Damaged: it is not what a run writes.
     """
-    found = formats.data(directory)
+    found = RunDir(directory).data()
     if found is None:
         return None
     return Trained(tuple(found["classes"]), tuple(found["counts"]), found["images"], found["content"])
 
 
 def write(directory: Path, trained: Trained) -> None:
-    """Once: what a run began with stays what it is compared with."""
-    if not (directory / FILE).exists():
-        write_text(directory / FILE, json.dumps(asdict(trained), indent=1))
+    """Write the record once: resumed runs are compared with the first one."""
+    RunDir(directory).write_data(asdict(trained))
 
 
 # ---------------------------------------------------------------------------------------------------- the data compared
@@ -115,7 +111,7 @@ def opened(directory: Path, config: Config) -> tuple[Any, str]:
         return dataset, ""
     before = read(directory)
     names = before.classes if before else ()
-    if before is None and not (isinstance(dataset, ImageFolder) and newest_step(directory)):
+    if before is None and not (isinstance(dataset, ImageFolder) and RunDir(directory).newest_step()):
         return dataset, ""
     try:
         now = names_of(dataset)

@@ -17,7 +17,7 @@ from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
 from mezzotint.metrics import Evaluation, over_seeds
 from mezzotint.reading import Damaged
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir, formats
 
 ALIKE = ("labels", "precision")  # of the protocol, beside n, reference, format, extractors and metrics
 EXTRACTOR = ("sha256", "resize", "features")
@@ -64,8 +64,8 @@ class Result:
     @property
     def origin(self) -> str:
         """The run's directory, or the file where it lies in none: runs of one name in two places are not one run."""
-        folder = self.path.absolute().parent
-        return display_path(folder.parent if folder.name == "evaluation" else self.path)
+        run = RunDir.of_evaluation(self.path)
+        return display_path(run.path if run else self.path)
 
     @property
     def seed(self) -> int:
@@ -126,8 +126,8 @@ def read(path: Path) -> Result:
         ConfigError: it is missing, or no evaluation.
     """
     try:
-        if path.absolute().parent.name == "evaluation":
-            found = formats.comparable(path, path.absolute().parents[1])
+        if run := RunDir.of_evaluation(path):
+            found = formats.comparable(path, run.path)
         else:  # named by the user, wherever it leads
             real = path.resolve()
             found = formats.comparable(real, real.parent)
@@ -160,8 +160,8 @@ def open_results(path: Path) -> list[Result]:
     """
     if not path.is_dir():
         return [read(path)]
-    run = (path / "evaluation").is_dir() or (path / "config.yaml").is_file()
-    results = read_folder(path / "evaluation" if run else path)
+    run = RunDir(path)
+    results = read_folder(run.evaluation if run.evaluation.is_dir() or run.exists() else path)
     if not results:
         raise ConfigError(f"{display_path(path)} has no evaluations yet: mezzotint evaluate run={display_path(path)}")
     return results

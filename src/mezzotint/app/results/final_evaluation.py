@@ -8,11 +8,11 @@ from mezzotint.app.assembly.evaluation_share import final
 from mezzotint.app.assembly.parts import build_metrics
 from mezzotint.app.commands import evaluate
 from mezzotint.app.config.job import Config
-from mezzotint.app.results import run_folders
 from mezzotint.app.results.classes import opened
 from mezzotint.app.terminal import display_path
-from mezzotint.training import Score
-from mezzotint.training.callbacks.checkpoints import best
+from mezzotint.runs import RunDir
+from mezzotint.runs.checkpoints import best
+from mezzotint.runs.score import Score
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def judge_moments(directory: Path, config: Config) -> list[CheckpointEvaluation]
     if not metrics:
         return []
     config = config | final(config).settings()
-    score = best(directory / "checkpoints")
+    score = best(RunDir(directory).checkpoints)
     steps = {None: None} | ({score.step: score} if score else {})
     return [
         CheckpointEvaluation(*evaluate.judge(directory, config | {"checkpoint": step}, metrics, dataset), why)
@@ -66,4 +66,4 @@ def record(directory: Path, moments: list[CheckpointEvaluation]) -> None:
     for moment in moments:
         if moment.score:
             told = asdict(moment.score) | {"values": moment.found["values"], "evaluation": moment.path.name}
-            run_folders.write_status(directory, best=told)
+            RunDir(directory).update_status(best=told)

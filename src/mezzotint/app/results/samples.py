@@ -13,7 +13,7 @@ from mezzotint.app.results.labels import spelt
 from mezzotint.app.results.run_folders import mark, writable
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
-from mezzotint.runs.formats import keep_inside
+from mezzotint.runs import RunDir
 
 LOOK = 64  # images, where n is not given, or fewer that make whole rows
 SHOWN = 256  # images in a grid, at most
@@ -135,7 +135,7 @@ def slug(label: int, name: str) -> str:
 def place(directory: Path, config: Config) -> Path:
     """The folder of what is drawn."""
     if config["out"] is None:
-        return directory / "samples"
+        return RunDir(directory).samples
     path = Path(config["out"]).expanduser()
     return path.parent if path.suffix.lower() == ".png" else path
 
@@ -156,7 +156,7 @@ def check_place(directory: Path, config: Config, many: bool = False) -> None:
     if suffix == ".png" and (many or Path(out).expanduser().is_dir()):
         raise ConfigError(f"out={out}: {'every job would write it' if many else 'it is a folder'}; give another one")
     if out is None:
-        keep_inside(directory)
+        RunDir(directory).check_links()
     try:
         writable(folder)
     except ConfigError:

@@ -1,23 +1,21 @@
 """A job's trackers: one run each from the first step to the last picture, ended with what the job came to."""
 
-import json
 import os
 import platform
 import shlex
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mezzotint.app.config.job import Config, digest
 from mezzotint.app.results.git import commit
-from mezzotint.atomic import write_text
 from mezzotint.errors import MezzotintError
-from mezzotint.reading import Damaged, changed, files
-from mezzotint.runs import formats
+from mezzotint.reading import changed
+from mezzotint.runs import RunDir
 from mezzotint.training.tracking.tracker import RunInfo, Tracker, as_tracker
 
 PACKAGES = ("mezzotint", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "wandb")
@@ -37,7 +35,7 @@ class TrackerGroup(Tracker):
     def start(self, subject: RunInfo, lines: list[dict[str, Any]]) -> None:
         self.started = True
         record = environment()
-        write_text(self.directory / "environment.json", json.dumps(record, indent=1))
+        RunDir(self.directory).write_environment(record)
         self.each("start", subject_of(self.directory, self.config, subject.images, environment=record), lines)
 
     def log(self, images: int, values: dict[str, Any]) -> None:
@@ -65,7 +63,7 @@ class TrackerGroup(Tracker):
         """Tell what came after training; where that was done before, or by other processes, the trackers start here."""
         if not self.loggers:
             return
-        lines = logged(self.directory)
+        lines = RunDir(self.directory).metrics()
         if not self.started:
             self.start(RunInfo(self.directory, images=lines[-1]["images"] if lines else 0), lines)
         tell_all(self, self.directory, lines)
@@ -110,11 +108,6 @@ def subject_of(directory: Path, config: Config, images: int = 0, **more: Any) ->
     return RunInfo(directory, config, images, place if place.startswith(name) else f"{name}-{place}", group, **more)
 
 
-def logged(directory: Path) -> list[dict[str, Any]]:
-    """The whole lines of a run's log."""
-    return formats.lines(directory)
-
-
 def environment() -> dict[str, Any]:
     """What this process runs on."""
     import torch
@@ -148,7 +141,7 @@ def tell_all(tracker: Tracker, directory: Path, lines: list[dict[str, Any]], kno
         known: names of files that the tracker has.
     """
     images = lines[-1]["images"] if lines else 0
-    new = [file for file in pictures(directory) if file.name not in known]
+    new = [file for file in RunDir(directory).pictures() if file.name not in known]
     for file in new:
         kind = "gif" if file.suffix == ".gif" else "film" if file.stem.endswith("-film") else "drawn"
         tracker.picture(images, f"{kind}/{file.stem.removesuffix('-film')}", file)
@@ -163,19 +156,10 @@ def tell_all(tracker: Tracker, directory: Path, lines: list[dict[str, Any]], kno
     return [*(file.name for file in new), *(name for name in found if name not in known)]
 
 
-def pictures(directory: Path) -> list[Path]:
-    """What was drawn from the run when it was done, and since: grids, film strips, films that move."""
-    found = files(directory, "samples/*.png", "samples/*.gif")
-    return [file for file in found if not file.name.startswith((".", "step-"))]
-
-
 def evaluations(directory: Path) -> dict[str, dict[str, Any]]:
-    """The run's evaluations by name, oldest first."""
-    found = {}
-    for file in sorted(files(directory, "evaluation/*.json"), key=changed):
-        with suppress(Damaged):
-            found[file.stem] = formats.evaluation(file, directory)
-    return found
+    """Return the run's evaluations by name, oldest first."""
+    found = RunDir(directory).evaluations()
+    return {file.stem: found[file] for file in sorted(found, key=changed)}
 
 
 def last_shares(lines: list[dict[str, Any]]) -> list[float]:

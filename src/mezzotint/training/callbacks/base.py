@@ -1,6 +1,5 @@
 """What watches a training run, and what it sees of it."""
 
-import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from mezzotint.instantiate.finite import Finite
+from mezzotint.runs.score import Score
 from mezzotint.training.amounts import least
 
 if TYPE_CHECKING:
@@ -20,25 +20,6 @@ if TYPE_CHECKING:
 
 def missing(*_: Any) -> Any:
     raise RuntimeError("A run can do this only while it trains")
-
-
-@dataclass(frozen=True)
-class Score:
-    """A number by which moments of a run are compared, and the moment."""
-
-    step: int
-    images: int
-    name: str
-    value: float
-    higher_is_better: bool = False
-
-    def beats(self, other: "Score | None") -> bool:
-        """Whether this is the better moment; a score of another name, such as of more samples, begins anew."""
-        if math.isnan(self.value):
-            return False
-        if other is None or other.name != self.name:
-            return True
-        return self.value > other.value if self.higher_is_better else self.value < other.value
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.runs.formats import truncate
+from mezzotint.runs import RunDir
 from mezzotint.training.callbacks.base import PeriodicCallback, TrainingRun
 from mezzotint.training.hardware.sharding import full_tensor
 
@@ -30,7 +30,8 @@ class Histograms(PeriodicCallback):
 
     def start(self, run: TrainingRun) -> None:
         if run.rank == 0:
-            truncate(run.directory, "histograms.jsonl", run.step)
+            files = RunDir(run.directory)
+            files.truncate(files.histograms_file, run.step)
 
     def look(self, run: TrainingRun) -> None:
         found = []
@@ -43,7 +44,7 @@ class Histograms(PeriodicCallback):
                     found.append({"images": run.images, "name": f"{kind}/{name}", **counted})
         if run.rank:
             return
-        with open(run.directory / "histograms.jsonl", "a") as out:
+        with open(RunDir(run.directory).histograms_file, "a") as out:
             out.writelines(json.dumps({"step": run.step, **one}) + "\n" for one in found)
         for logger in run.loggers:
             for one in found:

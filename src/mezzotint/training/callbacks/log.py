@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.runs.formats import truncate
+from mezzotint.runs import RunDir
 from mezzotint.training.amounts import check_steps
 from mezzotint.training.callbacks.base import Callback, TrainingRun
 from mezzotint.training.tracking.tracker import RunInfo
@@ -43,8 +43,9 @@ class Log(Callback):
         self.restore(run)
         lines = []
         if run.rank == 0:
-            lines = truncate(run.directory, "metrics.jsonl", run.step)
-            self.out = open(run.directory / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
+            files = RunDir(run.directory)
+            lines = files.truncate(files.metrics_file, run.step)
+            self.out = open(files.metrics_file, "a", encoding="utf-8")  # noqa: SIM115
             for logger in run.loggers:
                 logger.start(RunInfo(run.directory, run.config, run.images), lines)
         for line in lines:

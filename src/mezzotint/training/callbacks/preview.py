@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.atomic import atomic_path
+from mezzotint.runs import RunDir
 from mezzotint.training.callbacks.base import PeriodicCallback, TrainingRun
 
 
@@ -40,7 +41,7 @@ class Preview(PeriodicCallback):
             return
         from mezzotint.figures import grid
 
-        file = run.directory / "samples" / f"step-{run.step:08d}.png"
+        file = RunDir(run.directory).preview_file(run.step)
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as part:
             grid(images).save(part)

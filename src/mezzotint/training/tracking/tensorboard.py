@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.errors import ConfigError
+from mezzotint.runs import RunDir
 from mezzotint.training.tracking.tracker import RunInfo, Tracker, edges
 
 
@@ -29,7 +30,7 @@ class TensorBoard(Tracker):
     def start(self, subject: RunInfo, lines: list[dict[str, Any]]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(subject.directory / "tensorboard"), purge_step=subject.images + 1)
+        self.writer = SummaryWriter(str(RunDir(subject.directory).tensorboard), purge_step=subject.images + 1)
         self.config = subject.config
 
     def log(self, images: int, values: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.instantiate.finite import Finite
+from mezzotint.runs import RunDir
 
 STATES = {0: "finished", 130: "preempted"}  # by exit code; every other is "failed"
 
@@ -84,7 +85,7 @@ class CSV(Tracker):
     def start(self, subject: RunInfo, lines: list[dict[str, Any]]) -> None:
         from mezzotint.training.callbacks.log import flat
 
-        self.file = subject.directory / "metrics.csv"
+        self.file = RunDir(subject.directory).metrics_table_file
         self.rows = [flat(line) for line in lines]
         self.columns: list[str] = []
         self.write()

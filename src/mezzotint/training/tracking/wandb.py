@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mezzotint.errors import ConfigError
 from mezzotint.reading import files, mismatch
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir, formats
 from mezzotint.training.callbacks.log import flat
 from mezzotint.training.tracking.tracker import STATES, RunInfo, Tracker, edges
 from mezzotint.training.tracking.wandb_server import server
@@ -140,14 +140,13 @@ class WandB(Tracker):
                 tell()
 
     def pictures(self, batch: int, until: int) -> Iterator[tuple[int, Callable[[], None]]]:
-        for file in files(self.subject.directory, "samples/step-*.png"):
-            step = file.stem.removeprefix("step-")
-            images = int(step) * batch if step.isdecimal() else until + 1
+        for file, step in RunDir(self.subject.directory).previews().items():
+            images = step * batch
             if images <= until:
                 yield images, lambda images=images, file=file: self.picture(images, "samples", file)
 
     def histograms(self, until: int) -> Iterator[tuple[int, Callable[[], None]]]:
-        for line in formats.lines(self.subject.directory, "histograms.jsonl"):
+        for line in RunDir(self.subject.directory).histograms():
             if line["images"] <= until and not mismatch(line, formats.HISTOGRAM):
                 told = {key: line[key] for key in ("images", *formats.HISTOGRAM)}
                 yield line["images"], lambda told=told: self.histogram(**told)
@@ -195,14 +194,14 @@ class WandB(Tracker):
             return
         import wandb
 
-        from mezzotint.training.callbacks.checkpoints import chosen
+        from mezzotint.runs.checkpoints import choose
 
-        folder = self.subject.directory / "checkpoints"
-        file = (chosen(folder, "best") if self.checkpoint == "best" else None) or chosen(folder, None)
+        run = RunDir(self.subject.directory)
+        file = (choose(run.checkpoints, "best") if self.checkpoint == "best" else None) or choose(run.checkpoints, None)
         artifact = wandb.Artifact(f"model-{self.sent.id}", "model")
-        for path in (*files(self.subject.directory, "config.yaml"), file):
+        for path in (*files(run.path, run.config_file.name), file):
             if path is not None:  # no copy is made of it
-                artifact.add_file(str(path), str(path.relative_to(self.subject.directory)), policy="immutable")
+                artifact.add_file(str(path), str(path.relative_to(run.path)), policy="immutable")
         self.session.log_artifact(artifact)
 
     def arrived(self, name: str) -> None:

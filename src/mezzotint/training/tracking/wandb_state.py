@@ -1,14 +1,12 @@
 """What is known of a run's mirror at Weights & Biases, kept beside the run."""
 
-import json
 import os
 import secrets
 import string
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mezzotint.atomic import write_text
-from mezzotint.runs import formats
+from mezzotint.runs import RunDir
 
 
 @dataclass
@@ -36,13 +34,11 @@ class WandbUploadState:
     @classmethod
     def read(cls, directory: Path) -> "WandbUploadState":
         """That of a run; a new one where the run has none."""
-        known = formats.tracked(directory)
+        known = RunDir(directory).upload_state()
         return cls(**{key: known[key] for key in cls.__dataclass_fields__ if key in known}) if known else cls(new_id())
 
     def write(self, directory: Path) -> None:
-        file = directory / "wandb" / "mezzotint.json"
-        file.parent.mkdir(exist_ok=True)
-        write_text(file, json.dumps(asdict(self), indent=1))
+        RunDir(directory).write_upload_state(asdict(self))
 
 
 def new_id() -> str:

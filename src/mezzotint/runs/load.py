@@ -1,0 +1,89 @@
+"""The trained denoiser of a run, from its config and one of its checkpoints."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mezzotint.errors import ConfigError
+from mezzotint.instantiate.build import DENOISER, Node, build_denoiser, check_part, targets
+from mezzotint.instantiate.locate import locate
+from mezzotint.instantiate.trust import Untrusted, current, trusting
+from mezzotint.reading import damaged, reason
+from mezzotint.runs.directory import RunDir
+
+if TYPE_CHECKING:
+    from mezzotint.diffusion import Denoiser
+
+
+def load(
+    directory: str | Path,
+    weights: str | float = "ema",
+    allow: Sequence[str] = (),
+    checkpoint: int | Literal["best"] | None = None,
+) -> "Denoiser":
+    """Return the denoiser of a run, in evaluation mode on the CPU, from its config and its newest intact checkpoint.
+
+    Args:
+        weights: "ema" (the first average, or the raw weights without one), "raw", or the half-life of an average.
+        allow: packages beside mezzotint whose classes the config may name: a `_target_` from a stranger is code. Inside
+            a command such as `mezzotint sample run=DIR`, the packages that it trusts count instead.
+        checkpoint: the step of an earlier checkpoint that the run still keeps, such as the weak network of
+            autoguidance; or "best", the one that callbacks=sample_metrics kept.
+    """
+    run = RunDir(Path(directory))
+    config = run.config()
+    nodes = {name: config.get(name) for name in DENOISER}
+    rule = current()
+    if not rule.strict:
+        rule = replace(rule, strict=True, packages=(*rule.packages, *allow), paths=())
+    with trusting(rule):
+        check_denoiser(nodes, run)
+        denoiser = build_denoiser(nodes)
+    state = read_weights(run, weights, checkpoint)
+    try:
+        denoiser.load_state_dict(state)
+    except RuntimeError as error:
+        raise damaged(run.checkpoint(checkpoint), f"it does not fit the config ({reason(error)})") from error
+    return denoiser.eval()
+
+
+def read_weights(run: RunDir, weights: str | float = "ema", step: int | str | None = None) -> dict[str, Any]:
+    """Return the denoiser's state from a checkpoint: the newest intact one, the "best", or that of a step."""
+    from mezzotint.runs import checkpoints
+
+    checkpoint = checkpoints.read(run.checkpoint(step))
+    state = dict(checkpoint["state_dict"])
+    averages = checkpoint.get("ema", {})
+    weights = weights if isinstance(weights, str) else f"{weights:g}"
+    if weights == "ema":
+        state |= next(iter(averages.values()), {})
+    elif weights in averages:
+        state |= averages[weights]
+    elif weights != "raw":
+        raise ConfigError(f"weights={weights}: {run.path} keeps {', '.join(['raw', *averages])}")
+    return {key.removeprefix("denoiser."): value for key, value in state.items() if key.startswith("denoiser.")}
+
+
+def check_denoiser(nodes: dict[str, Node], run: RunDir) -> None:
+    """Refuse nodes of a run's denoiser that name untrusted code or cannot be built.
+
+    Raises:
+        ConfigError: with the cure from Python and on the command line; or all that is wrong with the nodes.
+    """
+    for where, path in targets(nodes):
+        try:
+            locate(path, where)
+        except Untrusted as error:
+            package = str(path).partition(".")[0]
+            python, command = f"mezzotint.load({str(run.path)!r}, allow=[{package!r}])", f"trust=[{package}]"
+            cure = "" if package == "mezzotint" else f". If you trust the file: {python}, on the command line {command}"
+            raise ConfigError(
+                f"{run.config_file}: {where} names {path!r}, which is not a class of mezzotint{cure}"
+            ) from error
+        if path == "mezzotint.load":
+            raise ConfigError(f"{run.config_file}: {where} names a run, and no part of a denoiser is one")
+    if not isinstance(nodes["network"], dict):
+        raise ConfigError(f"{run.config_file} names no network")
+    if problems := [problem for name, node in nodes.items() if node for problem in check_part(node, name)]:
+        raise ConfigError(f"{run.config_file}: {'; '.join(problems)}")
