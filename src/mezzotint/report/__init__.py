@@ -1,8 +1,8 @@
-"""The room of the report: from what runs left on disk to one HTML page that needs nothing else.
+"""The HTML report: one self-contained page from the files of one or several runs.
 
-`compose` is handed runs, found and named by whoever calls, and gives the page as text: below five million bytes,
-without a network, and with no text of a run taken for markup. It reads metrics.jsonl, evaluation/ and samples/ of each
-run, whole or still being written, and imports no torch.
+`compose` takes runs that the caller has found and named, and returns the page as text: below five million bytes,
+loading nothing from the network, and with all text of a run escaped. It reads metrics.jsonl, evaluation/ and samples/
+of each run, which may still be training, and does not import torch.
 """
 
 from mezzotint.report.page import LIMIT, Report, compose

@@ -1,4 +1,4 @@
-"""The metrics of a run as curves with few enough points for a page."""
+"""Curves of a run from the run's metrics, thinned to a limited number of points."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ CURVES = {"loss": ("loss",), "grad_norm": ("grad_norm",), "lr": ("lr",), "rate":
 
 
 def logged(directory: Path) -> list[Line]:
-    """Return the complete lines of a run's metrics, oldest first; none where they cannot be read."""
+    """Return the complete lines of the run's metrics, oldest first; an empty list if they cannot be read."""
     try:
         return RunDir(directory).metrics()
     except Damaged:
@@ -21,34 +21,34 @@ def logged(directory: Path) -> list[Line]:
 
 
 def curves(lines: Sequence[Line], points: int) -> dict[str, Any]:
-    """Each curve as {"x": images, "y": values, "of": how many there were}; validation with its loss by noise level."""
+    """Return each curve as {"x": images, "y": values, "of": points before thinning}, and the loss by noise level."""
     found = {name: curve(lines, path, points) for name, path in CURVES.items()}
     found["validation"] = curve(lines, ("validation", "loss"), points)
-    looks = thin([line for line in lines if isinstance(line.get("validation"), dict)], max(2, points // 8))
-    judged = next((name for line in lines for name in line.get("sample_metrics") or ()), "")
-    found["sample_metrics"] = curve(lines, ("sample_metrics", judged), points) | {"name": judged}
-    shares = [share_losses(line["validation"]) for line in looks]
+    validated = thin([line for line in lines if isinstance(line.get("validation"), dict)], max(2, points // 8))
+    metric = next((name for line in lines for name in line.get("sample_metrics") or ()), "")
+    found["sample_metrics"] = curve(lines, ("sample_metrics", metric), points) | {"name": metric}
+    shares = [share_losses(line["validation"]) for line in validated]
     if any(shares):
-        found["levels"] = {"x": [line["images"] for line in looks], "y": shares}
+        found["levels"] = {"x": [line["images"] for line in validated], "y": shares}
     return {name: value for name, value in found.items() if value["x"]}
 
 
 def curve(lines: Sequence[Line], path: Sequence[str], points: int) -> dict[str, Any]:
     pairs = [(line["images"], at(line, path)) for line in lines]
-    whole = [(x, y) for x, y in pairs if y is not None]
-    kept = decimate(whole, points)
-    return {"x": [x for x, _ in kept], "y": [y for _, y in kept], "of": len(whole)}
+    finite = [(x, y) for x, y in pairs if y is not None]
+    kept = decimate(finite, points)
+    return {"x": [x for x, _ in kept], "y": [y for _, y in kept], "of": len(finite)}
 
 
 def decimate(pairs: Sequence[tuple[int, float]], points: int) -> list[tuple[int, float]]:
-    """At most so many points: the lowest and the highest of each stretch, so that no spike is lost, and both ends."""
+    """Return at most `points` points: both ends, and the minimum and maximum of each interval, which keeps spikes."""
     if len(pairs) <= max(points, 4):
         return list(pairs)
-    stretches = max(1, (points - 2) // 2)
+    intervals = max(1, (points - 2) // 2)
     inner = pairs[1:-1]
     kept = [0, len(pairs) - 1]
-    for i in range(stretches):
-        start, stop = i * len(inner) // stretches, (i + 1) * len(inner) // stretches
+    for i in range(intervals):
+        start, stop = i * len(inner) // intervals, (i + 1) * len(inner) // intervals
         if start < stop:
             order = sorted(range(start, stop), key=lambda k: inner[k][1])
             kept += [order[0] + 1, order[-1] + 1]
@@ -56,7 +56,7 @@ def decimate(pairs: Sequence[tuple[int, float]], points: int) -> list[tuple[int,
 
 
 def thin(items: Sequence[Any], count: int) -> list[Any]:
-    """At most so many, evenly spread, with the first and the last."""
+    """Return at most `count` items, evenly spread, including the first and the last."""
     if len(items) <= count:
         return list(items)
     if count < 2:
@@ -76,7 +76,7 @@ def at(line: Line, path: Sequence[str]) -> float | None:
 
 
 def number(value: Any) -> Any:
-    """A finite number with five digits; None for everything else: a page cannot draw it."""
+    """Return a finite number rounded to five digits, and None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(f"{value:.5g}")

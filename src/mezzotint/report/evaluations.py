@@ -1,4 +1,4 @@
-"""The evaluations of a run: values, error bars, and the protocol that gave them."""
+"""Evaluations of a run: values, errors and protocol."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ from mezzotint.report.curves import number
 from mezzotint.report.summary import Node, flat, say
 from mezzotint.runs import RunDir, formats
 
-APART = ("run", "seeds", "date", "seconds", "versions", "each")  # what two evaluations of one thing may differ in
-# of protocols that do not say it
+APART = ("run", "seeds", "date", "seconds", "versions", "each")  # keys that do not make protocols differ
+# for protocols that do not record it
 HIGHER = ("is_", "score_", "precision_", "recall_", "density_", "coverage_")
 BAR = "_std"  # fd_digits_1000_std is the error bar of fd_digits_1000
 
 
 def read_evaluations(directory: Path, group: int) -> tuple[list[tuple[Node, dict[str, str]]], int]:
-    """Return the evaluations with their protocols, oldest first, and how many files could not be read."""
+    """Return the evaluations with their protocols, oldest first, and the number of files that cannot be read."""
     found, broken = [], 0
     for file in sorted(RunDir(directory).evaluation.glob("*.json")):
         try:
@@ -57,31 +57,32 @@ def evaluation(content: Node, name: str, group: int) -> tuple[Node, dict[str, st
 
 
 def higher_is_better(protocol: Node) -> list[str]:
-    """The reported values that are better where they are higher, as the protocol says."""
+    """Return the names of the values for which higher is better, according to the protocol."""
     metrics = protocol.get("metrics")
-    told = metrics.values() if isinstance(metrics, dict) else ()
-    return [name for of in told if of.get("higher_is_better") for name in of.get("values") or ()]
+    described = metrics.values() if isinstance(metrics, dict) else ()
+    return [name for of in described if of.get("higher_is_better") for name in of.get("values") or ()]
 
 
 def compared(protocol: Node) -> dict[str, str]:
-    """What the reported values compare, by name, where the name does not say it."""
+    """Return a description of the compared sets for each value whose name does not imply it."""
     metrics = protocol.get("metrics")
-    told = metrics.values() if isinstance(metrics, dict) else ()
-    return {name: of["compared"] for of in told if of.get("compared") for name in of.get("values") or ()}
+    described = metrics.values() if isinstance(metrics, dict) else ()
+    return {name: of["compared"] for of in described if of.get("compared") for name in of.get("values") or ()}
 
 
 def metric_names(evaluations: list[Node]) -> list[dict[str, Any]]:
-    """Every reported name once, in order, with which way is better and what it compares where all say the same; error
-    bars stand with their values.
+    """Return each reported name once, in order, with its direction and the compared sets if all evaluations agree.
+
+    Standard errors are not listed; they belong to their values.
     """
     names = dict.fromkeys(name for one in evaluations for name in one["values"])
     higher = {name for one in evaluations for name in one["higher"]}
-    said = {name: {one["compared"].get(name, "") for one in evaluations if name in one["values"]} for name in names}
+    sets = {name: {one["compared"].get(name, "") for one in evaluations if name in one["values"]} for name in names}
     return [
         {
             "name": name,
             "higher": name in higher or name.startswith(HIGHER),
-            "compared": said[name].pop() if len(said[name]) == 1 else "",
+            "compared": sets[name].pop() if len(sets[name]) == 1 else "",
         }
         for name in names
         if not (name.endswith(BAR) and name.removesuffix(BAR) in names)

@@ -1,4 +1,4 @@
-"""The pictures of a run, taken apart and shrunk until they fit into their share of the page."""
+"""Sample grids and sampling trajectories of a run, reduced to fit a size budget."""
 
 import math
 from collections.abc import Sequence
@@ -15,35 +15,35 @@ from mezzotint.runs import RunDir
 from mezzotint.runs.directory import preview_step
 
 FILM = "-film"
-HELD = 1 << 29  # bytes of decoded pictures that are kept for the next rung
+HELD = 1 << 29  # bytes of decoded images that are cached
 
 
 @dataclass(frozen=True)
 class SizeBudget:
-    """How much is shown.
+    """Limits on the images of a page.
 
     Args:
-        previews: grids drawn while training, evenly spread.
-        drawn: grids and film strips drawn afterwards, the newest.
-        images: in a grid.
-        actors: in a film.
-        side: pixels of the longer side of an image, at most.
-        quality: of WebP; None keeps every pixel of small images as it is.
+        previews: number of preview grids, evenly spread over training.
+        drawn: number of sample grids with their trajectories, the newest.
+        images: number of images in a grid.
+        trajectories: number of trajectories in a strip.
+        side: maximum pixels of the longer side of an image.
+        quality: of WebP; None stores small images losslessly.
     """
 
     previews: int
     drawn: int
     images: int
-    actors: int
+    trajectories: int
     side: int
     quality: int | None
 
     def longest(self, shape: Sequence[int]) -> int:
-        """Pixels of the longer side of an image among rows and columns of them; a file alone is shown as it is."""
+        """Return the maximum side of an image in a grid of this shape; a single image may be eight times as large."""
         return self.side if shape[0] * shape[1] > 1 else 8 * self.side
 
 
-LADDER = (
+SIZE_BUDGETS = (  # from the richest to none
     SizeBudget(40, 12, 256, 8, 256, None),
     SizeBudget(40, 12, 100, 8, 256, 90),
     SizeBudget(20, 8, 64, 8, 128, 85),
@@ -59,7 +59,7 @@ LADDER = (
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The pictures of a run for the page, and what was left out of them, in words."""
+    """The images of a run for the page, and a description of those left out."""
 
     previews: list[Picture]
     drawn: list[dict[str, Any]]
@@ -67,17 +67,17 @@ class ImageSet:
 
     @property
     def size(self) -> int:
-        """Characters of the page that it takes, nearly."""
+        """The approximate number of characters that it adds to the page."""
         shown = [*self.previews, *(one[key] for one in self.drawn for key in ("grid", "film") if one.get(key))]
         said = sum(len(text) + 3 for text in (*self.left_out, *(one["name"] for one in self.drawn)))
         return said + sum(len(picture["src"]) + 150 + 8 * len(picture.get("noise", ())) for picture in shown)
 
 
 class RunImages:
-    """The picture files of a run: each is opened once, whatever is tried with it.
+    """The image files of a run, each decoded once and cached.
 
     Args:
-        shape: (C, H, W) of the run's images; None shows each file as it is.
+        shape: (C, H, W) of the run's images; None treats each file as a single image.
     """
 
     def __init__(self, directory: Path, shape: Sequence[int] | None, batch_size: int) -> None:
@@ -93,37 +93,37 @@ class RunImages:
         self.shapes: dict[Path, tuple[int, ...]] = {}
         self.noise: dict[Path, list[float]] = {}
 
-    def album(self, room: int, rung: int = 0) -> tuple[ImageSet, int]:
-        """The richest album that takes at most so many characters, and its rung of the ladder.
+    def fit(self, limit: int, start: int = 0) -> tuple[ImageSet, int]:
+        """Return the richest set of at most `limit` characters, and the index of its size budget.
 
         Args:
-            rung: of a run beside this one, which is likely to be alike: it is begun just above.
+            start: index for the previous run, which is probably similar; the search starts one budget above it.
         """
-        last = len(LADDER) - 1
-        for i in range(max(0, rung - 1), last):
-            album = self.take(LADDER[i], room)
-            if album.size <= room:
-                return album, i
-        return self.take(LADDER[last]), last
+        last = len(SIZE_BUDGETS) - 1
+        for i in range(max(0, start - 1), last):
+            images = self.select(SIZE_BUDGETS[i], limit)
+            if images.size <= limit:
+                return images, i
+        return self.select(SIZE_BUDGETS[last]), last
 
-    def take(self, thrift: SizeBudget, room: float = math.inf) -> ImageSet:
-        """What a rung of the ladder shows; no more is added where it takes more than this room."""
-        album = ImageSet([], [], [])
-        for file in thin(list(self.previews), thrift.previews):
-            picture = self.grid(file, thrift) if album.size <= room else None
+    def select(self, budget: SizeBudget, limit: float = math.inf) -> ImageSet:
+        """Return the images within a size budget; stop adding images beyond `limit` characters."""
+        images = ImageSet([], [], [])
+        for file in thin(list(self.previews), budget.previews):
+            picture = self.grid(file, budget) if images.size <= limit else None
             if picture:
                 step = self.previews[file]
-                album.previews.append({"step": step, "images": step * self.batch_size, **picture})
-        newest = self.drawn[len(self.drawn) - min(thrift.drawn, len(self.drawn)) :]
+                images.previews.append({"step": step, "images": step * self.batch_size, **picture})
+        newest = self.drawn[len(self.drawn) - min(budget.drawn, len(self.drawn)) :]
         for file in reversed(newest):
-            picture = self.grid(file, thrift) if album.size <= room else None
+            picture = self.grid(file, budget) if images.size <= limit else None
             if picture:
-                film = self.film(file.with_name(f"{file.stem}{FILM}.png"), thrift)
-                album.drawn.append({"name": file.stem, "grid": picture, "film": film})
-        album.left_out.extend(self.left_out(thrift, len(album.previews), len(album.drawn)))
-        return album
+                film = self.film(file.with_name(f"{file.stem}{FILM}.png"), budget)
+                images.drawn.append({"name": file.stem, "grid": picture, "film": film})
+        images.left_out.extend(self.left_out(budget, len(images.previews), len(images.drawn)))
+        return images
 
-    def left_out(self, thrift: SizeBudget, previews: int, drawn: int) -> list[str]:
+    def left_out(self, budget: SizeBudget, previews: int, drawn: int) -> list[str]:
         said = [
             f"{shown} of {there} {what}"
             for shown, there, what in (
@@ -133,32 +133,32 @@ class RunImages:
             if shown < there
         ]
         films = {file: shape for file, shape in self.shapes.items() if file.stem.endswith(FILM)}
-        fewer = [shape[0] * shape[1] > thrift.images for file, shape in self.shapes.items() if file not in films]
-        fewer += [shape[0] > 2 * thrift.actors for shape in films.values()]
+        fewer = [shape[0] * shape[1] > budget.images for file, shape in self.shapes.items() if file not in films]
+        fewer += [shape[0] > 2 * budget.trajectories for shape in films.values()]
         if (previews or drawn) and any(fewer):
-            said.append(f"at most {thrift.images} images of a grid, {thrift.actors} of a film")
-        if (previews or drawn) and any(max(shape[2:4]) > thrift.longest(shape) for shape in self.shapes.values()):
-            said.append(f"images shrunk to at most {thrift.side} pixels")
+            said.append(f"at most {budget.images} images of a grid, {budget.trajectories} of a film")
+        if (previews or drawn) and any(max(shape[2:4]) > budget.longest(shape) for shape in self.shapes.values()):
+            said.append(f"images shrunk to at most {budget.side} pixels")
         return said
 
-    def grid(self, file: Path, thrift: SizeBudget) -> Picture | None:
+    def grid(self, file: Path, budget: SizeBudget) -> Picture | None:
         tiles = self.open(file)
         if tiles is None:
             return None
-        columns = min(tiles.shape[1], thrift.images)
-        shown = tiles[: max(1, thrift.images // columns), :columns]
-        return encode(shown, thrift.longest(shown.shape), thrift.quality)
+        columns = min(tiles.shape[1], budget.images)
+        shown = tiles[: max(1, budget.images // columns), :columns]
+        return encode(shown, budget.longest(shown.shape), budget.quality)
 
-    def film(self, file: Path, thrift: SizeBudget) -> Picture | None:
+    def film(self, file: Path, budget: SizeBudget) -> Picture | None:
         tiles = self.open(file)
-        if tiles is None or tiles.shape[0] % 2 or not thrift.actors:
+        if tiles is None or tiles.shape[0] % 2 or not budget.trajectories:
             return None
-        picture = encode(tiles[: 2 * thrift.actors], thrift.side, thrift.quality)
-        every = picture["rows"] * picture["columns"]  # white ones at the end too
+        picture = encode(tiles[: 2 * budget.trajectories], budget.side, budget.quality)
+        every = picture["rows"] * picture["columns"]  # including blank frames at the end
         return picture | {"noise": self.noise[file], "count": every}
 
     def open(self, file: Path) -> np.ndarray | None:
-        """(rows, columns, H, W, C) of a file; None where it is broken, still being written, or far too large."""
+        """Return the images of a file, (rows, columns, H, W, C); None if it is damaged, incomplete or too large."""
         if file not in self.tiles:
             if sum(tiles.nbytes for tiles in self.tiles.values() if tiles is not None) > HELD:
                 self.tiles = {}

@@ -1,4 +1,4 @@
-"""The page: what is known of the runs as JSON, between a style and a script that are named by their hashes."""
+"""The HTML page: JSON content with one style and one script, which the content security policy allows by hash."""
 
 import base64
 import hashlib
@@ -17,22 +17,22 @@ from mezzotint.report.images import RunImages
 from mezzotint.report.summary import Entry, Node, changes, flat, now, record
 
 LIMIT = 5_000_000  # bytes of a page
-WORDS = LIMIT // 2  # of these, at most, for all but pictures
+WORDS = LIMIT // 2  # of these for everything except images
 SCRIPTS = ("dom", "table", "axes", "chart", "sheet", "curves", "samples", "evaluation", "page")
-# points of a curve and evaluations of a run, the newest: all of this is tried before runs are left out
-RICHNESS = ((400, 1000), (200, 500), (100, 200), (50, 100), (24, 50), (8, 20), (0, 5))
+# points of a curve and number of the newest evaluations; runs are left out only after the last level
+DETAIL_LEVELS = ((400, 1000), (200, 500), (100, 200), (50, 100), (24, 50), (8, 20), (0, 5))
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a page is of.
+    """The content of a page.
 
     Args:
         title: its heading.
         entries: the runs, at least one.
         keys: the config keys in which they differ.
-        version: of what writes it.
-        left_out: what could not be read before, in words.
+        version: version of Mezzotint.
+        left_out: descriptions of runs that could not be read.
     """
 
     title: str
@@ -43,29 +43,29 @@ class Report:
 
 
 def compose(report: Report, progress: Callable[[int], None] = lambda count: None) -> tuple[str, list[str]]:
-    """The page, at most LIMIT bytes of it, and what was left out of it, in words.
+    """Return the page, at most LIMIT bytes, and descriptions of what was left out.
 
     Args:
-        progress: told of each run that was read.
+        progress: called with 1 for each run that was read.
     """
-    content, left_out = words(report)
-    room = LIMIT - len(render(report.title, content)) - 10_000
-    rung = 0
+    content, left_out = content_without_images(report)
+    limit = LIMIT - len(render(report.title, content)) - 10_000
+    level = 0
     for i, (run, entry) in enumerate(zip(content["runs"], report.entries, strict=False)):
         config = entry.config
-        photographs = RunImages(entry.directory, shape(config), number(config.get("batch_size")) or 1)
-        album, rung = photographs.album(room // (len(content["runs"]) - i), rung)
-        room -= album.size
-        run |= {"previews": album.previews, "drawn": album.drawn, "left_out": album.left_out}
+        available = RunImages(entry.directory, shape(config), number(config.get("batch_size")) or 1)
+        images, level = available.fit(limit // (len(content["runs"]) - i), level)
+        limit -= images.size
+        run |= {"previews": images.previews, "drawn": images.drawn, "left_out": images.left_out}
         progress(1)
     return render(report.title, content), left_out
 
 
-def words(report: Report) -> tuple[Node, list[str]]:
-    """All but the pictures, as much of it as there is room for; and what had no room."""
-    found = [find(entry) for entry in report.entries]
+def content_without_images(report: Report) -> tuple[Node, list[str]]:
+    """Return everything except the images, as much as fits, and descriptions of what was left out."""
+    found = [read_files(entry) for entry in report.entries]
     there = len(found)
-    for kept, (points, newest) in product(halves(there), RICHNESS):
+    for kept, (points, newest) in product(halving(there), DETAIL_LEVELS):
         content = gather(report, found[:kept], points, newest)
         if len(dump(content)) < WORDS:
             break
@@ -74,23 +74,23 @@ def words(report: Report) -> tuple[Node, list[str]]:
     said = [
         *report.left_out,
         *([] if kept == there else [f"{there - kept} of {there} runs"]),
-        *([] if points == RICHNESS[0][0] else [f"of longer curves all but {points} points"]),
+        *([] if points == DETAIL_LEVELS[0][0] else [f"of longer curves all but {points} points"]),
         *([f"of more evaluations of a run all but the newest {newest}"] if more else []),
         *([f"{unread} evaluations that cannot be read"] if unread else []),
     ]
     return content | {"left_out": said}, said
 
 
-def halves(count: int) -> Iterator[int]:
-    """count, half of it, and so on to 1."""
+def halving(count: int) -> Iterator[int]:
+    """Yield count, half of it, and so on down to 1."""
     while count:
         yield count
         count //= 2
 
 
 @dataclass(frozen=True)
-class Found:
-    """What of a run is on disk: its log, its evaluations with their protocols, and how many could not be read."""
+class RunFiles:
+    """The log of a run and its evaluations with protocols; `unread` counts evaluations that cannot be read."""
 
     entry: Entry
     lines: Sequence[Line]
@@ -98,12 +98,12 @@ class Found:
     unread: int
 
 
-def find(entry: Entry) -> Found:
-    return Found(entry, logged(entry.directory), *read_evaluations(entry.directory, entry.group))
+def read_files(entry: Entry) -> RunFiles:
+    return RunFiles(entry, logged(entry.directory), *read_evaluations(entry.directory, entry.group))
 
 
-def gather(report: Report, found: Sequence[Found], points: int, newest: int) -> Node:
-    """The content of the page but for pictures. Configs and protocols stand once, and then what changes in them."""
+def gather(report: Report, found: Sequence[RunFiles], points: int, newest: int) -> Node:
+    """Return the content of the page without images. Configs and protocols are stored once, then as differences."""
     runs: list[Node] = []
     configs, protocols = SharedBase(), SharedBase()
     for one in found:
@@ -133,7 +133,7 @@ def gather(report: Report, found: Sequence[Found], points: int, newest: int) -> 
 
 
 class SharedBase:
-    """Many flat configs as the first and, of each, what is changed in it."""
+    """Several flat configs, stored as the first one and the differences from it."""
 
     def __init__(self) -> None:
         self.base: dict[str, str] = {}
@@ -144,7 +144,7 @@ class SharedBase:
 
 
 def shape(config: Node) -> list[int] | None:
-    """(C, H, W) of a run's images, where its config says it."""
+    """Return (C, H, W) of a run's images, or None if its config has no valid shape."""
     data = config.get("data")
     given = data.get("shape") if isinstance(data, dict) else None
     return given if isinstance(given, list) and all(isinstance(side, int) and side > 0 for side in given) else None
@@ -154,7 +154,7 @@ def shape(config: Node) -> list[int] | None:
 
 
 def render(title: str, content: Node) -> str:
-    """The page as text. Nothing in it runs or styles but what has these hashes, and nothing is loaded from anywhere."""
+    """Return the page as text; its policy allows only this script and this style, by hash, and no external content."""
     style, script = asset("page.css"), "".join(asset(f"{name}.js") for name in SCRIPTS)
     policy = (
         f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}; "
@@ -176,13 +176,13 @@ def render(title: str, content: Node) -> str:
 
 
 def dump(content: Node) -> str:
-    """JSON in ASCII that cannot end the element it stands in: there is no < in it."""
+    """Return ASCII JSON without `<`, `>` and `&`, so that it cannot end its HTML element."""
     text = json.dumps(finite(content), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def finite(content: Any) -> Any:
-    """The same with null for numbers that JSON has not."""
+    """Replace numbers that JSON cannot represent by null."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, dict):

@@ -14,15 +14,15 @@ from mezzotint.reading import opened
 from mezzotint.report.curves import number
 
 Picture = dict[str, Any]
-WEBP = 16383  # pixels a side: the format has no larger pictures
-MOST = 100_000_000  # pixels of a file: 300 MB once it is decoded
-SMALL = 64  # pixels: up to this an image loses nothing where there is room
+WEBP = 16383  # maximum side of a WebP image in pixels
+MOST = 100_000_000  # maximum pixels of a file: 300 MB decoded
+SMALL = 64  # maximum side of losslessly stored images in pixels
 
 
 def read_tiles(file: Path, run: Path, shape: Sequence[int] | None) -> tuple[np.ndarray | None, list[float]]:
-    """The images of a file of a run, and of a film the share of noise in each frame, where the file says it.
+    """Return the images of a file, and for a trajectory the fraction of noise in each frame if the file records it.
 
-    None of a file that leads out of the run, is damaged, or has more than MOST pixels.
+    The images are None for a file that links outside the run, is damaged, or has more than MOST pixels.
     """
     from PIL import Image
 
@@ -42,16 +42,16 @@ def read_tiles(file: Path, run: Path, shape: Sequence[int] | None) -> tuple[np.n
 
 
 def margin(said: Any) -> int:
-    """Pixels that a file's text says are left to words."""
+    """Return the height of a label margin in pixels, from the text metadata of a PNG file."""
     return int(said) if isinstance(said, str) and said.isascii() and said.isdecimal() and len(said) < 4 else 0
 
 
 def encode(tiles: np.ndarray, side: int, quality: int | None) -> Picture:
-    """One sheet of images (rows, columns, H, W, C) side by side, without gaps, as WebP in base64.
+    """Encode a sheet of images (rows, columns, H, W, C), without gaps, as WebP in base64.
 
     Args:
-        side: pixels of the longer side of an image, at most.
-        quality: of WebP; None keeps every pixel of small images as it is.
+        side: maximum pixels of the longer side of an image.
+        quality: of WebP; None stores small images losslessly.
     """
     from PIL import Image
 
@@ -77,7 +77,7 @@ def encode(tiles: np.ndarray, side: int, quality: int | None) -> Picture:
 
 
 def shrink(tiles: np.ndarray, side: int) -> np.ndarray:
-    """Images averaged over squares of pixels, until the longer side is at most so long."""
+    """Downsample images by averaging square blocks until the longer side is at most `side`."""
     rows, columns, height, width, channels = tiles.shape
     by = -(-max(height, width) // side)
     if by <= 1 or min(height, width) < by:

@@ -1,4 +1,4 @@
-"""What a page says of one run: what it is, how it went, what it measured. Plain values, ready for JSON."""
+"""Summary of a run as JSON values: configuration, progress and objective."""
 
 import json
 import time
@@ -12,21 +12,21 @@ from mezzotint.report.curves import Line, number
 from mezzotint.runs import RunDir
 
 Node = dict[str, Any]
-NAMED = 12  # classes that are listed by name
-LONG = 4000  # characters of a log or an error that are shown
+NAMED = 12  # maximum number of class names listed
+LONG = 4000  # maximum characters of a log or error
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run that was found.
+    """A run of the report.
 
     Args:
-        name: what it is called beside the others.
+        name: display name, distinct from the other runs'.
         state: running, finished, failed, preempted, interrupted or unknown.
-        status: the content of its status file.
-        config: the content of its config.
-        values: what it has at each key in which the runs differ.
-        group: runs of one number differ in nothing but the seed.
+        status: content of status.json.
+        config: content of config.yaml.
+        values: its value for each key in which the runs differ.
+        group: runs of the same group differ only in the seed.
     """
 
     directory: Path
@@ -39,12 +39,12 @@ class Entry:
 
 
 def record(entry: Entry, lines: Sequence[Line]) -> Node:
-    """All of a run but its curves, its pictures, its evaluations and its config."""
+    """Return the state and progress of a run, without curves, images, evaluations and config."""
     last = lines[-1] if lines else {}
     clock = last.get("time") if isinstance(last.get("time"), dict) else {}
     status = entry.status
-    told = [number(known.get("seconds")) or 0 for known in (status, clock)]  # of a run that goes on, status is behind
-    seconds = max(told) or None
+    known_seconds = [number(known.get("seconds")) or 0 for known in (status, clock)]  # status.json lags during training
+    seconds = max(known_seconds) or None
     images = max(number(status.get("images")) or 0, number(last.get("images")) or 0)
     budget = number(status.get("budget")) or number(entry.config.get("budget")) or 0
     running = entry.state == "running"
@@ -72,13 +72,13 @@ def record(entry: Entry, lines: Sequence[Line]) -> Node:
 
 
 def measure(entry: Entry) -> Node:
-    """What the objective is, and whether higher is better."""
+    """Return the name and the direction of the objective."""
     found = RunDir(entry.directory).objective(entry.status) or {}
     return {"name": found.get("name", ""), "higher": bool(found.get("higher_is_better"))}
 
 
 def class_names(directory: Path) -> list[str]:
-    """The names of the run's classes, as far as it tells."""
+    """Return the class names of the run, or an empty list."""
     try:
         return (RunDir(directory).data() or {}).get("classes", [])
     except Damaged:
@@ -86,7 +86,7 @@ def class_names(directory: Path) -> list[str]:
 
 
 def plan(config: Node, names: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """What the run is, in words that a reader knows; what a config lacks is left out."""
+    """Return a readable summary of the config as (title, text) rows; missing parts are left out."""
     budget, batch = number(config.get("budget")), number(config.get("batch_size"))
     steps = f" in {-(-budget // batch):,} steps of {batch:,}" if budget and batch else ""
     data = config.get("data") or {}
@@ -116,7 +116,7 @@ def plan(config: Node, names: Sequence[str] = ()) -> list[tuple[str, str]]:
 
 
 def say(node: Any, without: Sequence[str] = (), only: Sequence[str] = ()) -> str:
-    """A node as the call that it is: DDIM(eta=0.0)."""
+    """Format a config node as a call: DDIM(eta=0.0)."""
     if not isinstance(node, dict):
         return "" if node is None else str(node)
     called = str(node.get("_target_", "")).rpartition(".")[2]
@@ -126,7 +126,7 @@ def say(node: Any, without: Sequence[str] = (), only: Sequence[str] = ()) -> str
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, str]:
-    """Every leaf of a config or a protocol by its dotted key, as text; lists stay whole."""
+    """Return every leaf of a config or protocol as text by dotted key; lists are leaves."""
     if isinstance(node, dict) and node:
         return {
             key: text
@@ -138,7 +138,7 @@ def flat(node: Any, prefix: str = "") -> dict[str, str]:
 
 
 def changes(base: dict[str, str], other: dict[str, str]) -> dict[str, str | None]:
-    """What turns one flat config into another; None takes a key away."""
+    """Return the changes from one flat config to another; None removes a key."""
     gone = dict.fromkeys(key for key in base if key not in other)
     return {key: value for key, value in other.items() if base.get(key) != value} | gone
 
@@ -148,7 +148,7 @@ def read_log(directory: Path) -> str:
 
 
 def clip(text: Any, most: int = LONG) -> str | None:
-    """The end of a long text, which is where an error says what it is."""
+    """Return the last `most` characters of a text, where errors state their cause."""
     if text is None or text == "":
         return None
     text = str(text)
@@ -156,7 +156,7 @@ def clip(text: Any, most: int = LONG) -> str | None:
 
 
 def clock_time(value: Any) -> int | None:
-    """Whole seconds since 1970."""
+    """Return integer seconds since 1970."""
     return round(value) if number(value) is not None else None
 
 

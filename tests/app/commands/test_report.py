@@ -19,7 +19,7 @@ from PIL import Image
 from mezzotint.figures import film_strip, grid
 from mezzotint.report import LIMIT, page
 from mezzotint.report.curves import decimate, logged, thin
-from mezzotint.report.images import LADDER, RunImages
+from mezzotint.report.images import SIZE_BUDGETS, RunImages
 from mezzotint.runs import RunDir
 
 from ..conftest import Command
@@ -252,43 +252,43 @@ def test_lines_that_are_no_lines_are_passed_over(tmp_path: Path) -> None:
     assert logged(tmp_path) == [{"images": 3}]
 
 
-def test_each_rung_of_the_ladder_is_smaller_and_keeps_first_and_last(tmp_path: Path) -> None:
+def test_each_size_budget_is_smaller_and_keeps_first_and_last(tmp_path: Path) -> None:
     pictures(tmp_path, previews=30)
-    photographs = RunImages(tmp_path, (1, SIDE, SIDE), 64)
-    sizes = [photographs.take(thrift).size for thrift in LADDER]
+    images = RunImages(tmp_path, (1, SIDE, SIDE), 64)
+    sizes = [images.select(budget).size for budget in SIZE_BUDGETS]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < 100  # no picture, in words
-    few = photographs.take(LADDER[5])
+    few = images.select(SIZE_BUDGETS[5])
     assert [few.previews[0]["step"], few.previews[-1]["step"]] == [3, 90]
     assert "6 of 30 grids of the training" in few.left_out
 
 
 def test_sheets_hold_the_pixels_that_were_drawn(tmp_path: Path) -> None:
     pictures(tmp_path)
-    album, rung = RunImages(tmp_path, (1, SIDE, SIDE), 64).album(LIMIT)
-    assert (rung, album.left_out) == (0, [])
-    last, film = album.previews[-1], album.drawn[0]["film"]
+    shown, level = RunImages(tmp_path, (1, SIDE, SIDE), 64).fit(LIMIT)
+    assert (level, shown.left_out) == (0, [])
+    last, film = shown.previews[-1], shown.drawn[0]["film"]
     assert (last["rows"], last["columns"], last["images"]) == (4, 4, 64 * 12)
     assert (film["rows"], film["columns"]) == (8, 10)
     assert film["noise"] == pytest.approx([1 - i / 9 for i in range(10)], abs=1e-4)
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(last["src"]))).convert("L"))
     assert sheet.shape == (4 * SIDE, 4 * SIDE)
     assert (sheet[:SIDE, :SIDE] == discs(5, 0.0)[0, 0].numpy()).all()
-    assert album.drawn[0]["grid"]["count"] == 20
+    assert shown.drawn[0]["grid"]["count"] == 20
 
 
 def test_pictures_of_unknown_layout_are_shown_as_they_are(tmp_path: Path) -> None:
     pictures(tmp_path)
-    album, _ = RunImages(tmp_path, (3, 50, 70), 64).album(LIMIT)
-    assert {(one["rows"], one["columns"]) for one in album.previews} == {(1, 1)}
+    shown, _ = RunImages(tmp_path, (3, 50, 70), 64).fit(LIMIT)
+    assert {(one["rows"], one["columns"]) for one in shown.previews} == {(1, 1)}
 
 
 def test_large_images_keep_their_size_where_there_is_room(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     noise = torch.randint(256, (4, 3, 100, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     grid(noise).save(tmp_path / "samples" / "step-00000003.png")
-    photographs = RunImages(tmp_path, (3, 100, 128), 64)
-    ((one,), (few,)) = (photographs.album(room)[0].previews for room in (LIMIT, 20_000))
+    images = RunImages(tmp_path, (3, 100, 128), 64)
+    ((one,), (few,)) = (images.fit(limit)[0].previews for limit in (LIMIT, 20_000))
     assert (one["height"], one["width"]) == (100, 128)
     assert few["width"] < 128
 
@@ -299,7 +299,7 @@ def test_images_of_any_shape_have_a_sheet_even_one_that_is_too_long_for_a_pictur
 ) -> None:
     (tmp_path / "samples").mkdir()
     grid(torch.zeros(3, *shape, dtype=torch.uint8), columns=3).save(tmp_path / "samples" / "step-00000001.png")
-    (one,) = RunImages(tmp_path, shape, 64).album(LIMIT)[0].previews
+    (one,) = RunImages(tmp_path, shape, 64).fit(LIMIT)[0].previews
     assert (one["height"], one["width"]) == shape[1:]
     assert one["columns"] == min(3, 16383 // shape[2])
     size = Image.open(io.BytesIO(base64.b64decode(one["src"]))).size
@@ -311,15 +311,15 @@ def test_white_frames_are_of_a_film_too(tmp_path: Path) -> None:
     frames = torch.zeros(24, 8, 1, 8, 8, dtype=torch.uint8)  # more images than a grid may hold, and all shown
     grid(frames[0]).save(tmp_path / "samples" / "a.png")
     film_strip(frames, frames + 255).save(tmp_path / "samples" / "a-film.png")
-    album, _ = RunImages(tmp_path, (1, 8, 8), 64).album(LIMIT)
-    assert album.drawn[0]["film"]["count"] == 24 * 16
-    assert album.left_out == []
+    shown, _ = RunImages(tmp_path, (1, 8, 8), 64).fit(LIMIT)
+    assert shown.drawn[0]["film"]["count"] == 24 * 16
+    assert shown.left_out == []
 
 
-def test_an_album_takes_no_more_of_the_page_than_it_says(tmp_path: Path) -> None:
+def test_an_image_set_takes_no_more_of_the_page_than_it_says(tmp_path: Path) -> None:
     pictures(tmp_path, previews=30)
-    photographs = RunImages(tmp_path, (1, SIDE, SIDE), 64)
-    for thrift in LADDER:
-        album = photographs.take(thrift)
-        told = page.dump({"previews": album.previews, "drawn": album.drawn, "left_out": album.left_out})
-        assert len(told) - 50 <= album.size <= len(told) + 5_000
+    images = RunImages(tmp_path, (1, SIDE, SIDE), 64)
+    for budget in SIZE_BUDGETS:
+        shown = images.select(budget)
+        content = page.dump({"previews": shown.previews, "drawn": shown.drawn, "left_out": shown.left_out})
+        assert len(content) - 50 <= shown.size <= len(content) + 5_000
