@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mezzotint.figures import plot_film, plot_matrix, plot_neighbours
-from mezzotint.generation import Neighbours, Trajectory
+from mezzotint.generation import Trajectory
+from mezzotint.metrics import Neighbours
 
 SIDE = 48  # of an image of 8 x 8 in the picture
 
@@ -66,6 +67,6 @@ def test_a_film_has_the_estimate_under_each_sample():
 
 
 def test_neighbours_stand_below_what_was_drawn_with_their_distance():
-    found = Neighbours(torch.tensor([[5, 6], [7, 8]]), torch.tensor([[1.0, 3.0], [4.0, 5.0]]), usual=2.0)
+    found = Neighbours(torch.tensor([[5, 6], [7, 8]]), torch.tensor([[1.0, 3.0], [4.0, 5.0]]), typical=2.0)
     (axis,) = plot_neighbours(table(2), table(2, 2) + 50, found).axes
-    assert read(axis) == (["drawn", "nearest", "2nd"], ["0.50", "2.00"], [[0, 1], [50, 52], [51, 53]])
+    assert read(axis) == (["sample", "nearest", "2nd"], ["0.50", "2.00"], [[0, 1], [50, 52], [51, 53]])

@@ -37,7 +37,7 @@ class Projection(Extractor):
         nn.init.zeros_(network.bias)
         return network.eval()
 
-    def expect(self, shape: tuple[int, int, int]) -> None:
+    def validate(self, shape: tuple[int, int, int]) -> None:
         assert shape == (1, 8, 8)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

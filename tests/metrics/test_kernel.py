@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mezzotint.diffusion import KeyedRandom
 from mezzotint.metrics import DigitsClassifier, InceptionV3, KernelDistance
-from mezzotint.metrics.metric import content_keys, feature_keys
+from mezzotint.metrics.feature_metric import content_keys, feature_keys
 
 
 def rows(count: int, width: int, seed: int) -> Tensor:
@@ -35,7 +35,7 @@ def test_one_subset_of_everything_equals_torch_fidelity_and_torchmetrics(project
 def test_many_subsets_equal_the_sums_over_each(projection):
     """The quadratic forms against plain means over the chosen rows, with more rows than one block."""
     metric = filled(projection(6), rows(1500, 6, 1), rows(1200, 6, 2), subsets=3, size=50)
-    real, drawn = metric.real.rows(metric), metric.drawn.rows(metric)
+    real, drawn = metric.real.rows(), metric.generated.rows()
     generator = torch.Generator().manual_seed(0)
     x_sets = [real[torch.randperm(1500, generator=generator)[:50]] for _ in range(3)]
     y_sets = [drawn[torch.randperm(1200, generator=generator)[:50]] for _ in range(3)]
@@ -80,8 +80,8 @@ def test_neither_order_nor_batches_matter(digit_pixels):
 
 def _other_seed(metric: KernelDistance) -> KernelDistance:
     other = KernelDistance(metric.extractor, metric.subsets, metric.size, seed=metric.seed + 1)
-    other.real.load(other, metric.real.state(metric))
-    other.drawn.load(other, metric.drawn.state(metric))
+    other.real.load(metric.real.state())
+    other.generated.load(metric.generated.state())
     return other
 
 
@@ -93,7 +93,7 @@ def test_memory_is_bounded_by_a_choice_that_ignores_order_and_content(digit_pixe
         for part in order.split(60):
             metric.update(digit_pixels[part], real=True, index=part)
             assert sum(map(len, metric.real_rows)) <= 200 + 60
-        kept.append(metric.real.rows(metric))
+        kept.append(metric.real.rows())
     assert kept[0].shape == (100, 64)
     assert torch.equal(kept[0], kept[1])
     chosen = digit_pixels[KeyedRandom(0, index).uniform("real rows").argsort()[:100]]
@@ -101,7 +101,7 @@ def test_memory_is_bounded_by_a_choice_that_ignores_order_and_content(digit_pixe
     assert torch.equal(kept[0], DigitsClassifier()(in_order).double())
     by_default = KernelDistance(DigitsClassifier(), keep=100)
     by_default.update(digit_pixels, real=True)
-    assert torch.equal(by_default.real.rows(by_default), kept[0])
+    assert torch.equal(by_default.real.rows(), kept[0])
 
 
 @pytest.mark.parametrize("copied", ["smallest", "largest", "first"])
@@ -119,7 +119,7 @@ def test_copies_are_kept_in_proportion_whatever_their_content(digit_pixels, copi
         return metric
 
     part, all_of_it = judged(1000), judged(3000)
-    rows = part.drawn.rows(part)
+    rows = part.generated.rows()
     alike = (rows == DigitsClassifier()(digit_pixels[image][None]).double()).all(1).double().mean()
     assert float(alike) == pytest.approx(0.5, abs=5 * (0.25 / 1000) ** 0.5)
     assert float(part.compute()) == pytest.approx(float(all_of_it.compute()), rel=0.1)
@@ -129,11 +129,11 @@ def test_rows_without_meaning_of_their_order_mix_copies_and_leave_distinct_ones(
     distinct = digit_pixels.flatten(1).unique(dim=0).view(-1, 1, 8, 8)
     metric = KernelDistance(DigitsClassifier())
     metric.update(distinct, real=False)
-    assert torch.equal(metric.drawn.shuffled(metric), metric.drawn.rows(metric))
+    assert torch.equal(metric.generated.shuffled(), metric.generated.rows())
     for image in distinct[content_keys(distinct).argsort()][[0, 800, -1]]:
         metric.reset()
         metric.update(torch.cat([distinct[:800], image.expand(800, -1, -1, -1)]), real=False)
-        alike = (metric.drawn.shuffled(metric) == DigitsClassifier()(image[None]).double()).all(1).double()
+        alike = (metric.generated.shuffled() == DigitsClassifier()(image[None]).double()).all(1).double()
         assert float(alike[:400].mean()) == pytest.approx(0.5, abs=0.1)
 
 
@@ -142,7 +142,7 @@ def test_keys_are_of_the_content(digit_pixels, monkeypatch):
     assert len(keys.unique()) == len(digit_pixels.flatten(1).unique(dim=0))
     assert torch.equal(content_keys(digit_pixels[5:9]), keys[5:9])
     assert (keys < 0).double().mean() == pytest.approx(0.5, abs=0.05)
-    monkeypatch.setattr("mezzotint.metrics.metric.CHUNK", 1000)
+    monkeypatch.setattr("mezzotint.metrics.feature_metric.CHUNK", 1000)
     assert torch.equal(content_keys(digit_pixels), keys)
     assert content_keys(digit_pixels[:0]).shape == (0,)
     features = rows(50, 6, 1)
@@ -153,18 +153,18 @@ def test_half_precision_leaves_rows_and_keys(digit_pixels):
     metric = KernelDistance(DigitsClassifier(), subsets=3, size=50)
     metric.update(digit_pixels[:300], real=True)
     metric.update(digit_pixels[300:600], real=False)
-    before = metric.real.rows(metric)
+    before = metric.real.rows()
     metric.to(torch.bfloat16)
     assert metric.real_rows[0].dtype == torch.float32
-    assert torch.equal(metric.real.rows(metric), before)
+    assert torch.equal(metric.real.rows(), before)
 
 
 def test_names_and_errors(inception_file, digit_pixels):
-    assert KernelDistance(DigitsClassifier()).label(1797) == "kd_digits_1797"
-    assert KernelDistance(InceptionV3(weights=str(inception_file))).label(10_000) == "kid_10k"
+    assert KernelDistance(DigitsClassifier()).reported_name(1797) == "kd_digits_1797"
+    assert KernelDistance(InceptionV3(weights=str(inception_file))).reported_name(10_000) == "kid_10k"
     with pytest.raises(ValueError, match="subsets=0"):
         KernelDistance(DigitsClassifier(), subsets=0)
     metric = KernelDistance(DigitsClassifier())
     metric.update(digit_pixels[:20], real=True)
-    with pytest.raises(ValueError, match="at least two drawn images, and has 0"):
+    with pytest.raises(ValueError, match="at least 2 generated images, and has 0"):
         metric.compute()

@@ -50,7 +50,7 @@ def entropy() -> float:
 @pytest.mark.parametrize("schedule", [LinearSchedule(), CosineSchedule()], ids=repr)
 def test_bound_of_an_exact_denoiser_is_its_closed_form(schedule, images):
     steps = 50
-    values, errors = NegativeLogLikelihood(images=2000, steps=steps, variance=PosteriorVariance()).measure(
+    values, errors = NegativeLogLikelihood(images=2000, steps=steps, variance=PosteriorVariance()).estimate(
         exact(schedule), images
     )
     assert list(values) == [f"nll_vlb_2000{term}" for term in ("", "_prior", "_diffusion", "_decoder")]
@@ -68,13 +68,13 @@ def test_bound_of_an_exact_denoiser_is_its_closed_form(schedule, images):
 
 
 def test_bound_on_the_whole_table_comes_down_to_the_entropy(images):
-    values, errors = NegativeLogLikelihood(images=200, batch=200).measure(exact(LinearSchedule()), images)
+    values, errors = NegativeLogLikelihood(images=200, batch=200).estimate(exact(LinearSchedule()), images)
     assert values["nll_vlb_200"] == pytest.approx(entropy(), abs=2 * errors["nll_vlb_200"])
 
 
 @pytest.mark.parametrize("schedule", [VPSchedule(), EDMSchedule(), RectifiedFlowSchedule()], ids=repr)
 def test_ode_of_an_exact_denoiser_is_the_density(schedule, images):
-    values, errors = NegativeLogLikelihood(images=2000, batch=2000, probes=2).measure(exact(schedule), images)
+    values, errors = NegativeLogLikelihood(images=2000, batch=2000, probes=2).estimate(exact(schedule), images)
     x = dequantise(images.pixels, KeyedRandom(0, torch.arange(2000)))
     nats = torch.distributions.Normal(0.0, STD).log_prob(x).flatten(1).mean(1)
     wanted = BITS * (math.log(128) - nats)
@@ -87,7 +87,7 @@ def test_ode_of_an_exact_denoiser_is_the_density(schedule, images):
 def test_the_value_does_not_depend_on_the_batch_and_repeats_come_closer(method, images):
     def value(**changes):
         settings = {"method": method, "images": 30, "steps": 10, "probes": 1} | changes
-        return NegativeLogLikelihood(**settings).measure(exact(VPSchedule()), images, seed=changes.pop("seed", 0))
+        return NegativeLogLikelihood(**settings).estimate(exact(VPSchedule()), images, seed=changes.pop("seed", 0))
 
     first, again = value(batch=7), value(batch=30)
     assert first[0] == pytest.approx(again[0], rel=1e-5)
@@ -98,9 +98,9 @@ def test_the_value_does_not_depend_on_the_batch_and_repeats_come_closer(method, 
 def test_n_and_the_split_bound_the_images(images):
     metric = NegativeLogLikelihood(images=40, steps=2)
     assert [metric.count(images), metric.count(images, 10), metric.count(images, 99)] == [40, 10, 40]
-    assert "nll_vlb_10" in metric.measure(exact(LinearSchedule()), images, 10)[0]
-    with pytest.raises(ValueError, match="needs 2 or more images of split=test"):
-        metric.measure(exact(LinearSchedule()), images, 1)
+    assert "nll_vlb_10" in metric.estimate(exact(LinearSchedule()), images, 10)[0]
+    with pytest.raises(ValueError, match="needs at least 2 images of split=test"):
+        metric.estimate(exact(LinearSchedule()), images, 1)
 
 
 class Halved(nn.Module):
@@ -118,7 +118,7 @@ class Halved(nn.Module):
 def test_a_learned_variance_is_used(images):
     def value(fraction, variance=None):
         denoise = Denoiser(Halved(fraction), LinearSchedule(), Epsilon()).eval()
-        return NegativeLogLikelihood(images=20, steps=20, variance=variance).measure(denoise, images)[0]
+        return NegativeLogLikelihood(images=20, steps=20, variance=variance).estimate(denoise, images)[0]
 
     assert value(0.0) == pytest.approx(value(None, PosteriorVariance()))
     assert value(1.0) == pytest.approx(value(None))
@@ -130,7 +130,7 @@ def test_labels_reach_the_network(images):
     labelled = TensorImages(images.pixels, torch.arange(2000) % 2)
     denoise = Denoiser(Halved(None), LinearSchedule(), Epsilon()).eval()
     metric = NegativeLogLikelihood(images=20, steps=5)
-    assert metric.measure(denoise, labelled)[0] != pytest.approx(metric.measure(denoise, images)[0], rel=1e-3)
+    assert metric.estimate(denoise, labelled)[0] != pytest.approx(metric.estimate(denoise, images)[0], rel=1e-3)
 
 
 def test_settings_are_plain_and_wrong_ones_refused():

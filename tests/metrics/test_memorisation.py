@@ -6,8 +6,8 @@ import torch
 from mezzotint.data import Digits, PixelScaling
 from mezzotint.diffusion import DDIM, CosineSchedule, Trailing, sample
 from mezzotint.diffusion.exact import ExactMixture
-from mezzotint.errors import DataError
-from mezzotint.metrics import DigitsClassifier, Memorisation, memorised
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.metrics import Context, DigitsClassifier, EvaluatedModel, Memorisation, evaluate, memorised
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_noisy_copies_are_caught_and_their_originals_found(parts):
     assert found.share > 0.95
     assert found.nearer > 0.99
     assert (found.neighbours == torch.arange(600)).double().mean() > 0.99
-    assert found.lines()[0].startswith("100.0% of the drawn images")
+    assert found.lines()[0].startswith("100.0% of the samples")
 
 
 def test_a_model_that_copies_a_third_of_the_time(parts):
@@ -48,7 +48,7 @@ def test_a_model_that_copies_a_third_of_the_time(parts):
     worst = found.worst(5)
     assert torch.equal(drawn[worst], training.pixels[found.neighbours[worst]])
     assert found.distances[worst].max() <= found.distances.kthvalue(5).values
-    assert found.usual > found.distances.median()
+    assert found.typical > found.distances.median()
 
 
 def test_a_model_that_knows_nothing_but_its_training_images(parts):
@@ -79,8 +79,14 @@ def test_the_check_looks_at_so_many_and_names_extractor_and_number(parts):
     training, held_out, new = parts
     check = Memorisation(DigitsClassifier(), images=200)
     assert check.count(500) == 200
-    found = check.measure(new.pixels[:200], training, held_out)
-    assert check.values(found) == {"copied_digits_200": found.share, "copied_nearer_digits_200": found.nearer}
+    splits = {"train": training, "test": held_out}
+    model = EvaluatedModel(None, splits.__getitem__, lambda count, advance: new.pixels[:count])
+    found = memorised(new.pixels[:200], training, held_out, DigitsClassifier())
+    done = evaluate((), training, {"memorisation": check}, 500, model=model)
+    assert done.values == {"copied_digits_200": found.share, "copied_nearer_digits_200": found.nearer}
+    made = done.protocol["metrics"]["memorisation"]
+    assert (made["count"], made["training"]["count"], made["held_out"]["count"]) == (200, 600, 597)
+    assert done.pictures["memorisation"].images.shape == (2, 10, 1, 8, 8)
     assert check.settings()["level"] == 0.05
     with pytest.raises(ValueError, match="level=0"):
         Memorisation(DigitsClassifier(), level=0)
@@ -88,6 +94,8 @@ def test_the_check_looks_at_so_many_and_names_extractor_and_number(parts):
 
 def test_a_dataset_that_holds_nothing_out_is_refused(parts):
     check = Memorisation(DigitsClassifier())
-    check.check(parts[0], parts[1])
+    check.validate(Context(9, 600, EvaluatedModel(None, {"train": parts[0], "test": parts[1]}.__getitem__)))
     with pytest.raises(DataError, match=r"holds none out.*data\.held_out"):
-        check.check(parts[0], parts[0])
+        check.validate(Context(9, 600, EvaluatedModel(None, lambda split: parts[0])))
+    with pytest.raises(ConfigError, match=r"the images that the model was trained on.*run=DIR"):
+        check.validate(Context(9, 600))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mezzotint.metrics import DensityCoverage, PrecisionRecall
-from mezzotint.metrics.neighbours.knn import distance_blocks, nearest, radii
+from mezzotint.metrics.neighbours.knn import distance_blocks, k_nearest, radii
 
 from .conftest import filled, rows
 
@@ -13,18 +13,18 @@ def test_radii_and_nearest_in_one_dimension():
     points = torch.tensor([[0.0], [1.0], [3.0], [7.0]], dtype=torch.float64)
     assert radii(points, 1).tolist() == [1, 1, 2, 4]
     assert radii(points, 2).tolist() == [3, 2, 3, 6]
-    distances, found = nearest(torch.tensor([[2.5], [-1.0]], dtype=torch.float64), points)
-    assert distances.tolist() == [0.5, 1.0]
-    assert found.tolist() == [2, 0]
+    distances, found = k_nearest(torch.tensor([[2.5], [-1.0]], dtype=torch.float64), points, 2)
+    assert distances.tolist() == [[0.5, 1.5], [1.0, 2.0]]
+    assert found.tolist() == [[2, 1], [0, 1]]
     with pytest.raises(ValueError, match="more than 4 images, and there are 4"):
         radii(points, 4)
 
 
 def test_blocks_do_not_matter(monkeypatch):
     points, others = rows(50, 3, 1).double(), rows(20, 3, 2).double()
-    whole = radii(points, 3), *nearest(points, others)
+    whole = radii(points, 3), *k_nearest(points, others, 2)
     monkeypatch.setattr("mezzotint.metrics.neighbours.knn.BLOCK", 7)
-    for first, second in zip(whole, (radii(points, 3), *nearest(points, others)), strict=True):
+    for first, second in zip(whole, (radii(points, 3), *k_nearest(points, others, 2)), strict=True):
         torch.testing.assert_close(first, second)
 
 

@@ -62,7 +62,7 @@ def test_the_score_of_the_digits(digit_pixels):
     second.reset()
     second.update(pixels[labels < 5], real=False)
     assert 3.5 < float(second.compute()) < 5
-    assert first.label(1797) == "score_digits_1797"
+    assert first.reported_name(1797) == "score_digits_1797"
     second.reset()
     second.update(pixels[:0], real=False)
     with pytest.raises(ValueError, match="has none"):
@@ -86,7 +86,7 @@ def test_copies_are_in_all_parts_of_the_score(digit_pixels, image):
     alone = InceptionScore(DigitsClassifier(), splits=1)
     alone.update(torch.cat([digit_pixels[:1000], copies]), real=False)
     assert float(metric.compute()) == pytest.approx(float(alone.compute()), rel=0.05)
-    assert metric.drawn_count.tolist() == [200] * 10
+    assert metric.generated_count.tolist() == [200] * 10
 
 
 # ---- MiFID --------------------------------------------------------------------------------------------------------
@@ -126,10 +126,13 @@ def test_the_extrapolation_removes_most_of_the_bias(projection):
     metric = filled(FrechetInfinity(projection(16), first=0.2), real, drawn)
     assert plain > 0.02
     assert abs(float(metric.compute())) < plain / 3
-    assert metric.label(2000) == "fd_projection_infinity_2000"
+    assert metric.reported_name(2000) == "fd_projection_infinity_2000"
     assert "features want more" in metric.notes(30)[0]
     assert metric.notes(2000) == []
-    assert (metric.least(), FrechetInfinity(projection(16)).least()["drawn"]) == ({"real": 2, "drawn": 8}, 3)
+    assert (metric.min_images(), FrechetInfinity(projection(16)).min_images()["generated"]) == (
+        {"real": 2, "generated": 8},
+        3,
+    )
     with pytest.raises(ValueError, match="from 7 images is not possible"):
         filled(FrechetInfinity(projection(16), first=0.2), real, drawn[:7]).compute()
     with pytest.raises(ValueError, match="from 5 images is not possible"):
@@ -148,7 +151,7 @@ def test_the_bootstrap_error_is_that_of_fresh_samples(projection):
     assert spread / 1.5 < float(metric.compute()) < spread * 1.5
     again = filled(FrechetBootstrap(projection(6), repeats=60), real, rows(500, 6, 5, 0.3))
     assert float(again.compute()) == float(metric.compute())
-    assert metric.label(500) == "fd_projection_500_std"
+    assert metric.reported_name(500) == "fd_projection_500_std"
 
 
 def test_classes_that_are_balanced_by_plan_stay_so_in_the_bootstrap(projection):
@@ -175,31 +178,39 @@ def test_what_is_called_fid_can_be_chosen_for_all_of_them(inception_file, monkey
     monkeypatch.setattr(InceptionV3, "published", True)
     made = InceptionV3(weights=str(inception_file))
     frechet, error = FrechetDistance(made, minimum=500), FrechetBootstrap(made, minimum=500)
-    assert error.label(1000) == f"{frechet.label(1000)}_std" == "fid_1000_std"
-    assert error.label(400) == f"{frechet.label(400)}_std" == "fd_inception_400_std"
-    assert FrechetInfinity(made, minimum=500).label(1000) == "fid_infinity_1000"
-    assert MiFID(made, minimum=500).label(1000) == "mifid_1000"
-    assert FrechetPerClass(made, 2, minimum=500).label(1000) == "fid_1000_class"
-    assert MiFID(made).label(1000) == "mfd_inception_1000"
+    assert error.reported_name(1000) == f"{frechet.reported_name(1000)}_std" == "fid_1000_std"
+    assert error.reported_name(400) == f"{frechet.reported_name(400)}_std" == "fd_inception_400_std"
+    assert FrechetInfinity(made, minimum=500).reported_name(1000) == "fid_infinity_1000"
+    assert MiFID(made, minimum=500).reported_name(1000) == "mifid_1000"
+    assert FrechetPerClass(made, 2, minimum=500).reported_name(1000) == "fid_1000_class"
+    assert MiFID(made).reported_name(1000) == "mfd_inception_1000"
 
 
 @pytest.mark.parametrize("kind", [FrechetDistance, FrechetInfinity, MiFID, lambda made: FrechetPerClass(made, 2)])
 def test_every_distance_over_inception_says_why_it_is_not_called_fid(kind, inception_file, monkeypatch, projection):
     metric = kind(InceptionV3(weights=str(inception_file)))
     reasons = [note for note in metric.notes(10_000) if "is not called FID" in note]
-    assert reasons == [f"{metric.label(10_000)} is not called FID: the Inception weights are not the published ones."]
+    assert reasons == [
+        f"{metric.reported_name(10_000)} is not called FID: the Inception weights are not the published ones."
+    ]
     monkeypatch.setattr(InceptionV3, "published", True)
-    assert "1000 images are fewer than 2048" in " ".join(metric.notes(2000 if "class" in metric.label(9) else 1000))
+    assert "1000 images are fewer than 2048" in " ".join(
+        metric.notes(2000 if "class" in metric.reported_name(9) else 1000)
+    )
     assert not any("not called FID" in note for note in [*metric.notes(10_000), *kind(projection(6)).notes(50)])
 
 
 def test_a_name_tells_how_many_images_a_value_is_of_and_not_how_many_were_drawn(projection):
     six = projection(6)
-    assert MiFID(six, keep=4000).label(9000) == "mfd_projection_4k"
-    assert PrecisionRecall(six, keep=4000).label(9000) == DensityCoverage(six, keep=4000).label(9000) == "projection_4k"
-    assert CMMD(six, keep=4000).label(9000) == "mmd_projection_4k"
-    assert KernelDistance(six, keep=4000).label(9000) == "kd_projection_4k"
-    assert FrechetInfinity(six, keep=4000).label(9000) == "fd_projection_infinity_4k"
+    assert MiFID(six, keep=4000).reported_name(9000) == "mfd_projection_4k"
+    assert (
+        PrecisionRecall(six, keep=4000).reported_name(9000)
+        == DensityCoverage(six, keep=4000).reported_name(9000)
+        == "projection_4k"
+    )
+    assert CMMD(six, keep=4000).reported_name(9000) == "mmd_projection_4k"
+    assert KernelDistance(six, keep=4000).reported_name(9000) == "kd_projection_4k"
+    assert FrechetInfinity(six, keep=4000).reported_name(9000) == "fd_projection_infinity_4k"
     assert FrechetBootstrap(six, keep=4000).notes(4000) == []
     assert "that of 4000 images, larger than of all 9000" in FrechetBootstrap(six, keep=4000).notes(9000)[0]
 
@@ -225,5 +236,5 @@ def test_a_class_without_images_is_left_out_and_labels_are_needed(digits, digit_
     metric = {"by_class": FrechetPerClass(DigitsClassifier(), classes=10)}
     some = (digit_pixels[:100], torch.zeros(100, dtype=torch.int64))
     assert set(evaluate([some], digits, metric, n=100).values) == {"fd_digits_100_class_0"}
-    with pytest.raises(ValueError, match="need labels beside the drawn images"):
+    with pytest.raises(ValueError, match="need labels beside the generated images"):
         evaluate([digit_pixels[:100]], digits, metric, n=100)

@@ -106,7 +106,7 @@ def test_images_are_resized_as_pillow_does(dinov2, monkeypatch):
 
 def test_distances_over_dinov2_carry_the_network_s_name(dinov2):
     metric = FrechetDistance(dinov2)
-    assert metric.label(50_000) == "fd_dinov2_128_50k"
+    assert metric.reported_name(50_000) == "fd_dinov2_128_50k"
     assert "not called" not in "".join(metric.notes(50_000))
     for width, name in ((384, "dinov2_vits14"), (768, "dinov2_vitb14"), (1024, "dinov2")):
         made = DINOv2()
@@ -179,24 +179,24 @@ def test_hugging_face_s_names_mean_the_same_tower(tmp_path):
 @pytest.mark.parametrize("kind", [DINOv2, CLIP])
 def test_weights_are_missed_before_anything_is_drawn_with_the_command_that_fetches_them(kind, tmp_path):
     with pytest.raises(DataError, match=r"needs its weights.*curl -L -o \S+ https.* extractor\.weights="):
-        kind().expect((3, 32, 32))
+        kind().validate((3, 32, 32))
     with pytest.raises(DataError, match=r"no weights of \w+ at .*absent\.pth\. Fetch them: curl -L -o .*absent\.pth"):
-        kind(weights=str(tmp_path / "absent.pth")).expect((3, 32, 32))
+        kind(weights=str(tmp_path / "absent.pth")).validate((3, 32, 32))
     with pytest.raises(ConfigError, match="2 channels"):
-        kind(weights=str(tmp_path / "absent.pth")).expect((2, 32, 32))
+        kind(weights=str(tmp_path / "absent.pth")).validate((2, 32, 32))
 
 
 @pytest.mark.parametrize("kind", [DINOv2, CLIP])
 def test_weights_of_another_network_and_programs_are_refused(kind, tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ConfigError, match=r"other\.pth.*It should be the state dict"):
-        kind(weights=str(tmp_path / "other.pth")).check((3, 32, 32))
+        kind(weights=str(tmp_path / "other.pth")).prepare((3, 32, 32))
     torch.save(nn.Linear(2, 2), tmp_path / "module.pth")
     with pytest.raises(ConfigError, match="read safely"):
-        kind(weights=str(tmp_path / "module.pth")).check((3, 32, 32))
+        kind(weights=str(tmp_path / "module.pth")).prepare((3, 32, 32))
     (tmp_path / "half.safetensors").write_bytes(b"123")
     with pytest.raises(ConfigError, match="read safely"):
-        kind(weights=str(tmp_path / "half.safetensors")).check((3, 32, 32))
+        kind(weights=str(tmp_path / "half.safetensors")).prepare((3, 32, 32))
 
 
 # ---- CMMD ---------------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_cmmd_equals_its_definition(projection):
 
     assert float(metric.compute()) == pytest.approx(float(1000 * (k(x, x) + k(y, y) - 2 * k(x, y))), rel=1e-9)
     assert float(metric.compute()) > 0.1
-    assert metric.label(1000) == "mmd_projection_1000"
+    assert metric.reported_name(1000) == "mmd_projection_1000"
 
 
 def test_the_distance_of_one_point_from_another_is_known():
@@ -235,7 +235,7 @@ def test_blocks_do_not_matter(monkeypatch):
 def test_over_clip_it_is_called_cmmd(tmp_path):
     tower(tmp_path / "clip.pth")
     metric = CMMD(CLIP(weights=str(tmp_path / "clip.pth")))
-    assert metric.label(30_000) == "cmmd_30k"
+    assert metric.reported_name(30_000) == "cmmd_30k"
     metric.update(pictures(4), real=True)
     metric.update(pictures(4).flip(0), real=False)
     assert float(metric.compute()) == pytest.approx(0, abs=1e-9)

@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy(
         "images": "film_strip gif grid show",
         "plots": "plot_grids plot_schedules plot_times plot_weights",
         "loss_curves": "plot_loss plot_loss_by_level read_metrics",
-        "sample_tables": "plot_film plot_matrix plot_neighbours",
+        "sample_tables": "plot_film plot_matrix plot_neighbours plot_table",
     },
 )

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from mezzotint.figures.images import as_pil, tile
 from mezzotint.generation.generator import Trajectory
-from mezzotint.generation.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from mezzotint.metrics import ImageTable, Neighbours
 
 Named = Mapping[str, Sequence[object]]  # one pair: what changes, and its values
 INCH = 0.62  # of one image, at least
@@ -69,20 +70,16 @@ def plot_film(film: Trajectory, numbers: Sequence[int] | None = None) -> "Figure
     return plot_matrix(frames.flatten(0, 1), {"": names}, {"share of noise": [f"{each:.2f}" for each in film.noise]})
 
 
-def plot_neighbours(drawn: Tensor, near: Tensor, found: Neighbours) -> "Figure":
-    """Drawn images above their nearest training images, and how near the first of these is.
+def plot_neighbours(samples: Tensor, near: Tensor, found: "Neighbours") -> "Figure":
+    """Plot samples above their nearest training images; see `mezzotint.metrics.neighbour_table`."""
+    from mezzotint.metrics import neighbour_table
 
-    The number below a column is the distance in units of what is usual between a training image and the one nearest to
-    it: far below 1, the drawn image is a copy.
+    return plot_table(neighbour_table(samples, near, found))
 
-    Args:
-        drawn: uint8 (N, C, H, W).
-        near: uint8 (N, count, C, H, W), the training images at `found.index`.
-    """
-    names = ["drawn", "nearest", "2nd", "3rd", *(f"{i}th" for i in range(4, near.shape[1] + 1))][: near.shape[1] + 1]
-    ratios = found.distances[:, 0] / max(found.usual, 1e-12)
-    table = torch.cat([drawn[:, None], near], dim=1).transpose(0, 1)
-    return plot_matrix(table, {"": names}, {"distance to the nearest / usual distance": [f"{r:.2f}" for r in ratios]})
+
+def plot_table(table: "ImageTable") -> "Figure":
+    """Plot a table of images that a metric returned."""
+    return plot_matrix(table.images, table.rows, table.columns)
 
 
 def _draw(axis: "Axes", images: Tensor, ys: Sequence[object], xs: Sequence[object]) -> None:

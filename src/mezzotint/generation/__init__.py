@@ -11,6 +11,5 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "generator": "SampleGenerator SamplingRecipe Trajectory",
         "interpolation": "interpolate",
-        "neighbours": "Neighbours find_neighbours",
     },
 )

@@ -167,7 +167,9 @@ def _metric(of: Node) -> Node:
     if not isinstance(of, dict):
         return of
     path = TARGETS.get(f"mezzotint.metrics.{of.get('metric')}", "")
-    return of | {"metric": path.rpartition(".")[2]} if path else of
+    name = path.rpartition(".")[2] or of.get("metric")
+    marked = {"of_reference": True} if name == "SplitHalfFrechet" else {}
+    return of | {"metric": name} | marked if path or marked else of
 
 
 def _nodes(value: Node) -> Node:

@@ -46,11 +46,7 @@ NEEDED: dict[str, tuple[str, ...]] = {  # group -> the bases of which it needs o
     "grid": ("mezzotint.diffusion.grids.spacings.Spacing",),
     "guidance": ("mezzotint.diffusion.guidance.base.Guidance",),
     "extractor": ("mezzotint.metrics.extractors.base.Extractor", "mezzotint.metrics.extractors.auto.AutoExtractor"),
-    "metrics": (
-        "mezzotint.metrics.metric.FeatureMetric",
-        "mezzotint.metrics.likelihood.NegativeLogLikelihood",
-        "mezzotint.metrics.neighbours.memorisation.Memorisation",
-    ),
+    "metrics": ("mezzotint.metrics.metric.Metric",),
     "callbacks": ("mezzotint.training.callbacks.base.Callback", KNOWN["lightning.pytorch.callbacks"]),
     "logger": ("mezzotint.training.tracking.tracker.Tracker", KNOWN["lightning.pytorch.loggers"]),
     "hardware": ("mezzotint.training.hardware.hardware.Hardware",),

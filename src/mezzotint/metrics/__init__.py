@@ -7,8 +7,8 @@ protocol beside the values. A Frechet distance is called FID only over Inception
     extractor = DigitsClassifier()
     frechet = FrechetDistance(extractor)
     frechet.update(real_uint8, real=True)
-    frechet.update(drawn_uint8, real=False)
-    print(frechet.label(1797), frechet.compute())
+    frechet.update(generated_uint8, real=False)
+    print(frechet.reported_name(1797), frechet.compute())
 
 Names are imported when they are first used: naming this room loads neither torchmetrics nor torchvision.
 """
@@ -38,6 +38,10 @@ __getattr__, __dir__, __all__ = lazy(
         "statistics_file": "StatisticsFile",
         "evaluation": "Evaluation evaluate over_seeds",
         "references": "load_references",
+        "metric": "Context Error EvaluatedModel ImageTable Measured Metric short_count",
+        "feature_metric": "FeatureMetric feature_metrics",
+        "accumulators": "FeatureReservoir MomentSums",
+        "neighbours.search": "Neighbours find_neighbours neighbour_table",
         "neighbours.memorisation": "Memorisation MemorisationResult memorised",
     },
 )

@@ -1,4 +1,4 @@
-"""The engine: one pass over drawn images, every metric, and the protocol that gave the values."""
+"""The evaluation engine: one pass over the samples for all metrics, and the protocol of their values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,17 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mezzotint.data.image_set import ImageSource
-from mezzotint.metrics.metric import Error, FeatureMetric
+from mezzotint.metrics.feature_metric import FeatureMetric, feature_metrics
+from mezzotint.metrics.metric import (
+    Context,
+    Error,
+    EvaluatedModel,
+    ImageTable,
+    Measured,
+    Metric,
+    ProgressBar,
+    no_progress,
+)
 from mezzotint.metrics.references import add_batch, load_references
 from mezzotint.metrics.statistics_file import StatisticsFile
 
@@ -30,21 +41,32 @@ PACKAGES = ("mezzotint", "torch", "torchmetrics", "torch-fidelity")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Values by their reported names, what made them, and notes such as why a distance is not called FID.
+    """Values by reported name, the protocol that gave them, and notes such as why a distance is not called FID.
 
     Args:
-        errors: the standard deviation over seed ranges, where there were several; of one evaluation that over the
-            subsets of a kernel distance and the parts of an Inception score, and the standard error of a likelihood.
+        errors: standard deviations over seeds, if there were several; for a single evaluation, those over the subsets
+            of a kernel distance and the parts of an Inception score, and the standard error of a likelihood.
+        pictures: examples of what a value stands for, by metric; not part of the JSON file.
     """
 
     values: dict[str, float]
     protocol: dict[str, Any]
     notes: tuple[str, ...] = ()
     errors: dict[str, float] = field(default_factory=dict)
+    pictures: dict[str, ImageTable] = field(default_factory=dict, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, for a JSON file."""
-        return asdict(self) | {"notes": list(self.notes)}
+        return {
+            "values": dict(self.values),
+            "protocol": deepcopy(self.protocol),
+            "notes": list(self.notes),
+            "errors": dict(self.errors),
+        }
+
+    def with_notes(self, *notes: str, **protocol: Any) -> Evaluation:
+        """Return the same evaluation with more notes and protocol entries."""
+        return replace(self, notes=(*self.notes, *notes), protocol=self.protocol | protocol)
 
     def lines(self) -> list[str]:
         """For people: one line a value, then the notes. Two digits of the error, and the value as far as these go."""
@@ -96,37 +118,84 @@ class Evaluation:
 def evaluate(
     images: Iterable[Tensor | Labelled | Numbered],
     reference: ImageSource | StatisticsFile,
-    metrics: Mapping[str, FeatureMetric],
+    metrics: Mapping[str, Metric],
     n: int,
     *,
     device: torch.device | str = "cpu",
     cache: str | Path | None = None,
     about: Mapping[str, Any] | None = None,
+    model: EvaluatedModel | None = None,
+    progress: ProgressBar = no_progress,
 ) -> Evaluation:
-    """Judges exactly n drawn images against a reference, in one pass whatever the number of metrics.
+    """Evaluate exactly n samples by all metrics, in one pass over the samples.
 
-    Metrics that share an extractor share its passes. In several processes each gives its own share of the images to its
-    own call, all call, and all get the values of the whole.
+    Metrics that share an extractor share its features. Samples are drawn only if a metric reads their features. In
+    several processes every process calls this with its own share of the samples, and all return the values of all.
 
     Args:
-        images: batches of uint8 (B, C, H, W), alone, with labels (B,) or with labels and the number of each image
-            (B,), by which random choices are made; without numbers they are counted as they come.
+        images: batches of uint8 (B, C, H, W), alone, with labels (B,), or with labels and the number of each image
+            (B,), which keys random choices; without numbers they are counted in order of arrival.
         reference: the real images.
-        metrics: built metrics, by the names they have in the config.
-        n: drawn images over all processes.
+        metrics: metrics by their names in the config, which orders the values.
+        n: samples over all processes.
         device: where extractors run and sums are kept.
         cache: folder for the statistics of the reference; None computes them anew.
-        about: what else made the images (dataset and split, sampler, grid, weights, ...); joins the protocol.
+        about: where the samples come from (dataset and split, sampler, grid, weights, ...); joins the protocol.
+        model: the model that generated them, for metrics that need more than samples.
+        progress: opens a progress bar for each further measurement.
 
     Raises:
-        ValueError: another number of images than n. ConfigError: too few for a metric.
+        ValueError: another number of images than n. ConfigError: too few images for a metric, or no model for one that
+        needs it.
     """
     start = time.perf_counter()
-    device = torch.device(device)
+    context = Context(n, len(reference), model, device=torch.device(device), progress=progress)
     for metric in metrics.values():
-        metric.expect(n, len(reference))
-    empty(metrics, device)
-    load_references(metrics, reference, device, cache)
+        metric.validate(context)
+    featured = feature_metrics(metrics)
+    if featured:
+        reset_on(featured, device)
+        load_references(featured, reference, device, cache)
+        add_samples(featured, images, n, context.device)
+    measured = {name: metric.measure(context) for name, metric in metrics.items()}
+    protocol = {
+        "n": n if featured else 0,
+        "reference": {"count": len(reference), "sha256": reference.digest()},
+        "extractors": [
+            extractor.protocol() for extractor in dict.fromkeys(metric.extractor for metric in featured.values())
+        ],
+        "metrics": {name: protocol_entry(metrics[name], found) for name, found in measured.items()},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    return Evaluation(
+        {name: value for found in measured.values() for name, value in found.values.items()},
+        _joined(protocol, about or {}),
+        tuple(dict.fromkeys(note for found in measured.values() for note in found.notes)),
+        {name: error.size for found in measured.values() for name, error in found.errors.items()},
+        {name: found.picture for name, found in measured.items() if found.picture is not None},
+    )
+
+
+def protocol_entry(metric: Metric, found: Measured) -> dict[str, Any]:
+    """The protocol of one metric: its settings, what it measured, and how to read its values."""
+    entry = {**metric.settings(), **found.protocol}
+    entry |= {"values": list(found.values), "higher_is_better": bool(metric.higher_is_better)}
+    if metric.of_reference:
+        entry["of_reference"] = True
+    if found.errors:
+        entry["errors"] = {name: {"source": e.source, "of_value": e.of_value} for name, e in found.errors.items()}
+    return entry
+
+
+def add_samples(
+    metrics: Mapping[str, FeatureMetric],
+    images: Iterable[Tensor | Labelled | Numbered],
+    n: int,
+    device: torch.device,
+) -> None:
+    """Add this process's share of the samples to all metrics. Raises ValueError if all shares together are not n."""
     seen = 0
     for batch in images:
         pixels, labels, index = (*((batch,) if isinstance(batch, Tensor) else batch), None, None)[:3]
@@ -134,26 +203,11 @@ def evaluate(
         seen += len(pixels)
     total = _over_processes(seen, device)
     if total != n:
-        raise ValueError(f"the evaluation is of n={n} images, and {total} were drawn: values would carry a wrong n.")
-    each = {name: metric.values(n, len(reference)) for name, metric in metrics.items()}
-    values = {label: value for found in each.values() for label, value in found.items()}
-    notes = dict.fromkeys(note for metric in metrics.values() for note in metric.notes(n, len(reference)))
-    protocol = _protocol(metrics, reference, n, time.perf_counter() - start)
-    for name, found in each.items():
-        protocol["metrics"][name] |= {"values": list(found), "higher_is_better": metrics[name].higher_is_better}
-        if said := metrics[name].compared(n, len(reference)):
-            protocol["metrics"][name]["compared"] = said
-    errors = {}
-    for name, metric in metrics.items():
-        if found := metric.errors(n, len(reference)):
-            errors |= {label: error.size for label, error in found.items()}
-            told = {label: {"source": error.source, "of_value": error.of_value} for label, error in found.items()}
-            protocol["metrics"][name]["errors"] = told
-    return Evaluation(values, _joined(protocol, about or {}), tuple(notes), errors)
+        raise ValueError(f"n={n} images were announced, and {total} were given: reported names would carry a wrong n.")
 
 
-def empty(metrics: Mapping[str, FeatureMetric], device: torch.device | str) -> None:
-    """Makes metrics as good as new, on the device where sums are kept."""
+def reset_on(metrics: Mapping[str, FeatureMetric], device: torch.device | str) -> None:
+    """Empty the metrics, on the device where sums are kept."""
     for metric in metrics.values():
         metric.reset()
         metric.to("cpu" if torch.device(device).type == "mps" else device)  # Apple's GPUs have no float64
@@ -181,22 +235,6 @@ def _over_processes(count: int, device: torch.device) -> int:
     total = torch.tensor(count, device=device)
     dist.all_reduce(total)
     return int(total)
-
-
-def _protocol(
-    metrics: Mapping[str, FeatureMetric], reference: ImageSource | StatisticsFile, n: int, seconds: float
-) -> dict[str, Any]:
-    """What this room knows of how the values came about."""
-    extractors = dict.fromkeys(metric.extractor for metric in metrics.values())
-    return {
-        "n": n,
-        "reference": {"count": len(reference), "sha256": reference.digest()},
-        "extractors": [extractor.protocol() for extractor in extractors],
-        "metrics": {name: metric.settings() for name, metric in metrics.items()},
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-    }
 
 
 def _joined(protocol: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from mezzotint.diffusion import KeyedRandom
 from mezzotint.metrics.accumulators import Batch, SumAccumulator
 from mezzotint.metrics.extractors.base import Extractor
-from mezzotint.metrics.metric import Error, FeatureMetric, short_count
+from mezzotint.metrics.feature_metric import FeatureMetric
+from mezzotint.metrics.metric import Error, short_count
 
 
 class InceptionScore(FeatureMetric):
@@ -32,17 +30,17 @@ class InceptionScore(FeatureMetric):
     def __init__(self, extractor: Extractor, splits: int = 10) -> None:
         if splits < 1:
             raise ValueError(f"splits={splits}: at least one part is needed.")
-        self.drawn = Probabilities("drawn", splits)
-        super().__init__(extractor, (self.drawn,), view="logits")
+        self.generated = Probabilities("generated", splits)
+        super().__init__(extractor, (self.generated,), view="logits")
         self.splits = splits
         self.deviation = 0.0
 
-    def least(self) -> dict[str, int]:
-        return {"drawn": self.splits}
+    def min_images(self) -> dict[str, int]:
+        return {"generated": self.splits}
 
     def compute(self) -> Tensor:
         """The score, float64. Raises ValueError without images."""
-        count, total, certainty = self.drawn.state(self).values()
+        count, total, certainty = self.generated.state().values()
         filled = count > 0
         if not filled.any():
             raise ValueError("the Inception score needs drawn images, and has none.")
@@ -59,18 +57,18 @@ class InceptionScore(FeatureMetric):
         if not self.deviation:
             return {}
         of_value = self.deviation / self.splits**0.5
-        return {self.label(n, reference): Error(self.deviation, f"{self.splits} parts", of_value)}
+        return {self.reported_name(n, reference): Error(self.deviation, f"{self.splits} parts", of_value)}
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
         if n >= self.width * self.splits:
             return []
         each = f"{n // self.splits}" if n % self.splits == 0 else f"{n // self.splits} or {n // self.splits + 1}"
         return [
-            f"{self.label(n, reference)} is of {self.splits} parts of {each} images, fewer than its {self.width} "
-            "classes: it grows with n, so compare at equal n only."
+            f"{self.reported_name(n, reference)} is of {self.splits} parts of {each} images, fewer than its "
+            f"{self.width} classes: it grows with n, so compare at equal n only."
         ]
 
-    def label(self, n: int, reference: int | None = None) -> str:
+    def reported_name(self, n: int, reference: int | None = None) -> str:
         name = "is" if self.extractor.name == "inception" else f"score_{self.extractor.name}"
         return f"{name}_{short_count(n)}"
 
@@ -83,21 +81,22 @@ def dealt(index: Tensor, parts: int) -> Tensor:
     return (chances < own).sum(1)
 
 
-@dataclass(frozen=True)
 class Probabilities(SumAccumulator):
     """For each part of the images: count, sum of p and sum of sum p log p."""
 
-    splits: int
+    def __init__(self, side: str, splits: int) -> None:
+        super().__init__(side)
+        self.splits = splits
 
     @property
-    def recipe(self) -> str:
+    def cache_key(self) -> str:
         return f"probabilities in {self.splits} parts"
 
     def shapes(self, width: int) -> dict[str, tuple[int, ...]]:
         return {"count": (self.splits,), "total": (self.splits, width), "certainty": (self.splits,)}
 
-    def add(self, metric: Metric, features: Tensor, batch: Batch) -> None:
-        count, total, certainty = self.state(metric).values()
+    def add(self, features: Tensor, batch: Batch) -> None:
+        count, total, certainty = self.state().values()
         part = dealt(batch.index.cpu(), self.splits).to(features.device)
         logs = features.to(torch.float64).log_softmax(dim=1)
         count.index_add_(0, part, torch.ones_like(part))

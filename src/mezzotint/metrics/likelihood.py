@@ -1,10 +1,10 @@
-"""Negative log-likelihood of held-out images, in bits per dimension: of the denoiser, not of images that it drew."""
+"""Negative log-likelihood of held-out images under the denoiser, in bits per dimension."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.distributed as dist
@@ -30,10 +30,9 @@ from mezzotint.diffusion import (
 from mezzotint.diffusion.scalar_ops import Number
 from mezzotint.distributed import rank_and_world
 from mezzotint.errors import ConfigError
-from mezzotint.instantiate.finite import Finite
-from mezzotint.metrics.metric import short_count
+from mezzotint.metrics.metric import Context, Error, Measured, Metric, require_model, short_count
 
-REPEAT = 1 << 40  # between the numbers that name the draws of two repeats of an image
+REPEAT = 1 << 40  # between the keys of two repeats of an image
 STEPS = {"vlb": 1000, "ode": 32}
 
 
@@ -46,28 +45,30 @@ class OwnVariance(Variance):
 
 
 @dataclass(frozen=True)
-class NegativeLogLikelihood(metaclass=Finite):
+class NegativeLogLikelihood(Metric):
     """Bits per dimension of the first images of a fixed shuffle of a split, each with a standard error over images.
 
     "vlb" is the variational bound of the ancestral chain and its terms: prior (L_T), diffusion (the sum of L_t) and
     decoder (L_0). "ode" is the density of the probability-flow ODE, by Runge-Kutta steps of four calls on a Karras grid
-    that ends slightly noisy, with Hutchinson's trace and uniform dequantisation. The network is asked without guidance,
-    with each image's label where there are classes. Every draw is named by seed and image: the value does not depend on
-    the batch, and more images keep those that fewer have.
+    that ends slightly noisy, with Hutchinson's trace and uniform dequantisation. The network is evaluated without
+    guidance, with each image's label where there are classes. Random numbers are keyed by seed and image: the value
+    does not depend on the batch, and a larger number of images extends a smaller one.
 
     Source: Ho et al. 2020, eq. 5, https://arxiv.org/abs/2006.11239; Song et al. 2021, app. D.2,
     https://arxiv.org/abs/2011.13456
 
     Args:
         method: "vlb", "ode", or "auto": the bound on tables, the ODE on continuous schedules.
-        images: at most so many.
-        repeats: draws of the noise for each image, which are averaged.
+        images: upper bound on their number.
+        repeats: noise draws averaged for each image.
         steps: of the chain (by default the table's own, 1000 on continuous schedules) or of the ODE (32).
         probes: signs averaged for the trace of the ODE.
         variance: of the chain; by default learned where the network has one, else the transition's.
-        split: where the images are from.
+        split: the split that is measured.
         batch: images at a time.
     """
+
+    needs_labels: ClassVar[bool] = True
 
     method: Literal["auto", "vlb", "ode"] = "auto"
     images: int = 256
@@ -87,47 +88,54 @@ class NegativeLogLikelihood(metaclass=Finite):
                 raise ValueError(f"{name}={value}: give {least} or more.")
 
     @property
-    def looks_at(self) -> tuple[str, ...]:
-        """The splits of the dataset that it measures."""
+    def required_splits(self) -> tuple[str, ...]:
         return (self.split,)
 
-    def count(self, images: ImageSource, n: int | None = None) -> int:
-        """How many images are measured, where at most n are wanted."""
-        return min(len(images), self.images, n or self.images)
+    def count(self, images: ImageSource, limit: int | None = None) -> int:
+        """The number of images of a split that are measured."""
+        return min(len(images), self.images, limit or self.images)
 
-    def expect(self, images: int, n: int | None = None) -> None:
-        """Raises ConfigError where so many images of its split, of which at most n are asked for, are too few."""
-        if (count := min(images, self.images, n or self.images)) < 2:
-            raise ConfigError(
-                f"NegativeLogLikelihood needs 2 or more images of split={self.split} for a standard error, and has "
-                f"{count}. Give more, another split, or leave this metric out."
-            )
+    def validate(self, context: Context) -> None:
+        model = require_model(self, context, "the network that generated the images")
+        self._check_count(self.count(model.split(self.split), model.limit))
 
-    def measure(
+    def measure(self, context: Context) -> Measured:
+        model = require_model(self, context, "the network that generated the images")
+        images = model.split(self.split)
+        count = self.count(images, model.limit)
+        with context.progress("likelihood", count) as advance:
+            values, errors = self.estimate(model.denoise, images, count, model.seed, context.device, advance)
+        found = {"method": self.method_for(model.denoise), "count": count, "sha256": images.digest()}
+        return Measured(
+            values, {name: Error(size, "standard error", size) for name, size in errors.items()}, protocol=found
+        )
+
+    def estimate(
         self,
         denoise: Denoise,
         images: ImageSource,
-        n: int | None = None,
+        limit: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
         progress: Callable[[int], None] | None = None,
     ) -> tuple[dict[str, float], dict[str, float]]:
-        """Values and standard errors by name: `nll_vlb_256` and its terms `nll_vlb_256_prior`, ..., or `nll_ode_256`.
+        """Return values and standard errors by name: `nll_vlb_256` and its terms `nll_vlb_256_prior`, ..., or
+        `nll_ode_256`.
 
-        Several processes all call it: each measures its share of the batches, and all get the values of the whole.
+        In several processes every process calls it, measures its share of the batches, and returns the values of all.
 
         Args:
             denoise: a denoiser without guidance, in evaluation mode and on the device.
-            images: the held-out ones.
-            n: at most so many of them.
-            progress: told how many images each batch of this process brought.
+            images: held-out images.
+            limit: upper bound on the number of images.
+            progress: called with the number of images in each batch of this process.
 
         Raises:
             ConfigError: fewer than two images.
         """
-        self.expect(len(images), n)
-        count = self.count(images, n)
-        method = self.chosen(denoise)
+        count = self.count(images, limit)
+        self._check_count(count)
+        method = self.method_for(denoise)
         measured = {"vlb": self._vlb, "ode": self._ode}[method]
         parts: list[dict[str, Tensor]] = []
         batches = permutation(0, "held out", len(images))[:count].split(self.batch)
@@ -149,12 +157,18 @@ class NegativeLogLikelihood(metaclass=Finite):
         values = {f"{label}{name}": bits.mean().item() for name, bits in whole.items()}
         return values, {f"{label}{name}": bits.std().item() / count**0.5 for name, bits in whole.items()}
 
-    def chosen(self, denoise: Denoise) -> str:
+    def method_for(self, denoise: Denoise) -> str:
         """The method for this denoiser's schedule."""
         return self.method if self.method != "auto" else "vlb" if denoise.schedule.steps else "ode"
 
+    def _check_count(self, count: int) -> None:
+        if count < 2:
+            raise ConfigError(
+                f"NegativeLogLikelihood needs at least 2 images of split={self.split} for a standard error, and has "
+                f"{count}. Give more, another split, or leave this metric out."
+            )
+
     def settings(self) -> dict[str, Any]:
-        """The class and its arguments, for the protocol."""
         variance = None if self.variance is None else repr(self.variance)
         return {"metric": type(self).__name__, **asdict(self), "variance": variance}
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from mezzotint.metrics.accumulators import FeatureReservoir
 from mezzotint.metrics.extractors.base import Extractor
-from mezzotint.metrics.metric import Error, FeatureMetric, short_count
+from mezzotint.metrics.feature_metric import FeatureMetric
+from mezzotint.metrics.metric import Error, short_count
 
 BLOCK = 1024  # rows of a kernel matrix in memory at a time
 
@@ -33,8 +34,8 @@ class KernelDistance(FeatureMetric):
     def __init__(
         self, extractor: Extractor, subsets: int = 100, size: int = 1000, seed: int = 0, keep: int = 10_000
     ) -> None:
-        self.real, self.drawn = FeatureReservoir("real", keep), FeatureReservoir("drawn", keep)
-        super().__init__(extractor, (self.real, self.drawn))
+        self.real, self.generated = FeatureReservoir("real", keep), FeatureReservoir("generated", keep)
+        super().__init__(extractor, (self.real, self.generated))
         if subsets < 1 or size < 2:
             raise ValueError(f"subsets={subsets}, size={size}: at least one subset of at least two rows is needed.")
         self.deviation = 0.0
@@ -45,7 +46,7 @@ class KernelDistance(FeatureMetric):
 
     def distances(self) -> Tensor:
         """The distance of each subset, float64 (subsets,)."""
-        real, drawn = self.real.rows(self), self.drawn.rows(self)
+        real, drawn = self.real.rows(), self.generated.rows()
         size = min(self.size, len(real), len(drawn))
         generator = torch.Generator().manual_seed(self.seed)
 
@@ -72,9 +73,9 @@ class KernelDistance(FeatureMetric):
         if size == count or not self.deviation:
             return {}
         of_value = self.deviation * (size / (count - size) + 1 / self.subsets) ** 0.5
-        return {self.label(n, reference): Error(self.deviation, f"{self.subsets} subsets of {size}", of_value)}
+        return {self.reported_name(n, reference): Error(self.deviation, f"{self.subsets} subsets of {size}", of_value)}
 
-    def label(self, n: int, reference: int | None = None) -> str:
+    def reported_name(self, n: int, reference: int | None = None) -> str:
         name = "kid" if self.extractor.name == "inception" else f"kd_{self.extractor.name}"
         return f"{name}_{short_count(min(n, self.keep))}"
 
@@ -124,8 +125,8 @@ class CMMD(FeatureMetric):
     higher_is_better = False
 
     def __init__(self, extractor: Extractor, sigma: float = 10.0, scale: float = 1000.0, keep: int = 30_000) -> None:
-        self.real, self.drawn = FeatureReservoir("real", keep), FeatureReservoir("drawn", keep)
-        super().__init__(extractor, (self.real, self.drawn))
+        self.real, self.generated = FeatureReservoir("real", keep), FeatureReservoir("generated", keep)
+        super().__init__(extractor, (self.real, self.generated))
         if sigma <= 0 or scale <= 0:
             raise ValueError(f"sigma={sigma}, scale={scale}: both must be above 0.")
         self.sigma = sigma
@@ -134,10 +135,10 @@ class CMMD(FeatureMetric):
 
     def compute(self) -> Tensor:
         """The distance, float64. Raises ValueError below two images on either side."""
-        real, drawn = (torch.nn.functional.normalize(side.rows(self), dim=1) for side in (self.real, self.drawn))
+        real, drawn = (torch.nn.functional.normalize(side.rows(), dim=1) for side in (self.real, self.generated))
         return self.scale * gaussian_mmd(real, drawn, self.sigma)
 
-    def label(self, n: int, reference: int | None = None) -> str:
+    def reported_name(self, n: int, reference: int | None = None) -> str:
         name = "cmmd" if self.extractor.name == "clip" else f"mmd_{self.extractor.name}"
         return f"{name}_{short_count(min(n, self.keep))}"
 

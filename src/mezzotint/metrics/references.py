@@ -22,7 +22,7 @@ from mezzotint.distributed import rank_and_world
 from mezzotint.errors import DataError
 from mezzotint.metrics.accumulators import Accumulator
 from mezzotint.metrics.extractors.base import Extractor
-from mezzotint.metrics.metric import FeatureMetric, content_keys
+from mezzotint.metrics.feature_metric import FeatureMetric, content_keys
 from mezzotint.metrics.statistics_file import StatisticsFile
 
 States = dict[Accumulator, dict[str, Tensor]]
@@ -51,7 +51,7 @@ def load_references(
         for metric in metrics.values():
             if rank == 0:
                 reference.fill(metric)
-            metric.touch()
+            metric.mark_updated()
         return []
     paths = {name: _paths(metric, reference, cache) for name, metric in metrics.items()}
     stored = _agreed({name: _stored(found) for name, found in paths.items()} if rank == 0 else {})
@@ -61,12 +61,12 @@ def load_references(
             pass
     _compute(missing, reference, device, batch)
     for name, states in stored.items():
-        for keeper, path in paths[name].items() if rank == 0 else ():
+        for accumulator, path in paths[name].items() if rank == 0 else ():
             if states is None:
-                _write(keeper.state(metrics[name]), path)
+                _write(accumulator.state(), path)
             else:
-                keeper.load(metrics[name], states[keeper])
-        metrics[name].touch()
+                accumulator.load(states[accumulator])
+        metrics[name].mark_updated()
     return sorted({path for found in paths.values() for path in found.values() if path})
 
 
@@ -91,34 +91,44 @@ def _compute(
 ) -> None:
     """Each process adds its share of the reference; then the first one gets the whole, and the others forget theirs."""
     rank, world = rank_and_world()
-    needed = {name: metric for name, metric in metrics.items() if metric.real_keepers}
+    needed = {name: metric for name, metric in metrics.items() if metric.reference_accumulators}
     share = torch.arange(rank, len(reference), world)
     for indices in share.split(batch) if needed else ():
         images, labels = reference.batch(indices)
         add_batch(needed, images.to(device), real=True, labels=labels, index=indices)
     for metric in needed.values() if world > 1 else ():
         with metric.sync_context():
-            merged = [(keeper, _copy(keeper.state(metric))) for keeper in metric.real_keepers]
+            merged = [(accumulator, _copy(accumulator.state())) for accumulator in metric.reference_accumulators]
         metric.reset()
-        for keeper, state in merged if rank == 0 else ():
-            keeper.load(metric, state)
+        for accumulator, state in merged if rank == 0 else ():
+            accumulator.load(state)
 
 
 def _paths(metric: FeatureMetric, reference: ImageSource, cache: str | Path | None) -> dict[Accumulator, Path | None]:
-    return {keeper: _path(metric, keeper, reference, cache) for keeper in metric.real_keepers}
+    return {accumulator: _path(metric, accumulator, reference, cache) for accumulator in metric.reference_accumulators}
 
 
-def _path(metric: FeatureMetric, keeper: Accumulator, reference: ImageSource, cache: str | Path | None) -> Path | None:
+def _path(
+    metric: FeatureMetric, accumulator: Accumulator, reference: ImageSource, cache: str | Path | None
+) -> Path | None:
     if cache is None:
         return None
     made = metric.extractor
-    parts = [VERSION, reference.digest(), made.name, made.digest, made.preprocessing, metric.view, keeper.recipe]
+    parts = [
+        VERSION,
+        reference.digest(),
+        made.name,
+        made.digest,
+        made.preprocessing,
+        metric.view,
+        accumulator.cache_key,
+    ]
     return Path(cache) / f"reference-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"
 
 
 def _stored(paths: Mapping[Accumulator, Path | None]) -> States | None:
     """What the files hold, or None where one is missing or damaged."""
-    found = {keeper: _read(path) for keeper, path in paths.items() if path is not None and path.is_file()}
+    found = {accumulator: _read(path) for accumulator, path in paths.items() if path is not None and path.is_file()}
     return found if len(found) == len(paths) and None not in found.values() else None  # type: ignore[return-value]
 
 

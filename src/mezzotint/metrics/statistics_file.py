@@ -16,7 +16,7 @@ from torch import Tensor
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.metrics.accumulators import MomentSums
 from mezzotint.metrics.extractors.base import sha256
-from mezzotint.metrics.metric import FeatureMetric
+from mezzotint.metrics.feature_metric import FeatureMetric
 
 NAMES = {"pooled": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
 
@@ -65,13 +65,13 @@ class StatisticsFile:
                 f"{self.path} holds statistics of extractor={self._told['extractor']} with other weights "
                 f"({self._told['extractor_sha256'][:12]}) than {made.name}'s ({made.digest[:12]}): choose that one."
             )
-        for keeper in metric.real_keepers:
-            if not isinstance(keeper, MomentSums):
+        for accumulator in metric.reference_accumulators:
+            if accumulator.cache_key != MomentSums("real").cache_key:
                 raise ConfigError(
                     f"{type(metric).__name__} needs the real images, and {self.path} serves as their mean and "
                     "covariance only. Use metrics=[fid], or the images as the reference."
                 )
-            keeper.load(metric, self._sums(metric.view, metric.width))
+            accumulator.load(self._sums(metric.view, metric.width))
 
     def _sums(self, view: str, width: int) -> dict[str, Tensor]:
         """n, sum of x, sum of x x^T with the file's mean and unbiased covariance."""

@@ -57,7 +57,13 @@ STATUS = {
 }
 DATA = {"classes": [str], "counts": [int], "images": int, "content": str}
 SCORE = {"step": int, "images": int, "name": str, "value": NUMBER, "higher_is_better?": bool}
-METRIC = {"values?": [str], "higher_is_better?": (bool, type(None)), "metric?": str, "compared?": str}
+METRIC = {
+    "values?": [str],
+    "higher_is_better?": (bool, type(None)),
+    "metric?": str,
+    "compared?": str,
+    "of_reference?": bool,
+}
 EVALUATION = {
     "values": {...: NUMBER_OR_NONE},
     "errors?": {...: NUMBER_OR_NONE},

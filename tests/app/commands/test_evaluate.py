@@ -110,14 +110,14 @@ def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["evaluate", "run=runs/a", "n=1"], "FrechetDistance needs 2 or more drawn images, and there is 1"),
-        (["evaluate", "run=runs/a", "n=3", "metrics=[precision_recall]"], "needs 4 or more drawn images"),
+        (["evaluate", "run=runs/a", "n=1"], "FrechetDistance needs at least 2 generated images, and there is 1"),
+        (["evaluate", "run=runs/a", "n=3", "metrics=[precision_recall]"], "needs at least 4 generated images"),
         (
             ["evaluate", "run=runs/a", "n=1", "metrics=[nll]"],
-            "NegativeLogLikelihood needs 2 or more images of split=test",
+            "NegativeLogLikelihood needs at least 2 images of split=test",
         ),
         (["evaluate", "run=runs/a", "n=9", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
-        (["train", *TINY, "name=b", "n=1"], "metrics.fid: FrechetDistance needs 2 or more drawn images"),
+        (["train", *TINY, "name=b", "n=1"], "metrics.fid: FrechetDistance needs at least 2 generated images"),
         (["train", *TINY, "name=b", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
         (["train", *TINY, "name=b", "reference=grey", "metrics=[fid_per_class]"], "need labels beside the real images"),
         (
@@ -129,7 +129,7 @@ def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_
                 "callbacks.sample_metrics.n=3",
                 "metrics=[precision_recall]",
             ],
-            "callbacks.sample_metrics: PrecisionRecall needs 4 or more drawn images",
+            "callbacks.sample_metrics: PrecisionRecall needs at least 4 generated images",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -301,9 +301,12 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
         (["images=drawn", "reference=real.npz", "out=a.txt"], "give a file name that ends in .json"),
         (["images=drawn", "reference=real.npz", "out=no/a.json"], "is no folder that can be written"),
         (["images=drawn", "reference=real.npz", "sampler=ddim"], "no key 'sampler'"),
-        (["images=drawn", "reference=real.npz", "metrics=nll"], "metrics.nll asks the network that drew the images"),
+        (
+            ["images=drawn", "reference=real.npz", "metrics=nll"],
+            "metrics.nll: NegativeLogLikelihood needs the network that generated the images",
+        ),
         (["images=drawn", "reference=real.npz", "-m", "n=3,4"], "-m is for runs"),
-        (["images=drawn", "reference=large", "images=large"], "needs 2 or more drawn images, and there is 1"),
+        (["images=drawn", "reference=large", "images=large"], "needs at least 2 generated images, and there is 1"),
         (
             ["images=drawn", "reference=real.npz", "metrics=fid_per_class"],
             "metrics.fid_per_class.classes: it follows data.classes, which is not there; choose a data=",
@@ -314,7 +317,7 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
         ),
         (
             ["images=drawn", "data=digits", "metrics=fid_per_class"],
-            "metrics.fid_per_class needs the labels of the images",
+            "metrics.fid_per_class: FrechetPerClass needs the labels of the images",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

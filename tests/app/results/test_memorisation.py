@@ -40,7 +40,7 @@ def test_the_check_stands_beside_other_metrics_with_a_picture_of_the_nearest_pai
     with Image.open(file.parent / made["picture"]) as picture:
         assert picture.width > 500
     assert f"the nearest pairs: runs/a/evaluation/{made['picture']}" in done.out
-    assert "where 0.5 is fair" in done.out
+    assert "where 0.5 is expected" in done.out
     alone = mezzotint("evaluate", "run=runs/a", "n=5", "metrics=[memorisation]")
     assert alone.code == 0, alone.err
     assert "copied_digits_5" in alone.out
@@ -50,7 +50,7 @@ def test_a_dataset_that_holds_nothing_out_is_refused_before_anything_is_drawn(me
     words = ["train", *few(home / "few.npz", 20, 10)[:-1], "data.held_out=0", *TINY, "name=a"]
     early = mezzotint(*words, "metrics=[memorisation]")
     assert early.code == 2
-    assert "metrics: the memorisation check compares with images that were not trained on" in early.err
+    assert "metrics.memorisation: the memorisation check compares with images that were not trained on" in early.err
     assert not (home / "runs").exists()
     assert mezzotint(*words, "metrics=[]").code == 0
     done = mezzotint("evaluate", "run=runs/a", "n=5", "metrics=[memorisation]")

@@ -4,7 +4,7 @@ Counted in floating-point operations from the config alone, never by a clock, so
 judged by the same images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
@@ -14,9 +14,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mezzotint.app.assembly.cost import calls, forward
-from mezzotint.app.assembly.parts import Components, assemble, judges_samples, plan_metrics
+from mezzotint.app.assembly.parts import Components, assemble, plan_metrics
 from mezzotint.app.config.job import Config
 from mezzotint.app.results.references import open_reference
+from mezzotint.metrics import Metric, feature_metrics
 from mezzotint.training import SampleMetrics
 
 MANY = 10_000  # images judged, where n is not given and the reference has more
@@ -84,14 +85,14 @@ def count_real(config: Config, dataset: Any) -> int:
     return 0 if reference.shape is None else len(reference.images)
 
 
-def look(config: Config, parts: Components, metrics: dict[str, Any], real: int) -> Look:
+def look(config: Config, parts: Components, metrics: dict[str, Metric], real: int) -> Look:
     """What is drawn and judged when the budget is spent.
 
     Args:
         metrics: the planned ones; extractors whose weights are not here yet count as nothing.
         real: images of the reference; 0 where its statistics are known, or it is not here.
     """
-    featured = {name: metric for name, metric in metrics.items() if judges_samples(metric)}
+    featured = feature_metrics(metrics)
     shape = tuple(parts.dataset.shape)
     once = forward(parts.denoiser.network, shape)
     extract = sum(passes(extractor, shape) for extractor in {metric.extractor for metric in featured.values()})
@@ -136,9 +137,9 @@ def rounded(most: int) -> Iterator[int]:
             yield digit * 10**power
 
 
-def least(metrics: dict[str, Any]) -> tuple[int, int]:
+def least(metrics: Mapping[str, Metric]) -> tuple[int, int]:
     """How many drawn and real images the metrics need."""
-    drawn, real = ([metric.least().get(side, 0) for metric in metrics.values()] for side in ("drawn", "real"))
+    drawn, real = ([metric.min_images().get(side, 0) for metric in metrics.values()] for side in ("generated", "real"))
     return max(drawn, default=0), max(real, default=0)
 
 

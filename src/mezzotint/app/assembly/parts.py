@@ -1,5 +1,6 @@
 """A config's objects, and the rehearsal that finds pairs which cannot work before anything is made or paid for."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,6 @@ from mezzotint.app.assembly.gradients import check_reached, unreached
 from mezzotint.app.assembly.shapes import suited
 from mezzotint.app.config.job import Config
 from mezzotint.app.results.labels import plan as plan_labels
-from mezzotint.app.results.memorisation import MemorisationReport
 from mezzotint.app.results.references import check_reference, open_reference
 from mezzotint.diffusion import Denoiser, KeyedRandom, Objective
 from mezzotint.diffusion.stability import check_draw, settled
@@ -21,6 +21,7 @@ from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.generation import SamplingRecipe
 from mezzotint.instantiate.build import build, build_denoiser
 from mezzotint.instantiate.locate import locate
+from mezzotint.metrics import Context, EvaluatedModel, Metric
 from mezzotint.training import EvaluationPlan, SampleMetrics
 
 
@@ -89,17 +90,16 @@ def build_judging(config: Config, dataset: Any) -> EvaluationPlan:
     )
 
 
-def build_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
+def build_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Metric]:
     """`plan_metrics` with the extractor's weights at hand, so that nothing is drawn before they are."""
     metrics = plan_metrics(config, shape)
-    for name, metric in metrics.items():
-        if takes_extractor(config["metrics"][name], f"metrics.{name}"):
-            with placed("extractor"):
-                metric.extractor.check(tuple(shape))
+    for extractor in dict.fromkeys(extractor for metric in metrics.values() for extractor in metric.extractors):
+        with placed("extractor"):
+            extractor.prepare(tuple(shape))
     return metrics
 
 
-def plan_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
+def plan_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Metric]:
     """The metrics, those of features over the extractor that fits these images; without them where none fits.
 
     Weights are not fetched, only looked for.
@@ -112,7 +112,7 @@ def plan_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
     extractor = None
     if featured and config["extractor"]:
         with placed("extractor"):
-            extractor = build(config["extractor"], "extractor").choose(tuple(shape))
+            extractor = build(config["extractor"], "extractor").resolve(tuple(shape))
     return {
         name: build(*place, **({"extractor": extractor} if name in featured else {}))
         for name, place in nodes.items()
@@ -121,17 +121,9 @@ def plan_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def takes_extractor(node: Config, where: str) -> bool:
-    """Every metric judges features, but for the likelihood, which asks the network itself."""
-    from mezzotint.metrics import NegativeLogLikelihood
-
-    return locate(node["_target_"], where) is not NegativeLogLikelihood
-
-
-def judges_samples(metric: Any) -> bool:
-    """Whether a metric is one of many drawn images' features."""
-    from mezzotint.metrics.metric import FeatureMetric
-
-    return isinstance(metric, FeatureMetric)
+    """Whether the constructor that a metric's node names has an argument `extractor`, or takes any."""
+    parameters = inspect.signature(locate(node["_target_"], where)).parameters
+    return "extractor" in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 # ------------------------------------------------------------------------------------------------------------ rehearsal
@@ -153,12 +145,10 @@ def dry_run(config: Config) -> Components:
             train if config["reference"] == "train" else open_reference(config["reference"], parts.dataset).images
         )
     check_judges(config, parts, metrics, real)
-    with placed("metrics"):
-        MemorisationReport.among(metrics, parts.dataset)
     return replace(parts, train=train)
 
 
-def check_judges(config: Config, parts: Components, metrics: dict[str, Any], real: int | None = None) -> None:
+def check_judges(config: Config, parts: Components, metrics: dict[str, Metric], real: int | None = None) -> None:
     """Whether what is to judge the run, while it trains and at its end, can.
 
     Args:
@@ -167,21 +157,18 @@ def check_judges(config: Config, parts: Components, metrics: dict[str, Any], rea
     Raises:
         ConfigError: too few images for a metric, drawn or real, or held out.
     """
-    from mezzotint.metrics import NegativeLogLikelihood
-
     real = min(real, config["reference_images"] or real) if real is not None else None
+    model = EvaluatedModel(parts.denoiser, parts.dataset.split, limit=config["n"])
+    context = Context(config["n"] or real, real, model)
     for name, metric in metrics.items():
-        if judges_samples(metric):
+        if real is not None or not metric.required_splits:
             with placed(f"metrics.{name}"):
-                metric.expect(config["n"] or real, real)
-        elif isinstance(metric, NegativeLogLikelihood) and real is not None:
-            with placed(f"metrics.{name}"):
-                metric.expect(len(parts.dataset.split(metric.split)), config["n"])
+                metric.validate(context)
     for name, callback in parts.callbacks.items():
         if isinstance(callback, SampleMetrics):
             with placed(f"callbacks.{name}"):
                 for metric in callback.choose(metrics).values():
-                    metric.expect(callback.n, real)
+                    metric.validate(Context(callback.n, real))
                 callback.shortened(parts.sampling)
 
 

@@ -2,8 +2,10 @@
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mezzotint.app.assembly.evaluation_share import MANY
 from mezzotint.app.assembly.parts import build_metrics
@@ -16,7 +18,7 @@ from mezzotint.app.results.classes import names_of, opened
 from mezzotint.app.results.classes import read as read_trained
 from mezzotint.app.results.git import commit
 from mezzotint.app.results.labels import plan as plan_labels
-from mezzotint.app.results.memorisation import MemorisationReport
+from mezzotint.app.results.pictures import write_pictures
 from mezzotint.app.results.references import Reference, open_reference, remember, storage
 from mezzotint.app.results.run_folders import existing, mark, other_step, writable
 from mezzotint.app.results.samples import name as sampling_name
@@ -24,12 +26,15 @@ from mezzotint.app.terminal import display_path, table
 from mezzotint.atomic import write_text
 from mezzotint.distributed import rank_and_world
 from mezzotint.errors import ConfigError
-from mezzotint.generation.distributed import share
+from mezzotint.generation.distributed import Numbered, share
 from mezzotint.instantiate.build import build
-from mezzotint.instantiate.locate import locate
 from mezzotint.reading import Damaged
 from mezzotint.runs import RunDir, formats
 from mezzotint.signals import raise_on_signal
+
+if TYPE_CHECKING:
+    from mezzotint.generation import SampleGenerator
+    from mezzotint.metrics import Metric
 
 SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data")
 NOTHING = "there is nothing to compute: choose metrics=[fid,kid] and an extractor= that fits"
@@ -39,8 +44,9 @@ def main(config: Any) -> float | None:
     plain = settle(config)
     refuse_drawing(plain, "all classes are judged, and metrics=[fid_per_class] gives a value to each")
     directory = existing(plain)
-    dataset = open_data(directory, plain)
+    dataset, changed = opened(directory, plain)
     metrics = build_metrics(plain, dataset.shape)
+    check_classes(changed, metrics, plain)
     if not metrics:
         raise ConfigError(NOTHING)
     with rendezvous(directory), process_group(build(plain["hardware"], "hardware")):
@@ -60,30 +66,22 @@ def work(directory: Path, config: Config) -> dict[str, Any]:
     return {}
 
 
-def open_data(directory: Path, config: Config) -> Any:
-    """The data, with its classes in the order that the run was trained in.
+def check_classes(changed: str, metrics: "Mapping[str, Metric]", config: Config) -> None:
+    """Refuse values that depend on labels if the classes are not those that the run was trained on. Raises ConfigError.
 
-    Raises:
-        ConfigError: they are others now, and what is asked for depends on it.
+    Args:
+        changed: how the classes differ; empty if they do not.
     """
-    dataset, wrong = opened(directory, config)
-    if not wrong:
-        return dataset
-    by_label = [f"metrics.{name}" for name, node in config["metrics"].items() if looks_at_labels(node)]
+    if not changed:
+        return
+    by_label = [f"metrics.{name}" for name, metric in metrics.items() if metric.needs_labels]
     by_label += ["labels=data"] if config["labels"] == "data" else []
     if by_label:
         raise ConfigError(
-            f"{wrong}. {by_label[0]} would compare one class with another: give the folders their old names, or "
+            f"{changed}. {by_label[0]} would compare one class with another: give the folders their old names, or "
             "data.root= of the data as it was; or leave it out"
         )
-    print(f"{wrong}; the distances are of all classes together", file=sys.stderr)
-    return dataset
-
-
-def looks_at_labels(node: Config) -> bool:
-    from mezzotint.metrics import FrechetPerClass, NegativeLogLikelihood
-
-    return locate(node["_target_"], "metrics") in (FrechetPerClass, NegativeLogLikelihood)
+    print(f"{changed}; the distances are of all classes together", file=sys.stderr)
 
 
 def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any) -> tuple[Path, dict[str, Any]]:
@@ -139,39 +137,48 @@ def judge_seed(
     Args:
         turns, labels: what `plan_labels` gave.
     """
-    from mezzotint.metrics import NegativeLogLikelihood, evaluate
+    from mezzotint.metrics import Context, EvaluatedModel, evaluate
 
     if made := broadcast_bool(made_before(path, directory)):
         return made
     generator = open_generator(directory, config, turns=turns)
-    likelihoods = {name: metric for name, metric in metrics.items() if isinstance(metric, NegativeLogLikelihood)}
-    copies = MemorisationReport.among(metrics, dataset)
-    of_features = {name: metric for name, metric in metrics.items() if name not in {**likelihoods, **copies.checks}}
-    for metric in of_features.values():
-        metric.expect(count(config, reference), len(reference.images))
-    remember(of_features, reference, generator.device, config["paths"]["cache"])
-    drawn = count(config, reference) if of_features else 0
-    with shared_progress("judging", drawn) as advance:
-        done = evaluate(
-            share(generator, drawn, advance),
-            reference.images,
-            of_features,
-            drawn,
-            device=generator.device,
-            cache=config["paths"]["cache"],
-            about=protocol(directory, config, generator, reference, dataset) | {"labels": labels},
-        )
-    found = done.as_dict()
-    found["notes"] += storage(found["protocol"]["format"], reference.about.get("format"))
-    found["protocol"]["calls"] = generator.calls
-    found["notes"] += [f"labels: {labels}; labels=balanced draws each class equally often"] if turns is not None else []
-    for name, metric in likelihoods.items():
-        add_likelihood(found, name, metric, dataset.split(metric.split), generator, config)
-    copies.add(found, path, generator, count(config, reference))
+    n = count(config, reference)
+    model = EvaluatedModel(
+        generator.denoise,
+        dataset.split,
+        lambda first, advance: replace(generator).images(0, first, advance)[0],
+        config["seed"],
+        config["n"],
+    )
+    context = Context(n, len(reference.images), model)
+    for metric in metrics.values():
+        metric.validate(context)
+    remember(metrics, reference, generator.device, config["paths"]["cache"])
+    done = evaluate(
+        samples(generator, n),
+        reference.images,
+        metrics,
+        n,
+        device=generator.device,
+        cache=config["paths"]["cache"],
+        about=protocol(directory, config, generator, reference, dataset) | {"labels": labels},
+        model=model,
+        progress=shared_progress,
+    )
+    notes = storage(done.protocol["format"], reference.about.get("format"))
+    notes += [f"labels: {labels}; labels=balanced draws each class equally often"] if turns is not None else []
+    done = done.with_notes(*notes, calls=generator.calls)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = write_pictures(done, path)
     if rank_and_world()[0] == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(found, indent=1))
-    return found
+        write_text(path, json.dumps(done.as_dict(), indent=1))
+    return done.as_dict()
+
+
+def samples(generator: "SampleGenerator", n: int) -> Iterator[Numbered]:
+    """This process's share of samples 0 .. n - 1, under a progress bar."""
+    with shared_progress("judging", n) as advance:
+        yield from share(generator, n, advance)
 
 
 def made_before(path: Path, directory: Path, told: bool = False) -> dict[str, Any] | None:
@@ -214,31 +221,10 @@ def place(directory: Path, config: Config, reference: Reference, held: Config) -
 
 def content(metrics: dict[str, Any], dataset: Any, reference: Reference) -> Config:
     """What the files hold that values come from: the reference, weights of extractors, images that metrics look at."""
-    extractors = {
-        metric.extractor.name: metric.extractor.digest for metric in metrics.values() if hasattr(metric, "extractor")
-    }
+    extractors = {each.name: each.digest for metric in metrics.values() for each in metric.extractors}
     found = {"reference": reference.images.digest(), "extractors": extractors}
-    splits = sorted({split for metric in metrics.values() for split in metric.looks_at})
+    splits = sorted({split for metric in metrics.values() for split in metric.required_splits})
     return found | ({"data": {split: dataset.split(split).digest() for split in splits}} if splits else {})
-
-
-def add_likelihood(found: dict[str, Any], name: str, metric: Any, images: Any, generator: Any, config: Config) -> None:
-    """Put the likelihood of held-out images beside what was found of drawn ones; before it where it was named first."""
-    measured = metric.count(images, config["n"])
-    with shared_progress("likelihood", measured) as advance:
-        values, errors = metric.measure(
-            generator.denoise, images, measured, config["seed"], generator.device, progress=advance
-        )
-    first = next(iter(config["metrics"])) == name
-    found["values"] = values | found["values"] if first else found["values"] | values
-    found["errors"] |= errors
-    found["protocol"]["metrics"][name] = metric.settings() | {
-        "method": metric.chosen(generator.denoise),
-        "count": measured,
-        "sha256": images.digest(),
-        "values": list(values),
-        "higher_is_better": False,
-    }
 
 
 def protocol(directory: Path, config: Config, generator: Any, reference: Reference, dataset: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.app.assembly.parts import build_metrics
+from mezzotint.app.assembly.parts import build_metrics, placed
 from mezzotint.app.commands.evaluate import NOTHING, objective, report
 from mezzotint.app.config.job import Config
 from mezzotint.app.config.standalone import settle_standalone
@@ -60,19 +60,13 @@ def open_judged(config: Config, reference: Reference) -> Reference:
 
 
 def judge(config: Config, judged: Reference, reference: Reference, metrics: dict[str, Any]) -> dict[str, Any]:
-    from mezzotint.metrics import FrechetPerClass, Memorisation, NegativeLogLikelihood, evaluate
+    from mezzotint.metrics import Context, evaluate
 
-    for name, metric in metrics.items():
-        if isinstance(metric, NegativeLogLikelihood):
-            raise ConfigError(f"metrics.{name} asks the network that drew the images: leave it out, or give run=DIR")
-        if isinstance(metric, Memorisation):
-            raise ConfigError(f"metrics.{name} needs to know what was trained on: leave it out, or give run=DIR")
-        if isinstance(metric, FrechetPerClass):
-            raise ConfigError(f"metrics.{name} needs the labels of the images: leave it out, or give run=DIR")
     n = config["n"] or len(judged.images)
     device = build(config["hardware"], "hardware").device
-    for metric in metrics.values():
-        metric.expect(n, len(reference.images))
+    for name, metric in metrics.items():
+        with placed(f"metrics.{name}"):
+            metric.validate(Context(n, len(reference.images), labelled=False))
     remember(metrics, reference, device, config["paths"]["cache"])
     with bar("judging", n) as advance:
         done = evaluate(
@@ -84,9 +78,7 @@ def judge(config: Config, judged: Reference, reference: Reference, metrics: dict
             cache=config["paths"]["cache"],
             about=protocol(config, judged, reference, n) | {"device": str(device)},
         )
-    found = done.as_dict()
-    found["notes"] += storage(judged.about.get("format"), reference.about.get("format"))
-    return found
+    return done.with_notes(*storage(judged.about.get("format"), reference.about.get("format"))).as_dict()
 
 
 def batches(images: ImageSource, n: int, advance: Advance) -> Iterator[Tensor]:

@@ -224,8 +224,8 @@ def interpolation(asked: PlotRequest) -> Picture:
 
 def neighbours(asked: PlotRequest) -> Picture:
     from mezzotint.figures import plot_neighbours
-    from mezzotint.generation import find_neighbours
-    from mezzotint.generation.neighbours import pixels
+    from mezzotint.metrics import find_neighbours
+    from mezzotint.metrics.neighbours.search import pixels
 
     numbers = asked.numbers(10)
     name, known = asked.own.get("features", "pixels"), ["pixels", *choices(config_dir() / "extractor")]
@@ -309,7 +309,7 @@ def guided(asked: PlotRequest, run: Path) -> list[str]:
 
 def extractor(name: str, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
     """What gives the features between which distances are measured."""
-    chosen = plot.part("extractor", name, {}).choose(tuple(shape))
+    chosen = plot.part("extractor", name, {}).resolve(tuple(shape))
     if chosen is None:
         raise ConfigError(f"features={name}: it does not fit images of {shape}; features=pixels does")
     return chosen

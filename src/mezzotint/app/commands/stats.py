@@ -15,7 +15,7 @@ from mezzotint.instantiate.build import build
 
 
 def main(config: Any) -> None:
-    from mezzotint.metrics.metric import FeatureMetric
+    from mezzotint.metrics import feature_metrics
 
     plain, reference = settle_standalone(config)
     for key in ("images", "n"):
@@ -25,8 +25,7 @@ def main(config: Any) -> None:
         raise ConfigError(
             f"{display_path(plain['reference'])} holds statistics already: evaluate takes it as reference="
         )
-    built = build_metrics(plain, reference.shape)
-    metrics = {name: metric for name, metric in built.items() if isinstance(metric, FeatureMetric)}
+    metrics = feature_metrics(build_metrics(plain, reference.shape))
     out = None if plain["out"] is None else named(Path(plain["out"]).expanduser(), metrics)
     if not metrics:
         raise ConfigError(NOTHING)
@@ -70,7 +69,7 @@ def export(path: Path, metrics: dict[str, Any], reference: Reference) -> None:
 
     arrays: dict[str, Any] = {"count": len(reference.images), "reference_sha256": reference.images.digest()}
     for view, metric in moments(metrics).items():
-        found = metric.real.moments(metric)
+        found = metric.real.moments()
         names = NAMES[view]
         arrays |= {names[0]: found.mean.cpu().numpy(), names[1]: found.covariance.cpu().numpy()}
         arrays |= {"extractor": metric.extractor.name, "extractor_sha256": metric.extractor.digest}

@@ -22,7 +22,7 @@ from mezzotint.runs import RunDir, formats
 ALIKE = ("labels", "precision")  # of the protocol, beside n, reference, format, extractors and metrics
 EXTRACTOR = ("sha256", "resize", "features")
 GROUPS = ("sampler", "grid", "guidance")
-REPORTED = ("values", "higher_is_better", "errors", "compared")  # of a metric in the protocol: not settings
+REPORTED = ("values", "higher_is_better", "errors", "compared", "of_reference")  # of a metric, beside its settings
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Result:
     def marks(self) -> dict[str, float]:
         """Values of the reference alone, which others are compared with."""
         metrics = self.made.get("metrics", {}).values()
-        names = [name for of in metrics if of.get("metric") == "SplitHalfFrechet" for name in of.get("values", ())]
+        names = [name for of in metrics if of.get("of_reference") for name in of.get("values", ())]
         return {name: self.evaluation.values[name] for name in names if name in self.evaluation.values}
 
     def higher_is_better(self, name: str) -> bool:

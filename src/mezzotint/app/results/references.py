@@ -103,15 +103,14 @@ def check_reference(named: str, dataset: Any, metrics: Mapping[str, Any]) -> Non
     """
     if named in SPLITS or not metrics:
         return
-    from mezzotint.metrics import StatisticsFile
-    from mezzotint.metrics.metric import FeatureMetric
+    from mezzotint.metrics import StatisticsFile, feature_metrics
 
     reference = open_reference(named, dataset)
-    for metric in [metric for metric in metrics.values() if isinstance(metric, FeatureMetric)]:
+    for metric in feature_metrics(metrics).values():
         if isinstance(reference.images, StatisticsFile):
             reference.images.fill(metric)
         else:
-            metric.extractor.expect(reference.shape)  # type: ignore[arg-type]
+            metric.extractor.validate(reference.shape)  # type: ignore[arg-type]
             metric.update_features(torch.empty(0, metric.width), real=True)  # such images have no labels
         metric.reset()
 
@@ -175,13 +174,14 @@ def remember(metrics: Mapping[str, Any], reference: Reference, device: Any, cach
     Raises:
         ConfigError: an extractor does not take these images.
     """
-    from mezzotint.metrics import StatisticsFile, load_references
-    from mezzotint.metrics.evaluation import empty
+    from mezzotint.metrics import StatisticsFile, feature_metrics, load_references
+    from mezzotint.metrics.evaluation import reset_on
 
     if isinstance(reference.images, StatisticsFile):
         return []
-    for extractor in {metric.extractor for metric in metrics.values()}:
-        extractor.expect(reference.shape)
-    empty(metrics, device)
+    featured = feature_metrics(metrics)
+    for extractor in {metric.extractor for metric in featured.values()}:
+        extractor.validate(reference.shape)
+    reset_on(featured, device)
     with bar("reference", len(reference.images)) as advance:
-        return load_references(metrics, ProgressImages(reference.images, advance), device, cache)
+        return load_references(featured, ProgressImages(reference.images, advance), device, cache)

@@ -17,16 +17,16 @@ class AutoExtractor:
     It never downloads. With nothing to choose it says why, and evaluation goes without distances.
     """
 
-    def choose(self, shape: tuple[int, int, int]) -> Extractor | None:
-        """The extractor for images of this (C, H, W), as its `expect` wants it, or None."""
+    def resolve(self, shape: tuple[int, int, int]) -> Extractor | None:
+        """The extractor for images of this (C, H, W), as its `validate` wants it, or None."""
         if tuple(shape) == (1, 8, 8):
-            return DigitsClassifier().choose(shape)
+            return DigitsClassifier().resolve(shape)
         if shape[0] not in (1, 3):
             return _none(f"images of {shape[0]} channels are neither grey nor RGB")
         if InceptionV3().path.is_file():
-            return InceptionV3().choose(shape)
+            return InceptionV3().resolve(shape)
         if EfficientNet.installed():
-            return EfficientNet().choose(shape)
+            return EfficientNet().resolve(shape)
         return _none(
             f"no Inception weights at {InceptionV3().path} (extractor=inception fetches them) and no EfficientNet "
             "(pip install 'mezzotint[effnet]')"

@@ -44,7 +44,7 @@ class Extractor(metaclass=Finite):
         """The loaded network, on the device where it ran last."""
 
     @abstractmethod
-    def expect(self, shape: tuple[int, int, int]) -> None:
+    def validate(self, shape: tuple[int, int, int]) -> None:
         """Says before anything is drawn what cannot work; weights are looked for, and neither fetched nor loaded.
 
         Raises:
@@ -60,14 +60,14 @@ class Extractor(metaclass=Finite):
         """Width of the pooled view."""
         return self.widths["pooled"]
 
-    def check(self, shape: tuple[int, int, int]) -> None:
-        """As `expect`, and then has the weights ready: fetched, read and in the network."""
-        self.expect(shape)
+    def prepare(self, shape: tuple[int, int, int]) -> None:
+        """As `validate`, and then has the weights ready: fetched, read and in the network."""
+        self.validate(shape)
         _ = self.network, self.digest
 
-    def choose(self, shape: tuple[int, int, int]) -> Extractor | None:
-        """The extractor for images of this shape: itself, where it is as `expect` wants it."""
-        self.expect(shape)
+    def resolve(self, shape: tuple[int, int, int]) -> Extractor | None:
+        """The extractor for images of this shape: itself, where it is as `validate` wants it."""
+        self.validate(shape)
         return self
 
     def __call__(self, images: Tensor) -> Tensor:

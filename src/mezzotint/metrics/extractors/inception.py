@@ -64,7 +64,7 @@ class InceptionV3(Extractor):
         """Whether these are the weights that published FIDs were computed with."""
         return self.digest.startswith(PUBLISHED)
 
-    def expect(self, shape: tuple[int, int, int]) -> None:
+    def validate(self, shape: tuple[int, int, int]) -> None:
         check_colours(shape, self.name)
         if self.path.is_file():
             return
@@ -90,7 +90,7 @@ class InceptionV3(Extractor):
 
     def _file(self) -> Path:
         if not self.path.is_file():
-            self.expect((3, 299, 299))
+            self.validate((3, 299, 299))
             self._download()
         return self.path
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from mezzotint.metrics.accumulators import Batch, FeatureReservoir, MomentSums
 from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.feature_metric import FeatureMetric
 from mezzotint.metrics.frechet.fid import MINIMUM, frechet_name
 from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
-from mezzotint.metrics.metric import FeatureMetric, short_count
+from mezzotint.metrics.metric import short_count
 
 
-@dataclass(frozen=True)
 class LabelledRows(FeatureReservoir):
-    """Rows with the label of each image as one more column; -1 where there are none."""
+    """Feature rows with the label of each image as a last column; -1 where there are none."""
 
-    def add(self, metric: Metric, features: Tensor, batch: Batch) -> None:
-        labels = batch.labels
-        told = features.new_full((len(features),), -1) if labels is None else labels.to(features.dtype)
-        super().add(metric, torch.cat([features, told[:, None]], dim=1), batch)
+    def add(self, features: Tensor, batch: Batch) -> None:
+        labels = features.new_full((len(features),), -1) if batch.labels is None else batch.labels.to(features.dtype)
+        super().add(torch.cat([features, labels[:, None]], dim=1), batch)
 
-    def settle(self, metric: Metric, width: int) -> None:
-        super().settle(metric, width + 1)
+    @property
+    def row_width(self) -> int:
+        return self.width + 1
 
 
 class FrechetBootstrap(FeatureMetric):
@@ -61,8 +58,8 @@ class FrechetBootstrap(FeatureMetric):
     ) -> None:
         if repeats < 2:
             raise ValueError(f"repeats={repeats}: a spread needs two resamples.")
-        self.real, self.drawn = MomentSums("real"), LabelledRows("drawn", keep)
-        super().__init__(extractor, (self.real, self.drawn))
+        self.real, self.generated = MomentSums("real"), LabelledRows("generated", keep)
+        super().__init__(extractor, (self.real, self.generated))
         self.repeats = repeats
         self.seed = seed
         self.keep = keep
@@ -70,7 +67,7 @@ class FrechetBootstrap(FeatureMetric):
 
     def compute(self) -> Tensor:
         """The standard deviation, float64. Raises ValueError below two images on either side."""
-        real, rows = self.real.moments(self), self.drawn.rows(self)
+        real, rows = self.real.moments(), self.generated.rows()
         drawn, labels = rows[:, :-1], rows[:, -1].cpu()
         classes = [(labels == label).nonzero().flatten() for label in labels.unique()]
         generator = torch.Generator().manual_seed(self.seed)
@@ -80,10 +77,12 @@ class FrechetBootstrap(FeatureMetric):
             distances.append(frechet_distance(real, Moments.of(drawn[chosen.to(drawn.device)])))
         return torch.tensor(distances, dtype=torch.float64).std()
 
-    def label(self, n: int, reference: int | None = None) -> str:
+    def reported_name(self, n: int, reference: int | None = None) -> str:
         return f"{frechet_name(self.extractor, n, reference, self.minimum)}_{short_count(n)}_std"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
         if n <= self.keep:
             return []
-        return [f"{self.label(n, reference)} is that of {self.keep} images, larger than of all {n}: raise its keep."]
+        return [
+            f"{self.reported_name(n, reference)} is that of {self.keep} images, larger than of all {n}: raise its keep."
+        ]

@@ -8,8 +8,9 @@ from torch import Tensor
 from mezzotint.metrics.accumulators import MomentSums
 from mezzotint.metrics.extractors.base import Extractor
 from mezzotint.metrics.extractors.inception import InceptionV3
+from mezzotint.metrics.feature_metric import FeatureMetric
 from mezzotint.metrics.frechet.gaussian import frechet_distance
-from mezzotint.metrics.metric import FeatureMetric, short_count
+from mezzotint.metrics.metric import short_count
 
 MINIMUM = 2048  # images from which a distance over Inception is called FID
 
@@ -34,21 +35,21 @@ class FrechetDistance(FeatureMetric):
     higher_is_better = False
 
     def __init__(self, extractor: Extractor, view: str = "pooled", minimum: int = MINIMUM) -> None:
-        self.real, self.drawn = MomentSums("real"), MomentSums("drawn")
-        super().__init__(extractor, (self.real, self.drawn), view)
+        self.real, self.generated = MomentSums("real"), MomentSums("generated")
+        super().__init__(extractor, (self.real, self.generated), view)
         self.minimum = minimum
 
     def compute(self) -> Tensor:
         """The distance, float64. Raises ValueError below two images on either side."""
-        distance = frechet_distance(self.real.moments(self), self.drawn.moments(self))
+        distance = frechet_distance(self.real.moments(), self.generated.moments())
         return torch.tensor(distance, dtype=torch.float64)
 
-    def label(self, n: int, reference: int | None = None) -> str:
+    def reported_name(self, n: int, reference: int | None = None) -> str:
         letter = {"pooled": "", "spatial": "s"}.get(self.view, f"{self.view}_")
         return f"{letter}{frechet_name(self.extractor, n, reference, self.minimum)}_{short_count(n)}"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
-        found = name_notes(self.label(n, reference), self.extractor, n, reference, self.minimum)
+        found = name_notes(self.reported_name(n, reference), self.extractor, n, reference, self.minimum)
         if n <= self.width:
             found.append(f"{n} images give a singular covariance of {self.width} features: compare at equal n only.")
         return found

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from mezzotint.metrics.accumulators import FeatureReservoir, MomentSums
 from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.feature_metric import FeatureMetric
 from mezzotint.metrics.frechet.fid import MINIMUM, frechet_name, name_notes
 from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
-from mezzotint.metrics.metric import FeatureMetric, short_count
+from mezzotint.metrics.metric import short_count
 
 
 class FrechetInfinity(FeatureMetric):
@@ -45,32 +46,32 @@ class FrechetInfinity(FeatureMetric):
     ) -> None:
         if points < 2 or not 0 < first < 1:
             raise ValueError(f"points={points}, first={first}: two points or more, and a share between 0 and 1.")
-        self.real, self.drawn = MomentSums("real"), FeatureReservoir("drawn", keep)
-        super().__init__(extractor, (self.real, self.drawn))
+        self.real, self.generated = MomentSums("real"), FeatureReservoir("generated", keep)
+        super().__init__(extractor, (self.real, self.generated))
         self.points = points
         self.first = first
         self.keep = keep
         self.minimum = minimum
 
-    def least(self) -> dict[str, int]:
-        return {"real": 2, "drawn": next(n for n in count(3) if 2 <= round(self.first * n) < n)}
+    def min_images(self) -> dict[str, int]:
+        return {"real": 2, "generated": next(n for n in count(3) if 2 <= round(self.first * n) < n)}
 
     def compute(self) -> Tensor:
         """The extrapolated distance, float64; possibly slightly negative. Raises ValueError for too few images."""
-        real, drawn = self.real.moments(self), self.drawn.shuffled(self)
+        real, drawn = self.real.moments(), self.generated.shuffled()
         sizes = torch.linspace(self.first * len(drawn), len(drawn), self.points).round().to(torch.int64)
         if not 2 <= sizes[0] < sizes[-1]:
             raise ValueError(f"an extrapolation from {len(drawn)} images is not possible: draw more.")
         distances = [frechet_distance(real, Moments.of(drawn[:size])) for size in sizes.tolist()]
         return _intercept(1 / sizes.double(), torch.tensor(distances, dtype=torch.float64))
 
-    def label(self, n: int, reference: int | None = None) -> str:
+    def reported_name(self, n: int, reference: int | None = None) -> str:
         n = min(n, self.keep)
         return f"{frechet_name(self.extractor, n, reference, self.minimum)}_infinity_{short_count(n)}"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
         kept = min(n, self.keep)
-        label = self.label(n, reference)
+        label = self.reported_name(n, reference)
         found = name_notes(label, self.extractor, kept, reference, self.minimum)
         least = round(self.first * kept)
         if least <= self.width:

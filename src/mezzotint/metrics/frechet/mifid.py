@@ -7,9 +7,10 @@ from torch import Tensor
 
 from mezzotint.metrics.accumulators import FeatureReservoir
 from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.feature_metric import FeatureMetric
 from mezzotint.metrics.frechet.fid import MINIMUM, frechet_name, name_notes
 from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
-from mezzotint.metrics.metric import FeatureMetric, short_count
+from mezzotint.metrics.metric import short_count
 
 
 class MiFID(FeatureMetric):
@@ -34,26 +35,26 @@ class MiFID(FeatureMetric):
     def __init__(
         self, extractor: Extractor, threshold: float = 0.1, keep: int = 10_000, minimum: int = MINIMUM
     ) -> None:
-        self.real, self.drawn = FeatureReservoir("real", keep), FeatureReservoir("drawn", keep)
-        super().__init__(extractor, (self.real, self.drawn))
+        self.real, self.generated = FeatureReservoir("real", keep), FeatureReservoir("generated", keep)
+        super().__init__(extractor, (self.real, self.generated))
         self.threshold = threshold
         self.keep = keep
         self.minimum = minimum
 
     def compute(self) -> Tensor:
         """The distance, float64. Raises ValueError below two images on either side."""
-        real, drawn = self.real.rows(self), self.drawn.rows(self)
+        real, drawn = self.real.rows(), self.generated.rows()
         closeness = mean_cosine_distance(drawn, real)
         factor = closeness if closeness < self.threshold else torch.ones_like(closeness)
         return frechet_distance(Moments.of(real), Moments.of(drawn)) / (factor + 1e-14)
 
-    def label(self, n: int, reference: int | None = None) -> str:
+    def reported_name(self, n: int, reference: int | None = None) -> str:
         n = min(n, self.keep)
         return f"m{frechet_name(self.extractor, n, reference, self.minimum).replace('fid', 'ifid')}_{short_count(n)}"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
         n = min(n, self.keep)
-        return name_notes(self.label(n, reference), self.extractor, n, reference, self.minimum)
+        return name_notes(self.reported_name(n, reference), self.extractor, n, reference, self.minimum)
 
 
 def mean_cosine_distance(rows: Tensor, others: Tensor) -> Tensor:

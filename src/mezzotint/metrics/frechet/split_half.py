@@ -9,8 +9,9 @@ from torch import Tensor
 
 from mezzotint.metrics.accumulators import FeatureReservoir
 from mezzotint.metrics.extractors.base import Extractor
+from mezzotint.metrics.feature_metric import FeatureMetric
 from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
-from mezzotint.metrics.metric import FeatureMetric, short_count
+from mezzotint.metrics.metric import short_count
 
 
 class SplitHalfFrechet(FeatureMetric):
@@ -27,6 +28,7 @@ class SplitHalfFrechet(FeatureMetric):
     """
 
     higher_is_better = False
+    of_reference = True
 
     def __init__(self, extractor: Extractor, splits: int = 9, seed: int = 0, keep: int = 10_000) -> None:
         if splits < 1:
@@ -37,12 +39,12 @@ class SplitHalfFrechet(FeatureMetric):
         self.seed = seed
         self.keep = keep
 
-    def least(self) -> dict[str, int]:
+    def min_images(self) -> dict[str, int]:
         return {"real": 4}
 
     def compute(self) -> Tensor:
         """The distance, float64. Raises ValueError below four real images."""
-        rows = self.real.rows(self)
+        rows = self.real.rows()
         if len(rows) < 4:
             raise ValueError(f"SplitHalfFrechet needs at least four real images, and has {len(rows)}.")
         generator = torch.Generator().manual_seed(self.seed)
@@ -51,7 +53,7 @@ class SplitHalfFrechet(FeatureMetric):
             median(split_half_distance(rows[order.to(rows.device)]) for order in orders), dtype=torch.float64
         )
 
-    def label(self, n: int, reference: int | None = None) -> str:
+    def reported_name(self, n: int, reference: int | None = None) -> str:
         return f"halves_{self.extractor.name}_{short_count(self.count(reference))}"
 
     def compared(self, n: int, reference: int | None = None) -> str:
@@ -59,14 +61,12 @@ class SplitHalfFrechet(FeatureMetric):
         return f"{count // 2} against {count - count // 2} images"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
-        return [
-            f"{self.label(n, reference)} is between halves, {self.compared(n, reference)}: a distance of more images "
-            "comes out smaller."
-        ]
+        name, halves = self.reported_name(n, reference), self.compared(n, reference)
+        return [f"{name} is between halves, {halves}: a distance of more images comes out smaller."]
 
     def count(self, reference: int | None) -> int:
         """The images that are halved."""
-        return len(self.real.rows(self)) if reference is None else min(reference, self.keep)
+        return len(self.real.rows()) if reference is None else min(reference, self.keep)
 
 
 def split_half_distance(rows: Tensor) -> float:

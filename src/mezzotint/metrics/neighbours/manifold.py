@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mezzotint.metrics.accumulators import FeatureReservoir
 from mezzotint.metrics.extractors.base import Extractor
-from mezzotint.metrics.metric import FeatureMetric, short_count
+from mezzotint.metrics.feature_metric import FeatureMetric
+from mezzotint.metrics.metric import short_count
 from mezzotint.metrics.neighbours.knn import BLOCK, TIE, distance_blocks, radii
 
 
@@ -29,19 +30,19 @@ class ManifoldMetric(FeatureMetric, ABC):
     def __init__(self, extractor: Extractor, neighbours: int, keep: int) -> None:
         if neighbours < 1:
             raise ValueError(f"neighbours={neighbours}: give 1 or more.")
-        self.real, self.drawn = FeatureReservoir("real", keep), FeatureReservoir("drawn", keep)
-        super().__init__(extractor, (self.real, self.drawn))
+        self.real, self.generated = FeatureReservoir("real", keep), FeatureReservoir("generated", keep)
+        super().__init__(extractor, (self.real, self.generated))
         self.neighbours = neighbours
         self.keep = keep
 
-    def label(self, n: int, reference: int | None = None) -> str:
+    def reported_name(self, n: int, reference: int | None = None) -> str:
         return f"{self.extractor.name}_{short_count(min(n, self.keep))}"
 
-    def least(self) -> dict[str, int]:
-        return {"real": self.neighbours + 1, "drawn": self.neighbours + 1}
+    def min_images(self) -> dict[str, int]:
+        return {"real": self.neighbours + 1, "generated": self.neighbours + 1}
 
     def values(self, n: int, reference: int | None = None) -> dict[str, float]:
-        names = (f"{name}_{self.label(n, reference)}" for name in self.names)
+        names = (f"{name}_{self.reported_name(n, reference)}" for name in self.names)
         return dict(zip(names, self.compute().tolist(), strict=True))
 
 
@@ -65,7 +66,7 @@ class PrecisionRecall(ManifoldMetric):
 
     def compute(self) -> Tensor:
         """Precision and recall, float64 (2,). Raises ValueError for not more than k images."""
-        real, drawn = self.real.rows(self), self.drawn.rows(self)
+        real, drawn = self.real.rows(), self.generated.rows()
         return torch.stack(
             [fraction_covered(drawn, real, self.neighbours), fraction_covered(real, drawn, self.neighbours)]
         )
@@ -98,12 +99,12 @@ class DensityCoverage(ManifoldMetric):
     def __init__(self, extractor: Extractor, neighbours: int = 5, keep: int = 10_000) -> None:
         super().__init__(extractor, neighbours, keep)
 
-    def least(self) -> dict[str, int]:
-        return {"real": self.neighbours + 1, "drawn": 2}
+    def min_images(self) -> dict[str, int]:
+        return {"real": self.neighbours + 1, "generated": 2}
 
     def compute(self) -> Tensor:
         """Density and coverage, float64 (2,). Raises ValueError for not more than k real images."""
-        real, drawn = self.real.rows(self), self.drawn.rows(self)
+        real, drawn = self.real.rows(), self.generated.rows()
         reach, edge = balls(real, self.neighbours)
         inside, hit = 0.0, edge.new_zeros(len(real), dtype=torch.bool)
         for block in distance_blocks(drawn, real):

@@ -1,7 +1,8 @@
-"""Does a model copy its training images? Nearest neighbours in feature space, held against images it never saw."""
+"""Memorisation: how much nearer samples lie to the training images than held-out images do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,25 +11,25 @@ from torch import Tensor
 
 from mezzotint.data.image_set import ImageSource
 from mezzotint.errors import DataError
-from mezzotint.instantiate.finite import Finite
 from mezzotint.metrics.extractors.base import Extractor
-from mezzotint.metrics.metric import short_count
-from mezzotint.metrics.neighbours.knn import nearest
+from mezzotint.metrics.metric import Context, ImageTable, Measured, Metric, require_model, short_count
+from mezzotint.metrics.neighbours.search import BATCH, Features, Neighbours, nearest_images, neighbour_table
 
-BATCH = 1024  # images at a time
+PAIRS = 10  # in the picture
+REASON = "the images that the model was trained on"
 
 
 @dataclass(frozen=True, eq=False)
 class MemorisationResult:
-    """How much nearer drawn images lie to the training images than held-out ones do.
+    """Distances of samples to their nearest training images, compared with those of held-out images.
 
     Args:
-        share: of drawn images that are nearer to a training image than all but `level` of the held-out ones.
-        level: the share to expect of a model that copies nothing.
-        nearer: the probability that a drawn image is nearer than a held-out one, 1/2 to expect (ties count half).
-        distances: from each drawn image to its nearest training image (n,).
-        neighbours: the index of that training image (n,).
-        usual: the median distance from a held-out image to its nearest training image, to compare with.
+        share: fraction of samples that are nearer to a training image than all but `level` of the held-out images.
+        level: the fraction to expect of a model that copies nothing.
+        nearer: probability that a sample is nearer than a held-out image; 1/2 is expected (ties count half).
+        distances: from each sample to its nearest training image (n,).
+        neighbours: the number of that training image (n,).
+        typical: the median distance from a held-out image to its nearest training image.
     """
 
     share: float
@@ -36,31 +37,31 @@ class MemorisationResult:
     nearer: float
     distances: Tensor
     neighbours: Tensor
-    usual: float
+    typical: float
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The result in words."""
         return [
-            f"{self.share:.1%} of the drawn images are as near to a training image as the nearest {self.level:.0%} of "
-            f"held-out images; a drawn image is nearer than a held-out one with probability {self.nearer:.2f}, "
-            "where 0.5 is fair"
+            f"{self.share:.1%} of the samples are as near to a training image as the nearest {self.level:.0%} of the "
+            f"held-out images; a sample is nearer than a held-out image with probability {self.nearer:.2f}, "
+            "where 0.5 is expected"
         ]
 
     def worst(self, count: int) -> Tensor:
-        """The drawn images that lie nearest to a training image, by their numbers (count,), the nearest first."""
+        """Numbers of the samples nearest to a training image (count,), in ascending order of distance."""
         return self.distances.argsort(stable=True)[:count]
 
 
 @dataclass(frozen=True)
-class Memorisation(metaclass=Finite):
-    """The share of drawn images that are suspiciously near to a training image: `memorised` of the first ones.
+class Memorisation(Metric):
+    """The fraction of samples that are suspiciously near to a training image: `memorised` of the first samples.
 
-    The training images are those of the split "train", and "test" is held against them, whatever the reference is.
+    Training images are those of the split "train", compared with the held-out ones of "test", whatever the reference.
 
     Args:
-        extractor: whose pooled features measure distance.
-        images: drawn images that are looked at, at most.
-        level: the share of held-out images that count as suspiciously near, and so what is to be expected.
+        extractor: its pooled features give the distances.
+        images: upper bound on the number of samples.
+        level: fraction of held-out images that count as suspiciously near, which is the value to expect.
     """
 
     extractor: Extractor
@@ -68,37 +69,57 @@ class Memorisation(metaclass=Finite):
     level: float = 0.05
 
     higher_is_better: ClassVar[bool] = False
-    looks_at: ClassVar[tuple[str, ...]] = ("train", "test")
 
     def __post_init__(self) -> None:
         if self.images < 1 or not 0 < self.level < 1:
             raise ValueError(
-                f"images={self.images}, level={self.level}: at least one image, and a share between 0 and 1."
+                f"images={self.images}, level={self.level}: at least one image, and a fraction between 0 and 1."
             )
 
+    @property
+    def extractors(self) -> tuple[Extractor, ...]:
+        return (self.extractor,)
+
+    @property
+    def required_splits(self) -> tuple[str, ...]:
+        return ("train", "test")
+
     def count(self, n: int) -> int:
-        """How many of n drawn images it looks at."""
+        """The number of n samples that are compared."""
         return min(n, self.images)
 
-    def check(self, training: ImageSource, held_out: ImageSource) -> None:
-        """Raises DataError where the held-out images are the training images: nothing can be held against these."""
-        if training.digest() == held_out.digest():
+    def validate(self, context: Context) -> None:
+        model = require_model(self, context, REASON)
+        if model.split("train").digest() == model.split("test").digest():
             raise DataError(
                 "the memorisation check compares with images that were not trained on, and this dataset holds none "
                 "out. Train with data.held_out=0.1, or leave metrics=memorisation out."
             )
 
-    def measure(self, drawn: Tensor, training: ImageSource, held_out: ImageSource) -> MemorisationResult:
-        """Of drawn images (uint8) and those that the model was and was not trained on."""
-        return memorised(drawn, training, held_out, self.extractor, self.level)
+    def measure(self, context: Context) -> Measured:
+        model = require_model(self, context, REASON)
+        training, held_out = model.split("train"), model.split("test")
+        count = self.count(context.n or self.images)
+        with context.progress("samples to compare", count) as advance:
+            samples = model.samples(count, advance)
+        with context.progress("training images", len(training)) as advance:
+            found = memorised(
+                samples.to(context.device), training, held_out, self.extractor, self.level, progress=advance
+            )
+        protocol = {
+            "count": count,
+            "training": {"count": len(training), "sha256": training.digest()},
+            "held_out": {"count": len(held_out), "sha256": held_out.digest()},
+        }
+        picture = nearest_pairs(samples, training, found)
+        return Measured(self.values(found), notes=found.lines(), protocol=protocol, picture=picture)
 
     def values(self, found: MemorisationResult) -> dict[str, float]:
-        """What to report, by name."""
+        """Values by reported name."""
         name = f"{self.extractor.name}_{short_count(len(found.distances))}"
         return {f"copied_{name}": found.share, f"copied_nearer_{name}": found.nearer}
 
     def settings(self) -> dict[str, Any]:
-        """The class and its arguments, for the protocol."""
         return {
             "metric": type(self).__name__,
             "extractor": self.extractor.name,
@@ -108,51 +129,51 @@ class Memorisation(metaclass=Finite):
 
 
 def memorised(
-    drawn: Tensor, training: ImageSource, held_out: ImageSource, extractor: Extractor, level: float = 0.05
+    samples: Tensor,
+    training: ImageSource,
+    held_out: ImageSource,
+    extractor: Extractor,
+    level: float = 0.05,
+    progress: Callable[[int], None] | None = None,
 ) -> MemorisationResult:
-    """Compares the distances of drawn and of held-out images to their nearest training image.
+    """Compare the distances of samples and of held-out images to their nearest training images.
 
     A model that has learned the distribution is no nearer to its training images than new images are; one that copies
-    is. Typical, too smooth images also come nearer, so look at the pairs.
+    is. Typical, overly smooth samples also come nearer, so look at the pairs.
 
-    Sources: Meehan et al. 2020, https://arxiv.org/abs/2004.05675 (the comparison with held-out images)
+    Source: Meehan et al. 2020, https://arxiv.org/abs/2004.05675 (the comparison with held-out images)
 
     Args:
-        drawn: uint8 (n, C, H, W).
-        training: what the model was trained on.
-        held_out: images of the same kind that it was not trained on.
-        extractor: whose pooled features measure distance.
-        level: quantile of the held-out distances below which an image counts as copied.
+        samples: uint8 (n, C, H, W).
+        training: images that the model was trained on.
+        held_out: images of the same distribution that it was not trained on.
+        extractor: its pooled features give the distances.
+        level: quantile of the held-out distances below which a sample counts as copied.
+        progress: called with the number of training images in each batch.
     """
-    device = drawn.device
-    queries = torch.cat([_rows(extractor, drawn), _features(held_out, extractor, device)])
-    distances, indices = _to_training(queries, training, extractor, device)
-    made, fair = distances[: len(drawn)], distances[len(drawn) :]
-    share = float((made < fair.quantile(level)).double().mean())
-    ordered = fair.sort().values
-    below, through = (torch.searchsorted(ordered, made, right=right).double() for right in (False, True))
-    nearer = 1 - float((below + through).mean()) / (2 * len(fair))
-    return MemorisationResult(share, level, nearer, made, indices[: len(drawn)], float(fair.median()))
+
+    def features(images: Tensor) -> Tensor:  # in float64 on the CPU, which every device can convert to
+        return extractor(images.to(samples.device)).cpu().double()
+
+    queries = torch.cat([features(samples), _features(held_out, features)])
+    distances, indices = (
+        found[:, 0].contiguous() for found in nearest_images(queries, training, features, progress=progress)
+    )
+    own, other = distances[: len(samples)], distances[len(samples) :]
+    share = float((own < other.quantile(level)).double().mean())
+    ordered = other.sort().values
+    below, through = (torch.searchsorted(ordered, own, right=right).double() for right in (False, True))
+    nearer = 1 - float((below + through).mean()) / (2 * len(other))
+    return MemorisationResult(share, level, nearer, own, indices[: len(samples)], float(other.median()))
 
 
-def _to_training(
-    rows: Tensor, training: ImageSource, extractor: Extractor, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Distance to and index of the nearest training image, a batch of training images at a time."""
-    best = torch.full((len(rows),), float("inf"), dtype=torch.float64)
-    which = torch.zeros(len(rows), dtype=torch.int64)
-    for indices in torch.arange(len(training)).split(BATCH):
-        distances, found = nearest(rows, _rows(extractor, training.batch(indices)[0].to(device)))
-        closer = distances < best
-        best[closer], which[closer] = distances[closer], indices[found[closer]]
-    return best, which
+def nearest_pairs(samples: Tensor, training: ImageSource, found: MemorisationResult) -> ImageTable:
+    """Return a table of the samples nearest to a training image, above these."""
+    worst = found.worst(PAIRS)
+    index, distances = found.neighbours[worst][:, None], found.distances[worst][:, None]
+    near = training.batch(found.neighbours[worst])[0][:, None]
+    return neighbour_table(samples[worst], near, Neighbours(index, distances, found.typical))
 
 
-def _features(images: ImageSource, extractor: Extractor, device: torch.device) -> Tensor:
-    parts = torch.arange(len(images)).split(BATCH)
-    return torch.cat([_rows(extractor, images.batch(part)[0].to(device)) for part in parts])
-
-
-def _rows(extractor: Extractor, images: Tensor) -> Tensor:
-    """Features in float64 on the CPU, whatever the device has."""
-    return extractor(images).cpu().double()
+def _features(images: ImageSource, features: Features) -> Tensor:
+    return torch.cat([features(images.batch(part)[0]) for part in torch.arange(len(images)).split(BATCH)])

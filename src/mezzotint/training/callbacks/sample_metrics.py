@@ -62,13 +62,9 @@ class SampleMetrics(PeriodicCallback):
         Raises:
             ConfigError: there are none, or a name is not among them.
         """
-        from mezzotint.metrics.metric import FeatureMetric
+        from mezzotint.metrics import feature_metrics
 
-        fit = {
-            name: metric
-            for name, metric in metrics.items()
-            if isinstance(metric, FeatureMetric) and any(keeper.side == "drawn" for keeper in metric.keepers)
-        }
+        fit = {name: metric for name, metric in feature_metrics(metrics).items() if metric.uses_samples}
         if not fit:
             raise ConfigError(
                 "there is nothing to judge samples by while the run trains: choose metrics=[fid] and an extractor= "
@@ -93,7 +89,7 @@ class SampleMetrics(PeriodicCallback):
     def start(self, run: TrainingRun) -> None:
         """Computes what the metrics need of the real images, or finds it: what cannot work is said now."""
         from mezzotint.metrics import load_references
-        from mezzotint.metrics.evaluation import empty
+        from mezzotint.metrics.evaluation import reset_on
 
         if run.judging is None or run.sampling is None:
             raise ConfigError(
@@ -104,7 +100,7 @@ class SampleMetrics(PeriodicCallback):
         self.reference = run.judging.reference()
         self.labels = run.judging.labels(self.reference, run.directory)
         device = run.module.device
-        empty(self.metrics, device)
+        reset_on(self.metrics, device)
         load_references(self.metrics, self.reference, device, run.judging.cache)
 
     def look(self, run: TrainingRun) -> None:
