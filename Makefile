@@ -1,4 +1,4 @@
-# `make` shows what there is. Every target sets up what it needs, once.
+# `make` lists the targets. Every target sets up the virtual environment if needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,40 +14,40 @@ help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml $(CONSTRAINTS)
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: say make PYTHON=python3.11 ..." % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is required, but this is %d.%d: run make PYTHON=python3.11 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[dev]'
 	@touch $@
 
-train: $(READY)  ## train on the digits, draw some, judge them (some minutes); OVERRIDES="key=value ..." changes it
+train: $(READY)  ## train on the digits, sample and evaluate (minutes); OVERRIDES="key=value ..." changes the config
 	$(BIN)/mezzotint train $(OVERRIDES)
 
 test: $(READY)  ## run the tests (minutes)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-slow: $(READY)  ## run all tests, the slow ones too
+test-slow: $(READY)  ## run all tests, including the slow ones
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-cluster: $(READY)  ## prove sweeps of several processes, SLURM, two hosts, a full disk (minutes; skips what cannot be)
+test-cluster: $(READY)  ## test multi-process sweeps, SLURM, two hosts, a full disk (minutes; skips what is unavailable)
 	$(BIN)/python -m pytest -rs -m slow tests/cluster --ignore tests/cluster/test_launchers.py
 
-lint: $(READY)  ## check style and layers
+lint: $(READY)  ## check style and import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-type: $(READY)  ## check types in the pure rooms
+type: $(READY)  ## check types
 	$(BIN)/pyright
 
-bench: $(READY)  ## measure training speed beside diffusers, on a quiet machine
+bench: $(READY)  ## compare training speed with diffusers, on an idle machine
 	$(BIN)/python benchmarks/train.py
 
 notebooks: $(READY)  ## execute the notebooks
 	$(BIN)/python -m pytest tests/notebooks -m ""
 
-lock: $(READY)  ## write the constraints of this Python from what is installed
+lock: $(READY)  ## write the constraints for this Python from the installed packages
 	$(BIN)/python scripts/lock.py > requirements/constraints-py$(VERSION).txt
 
-clean:  ## remove the environment and everything that is made anew; runs/ stays
+clean:  ## remove the environment and all generated files; keeps runs/
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

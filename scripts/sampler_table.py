@@ -115,25 +115,26 @@ def geometric(steps: int, first: float = 300.0, last: float = 0.1) -> Grid:
 
 HEAD = """# Samplers
 
-Every sampler of `configs/sampler` but `lcm`, which is for consistency models and forgets all but a last step, measured
-on a mixture of two Gaussians on the line whose solution is known exactly. Names of k-diffusion and ComfyUI mean what
-they mean there, but for `heun`, which steps along the straight path: theirs is `heun_edm`. Theirs that end in
-`_cfg_pp` are the sampler before that with `guidance=cfg_pp`, and `euler_cfg_pp` is `ddim` with it. `dpm_fast` and
-`dpm_adaptive`, whose steps depend on the calls allowed and on an error, are absent; `dpm_solver_3s` is their step.
-`python scripts/sampler_table.py` writes this page; a test compares it with the code.
+All samplers in `configs/sampler` except `lcm` (for consistency models: it keeps only x0 between steps), measured on a
+one-dimensional mixture of two Gaussians whose exact solution is known. Names from k-diffusion and ComfyUI mean the same
+sampler, except `heun`, which integrates along the straight path; theirs is `heun_edm`. Their names ending in `_cfg_pp`
+are the sampler without that suffix with `guidance=cfg_pp`; `euler_cfg_pp` is `ddim` with it. `dpm_fast` and
+`dpm_adaptive`, whose steps depend on the number of calls and on an error estimate, are not included; their step is
+`dpm_solver_3s`. `python scripts/sampler_table.py` writes this page; a test compares it with the code.
 
-- declared order: of the error at the end of the probability-flow ODE; for stochastic samplers, in brackets, of the
+- declared: order of the error at the end of the probability-flow ODE; for stochastic samplers, in parentheses, of the
   error of mean and variance
-- measured order: slope between 128 and 512 steps, sigma / alpha from 300 to 0.1 in a geometric series
-- half-way: the same for sigma / alpha from 1 to 0.1, as in editing, in inversion (there upwards) and in each loop of a
-  restart; where a grid starts below sigma / alpha = 10, the first step of multistep samplers of order 3 and 4 is that
-  of a one-step method
-- calls a step: of the network; the step to clean data may take fewer, and that first step one or two more
-- error at 10, 20, 40 calls: root mean square in units of the data (standard deviation 0.83), Karras's grid from
-  sigma = 80 to 0.002 and then clean, with as many steps as the calls allow; for stochastic samplers the error of the
-  standard deviation, relative, on a Gaussian of standard deviation 0.4
-  (edm inflates it by design, langevin has a bias of its own: neither goes away with more steps)
-- from noise: the order that is left on a grid that starts at alpha = 0, uniformly in time
+- measured: slope between 128 and 512 steps, with sigma / alpha in a geometric series from 300 to 0.1
+- half-way: the same for sigma / alpha from 1 to 0.1, as in editing, inversion (upwards) and the loops of a restart; on
+  a grid that starts below sigma / alpha = 10, multistep samplers of order 3 and 4 take their first step by a one-step
+  method
+- calls: of the network per step; the step to clean data may need fewer, the first step of multistep samplers one or two
+  more
+- from noise: the order that remains on a grid that starts at alpha = 0, uniform in time
+- 10, 20, 40 calls: root mean square error in units of the data (standard deviation 0.83) on Karras's grid from sigma =
+  80 to 0.002 and then clean, with as many steps as the calls allow; for stochastic samplers the relative error of the
+  standard deviation on a Gaussian of standard deviation 0.4 (edm inflates it by design and langevin is biased: neither
+  vanishes with more steps)
 
 | sampler | object | declared | measured | half-way | calls | from noise | 10 calls | 20 calls | 40 calls |
 |---|---|---|---|---|---|---|---|---|---|

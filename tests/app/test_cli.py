@@ -439,7 +439,7 @@ def test_words_of_other_programs_lead_to_ours(word: str, meant: str, mezzotint: 
 
 def test_help_of_a_choice_shows_its_keys_and_of_a_group_every_choice(mezzotint: Command, tmp_path: Path) -> None:
     shown = mezzotint("train", "data=image_folder", "--help").out
-    assert "held_out: 0.05                     # part kept for validation" in shown
+    assert "held_out: 0.05                     # fraction held out" in shown
     listed = mezzotint("train", "sampler=", "--help").out
     assert all(choice in listed for choice in help.choices(help.config_dir() / "sampler"))
     assert "deterministic at eta 0" in listed

@@ -1,4 +1,4 @@
-"""What `--help` says, from the folders of configs/ alone: neither Hydra nor torch is imported to say it."""
+"""The text of `--help`, from the config folders alone: neither Hydra nor torch is imported."""
 
 import re
 import shutil
@@ -8,183 +8,183 @@ from functools import cache
 from pathlib import Path
 
 COMMANDS = {
-    "train": "train a model, then draw samples and judge them; with no words: handwritten digits, a few minutes",
-    "sample": "draw from a run: grid, film strip, GIF, image files",
-    "evaluate": "judge samples of a run, or a folder of images: metrics with the protocol that gave them",
-    "compare": "rank evaluations of one protocol, with their errors; refuse others and say in what they differ",
-    "stats": "statistics of a dataset for evaluate, computed once; also as a file for other programs",
-    "check": "say what a config would do and what is wrong with it, without doing it",
-    "runs": "list the runs with their state, age and best result",
-    "sweep": "the runs of a sweep with what tells them apart, states and results; seeds together",
-    "report": "one HTML page of a run, a sweep or several runs: curves, samples, film, evaluations, comparison",
-    "sync": "upload runs to Weights & Biases, or what of them is not there yet: each as one curve",
-    "plot": "draw schedules, grids, times or weights side by side; or of a run its losses, sweeps of samples, film",
+    "train": "train a model, then sample and evaluate; without arguments: handwritten digits, a few minutes",
+    "sample": "sample from a run: grid, denoising strip, GIF, image files",
+    "evaluate": "evaluate samples of a run, or a folder of images; writes values with their protocol",
+    "compare": "rank evaluations of one protocol with their errors; list the differences of others",
+    "stats": "compute the statistics of a dataset once for evaluate; also as a file for other programs",
+    "check": "print what a config would do, its cost and its errors, without doing it",
+    "runs": "list the runs with state, age and best result",
+    "sweep": "list the runs of a sweep with their differences and states; aggregate seeds",
+    "report": "write one HTML page for a run, a sweep or several runs",
+    "sync": "upload runs, or what is new in them, to Weights & Biases: one curve per run",
+    "plot": "compare schedules, grids, time distributions or loss weights; or plot losses and samples of a run",
 }
 
 EXAMPLES = {
     "train": """\
-mezzotint train                                        digits, on whatever is there
-mezzotint train experiment=emoji_ddpm budget=500000    another preset, fewer images
-mezzotint train experiment=cifar10_ddpm debug=tiny     the same with a tiny network and few images, to see it run
-mezzotint train -m schedule=linear,cosine seed=0,1     four runs; started again, it skips the finished ones
-mezzotint train callbacks=sample_metrics                        judge samples on the way, keep the best checkpoint too
-mezzotint train sweep=seeds                            a ready sweep; hydra/launcher=gpus: one run a GPU at a time
-mezzotint train run=runs/latest                        go on where a run stopped
+mezzotint train                                        digits, on the available device
+mezzotint train experiment=emoji_ddpm budget=500000    another experiment, another number of images
+mezzotint train experiment=cifar10_ddpm debug=tiny     a smoke test with a tiny network and few images
+mezzotint train -m schedule=linear,cosine seed=0,1     four runs; a rerun skips finished ones
+mezzotint train callbacks=sample_metrics               evaluate samples during training, keep the best checkpoint
+mezzotint train sweep=seeds                            a predefined sweep; hydra/launcher=gpus: one run per GPU
+mezzotint train run=runs/latest                        resume a run where it stopped
 mezzotint train run=runs/latest budget=20000000        train a finished run further""",
     "sample": """\
 mezzotint sample run=runs/latest
 mezzotint sample run=runs/latest sampler=ddim grid.steps=20 n=64
 mezzotint sample run=runs/latest guidance=cfg guidance.scale=2 seed=1
-mezzotint sample run=runs/latest n=1000 save=png     beside the grid, one file an image (or save=npz)
+mezzotint sample run=runs/latest n=1000 save=png       in addition to the grid, one file per image (or save=npz)
 mezzotint sample run=runs/latest label=3               one class; by name too, or several: label=[3,dog]
-mezzotint sample run=runs/latest 'label={cat:4,dog:8}' so many of each
-mezzotint sample run=runs/latest weights=raw           the weights themselves, not their average""",
+mezzotint sample run=runs/latest 'label={cat:4,dog:8}' the number of images of each class
+mezzotint sample run=runs/latest weights=raw           the weights without EMA""",
     "evaluate": """\
 mezzotint evaluate run=runs/latest n=1000
-mezzotint evaluate run=runs/latest checkpoint=best           the checkpoint that callbacks=sample_metrics found best
-mezzotint evaluate run=runs/latest seeds=3             three times n images: mean +- deviation
+mezzotint evaluate run=runs/latest checkpoint=best     the best checkpoint by callbacks=sample_metrics
+mezzotint evaluate run=runs/latest seeds=3             three times n images: mean +- standard deviation
 mezzotint evaluate run=runs/latest metrics=[fid,fid_bootstrap,precision_recall] sampler=heun grid=karras grid.steps=18
-mezzotint evaluate run=runs/latest metrics=[memorisation]     does it copy training images? with a picture
+mezzotint evaluate run=runs/latest metrics=[memorisation]     detect copies of training images, with a picture
 mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=5,10,20,50      a table and a plot of all points
-mezzotint evaluate run=runs/latest reference=stats.npz metrics=[fid]    mu and sigma, as ADM and EDM publish them
+mezzotint evaluate run=runs/latest reference=stats.npz metrics=[fid]    mu and sigma, as published by ADM and EDM
 mezzotint evaluate images=drawn reference=real         folders of images (or npz files) from any program
 mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
-    "compare": """mezzotint compare runs/a runs/b                        all their evaluations that may be compared
-mezzotint compare a.json b.json c.json                 evaluations one by one""",
-    "stats": """mezzotint stats data=cifar10 extractor=inception       once; evaluate and train find them again
+    "compare": """mezzotint compare runs/a runs/b                        all their comparable evaluations
+mezzotint compare a.json b.json c.json                 single evaluations""",
+    "stats": """mezzotint stats data=cifar10 extractor=inception       computed once; reused by evaluate and train
 mezzotint stats data=cifar10 extractor=inception out=cifar10.npz      mu and sigma for other programs
 mezzotint stats reference=photos extractor=effnet      of a folder of images""",
     "check": """\
 mezzotint check experiment=cifar10_ddpm hardware=gpus hardware.devices=8    on any machine
-mezzotint check experiment=cifar10_ddpm hardware.micro_batch=find    the largest that fits here, by trying
+mezzotint check experiment=cifar10_ddpm hardware.micro_batch=find    find the largest micro-batch that fits here
 mezzotint check run=runs/latest""",
     "runs": """\
-mezzotint runs                                         every run, the newest last
-mezzotint runs digits finished                         those that are finished and have digits in their name
-mezzotint runs paths.runs=/data/runs --json            one JSON object a line""",
+mezzotint runs                                         all runs, newest last
+mezzotint runs digits finished                         finished runs with digits in their name
+mezzotint runs paths.runs=/data/runs --json            one JSON object per line""",
     "sweep": """\
-mezzotint sweep runs/digits_ddpm                       at any time, while it runs too""",
+mezzotint sweep runs/digits_ddpm                       at any time, also during the sweep""",
     "report": """\
-mezzotint report runs/latest                           report.html in the run: opens anywhere, needs no network
-mezzotint report runs/digits_ddpm                      of a sweep: all its runs, seeds together
-mezzotint report runs/a runs/b out=ours.html           runs side by side, in a file of this name""",
+mezzotint report runs/latest                           report.html in the run: self-contained, opens anywhere
+mezzotint report runs/digits_ddpm                      all runs of a sweep, with seeds aggregated
+mezzotint report runs/a runs/b out=ours.html           several runs, in a file of this name""",
     "sync": """\
-mezzotint sync runs/latest                             a run, however often it was interrupted; may be repeated
-mezzotint sync runs/digits_ddpm                        of a sweep: all its runs
+mezzotint sync runs/latest                             a run, however often it was interrupted; can be repeated
+mezzotint sync runs/digits_ddpm                        all runs of a sweep
 mezzotint sync runs project=paper entity=team          all runs that were trained with logger=wandb""",
     "plot": """\
-mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR by time
-mezzotint plot grid=trailing,karras grid.steps=10      where the steps lie, on schedule=cosine
-mezzotint plot time_distribution=uniform,log_normal schedule=edm   where training asks, by log-SNR
-mezzotint plot loss_weight=constant,min_snr,sigmoid            what each noise level counts
-mezzotint plot run=runs/latest                         its losses; run=runs/a,runs/b beside each other
+mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR against time
+mezzotint plot grid=trailing,karras grid.steps=10      the steps of a grid, on schedule=cosine
+mezzotint plot time_distribution=uniform,log_normal schedule=edm   density of training noise levels in log-SNR
+mezzotint plot loss_weight=constant,min_snr,sigmoid    loss weight by noise level
+mezzotint plot run=runs/latest                         its losses; run=runs/a,runs/b compares
 mezzotint plot run=runs/latest kind=levels             its validation loss by log-SNR
-mezzotint plot run=runs/latest guidance.scale=1,2,4    the same samples in each row, one row a value
+mezzotint plot run=runs/latest guidance.scale=1,2,4    the same samples in each row, one row per value
 mezzotint plot run=runs/latest grid.steps=5,10,50 sampler=ddim sampler.eta=0,0.5,1      rows and blocks
-mezzotint plot run=runs/latest kind=interpolation      from sample to sample, nine images each
-mezzotint plot run=runs/latest kind=neighbours n=8     the training images nearest to eight samples
+mezzotint plot run=runs/latest kind=interpolation      interpolation between samples, nine images each
+mezzotint plot run=runs/latest kind=neighbours n=8     the nearest training images of eight samples
 mezzotint plot run=runs/latest kind=film samples=3,7 out=film.svg,film.gif""",
 }
 
 WORDS = {
-    "experiment=NAME": "a preset of everything below; debug=NAME lays a debugging setting over it",
+    "experiment=NAME": "a preset of the groups and keys below; debug=NAME overrides it for debugging",
     "name=NAME": "the run is runs/NAME; by default runs/<experiment>-<digest of the config>",
-    "run=DIR": "an existing run; a group beside it replaces that part of its config, key=value edits it",
-    "budget= batch_size= seed=": "images to train on, images a step over all devices, seed of all that is random",
-    "n= seeds=": "images that sample draws, or that evaluate judges; of how many seeds each",
-    "reference=train|test|all|PATH": "what evaluate compares with: a split, a folder of images, an npz file",
-    "reference_images=N evaluation_share=0.25": "at most N real images; the share of training that it may cost",
-    "weights=ema|raw": "which weights sample and evaluate use",
-    "checkpoint=best|NUMBER": "the best that callbacks=sample_metrics kept, or that of a step; else the newest",
-    "save=none|png|npz": "what sample writes beside the pictures",
-    "label=CLASS|[...]|{CLASS:n}": "what sample draws: classes by label or name, or so many images of each",
-    "labels=auto|data|balanced": "of the images that evaluate judges: in the shares of the reference, or equally many",
-    "trust=[PACKAGE]": "packages beside mezzotint whose classes the config of run= may name: their code is run",
-    "group=NAME, group.key=VALUE": "choose a part, set one of its values",
+    "run=DIR": "an existing run; a group replaces that part of its config, key=value changes one value",
+    "budget= batch_size= seed=": "images to train on, images per step over all devices, seed of all random numbers",
+    "n= seeds=": "number of images for sample and evaluate; number of seeds for evaluate",
+    "reference=train|test|all|PATH": "reference images of evaluate: a split, a folder of images, an npz file",
+    "reference_images=N evaluation_share=0.25": "at most N reference images; cost limit as a fraction of training",
+    "weights=ema|raw": "weights for sample and evaluate",
+    "checkpoint=best|NUMBER": "the best checkpoint of callbacks=sample_metrics, or that of a step; else the newest",
+    "save=none|png|npz": "single images that sample writes in addition to its grids",
+    "label=CLASS|[...]|{CLASS:n}": "class of sample, by label or name; several classes; or the number of each",
+    "labels=auto|data|balanced": "classes of evaluated samples: as frequent as in the reference, or balanced",
+    "trust=[PACKAGE]": "more packages that the config of run= may name; their code is executed",
+    "group=NAME, group.key=VALUE": "choose an option of a group, set one of its values",
 }
 
-OF_STATS = {  # what needs no run takes few of them
-    "data=NAME": "a dataset; reference=train, test or all says of which split: train, if not given",
-    "reference=PATH": "a folder of images, or an npz file, instead",
-    "metrics=[...] extractor=NAME": "of what the statistics are: what evaluate will ask for",
-    "out=FILE.npz": "mean and covariance too, as mu and sigma for other programs",
+OF_STATS = {  # stats takes few of them
+    "data=NAME": "a dataset; reference=train, test or all is the split, train by default",
+    "reference=PATH": "a folder of images or an npz file instead",
+    "metrics=[...] extractor=NAME": "the metrics and the extractor that evaluate will use",
+    "out=FILE.npz": "also write mean and covariance as mu and sigma for other programs",
     "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
 }
 
 OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("save=", "label="))} | {
-    "images=PATH": "instead of run=: a folder of images, or an npz file, of any program; with reference= or data=",
-    "out=FILE.json": "with images=: where the evaluation is written; else in the present folder",
+    "images=PATH": "instead of run=: a folder of images or an npz file from any program; with reference= or data=",
+    "out=FILE.json": "with images=: the output file; by default in the current directory",
 }
 
 OF_CHECK = {key: text for key, text in WORDS.items() if not key.startswith("save=")} | {
-    "hardware.micro_batch=find": "tries which micro-batch fits here, and how fast it is",
+    "hardware.micro_batch=find": "find the largest micro-batch that fits here, and its speed",
 }
 
 KINDS = {
     "loss": "training and validation loss; run=DIR,DIR compares runs",
-    "levels": "validation loss by log-SNR, darker later in the run",
-    "samples": "the same samples in each row; up to two keys with commas make rows, and blocks beside each other",
-    "interpolation": "from one sample to another of its class",
-    "neighbours": "samples above the training images that are nearest to them",
-    "film": "from noise to image, with the estimates below",
+    "levels": "validation loss by log-SNR, darker later in training",
+    "samples": "the same samples in each row; up to two keys with commas make rows and blocks",
+    "interpolation": "interpolation between samples of one class",
+    "neighbours": "samples above their nearest training images",
+    "film": "from noise to image, with the estimates of x0 below",
 }
 
-OWN_WORDS = {  # of the commands that are no jobs of a config
+OWN_WORDS = {  # of the commands that do not take a config
     "runs": {
-        "WORD": "only runs whose name or state holds it; several words: all of them",
-        "paths.runs=DIR": "where they lie; by default runs/, or MEZZOTINT_RUNS",
-        "--json": "one JSON object a line, for machines",
+        "WORD": "only runs whose name or state contains it; with several words, all of them",
+        "paths.runs=DIR": "the directory of runs; by default runs/, or MEZZOTINT_RUNS",
+        "--json": "one JSON object per line",
     },
-    "sweep": {"DIR": "the folder of the sweep's runs, runs/NAME"},
+    "sweep": {"DIR": "the directory of the sweep, runs/NAME"},
     "report": {
-        "DIR ...": "a run, the folder of a sweep, several of them, or all of runs/",
-        "out=FILE.html": "the page; by default report.html in the folder",
+        "DIR ...": "a run, the directory of a sweep, several of them, or all of runs/",
+        "out=FILE.html": "the page; by default report.html in the directory",
     },
     "compare": {
-        "RUN ...": "runs: all their evaluations that may be compared",
-        "FILE ...": "single evaluations, evaluation/*.json of a run or what evaluate images= wrote",
+        "RUN ...": "runs: all their comparable evaluations",
+        "FILE ...": "single evaluations: evaluation/*.json of a run, or the output of evaluate images=",
     },
     "sync": {
-        "DIR ...": "a run, the folder of a sweep, or all of runs/: then those that were trained with logger=wandb",
-        "project= entity=": "where to, instead of what the runs' configs say",
+        "DIR ...": "a run, the directory of a sweep, or runs/: all runs that were trained with logger=wandb",
+        "project= entity=": "the destination, instead of that in the runs' configs",
     },
     "plot": {
-        "GROUP=A,B": "schedule, grid, times or weight: its choices side by side; GROUP.key=VALUE changes each",
-        "run=DIR": "a run; with a group or key of its config and one value, drawn with that; with commas, with each",
-        "kind=KIND": "of a run's picture, by default loss, and samples where anything is changed:",
+        "GROUP=A,B": "choices of schedule, grid, time_distribution or loss_weight; GROUP.key=VALUE applies to all",
+        "run=DIR": "a run; a group or key with one value replaces its config's, with commas it is swept",
+        "kind=KIND": "the kind of plot of a run, by default loss, or samples if anything is changed:",
         **{f"  {kind}": text for kind, text in KINDS.items()},
-        "n= samples=0,5,7": "how many samples are drawn, or which: sample i is the same image everywhere",
-        "points= frames=": "images from one sample to the other; images of a film",
-        "features=NAME": "what neighbours are near in: pixels, or an extractor= such as digits",
+        "n= samples=0,5,7": "number of samples, or their indices: sample i is the same image everywhere",
+        "points= frames=": "images of an interpolation; images of a film",
+        "features=NAME": "feature space of neighbours: pixels, or an extractor= such as digits",
         "out=FILE,FILE": "by default a PNG in plots/ of the run; .png, .svg, .pdf, and .gif for a film",
     },
 }
 
 TITLES = {  # of the groups
     "experiment": "presets",
-    "debug": "settings to see it run",
-    "sweep": "ready sweeps",
-    "callbacks": "what watches training",
-    "c_noise": "the time that the network is told",
-    "data": "the images",
+    "debug": "debugging presets",
+    "sweep": "predefined sweeps",
+    "callbacks": "training callbacks",
+    "c_noise": "noise conditioning of the network",
+    "data": "datasets",
     "ema": "averages of the weights",
-    "extractor": "features that metrics compare",
-    "grid": "where the steps of sampling lie",
-    "guidance": "what steers sampling",
+    "extractor": "feature extractors of metrics",
+    "grid": "noise levels of sampling",
+    "guidance": "guidance of sampling",
     "hardware": "devices, precision, memory",
-    "logger": "trackers beside metrics.jsonl",
-    "loss": "how an error counts",
-    "metrics": "what samples are judged by",
-    "network": "what is trained",
-    "objective": "noise and labels in training",
-    "optimizer": "how weights move",
-    "paths": "where things lie",
-    "sampler": "how a step is made",
-    "c_in": "the size of what the network sees",
-    "schedule": "noise by time",
-    "target": "what the network predicts",
-    "time_distribution": "which noise levels are trained on",
-    "loss_weight": "what each noise level counts",
+    "logger": "experiment trackers",
+    "loss": "loss functions",
+    "metrics": "evaluation metrics",
+    "network": "networks",
+    "objective": "training noise and labels",
+    "optimizer": "optimizers",
+    "paths": "directories",
+    "sampler": "samplers",
+    "c_in": "input scaling of the network",
+    "schedule": "noise schedules",
+    "target": "prediction targets",
+    "time_distribution": "training noise levels",
+    "loss_weight": "loss weight by noise level",
 }
 
 USAGE = {
@@ -220,10 +220,10 @@ SHELLS = {
 }
 
 MORE = (
-    "mezzotint {} data=image_folder --help   the keys of a choice; data= --help   every choice in a line",
-    "mezzotint {} --cfg job   the whole config, every value of which is a key; nothing else is done",
-    "-m   a job for each combination of values with commas: seed=0,1,2 or 'budget=range(1000,5000,1000)'",
-    "--config-dir DIR   own groups and experiments, laid out as here",
+    "mezzotint {} data=image_folder --help   the keys of a choice; data= --help   all choices of a group",
+    "mezzotint {} --cfg job   print the complete config and exit",
+    "-m   one job per combination of comma-separated values: seed=0,1,2 or 'budget=range(1000,5000,1000)'",
+    "--config-dir DIR   a directory of your own groups and experiments",
 )
 
 
@@ -237,7 +237,7 @@ def config_dir() -> Path:
 
 @cache
 def groups() -> frozenset[str]:
-    """The groups that are parts of a job; experiment, debug and sweep are settings of several of them."""
+    """The config groups of a job, without experiment, debug and sweep, which override several of them."""
     names = {folder.name for folder in config_dir().iterdir() if folder.is_dir()}
     return frozenset(names - {"experiment", "debug", "sweep", "hydra"})
 
@@ -263,22 +263,22 @@ def version() -> str:
 def overview() -> str:
     return "\n".join(
         [
-            "mezzotint: train, sample and judge denoising diffusion models",
+            "mezzotint: train, sample and evaluate denoising diffusion models",
             "",
             "usage: mezzotint COMMAND [key=value ...]",
             "",
             *table(COMMANDS.items()),
             "",
-            "mezzotint COMMAND --help   its examples, its words, every choice",
+            "mezzotint COMMAND --help   examples, arguments and choices of a command",
             "",
-            "completion of commands, keys, choices and runs, in the file that your shell reads at its start",
+            "shell completion of commands, keys, choices and runs; add to your shell's startup file",
             *(f"  {shell:6}{line}" for shell, line in SHELLS.items()),  # never broken: they are copied
         ]
     )
 
 
 def of(command: str, more: Sequence[str] = ()) -> str:
-    """Help of one command; `more` are config folders of the user's own."""
+    """Help of one command; `more` are additional config folders."""
     folders: dict[str, list[str]] = {}
     for place in (config_dir(), *map(Path, more)):
         for folder in sorted(place.iterdir() if place.is_dir() else ()):
@@ -296,7 +296,7 @@ def of(command: str, more: Sequence[str] = ()) -> str:
             "",
             *(f"  {line}" for line in EXAMPLES[command].splitlines()),
             "",
-            "words",
+            "arguments",
             *table(words_of(command).items()),
             *(["", "groups and their choices"] if chosen else []),
             *table((name, titled(name, names)) for name, names in chosen.items()),
@@ -311,7 +311,7 @@ def titled(group: str, names: Sequence[str]) -> str:
 
 
 def asked(words: Sequence[str], more: Sequence[str] = ()) -> str | None:
-    """What the words name: the keys of data=image_folder with their comments, or of data= every choice in a line."""
+    """Help on the choices named in a command: the keys of data=image_folder with comments, or for data= all choices."""
     pairs = [word.lstrip("+").partition("=")[::2] for word in words if "=" in word and not word.startswith("-")]
     places = [config_dir(), *map(Path, more)]
     parts = [part for group, choice in pairs for part in [about(group, choice, places)] if part]
@@ -327,12 +327,12 @@ def about(group: str, choice: str, places: Sequence[Path]) -> str:
         return "\n".join([f"{group}=NAME: {TITLES.get(group, 'own choices')}", "", *table(rows)])
     lines = files[choice].read_text(encoding="utf-8").splitlines()
     body = [line for line in lines if "# @package" not in line]
-    of_keys = "" if group in ("experiment", "debug", "sweep") else f"; a key of it is {group}.KEY=VALUE"
+    of_keys = "" if group in ("experiment", "debug", "sweep") else f"; set its keys by {group}.KEY=VALUE"
     return "\n".join([f"{group}={choice}{of_keys}", "", *(f"  {line}" for line in body)])
 
 
 def remark(file: Path) -> str:
-    """The comment with which a file of configs/ begins: its first line."""
+    """The comment on the first line of a config file."""
     lines = (line for line in file.read_text(encoding="utf-8").splitlines() if "# @package" not in line)
     first = next(lines, "")
     return first.lstrip("# ") if first.startswith("#") else ""

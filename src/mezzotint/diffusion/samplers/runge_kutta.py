@@ -11,13 +11,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mezzotint.instantiate.finite import Finite
+
 from ..coordinates import AngleCoordinate, Coordinate, FlowCoordinate, NoiseCoordinate
 from ..levels import NoiseLevel
 from .base import Sampler, State
 
 
 @dataclass(frozen=True)
-class Tableau:
+class Tableau(metaclass=Finite):
     """A Butcher tableau: stage i + 1 is y + h sum_j rows[i][j] k_j, the step y + h sum_j weights[j] k_j.
 
     Args:
