@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.training import newest
+from mezzotint.runs.checkpoints import newest
 
 from .conftest import TINY, Place, log, same_weights, status
 
