@@ -278,6 +278,7 @@ def file_of(module: str) -> Path | None:
 
 
 def is_run(folder: Path) -> bool:
+    """Return whether a folder is a run. Names its files itself: mezzotint.runs builds on this module."""
     return (folder / "config.yaml").is_file() and (
         (folder / "status.json").exists() or (folder / "checkpoints").exists()
     )

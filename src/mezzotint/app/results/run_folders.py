@@ -14,11 +14,11 @@ from mezzotint.errors import ConfigError
 from mezzotint.instantiate import renamed
 from mezzotint.runs import RunDir
 
-PROBE = 1 << 16  # bytes that must have room where something is to be written
+PROBE = 1 << 16  # bytes written to test for free space
 
 
 def place(config: Config, named: bool, many: bool) -> Path:
-    """Where a new run lies: runs/<name> if the user named it, else with the digest of its config behind the name."""
+    """Return the directory of a new run: runs/<name> if the user named it, else with its config's digest appended."""
     root, mark = Path(config["paths"]["runs"]), digest(config)
     if many:
         return root / config["name"] / mark
@@ -26,7 +26,7 @@ def place(config: Config, named: bool, many: bool) -> Path:
 
 
 def settled(config: Config, named: bool, many: bool) -> Config:
-    """The config whose amounts are settled for its budget: as they were in the same run of a version that set none."""
+    """Return the config with amounts bounded by its budget, or as an existing run of an older version has them."""
     new, before = bounded(config), as_before(config)
     if config["run"] or new == before:
         return new
@@ -38,7 +38,7 @@ def settled(config: Config, named: bool, many: bool) -> Config:
 
 
 def refuse_other(directory: Path, config: Config) -> None:
-    """Refuse a directory that is not this config's run: another config's, or a folder of something else."""
+    """Refuse a directory that holds a run of another config, or something other than a run. Raises ConfigError."""
     run = RunDir(directory)
     if run.exists():
         old, new = identity(run.config()), identity(config)
@@ -60,19 +60,19 @@ def refuse_other(directory: Path, config: Config) -> None:
 
 
 def writable(directory: Path) -> None:
-    """Refuse a place that cannot be written, before anything is made there."""
+    """Refuse a directory that cannot be written, before anything is created there. Raises ConfigError, OSError."""
     there = next(folder for folder in (directory, *directory.parents) if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise ConfigError(f"{there} cannot be written; give another paths.runs=")
     try:
-        with tempfile.TemporaryFile(dir=there) as probe:  # before hours are spent on what has no room
+        with tempfile.TemporaryFile(dir=there) as probe:  # a full disk shows only in a write
             probe.write(bytes(PROBE))
     except OSError as error:
         raise OSError(error.errno, os.strerror(error.errno or 0), str(there)) from error
 
 
 def other_step(directory: Path, step: int | str | None) -> int | None:
-    """The step of the checkpoint that `step=` names; None where that is the newest, which needs no name.
+    """Return the step of the checkpoint that `checkpoint=` names; None if that is the newest one.
 
     Raises:
         ConfigError: the run does not keep it.
@@ -86,10 +86,10 @@ def other_step(directory: Path, step: int | str | None) -> int | None:
 
 
 def existing(config: Config) -> Path:
-    """The directory of run=, for commands that draw from a run.
+    """Return the directory of run=, for commands that sample from a run.
 
     Raises:
-        ConfigError: no run is given, or its config was changed where only training again would obey.
+        ConfigError: no run is given, or a setting differs that only training can change.
     """
     if not config["run"]:
         raise ConfigError("which run? Give run=DIR, such as run=runs/latest; `mezzotint runs` lists them")
@@ -101,19 +101,19 @@ def existing(config: Config) -> Path:
 
 
 def trained(config: Config) -> Config:
-    """What of a config is in the weights. Other images of the same shape and classes may be compared with."""
+    """Return the settings that the weights depend on. Other images of the same shape and classes may be compared."""
     kept = {key: value for key, value in relocatable(config).items() if key not in (*FREE, "seed", "data")}
     return kept | {"data": {key: config["data"].get(key) for key in ("shape", "classes")}}
 
 
 def mark(config: Config, keys: Sequence[str]) -> str:
-    """Six hexadecimal digits of a part of a config."""
+    """Return six hexadecimal digits that identify some keys of a config."""
     part = {key: value for key, value in relocatable(config).items() if key in keys}
     return hashlib.sha256(json.dumps(renamed.original(part), sort_keys=True).encode()).hexdigest()[:6]
 
 
 def folder() -> Path:
-    """Where runs lie unless a command is told otherwise: the runs of paths=default."""
+    """Return the default folder of runs, which is the one of paths=default."""
     from omegaconf import OmegaConf
 
     return Path(OmegaConf.load(config_dir() / "paths" / "default.yaml").runs).expanduser().absolute()
