@@ -1,4 +1,4 @@
-"""`mezzotint compare A B`: evaluations side by side, ranked where one protocol gave them all, and refused where not."""
+"""`mezzotint compare A B`: rank evaluations of one protocol; list the differences of others."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ SURE = 2.0  # standard errors of a difference, from which on it is more than cha
 
 
 def main(words: Sequence[str]) -> None:
-    """Rank the evaluations that the words name: files, or runs with all that they have.
+    """Rank evaluations given as files, or as runs with all their evaluations.
 
     Raises:
         ConfigError: a word names no evaluation, or no protocol is common to all of them.
@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> None:
 
 
 def common(given: Sequence[Sequence[Result]]) -> list[list[Result]]:
-    """The results that may be ranked together, in groups of one protocol to which every word contributes."""
+    """Return comparable results in groups of one protocol; every argument contributes to each group."""
     owner = {id(result): i for i, results in enumerate(given) for result in results}
     groups = alike(result for results in given for result in results)
     shared = [group for group in groups if len({owner[id(result)] for result in group}) == len(given)]
@@ -41,12 +41,12 @@ def common(given: Sequence[Sequence[Result]]) -> list[list[Result]]:
 
 
 def tell_apart(results: list[Result]) -> list[Result]:
-    """Those that have a value in common with the first one."""
+    """Return the results that share a metric with the first one."""
     return [one for one in results if set(one.names) & set(results[0].names)]
 
 
 def refusal(words: Sequence[str], given: Sequence[Sequence[Result]]) -> str:
-    """In what the protocols differ: of the newest evaluation that each word names, against the first one's."""
+    """Return the differences of each argument's newest protocol from that of the first argument."""
     one = given[0][-1]
     lines = []
     for word, results in zip(words[1:], given[1:], strict=True):
@@ -61,13 +61,13 @@ def refusal(words: Sequence[str], given: Sequence[Sequence[Result]]) -> str:
 
 
 def told(value: Any) -> str:
-    """A value of the protocol; of a hash its first digits."""
+    """Format a value of the protocol; hashes are abbreviated."""
     text = str(value)
     return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
 
 
 def rank(results: Sequence[Result]) -> None:
-    """Print the table, best first by the first common value, and what of the order may be chance."""
+    """Print the table, sorted by the first common value, and which differences may be due to chance."""
     names = [name for name in results[0].names if all(name in result.names for result in results)]
     others = [name for name in dict.fromkeys(n for result in results for n in result.names) if name not in names]
     by = (names or others)[0]
@@ -94,7 +94,7 @@ def cell(result: Result, name: str) -> str:
 
 
 def doubts(best: Sequence[Result], by: str) -> list[str]:
-    """Neighbours in the ranking whose difference is no larger than their errors allow, and versions that differ."""
+    """Return notes on neighbours in the ranking that differ by less than their errors, and on differing versions."""
     lines = []
     for i, (one, other) in enumerate(pairwise(best)):
         errors = [result.evaluation.error(by) for result in (one, other)]

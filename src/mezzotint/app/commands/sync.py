@@ -1,4 +1,4 @@
-"""`mezzotint sync DIR...`: what runs wrote, uploaded to Weights & Biases; a run is one curve, however often resumed.
+"""`mezzotint sync DIR...`: upload runs to Weights & Biases; each is one curve, however often it was resumed.
 
 What is sent is the run's own record, not the tracker's: every line of the log once, pictures, evaluations, state. So a
 run that was trained without a tracker can be sent as well, and one that is half there already is completed.
@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> None:
 
 
 def below(folder: Path) -> dict[Path, bool]:
-    """The runs in a folder, and whether the folder given is the run itself."""
+    """Return the runs in a folder, and True if the folder itself is the run."""
     if RunDir(folder).exists():
         return {folder.resolve(): True}
     found = {run.path.resolve(): False for run in RunDir.find(folder)}
@@ -60,7 +60,7 @@ def below(folder: Path) -> dict[Path, bool]:
 
 
 def tracker(run: Path, given: bool) -> dict[str, Any] | None:
-    """The tracker's node in the run's config; its defaults for a run without one that was named by itself."""
+    """Return the tracker node of the run's config, or its defaults for a run given explicitly."""
     nodes = RunDir(run).config().get("logger") or {}
     nodes = nodes.values() if isinstance(nodes, dict) else ()
     own = [node for node in nodes if isinstance(node, dict) and node.get("_target_") in OURS]
@@ -68,7 +68,7 @@ def tracker(run: Path, given: bool) -> dict[str, Any] | None:
 
 
 def reachable() -> None:
-    """Refuse at once where nothing can be sent."""
+    """Raise an error early if uploading is impossible."""
     from mezzotint.training.tracking.wandb import read_settings
     from mezzotint.training.tracking.wandb_server import server
 
@@ -77,7 +77,7 @@ def reachable() -> None:
 
 
 def send(run: Path, node: dict[str, Any]) -> str:
-    """Upload a run, or what of it is not there yet; says what was done."""
+    """Upload a run, or its new lines and files, and print a summary."""
     RunDir(run).check_links()
     status, sent, lines = RunDir(run).status(), WandbUploadState.read(run), RunDir(run).metrics()
     state = RunDir(run).state
@@ -107,7 +107,7 @@ def send(run: Path, node: dict[str, Any]) -> str:
 
 
 def mark(run: Path) -> None:
-    """Let `wandb sync` leave the pieces of a run alone that is there as a whole."""
+    """Mark the offline parts of a completely uploaded run as synced for `wandb sync`."""
     wandb = RunDir(run).wandb
     for folder in wandb.glob("offline-run-*"):
         for piece in files(run, f"{wandb.name}/{folder.name}/*.wandb"):

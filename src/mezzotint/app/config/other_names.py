@@ -64,7 +64,7 @@ SPACINGS = ("karras", "exponential", "beta")
 
 
 def closest(group: str, said: str, known: Sequence[str]) -> str:
-    """`; here that is ...`, or that it is not there, for the name of a sampler elsewhere; else the nearest of ours.
+    """Return a hint for a sampler's name in another library: its name here, that it has none, or the closest match.
 
     Read without case, `k_` and `Scheduler`; `++` is pp, and a spacing behind the name is the grid's.
     """

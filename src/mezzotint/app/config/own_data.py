@@ -1,4 +1,4 @@
-"""What `data=` begins from where no experiment is said: `experiment=own_data`, under the name of the data."""
+"""Defaults for `data=` without an experiment: `experiment=own_data`, named after the data."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is wrong with the words of a command, said in our own terms before Hydra sees them."""
+"""Validation of command-line arguments before Hydra parses them."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ LOGS = ("hydra/job_logging", "hydra/hydra_logging", "hydra.job_logging", "hydra.
 
 
 def check_words(words: Sequence[str], many: bool, own: Sequence[str] = ()) -> None:
-    """Refuse what is no option, no key=value, or no choice of a group.
+    """Raise ConfigError for an argument that is no option, no key=value, or no choice of a group.
 
     Args:
         many: whether each combination of values with commas is a job.
@@ -66,7 +66,7 @@ def check_value(option: str, said: str) -> None:
 
 
 def check_options(words: Sequence[str]) -> None:
-    """Refuse options that only Hydra would know not to fit together."""
+    """Reject options that Hydra would only later find to conflict."""
     given = {word.partition("=")[0] for word in words}
     asked = [next(option for option in options if option in given) for options in QUESTIONS if given & {*options}]
     if len(asked) > 1:
@@ -102,7 +102,7 @@ def check_deletion(word: str, own: Sequence[str]) -> None:
 
 
 def check_hydra(key: str) -> None:
-    """Refuse what Hydra would do beside us: runs have their folder and their log, and it would leave others behind."""
+    """Reject Hydra settings that would create additional directories and logs."""
     if key in PLACED:
         raise ConfigError(f"{key}=: a run lies in the folder NAME of paths.runs; give name=NAME or paths.runs=DIR")
     if key in LOGS:
@@ -110,7 +110,7 @@ def check_hydra(key: str) -> None:
 
 
 def meant(word: str) -> str:
-    """What a word without a key may have been meant for."""
+    """Return a suggestion for an argument without a key."""
     if RunDir(Path(word)).exists():
         return f"; a run is given as run={word}"
     return "; a list is written without spaces: data.shape=[3,32,32]" if word.endswith((",", "]")) else ""
@@ -144,7 +144,7 @@ def check_choice(group: str, said: str, many: bool, own: Sequence[str]) -> None:
 
 
 def check_own(own: Sequence[str]) -> None:
-    """Refuse files that Hydra would pass over, because we have one of that name ourselves."""
+    """Reject config files that Hydra would ignore because the package has one of the same name."""
     for folder in map(Path, own):
         for file in sorted(file for pattern in LAYOUT for file in folder.glob(pattern)):
             name = file.relative_to(folder)

@@ -1,4 +1,4 @@
-"""Jobs that submitit starts, here or in SLURM's queue: what becomes of each is said here, for they say it elsewhere."""
+"""Progress of jobs that submitit starts, locally or in SLURM's queue; their own output goes to files."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ _open = ExitStack()
 
 
 class JobStatusCallback(Callback):
-    """Hydra tells here that a sweep begins."""
+    """Hydra callback that starts the progress report of a sweep."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         sweep_jobs.current.plan(config)
@@ -32,7 +32,7 @@ class JobStatusCallback(Callback):
 
 
 def watch(sweep: Sweep) -> None:
-    """Say which jobs are submitted, run and have ended, until `close`."""
+    """Print which jobs are submitted, run and have ended, until `close`."""
     import submitit
 
     found, end = submitit.AutoExecutor.map_array, Event()
@@ -68,7 +68,7 @@ def watch(sweep: Sweep) -> None:
 
 @contextmanager
 def whole(folder: Path) -> Iterator[None]:
-    """Refuse what cannot be submitted, and leave nothing of it in submitit's folder. Raises ConfigError."""
+    """Raise ConfigError for a job that cannot be submitted, without leaving files in submitit's folder."""
     before = set(folder.iterdir()) if folder.is_dir() else set()
     try:
         yield
@@ -85,7 +85,7 @@ def whole(folder: Path) -> Iterator[None]:
 
 
 def lost(error: Exception) -> TrainingError | None:
-    """What became of a job that ended without a word of its own, killed perhaps; None for other errors."""
+    """Return a description of a job that ended without a result, such as a killed one; None for other errors."""
     if not of_submitit(error):
         return None
     found = re.search(r"Job (\S+).* with path (.+)_result\.pkl", str(error))
@@ -99,12 +99,12 @@ def of_submitit(error: Exception) -> bool:
 
 
 def told(job: SweepJob) -> str:
-    """A job's state in a line; nothing before it knows where it runs."""
+    """Print a job's state; nothing before its directory is known."""
     if job.state == RUNNING and not job.run:
         return ""
     return f"{job} {job.state}{f': {job.error}' if job.state == FAILED else ''}"
 
 
 def close() -> None:
-    """Stop watching, once all that is known has been said."""
+    """Stop after reporting the final states."""
     _open.close()

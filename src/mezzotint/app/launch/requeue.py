@@ -17,7 +17,7 @@ PATIENCE = 60.0  # seconds to be ended in, once SLURM has been told
 
 
 def wanted(stop: Preempted) -> bool:
-    """Whether who stopped the job wants it to be started again."""
+    """Return True if the sender of the signal expects the job to be restarted."""
     if stop.again:
         return True
     since = re.search(r"\bPreemptTime=(\S+)", scontrol("show", "job", job_id() or "").stdout)
@@ -55,7 +55,7 @@ def scontrol(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def job_id() -> str | None:
-    """What SLURM calls this job; a job of an array has a name of its own."""
+    """Return the SLURM job id, which for an array job includes the task."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ.get("SLURM_JOB_ID")
 

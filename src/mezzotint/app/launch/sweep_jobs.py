@@ -1,4 +1,4 @@
-"""The jobs of a sweep, as they tell of themselves: which of how many, what tells it apart, where it lies, how it ended.
+"""Records of the jobs of a sweep: index, arguments, directory and state.
 
 Each job keeps one small file in a hidden folder of the sweep, whatever process or machine it runs on.
 """
@@ -47,7 +47,7 @@ class SweepJob:
 
 @dataclass
 class Sweep:
-    """What is known of a sweep before its first job; it travels to the jobs' processes.
+    """The description of a sweep before its first job, passed to the processes of the jobs.
 
     Args:
         keys: the words in which jobs differ.
@@ -61,7 +61,7 @@ class Sweep:
     folder: Path | None = None
 
     def plan(self, config: Any) -> None:
-        """Learn from Hydra's config what will differ."""
+        """Read from Hydra's config which keys are swept."""
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
         from hydra.core.global_hydra import GlobalHydra
         from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -83,12 +83,12 @@ class Sweep:
         return {key: value(key, words) or "null" for key in self.keys}
 
     def named(self, number: int) -> SweepJob:
-        """A job that has not told of itself."""
+        """The record of a job that has not started."""
         return SweepJob(number, self.total, self.expected[number - 1] if number <= len(self.expected) else {})
 
     @contextmanager
     def job(self) -> Iterator[SweepJob | None]:
-        """The job that Hydra has begun in this process; None outside a sweep, and in all ranks but the first."""
+        """Return the job that Hydra started in this process; None outside a sweep and on ranks other than 0."""
         global _now
         if self.folder is None or rank():
             yield None
@@ -120,7 +120,7 @@ class Sweep:
             write_text(self.folder / f"{job.number}.json", json.dumps(asdict(job)))
 
     def told(self) -> list[SweepJob]:
-        """The jobs that have begun, in their order."""
+        """Return the jobs that have started, in order."""
         found = []
         for file in self.folder.glob("*.json") if self.folder else ():
             with suppress(OSError, ValueError):
@@ -128,7 +128,7 @@ class Sweep:
         return sorted(found, key=lambda job: job.number)
 
     def close(self) -> list[SweepJob]:
-        """All jobs, of those that have not begun what is known of them; nothing where none has. Removes the files."""
+        """Return all jobs, including those that have not started, or none if none has; delete the record files."""
         told = {job.number: job for job in self.told()}
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -142,14 +142,14 @@ current = Sweep()  # of this command
 
 
 def begin() -> Sweep:
-    """A command's sweep, if it is to be one."""
+    """Return the sweep of a command, or None for a single job."""
     global current
     current = Sweep()
     return current
 
 
 def place(directory: Path) -> str:
-    """A run's directory as its job says it: in a sweep with what tells the job apart."""
+    """Format a run's directory, in a sweep with the arguments of the job."""
     if _now is None:
         return display_path(directory)
     sweep, job = _now

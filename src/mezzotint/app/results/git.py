@@ -1,4 +1,4 @@
-"""Which state of the code made a number, where the code lies in a git repository."""
+"""The commit of the code, if it is in a git repository."""
 
 import subprocess
 from functools import cache

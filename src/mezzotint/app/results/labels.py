@@ -1,4 +1,4 @@
-"""Of which classes samples are drawn: those that are asked for, or in the shares of what they are judged against."""
+"""Class labels of samples: the requested ones, or with the class frequencies of the reference."""
 
 import difflib
 import re
@@ -20,7 +20,7 @@ NONE = -1  # the label of samples without a class
 
 
 def plan(asked: str, classes: int, reference: Any, directory: Path) -> tuple[Tensor | None, str]:
-    """The round of labels of samples that are judged, or None for each class once, and what the protocol says of it.
+    """Return the repeating label sequence of evaluated samples, or None for each class once, and its protocol entry.
 
     A distance holds the difference between the shares of classes too, so they are those of the reference; of one
     without labels, those of the images that were trained on. Where they are nearly equal, each class has its turn.
@@ -47,7 +47,7 @@ def plan(asked: str, classes: int, reference: Any, directory: Path) -> tuple[Ten
 
 
 def shares(classes: int, reference: Any, directory: Path) -> tuple[Tensor | None, str]:
-    """How many images each class has, (classes,), and of what."""
+    """Return the number of images of each class, (classes,), and the source of these numbers."""
     from mezzotint.metrics import StatisticsFile
 
     reference = reference.images if isinstance(reference, Chosen) else reference  # some of it are there for the whole
@@ -62,7 +62,7 @@ def shares(classes: int, reference: Any, directory: Path) -> tuple[Tensor | None
 
 
 def asked_for(label: Any, classes: int, trained: Trained | None, names: Sequence[str]) -> Tensor:
-    """The round of labels that `label=` names.
+    """Return the repeating label sequence for `label=`.
 
     Args:
         label: a label or a name, a list of them, or a dict of images for each.
@@ -92,7 +92,7 @@ def asked_for(label: Any, classes: int, trained: Trained | None, names: Sequence
 
 
 def number(key: int | str, classes: int, names: Sequence[str]) -> int:
-    """The label of a class that is named by its label, its name, or the beginning of one."""
+    """Return the label of a class given by label, name or unique prefix of its name."""
     if isinstance(key, int) or (key not in names and re.fullmatch(r"-?\d+", key)):
         if NONE <= int(key) < classes:
             return int(key)
@@ -122,7 +122,7 @@ def listing(names: Sequence[str]) -> str:
 
 
 def spelt(label: Any) -> str:
-    """As it is written on the command line."""
+    """Format a value as on the command line."""
     if isinstance(label, dict):
         return "{" + ",".join(f"{key}:{count}" for key, count in label.items()) + "}"
     return f"[{','.join(map(str, label))}]" if isinstance(label, list) else str(label)

@@ -1,4 +1,4 @@
-"""What a sweep of evaluations ends with: a table and a plot of quality by network calls, a line for each sampler."""
+"""Summary of a sweep of evaluations: a table and a plot of quality against network calls, one line per sampler."""
 
 import csv
 import hashlib
@@ -16,7 +16,7 @@ PANELS = 6  # measures in one plot, at most
 
 
 def summarise(files: Sequence[Path]) -> list[Path]:
-    """Write the tables and plots of the evaluations that a sweep made or found; one of each for a protocol.
+    """Write tables and plots of all evaluations of a sweep, one of each per protocol.
 
     All other evaluations of the run that have the protocol, and are of the same training step, stand there too.
     """
@@ -32,26 +32,26 @@ def summarise(files: Sequence[Path]) -> list[Path]:
 
 
 def mark(made: Sequence[Result]) -> str:
-    """Six digits of the protocol and the training steps."""
+    """Return a six-digit hash of the protocol and the training steps."""
     protocol = {key: value for one in made for key, value in one.protocol.items()}
     steps = sorted({str(one.made.get("step")) for one in made})
     return hashlib.sha256(json.dumps([protocol, steps], sort_keys=True, default=str).encode()).hexdigest()[:6]
 
 
 def ordered(results: Sequence[Result]) -> list[Result]:
-    """Line after line, each by its calls."""
+    """Sort the results by line and then by network calls."""
     keys = columns(results)
     return sorted(results, key=lambda one: (line(one, keys), one.calls))
 
 
 def line(result: Result, keys: Sequence[str]) -> str:
-    """What a result's line in the plot is called: all that tells it apart but its steps."""
+    """Return the label of a result's line: everything that differs except the steps."""
     told = dict.fromkeys(["sampler", *keys])
     return ", ".join(result.subject[key] for key in told if key != "steps" and result.subject.get(key))
 
 
 def write_all(stem: Path, results: Sequence[Result]) -> list[Path]:
-    """The table as Markdown and CSV, the plot as PNG and SVG; on the terminal too."""
+    """Write the table as Markdown and CSV and the plot as PNG and SVG, and print the table."""
     names = list(dict.fromkeys(name for result in results for name in result.names))
     if not names:
         return []
@@ -69,7 +69,7 @@ def write_all(stem: Path, results: Sequence[Result]) -> list[Path]:
 
 
 def front_of(results: Sequence[Result], name: str) -> set[int]:
-    """The numbers of the results that no other one beats in calls and this value both."""
+    """Return the indices of the Pareto-optimal results in network calls and this value."""
     having = [i for i, one in enumerate(results) if name in one.evaluation.values and one.calls]
     points = {Point(results[i].calls, results[i].evaluation.values[name]): i for i in having}
     best = pareto(points, any(result.higher_is_better(name) for result in results))
@@ -136,13 +136,13 @@ def marks(results: Sequence[Result]) -> dict[str, float]:
 
 
 def compared(results: Sequence[Result], name: str) -> str:
-    """What a mark compares, in brackets, where its name does not say it."""
+    """Return the compared sets in parentheses, for values whose name does not imply them."""
     said = next((said for result in results if (said := result.evaluation.compared(name))), "")
     return said and f" ({said})"
 
 
 def draw(files: Sequence[Path], results: Sequence[Result], names: Sequence[str]) -> bool:
-    """The plot, unless nothing was drawn with network calls, as where likelihoods alone were asked for."""
+    """Return the plot, or None if no result has network calls, as for likelihoods alone."""
     panels = [panel for name in names[:PANELS] if (panel := panel_of(results, name, first=name == names[0])).lines]
     if not panels:
         return False
