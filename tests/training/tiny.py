@@ -66,11 +66,8 @@ class Pixels(Extractor):
     digest = "0"
     network = torch.nn.Identity()
 
-    def expect(self, shape: tuple[int, ...]) -> None:
-        """Takes them all."""
-
-    def check(self, shape: tuple[int, ...]) -> None:
-        """Has no weights."""
+    def validate(self, shape: tuple[int, int, int]) -> None:
+        """Accept every shape."""
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return {"pooled": images.flatten(1).float() / 255}
