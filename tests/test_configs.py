@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from mezzotint.app import cli
-from mezzotint.app.config.job import check_groups, resolve
+from mezzotint.app.config import arguments
+from mezzotint.app.config.job import Job
+from mezzotint.app.config.resolve import check_groups, resolve
 from mezzotint.app.help import choices, config_dir, groups
 
 ROOT = config_dir()
@@ -21,11 +23,11 @@ NEEDS = {  # what only the user can know
 }
 
 
-def composed(*overrides: str) -> dict:
+def composed(*overrides: str) -> Job:
     from hydra import compose, initialize_config_dir
 
     with initialize_config_dir(str(ROOT), version_base="1.3"):
-        return resolve(compose(cli.CONFIG, [cli.addable(word) for word in overrides]))
+        return resolve(compose(arguments.CONFIG, [arguments.addable(word) for word in overrides]))
 
 
 @pytest.mark.parametrize("choice", range(len(ROUNDS)))
@@ -40,7 +42,7 @@ def test_every_choice_composes_and_is_a_call(choice: int) -> None:
 def test_every_experiment_composes_with_every_debug(experiment: str, debug: str) -> None:
     config = composed(f"experiment={experiment}", *([] if debug == "null" else [f"debug={debug}"]))
     check_groups(config)
-    assert config["name"] == experiment
+    assert config.name == experiment
 
 
 @pytest.mark.parametrize("callbacks", choices(ROOT / "callbacks"))

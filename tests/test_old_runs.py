@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ import yaml
 import mezzotint as package
 from mezzotint.app import cli
 from mezzotint.app.assembly.parts import meet, takes_extractor
-from mezzotint.app.config.job import check_groups, digest, resolve
+from mezzotint.app.config import arguments
+from mezzotint.app.config.job import Job, digest
+from mezzotint.app.config.own_data import base
+from mezzotint.app.config.resolve import check_groups, resolve
 from mezzotint.app.help import config_dir
 from mezzotint.app.results import run_folders
 from mezzotint.instantiate import renamed
@@ -274,11 +277,11 @@ def saved(home: Path) -> Callable[[str], Path]:
     return put
 
 
-def composed(words: Sequence[str]) -> dict[str, Any]:
+def composed(words: Sequence[str]) -> Job:
     from hydra import compose, initialize_config_dir
 
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return resolve(compose(cli.CONFIG, [cli.addable(word) for word in [*words, *cli.base(words)]]))
+        return resolve(compose(arguments.CONFIG, [arguments.addable(word) for word in [*words, *base(words)]]))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -287,13 +290,13 @@ def test_a_saved_config_is_the_same_run(saved: Callable[[str], Path], name: str)
     run = saved(name)
     config = RunDir(run).config()
     assert digest(config) == expected["digest"]
-    assert run_folders.place(config, named=False, many=False).name == expected["folder"]
-    check_groups(config)
+    assert run_folders.place(Job.of_dict(config), named=False, many=False).name == expected["folder"]
+    check_groups(Job.of_dict(config))
     if expected["words"] is None:
         return
     new = run_folders.settled(composed(said(expected["words"])), named=False, many=False)
-    assert digest(new) == expected["digest"]
-    run_folders.refuse_other(run, new)
+    assert digest(new.as_dict()) == expected["digest"]
+    run_folders.refuse_other(run, new.as_dict())
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("choices")])
@@ -302,7 +305,7 @@ def test_the_parts_of_a_saved_config_are_built(saved: Callable[[str], Path], nam
     build(config["hardware"], "hardware")
     build(config["extractor"], "extractor")
     ours = {key: node for key, node in config["logger"].items() if node["_target_"].startswith(package.__name__)}
-    meet(config | {"hardware": config["hardware"] | ONE_CPU, "logger": ours})
+    meet(replace(Job.of_dict(config), hardware=config["hardware"] | ONE_CPU, logger=ours))
     for key, node in config["metrics"].items():
         extra = {"extractor": InceptionV3()} if takes_extractor(node, key) else {}
         build(node, key, **extra)
@@ -313,11 +316,11 @@ def test_a_saved_config_is_gone_on_from(command: Command, saved: Callable[[str],
     for name in CONFIGS[::8]:
         run = saved(name)
         printed = command("train", f"run={run}", "--cfg", "job").out
-        assert digest(resolve_text(printed)) == EXPECTED["configs"][name]["digest"]
+        assert digest(resolve_text(printed).as_dict()) == EXPECTED["configs"][name]["digest"]
         shutil.rmtree(run)
 
 
-def resolve_text(text: str) -> dict[str, Any]:
+def resolve_text(text: str) -> Job:
     from omegaconf import OmegaConf
 
     return resolve(OmegaConf.create(yaml.safe_load(text)))

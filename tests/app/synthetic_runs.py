@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from mezzotint.app.commands.sample import noted
+from mezzotint.app.config.job import Job
 from mezzotint.figures import film_strip, grid
 
 STEPS = 12  # of a run: a line each, a look every third
@@ -38,6 +39,15 @@ def config(folder: Path, seed: int, schedule: str) -> dict[str, Any]:
         "budget": 64 * STEPS,
         "batch_size": 64,
     }
+
+
+def job(folder: Path, **changes: Any) -> Job:
+    """A job whose parts are never built."""
+    node = {"_target_": "Part"}
+    groups = ("network", "schedule", "target", "objective", "time_distribution", "loss", "optimizer", "sampler", "grid")
+    paths = {"_target_": "mezzotint.app.config.job.Paths", "runs": str(folder), "data": "/d", "cache": "/c"}
+    given = {"data": node, "hardware": node, "paths": paths, "name": "a", "budget": 64, "batch_size": 16}
+    return Job(**dict.fromkeys(groups, node) | given | changes)
 
 
 def lines(quality: float) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ import yaml
 
 from mezzotint import __version__
 from mezzotint.app import cli, help
+from mezzotint.app.config import arguments
 
 from .conftest import TINY, Command, Done
 
@@ -151,7 +152,7 @@ def test_version(mezzotint: Command) -> None:
 def test_a_fault_is_one_line_code_2_and_nothing_left_behind(
     words: list[str], said: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.app.commands.train.train", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr("mezzotint.app.commands.train.work", lambda *_: pytest.fail("it was not refused"))
     done = mezzotint(*words)
     last = done.err.strip().splitlines()[-1]
     prefix = f"mezzotint {words[0]}: " if words[0] in help.COMMANDS else "mezzotint: "
@@ -273,13 +274,13 @@ def test_own_classes_beside_the_caller_are_found(mezzotint: Command, home: Path)
 
 
 def test_tilde_is_the_home_folder_wherever_it_stands() -> None:
-    assert cli.at_home("paths.runs=~/runs") == f"paths.runs={Path.home()}/runs"
-    assert cli.at_home("name=a~b") == "name=a~b"
+    assert arguments.at_home("paths.runs=~/runs") == f"paths.runs={Path.home()}/runs"
+    assert arguments.at_home("name=a~b") == "name=a~b"
 
 
 def test_flags_may_stand_anywhere() -> None:
     words = ["a=1", "-m", "b=2", "--config-dir", "own", "c=3", "--config-dir=x"]
-    assert cli.flags_first(words) == ["-m", "--config-dir", "own", "--config-dir=x", "a=1", "b=2", "c=3"]
+    assert arguments.flags_first(words) == ["-m", "--config-dir", "own", "--config-dir=x", "a=1", "b=2", "c=3"]
 
 
 @pytest.mark.parametrize(

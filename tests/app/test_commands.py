@@ -259,24 +259,24 @@ def test_the_rank_that_failed_first_is_the_one_to_blame(tmp_path: Path, monkeypa
     tell = "os.write(pipe, json.dumps({'rank': rank, 'error': words[rank], 'time': -rank}).encode()); sys.exit(1)"
     worker(tmp_path, monkeypatch, f"words = ['connection closed by peer', 'the cause']\n{tell}")
     with pytest.raises(TrainingError, match=r"^rank 1 of 2 failed: the cause$"):
-        ranks.start(tmp_path, 2)
+        ranks.start(train.work, tmp_path, 2)
 
 
 def test_a_killed_rank_is_named_and_the_others_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker(tmp_path, monkeypatch, "os.kill(os.getpid(), 9) if rank else time.sleep(100)")
     with pytest.raises(TrainingError, match="rank 1 of 2 was killed by SIGKILL"):
-        ranks.start(tmp_path, 2)
+        ranks.start(train.work, tmp_path, 2)
 
 
 def test_an_interrupted_rank_ends_a_sweep_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker(tmp_path, monkeypatch, "sys.exit(130)")
     with pytest.raises(KeyboardInterrupt):
-        ranks.start(tmp_path, 2)
+        ranks.start(train.work, tmp_path, 2)
 
 
 def test_what_rank_0_returns_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker(tmp_path, monkeypatch, "os.write(pipe, json.dumps({'rank': rank, 'result': {'rank': rank}}).encode())")
-    assert ranks.start(tmp_path, 2) == {"rank": 0}
+    assert ranks.start(train.work, tmp_path, 2) == {"rank": 0}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word for it is Linux's")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mezzotint.app import cli
-from mezzotint.app.commands import plot
+from mezzotint.app.config.choices import built_choice
 from mezzotint.diffusion import (
     ConstantWeight,
     ContinuousCosineSchedule,
@@ -177,5 +177,5 @@ def test_the_command_says_what_is_wrong(words, said, tmp_path, monkeypatch, caps
 
 
 def test_changes_reach_each_choice_of_their_group():
-    parts = [plot.part("schedule", name, {"schedule.steps": "50"}) for name in ("linear", "cosine")]
+    parts = [built_choice("schedule", name, {"schedule.steps": "50"}) for name in ("linear", "cosine")]
     assert [part.steps for part in parts] == [50, 50]

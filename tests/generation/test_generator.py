@@ -54,7 +54,8 @@ def test_network_calls_an_image_are_counted(denoiser, guidance, calls):
 def test_guidance_is_that_of_the_mathematics(denoiser):
     from mezzotint.diffusion import KeyedRandom, sample
 
-    drawn = generator(denoiser, DDIM(), guidance=lambda inner: CFG(inner, 3.0)).draw(torch.arange(4))
+    guided = generator(denoiser, DDIM(), guidance=lambda inner: CFG(inner, 3.0))
+    drawn = guided.sample_from(*guided.start(torch.arange(4)))
     noise = KeyedRandom(5, torch.arange(4)).normal("sample", SHAPE)
     expected = sample(CFG(denoiser, 3.0), DDIM(), Trailing(6), noise, label=torch.arange(4) % 3)
     assert torch.equal(drawn, expected)

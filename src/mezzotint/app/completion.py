@@ -75,7 +75,7 @@ def from_hydra(words: list[str]) -> str:
     """What Hydra prints."""
     import hydra
 
-    from mezzotint.app.cli import CONFIG
+    from mezzotint.app.config.arguments import CONFIG
     from mezzotint.app.launch.hydra_hooks import find_plugins
 
     find_plugins()

@@ -1,4 +1,4 @@
-"""Faults that a user can mend, in one line; of Hydra's the text in our own terms."""
+"""Errors that the user can fix, in one line; those of Hydra and OmegaConf in the terms of this program."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from typing import Any
 from mezzotint.app.config.arguments import SETTINGS, own_configs, primary, quoted, value
 from mezzotint.app.config.other_names import closest
 from mezzotint.app.help import config_dir, groups
-from mezzotint.app.launch.job_queue import NOWHERE
+from mezzotint.app.launch.job_queue import NOWHERE, lost
+from mezzotint.errors import ConfigError, MezzotintError, mendable
 from mezzotint.instantiate.locate import did_you_mean
 
 IMAGES = "training is counted in images: budget=N, which is epochs x images of the data"
@@ -42,8 +43,16 @@ ELSEWHERE = {  # words of other programs
 }
 
 
+def explained(error: Exception, command: str, words: Sequence[str]) -> MezzotintError | None:
+    """Return the error as one that the user can fix; None for a bug."""
+    if known := mendable(error) or lost(error):
+        return known
+    message = explain(error, command, words)
+    return None if message is None else ConfigError(message)
+
+
 def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
-    """One line for what a user can mend; None for everything else."""
+    """Return one line for an error of Hydra or OmegaConf that the user can fix; None for any other."""
     import yaml
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
     from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException

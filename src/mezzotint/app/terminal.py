@@ -117,6 +117,12 @@ def reopen() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
+def refuse(message: str, command: str = "", code: int = 2) -> int:
+    """Print why a command ends, as one message on standard error; return its exit code."""
+    print(printable(f"mezzotint{f' {command}' if command else ''}: {message}"), file=sys.stderr)
+    return code
+
+
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = "") -> None:
     """Rows of words in columns: in a box as wide as a terminal; elsewhere a line each, for grep and awk."""
     from rich.box import HEAVY_HEAD
@@ -133,5 +139,7 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = 
         column.overflow = "fold"  # a path or an address is never cut
     for row in rows:
         drawn.add_row(*(Text(printable(cell).replace("\n", " "), style=STATES.get(cell, "")) for cell in row))
-    to = PipeSafeStream(sys.stdout.stream) if isinstance(sys.stdout, PipeSafeStream) else sys.stdout  # colours are ours
+    to: Any = sys.stdout
+    if isinstance(to, PipeSafeStream):
+        to = PipeSafeStream(to.stream)  # without the cleaning of escape codes: the colours are ours
     Console(file=to, width=None if boxed else ENDLESS, force_jupyter=False).print(drawn)

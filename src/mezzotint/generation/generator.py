@@ -143,7 +143,7 @@ class SampleGenerator(metaclass=Finite):
         """Samples start .. stop - 1 in batches of (uint8 (B, C, H, W), labels (B,) or None), on the CPU."""
         for first in range(start, stop, self.batch):
             index = torch.arange(first, min(first + self.batch, stop))
-            images = self.range.to_uint8(self.draw(index))
+            images = self.range.to_uint8(self.sample_from(*self.start(index)))
             yield images.cpu(), self.labels(index)
             if progress:
                 progress(len(index))
@@ -164,7 +164,7 @@ class SampleGenerator(metaclass=Finite):
         index = torch.tensor(numbers, dtype=torch.int64)
         parts = []
         for part in index.split(self.batch):
-            parts.append(self.range.to_uint8(self.draw(part)).cpu())
+            parts.append(self.range.to_uint8(self.sample_from(*self.start(part))).cpu())
             if progress:
                 progress(len(part))
         return torch.cat(parts), self.labels(index)
@@ -189,30 +189,32 @@ class SampleGenerator(metaclass=Finite):
             seen.append((frame.x.cpu() * scale, frame.prediction.x0.cpu(), float(frame.level.sigma * scale)))
 
         index = torch.tensor(numbers, dtype=torch.int64)
-        last = self.draw(index, watch).cpu()
+        last = self.sample_from(*self.start(index), watch).cpu()
         held = torch.stack([*(x for x, _, _ in seen), last])
         taken = torch.stack([*(x0 for _, x0, _ in seen), last])
         shares = (*(share for _, _, share in seen), 0.0)
         return Trajectory(self.range.to_uint8(held), self.range.to_uint8(taken), self.labels(index), shares)
 
-    def draw(self, index: Tensor, watch: Callable[[StepRecord], None] | None = None) -> Tensor:
-        """float32 samples of these numbers, on the denoiser's device."""
+    def start(self, index: Tensor) -> tuple[Tensor, Tensor | None, NoiseSource]:
+        """Return what `sample_from` takes for the samples of these numbers (B,): noise, labels, noise of the steps."""
         draws = KeyedRandom(self.seed, index)
-        return self.follow(draws.normal("sample", self.shape), self.labels(index), WhiteNoise(draws), watch)
+        return draws.normal("sample", self.shape), self.labels(index), WhiteNoise(draws)
 
     @torch.no_grad()
-    def follow(
+    def sample_from(
         self,
         noise: Tensor,
         labels: Tensor | None,
         steps: NoiseSource,
         watch: Callable[[StepRecord], None] | None = None,
     ) -> Tensor:
-        """float32 samples that begin at this unit noise (B, C, H, W), on the denoiser's device.
+        """Return float32 samples (B, C, H, W) that start at this unit noise, on the denoiser's device.
 
         Args:
+            noise: (B, C, H, W).
             labels: the class of each (B,), or None.
             steps: the noise of stochastic samplers.
+            watch: called after each step.
         """
         condition = {} if labels is None else {"label": labels.to(self.device)}
         self.drawn += len(noise)

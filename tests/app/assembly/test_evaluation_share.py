@@ -8,13 +8,14 @@ from hydra import compose, initialize_config_dir
 
 from mezzotint.app.assembly.evaluation_share import FEWEST, FREE, Look, bounded, look
 from mezzotint.app.assembly.parts import assemble, plan_metrics
-from mezzotint.app.config.job import resolve, unbounded
+from mezzotint.app.config.job import Job
+from mezzotint.app.config.resolve import resolve, unbounded
 from mezzotint.app.help import config_dir
 
 REAL = {"digits": 1797, "emoji": 1700, "fashion": 10_000}
 
 
-def config(*words: str) -> dict:
+def config(*words: str) -> Job:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return resolve(compose("mezzotint", list(words)))
 
@@ -50,8 +51,8 @@ def test_a_word_lifts_the_bound(words: tuple[str, ...]) -> None:
     chosen = unbounded(config("experiment=own_data", "data=emoji", "budget=200", *words), [words[0].partition("=")[0]])
     parts = assemble(chosen, "meta")
     found = look(chosen, parts, plan_metrics(chosen, parts.dataset.shape), 3000)
-    assert (found.judged, found.reference, found.reduced) == (chosen["n"] or 3000, 3000, False)
-    assert found.settings() == {}
+    assert (found.judged, found.reference, found.reduced) == (chosen.n or 3000, 3000, False)
+    assert found.limit(chosen) is chosen
 
 
 def test_the_bound_holds_whatever_things_cost() -> None:

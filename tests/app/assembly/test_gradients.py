@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mezzotint.app import cli
 from mezzotint.app.assembly.gradients import unreached
 from mezzotint.app.assembly.parts import meet
-from mezzotint.app.config.job import resolve
+from mezzotint.app.config import arguments
+from mezzotint.app.config.resolve import resolve
 from mezzotint.app.help import choices, config_dir
 
 from ..conftest import Command
@@ -111,7 +111,7 @@ def test_all_that_is_ours_is_reached(words: list[str]) -> None:
     from hydra import compose, initialize_config_dir
 
     with initialize_config_dir(str(ROOT), version_base="1.3"):
-        config = resolve(compose(cli.CONFIG, [cli.addable(word) for word in [*words, *TWO]]))
+        config = resolve(compose(arguments.CONFIG, [arguments.addable(word) for word in [*words, *TWO]]))
     assert meet(config).unreached == ()
 
 

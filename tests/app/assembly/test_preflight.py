@@ -54,7 +54,7 @@ NEVER = "runs/never"
         (["paths.runs="], "paths.runs=: give a folder"),
         (["weights=emma"], "weights=emma: this run keeps raw, ema, 0.05"),
         (["ema=none", "weights=ema", "weights=0.05"], "weights=0.05: this run keeps raw"),
-        (["hardware.micro_batch=find"], "hardware.micro_batch=find is a question to `mezzotint check`"),
+        (["hardware.micro_batch=find"], "hardware.micro_batch=find only works with `mezzotint check`"),
         (["hardware.checkpointing=true", "network=mlp"], "hardware: checkpointing=true, and MLP has no stages"),
         (["paths.runs=/proc/x"], "/proc cannot be written"),
         (["paths.cache=/proc/x"], "/proc cannot be written"),
@@ -77,7 +77,7 @@ NEVER = "runs/never"
 def test_refused_before_anything_is_made(
     words: list[str], said: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.app.commands.train.train", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr("mezzotint.app.commands.train.work", lambda *_: pytest.fail("it was not refused"))
     done = mezzotint("train", *words)
     assert done.code == 2
     assert done.err.startswith(f"mezzotint train: {said}")
@@ -101,7 +101,7 @@ def test_refused_before_anything_is_made(
 def test_what_a_metric_needs_of_any_reference_is_known_before_training(
     metric: str, real: int, said: str, kind: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.app.commands.train.train", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr("mezzotint.app.commands.train.work", lambda *_: pytest.fail("it was not refused"))
     pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
     np.savez("few.npz", images=pixels[:real])
     np.savez("data.npz", images=pixels)

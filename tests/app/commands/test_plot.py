@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mezzotint.app import cli
-from mezzotint.app.commands import plot, plot_run
+from mezzotint.app.commands import plot_run
+from mezzotint.app.config.choices import built_choice
 from mezzotint.figures import sample_tables
 
 from ..conftest import TINY, Command
@@ -161,10 +162,10 @@ def test_a_choice_is_changed_as_deep_as_it_goes() -> None:
     from mezzotint.errors import ConfigError
 
     given = {"grid.spacing.steps": "4", "grid.repeats": "2"}
-    grid = plot.part("grid", "restart", given)
+    grid = built_choice("grid", "restart", given)
     assert (grid.spacing.steps, grid.repeats) == (4, 2)
     with pytest.raises(ConfigError, match=r"grid\.steps\.deep: Trailing has no such argument"):
-        plot.part("grid", "trailing", {"grid.steps.deep": "4"})
+        built_choice("grid", "trailing", {"grid.steps.deep": "4"})
 
 
 def test_a_folder_is_not_overwritten_by_a_picture(mezzotint: Command, home: Path) -> None:

@@ -15,6 +15,7 @@ from mezzotint.errors import ConfigError, DataError
 from mezzotint.generation import SampleGenerator
 
 from ..conftest import Command
+from ..synthetic_runs import job
 
 WORDS = ("sample", "run=runs/a", "sampler=ddim", "grid.steps=2")
 
@@ -192,5 +193,5 @@ def test_what_cannot_be_written_is_refused_before_weights_are_read(
         (tmp_path / "samples").write_text("no folder")
     before = list(tmp_path.iterdir())
     with pytest.raises((ConfigError, DataError), match=said):
-        sample.draw(tmp_path, {"save": images, "data": {"shape": [channels, 8, 8]}, "out": None})
+        sample.draw(tmp_path, job(tmp_path, save=images, data={"shape": [channels, 8, 8]}))
     assert list(tmp_path.iterdir()) == before

@@ -7,6 +7,7 @@ import pytest
 
 from mezzotint.app.commands import train
 from mezzotint.app.commands.sweep import Line, follows, unlike
+from mezzotint.app.config.job import Job
 from mezzotint.runs import RunDir
 from mezzotint.runs.formats import TRAINING_LOSS, VALIDATION_LOSS
 
@@ -55,10 +56,10 @@ def test_a_job_that_fails_or_is_refused_is_named_and_the_others_go_on(
 ) -> None:
     conclude = train.conclude
 
-    def broken(directory: Path, config: dict, *more: object) -> object:
-        if config["seed"] == 1:
+    def broken(directory: Path, job: Job, *more: object) -> object:
+        if job.seed == 1:
             raise ZeroDivisionError("lost")
-        return conclude(directory, config, *more)  # type: ignore[arg-type]
+        return conclude(directory, job, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(train, "conclude", broken)
     done = mezzotint("train", "-m", *QUIET, "seed=1,2", "network.width=7,8")

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from mezzotint.app.config.job import anchor, differences, digest, relocatable
+from mezzotint.app.config.job import differences, digest, relocatable
+from mezzotint.app.config.resolve import anchor
 
 CONFIG: dict[str, Any] = {
     "name": "a",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job, Node
 from mezzotint.diffusion import CFGPlusPlus, PairwiseGuidance, SelfConditioned
 from mezzotint.diffusion.guidance.cfg import check_cfg_pp
 from mezzotint.diffusion.objective.losses import Loss
@@ -13,21 +13,21 @@ from mezzotint.instantiate.build import build, targets
 from mezzotint.instantiate.locate import locate
 
 
-def check_pairs(config: Config, denoiser: Any, objective: Any, hardware: Any) -> None:
+def check_pairs(job: Job, denoiser: Any, objective: Any, hardware: Any) -> None:
     """All of them, for a run that is to be trained.
 
     Raises:
         ConfigError: the first that cannot work.
     """
-    check_network_and_data(config)
-    check_guidance(config, denoiser.network, objective)
-    check_augmentation(config["network"], objective)
+    check_network_and_data(job)
+    check_guidance(job, denoiser.network, objective)
+    check_augmentation(job.network, objective)
     check_shards(denoiser, objective, hardware)
 
 
-def check_network_and_data(config: Config) -> None:
+def check_network_and_data(job: Job) -> None:
     """The network is built for the data's images and classes; both follow by themselves unless they are overridden."""
-    network, data = config["network"], config["data"]
+    network, data = job.network, job.data
     if "shape" in network and list(network["shape"]) != list(data["shape"]):
         raise ConfigError(
             f"network.shape={network['shape']} and data.shape={data['shape']} differ: leave network.shape out, it "
@@ -40,15 +40,15 @@ def check_network_and_data(config: Config) -> None:
         )
 
 
-def check_guidance(config: Config, network: Any, objective: Any) -> None:
+def check_guidance(job: Job, network: Any, objective: Any) -> None:
     """Guidance needs a network that was trained for it. For sampling too, where the run's config is asked.
 
     What a network or an objective of the user's own does not say is left to the rehearsal.
     """
-    check_self_conditioning(config["guidance"], network, objective)
-    check_renoising(config)
+    check_self_conditioning(job.guidance, network, objective)
+    check_renoising(job)
     dropout = getattr(objective, "label_dropout", None)
-    if config["data"].get("classes") and dropout == 0 and next(null_guided(config["guidance"]), None):
+    if job.data.get("classes") and dropout == 0 and next(null_guided(job.guidance), None):
         raise ConfigError(
             "guidance compares with what the network says without a label, which it never learns with "
             "objective.label_dropout=0. Train with objective.label_dropout=0.1, or use guidance=none"
@@ -70,13 +70,13 @@ def null_guided(node: Any) -> Iterator[str]:
         yield from null_guided(value)
 
 
-def check_renoising(config: Config) -> None:
+def check_renoising(job: Job) -> None:
     """CFG++ goes on with another eps than that of its x0, which the steps of few samplers take."""
-    plus = next((where for where, path in targets(config["guidance"]) if locate(path) is CFGPlusPlus), None)
+    plus = next((where for where, path in targets(job.guidance) if locate(path) is CFGPlusPlus), None)
     if plus is None:
         return
     try:
-        check_cfg_pp(CFGPlusPlus(), build(config["sampler"], "sampler"))
+        check_cfg_pp(CFGPlusPlus(), build(job.sampler, "sampler"))
     except ValueError as error:
         raise ConfigError(str(error).rstrip(".")) from error
 
@@ -95,7 +95,7 @@ def check_self_conditioning(guidance: Any, network: Any, objective: Any) -> None
         )
 
 
-def check_augmentation(network: Config, objective: Any) -> None:
+def check_augmentation(network: Node, objective: Any) -> None:
     """A network that is told how images were augmented, and an objective that never says."""
     numbers = network.get("augmentation") or 0
     if numbers and getattr(objective, "augment", False) is None:

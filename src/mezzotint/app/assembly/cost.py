@@ -10,7 +10,7 @@ from mezzotint.app.assembly import rates
 from mezzotint.app.assembly.gradients import told
 from mezzotint.app.assembly.parts import Components, on_meta, placed
 from mezzotint.app.assembly.preflight import checkpoints
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.cost.flops import describe
 from mezzotint.diffusion.stability import USUAL, bound, settled, spread
 from mezzotint.training.hardware.hardware import Hardware, switches
@@ -21,14 +21,14 @@ FEW = 10  # steps, below which every sampler draws narrow
 NARROW = 0.5  # of the spread of the data, and less: near-means
 
 
-def line(config: Config, parts: Components) -> str:
+def line(job: Job, parts: Components) -> str:
     """The plan in one line, for the start of a run."""
-    network, hardware, batch = parts.denoiser.network, parts.hardware, config["batch_size"]
-    world, micro_batch, times = shares(config, hardware)
+    network, hardware, batch = parts.denoiser.network, parts.hardware, job.batch_size
+    world, micro_batch, times = shares(job, hardware)
     held = "" if times == 1 else f", {micro_batch} at once"
     return (
         f"{parameters(network):,} parameters on {world} x {hardware.device} ({hardware.exact_precision}), "
-        f"{-(-config['budget'] // batch):,} steps of {batch} images{held}, peak rate {rates.told(config, parts)}, "
+        f"{-(-job.budget // batch):,} steps of {batch} images{held}, peak rate {rates.told(job, parts)}, "
         f"checkpoints of {size(checkpoint_size(network, parts.ema))}, drawn by {drawing(parts)}{shrunk(parts)}"
         f"{of_classes(parts.dataset) if parts.dataset.labelled_by() else ''}"
     )
@@ -41,17 +41,17 @@ def of_classes(dataset: Any) -> str:
     return f", {dataset.classes} classes{named}" if dataset.classes else ""
 
 
-def cost(config: Config, parts: Components) -> list[Row]:
+def cost(job: Job, parts: Components) -> list[Row]:
     """What training and evaluation would take, in numbers that do not depend on the machine."""
     network, hardware = parts.denoiser.network, parts.hardware
-    batch, budget = config["batch_size"], config["budget"]
-    world, micro_batch, times = shares(config, hardware)
-    kept, each = checkpoints(config, parts.callbacks), checkpoint_size(network, parts.ema)
+    batch, budget = job.batch_size, job.budget
+    world, micro_batch, times = shares(job, hardware)
+    kept, each = checkpoints(job, parts.callbacks), checkpoint_size(network, parts.ema)
     return [
         ("network", f"{parameters(network):,} parameters"),
         *([("untrained", told(parts.unreached))] if parts.unreached else []),
         ("training", f"{budget:,} images in {-(-budget // batch):,} steps of {batch}"),
-        ("peak rate", rates.told(config, parts)),
+        ("peak rate", rates.told(job, parts)),
         *compute(parts, batch, budget),
         ("devices", f"{world} x {hardware.device}, {hardware.exact_precision}"),
         ("batch", f"{micro_batch} images on each device, {'once' if times == 1 else f'{times} times'} a step"),
@@ -98,11 +98,11 @@ def forward(network: nn.Module, shape: tuple[int, ...]) -> int:
     return 0
 
 
-def shares(config: Config, hardware: Hardware) -> tuple[int, int, int]:
+def shares(job: Job, hardware: Hardware) -> tuple[int, int, int]:
     """Processes, images that each holds at once, and micro-batches a step."""
     world = hardware.local * hardware.nodes
-    times = hardware.accumulation(config["batch_size"], world)
-    return world, config["batch_size"] // world // times, times
+    times = hardware.accumulation(job.batch_size, world)
+    return world, job.batch_size // world // times, times
 
 
 def memory(parts: Components, micro_batch: int) -> list[Row]:
@@ -162,5 +162,5 @@ def calls(parts: Components) -> int:
     still = parts.denoiser.using(ZeroNetwork(outputs))
     generator = parts.sampling.generator(still, shape, classes=parts.dataset.classes)
     with placed("sampler"):
-        generator.draw(torch.arange(1))
+        generator.sample_from(*generator.start(torch.arange(1)))
     return round(generator.calls)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from mezzotint.app.assembly.cost import flops, shares
 from mezzotint.app.assembly.evaluation_share import Look
 from mezzotint.app.assembly.parts import Components, assemble
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.training import TrainingRun
 from mezzotint.training.callbacks.base import PeriodicCallback as Looking
 from mezzotint.training.hardware.memory import footprint, free_memory
@@ -42,14 +42,14 @@ class Duration:
         )
 
 
-def duration(config: Config, parts: Components, look: Look) -> Duration | str:
+def duration(job: Job, parts: Components, look: Look) -> Duration | str:
     """Or why it is not measured: one image costs too much to be tried, or more memory than is free.
 
     Args:
         parts: without memory, as they were rehearsed.
     """
-    each = look.training / config["budget"]
-    world, micro_batch, _ = shares(config, parts.hardware)
+    each = look.training / job.budget
+    world, micro_batch, _ = shares(job, parts.hardware)
     size = min(micro_batch, max(1, int(TIMED / max(each, 1.0))))
     if not each:
         return "not measured: the network's operations cannot be counted"
@@ -62,7 +62,7 @@ def duration(config: Config, parts: Components, look: Look) -> Duration | str:
         return "not measured: the network's memory cannot be counted"
     if memory > ROOM * free_memory(parts.hardware.device):
         return f"not measured: a step of {size} takes {bytes_of(memory)}, more than half of the memory that is free"
-    real = assemble(config)
+    real = assemble(job)
     rig = MicroBatchProbe(real.denoiser, real.objective, real.optimizer, real.hardware, shape, real.ema)
     step = timed(lambda: rig.step(size, classes))
     second = each * size / step  # operations
@@ -70,17 +70,17 @@ def duration(config: Config, parts: Components, look: Look) -> Duration | str:
         size,
         step,
         look.training / second / world,
-        on_the_way(config, parts) * each / 3 / second / world,
+        on_the_way(job, parts) * each / 3 / second / world,
         look.cost / second / world,
     )
 
 
-def on_the_way(config: Config, parts: Components) -> float:
+def on_the_way(job: Job, parts: Components) -> float:
     """Forward passes of all that looks at the run while it trains."""
     module = SimpleNamespace(denoiser=parts.denoiser)
-    run = TrainingRun(Path(), module, parts.dataset, 0, config["budget"], config["batch_size"], parts.sampling)  # type: ignore[arg-type]
+    run = TrainingRun(Path(), module, parts.dataset, 0, job.budget, job.batch_size, parts.sampling)  # type: ignore[arg-type]
     looking = [callback for callback in parts.callbacks.values() if isinstance(callback, Looking)]
-    return sum(callback.passes(run) * config["budget"] / run.count(callback.every) for callback in looking)
+    return sum(callback.passes(run) * job.budget / run.count(callback.every) for callback in looking)
 
 
 def spoken(seconds: float) -> str:

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mezzotint.app.assembly.cost import calls, forward
 from mezzotint.app.assembly.parts import Components, assemble, plan_metrics
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.app.results.references import open_reference
 from mezzotint.metrics import Metric, feature_metrics
 from mezzotint.training import SampleMetrics
@@ -61,9 +61,9 @@ class Look:
     def reduced(self) -> bool:
         return (self.judged, self.reference) != self.whole
 
-    def settings(self) -> Config:
-        """What of a config says so, where it does not by itself."""
-        return {"n": self.judged, "reference_images": self.reference} if self.reduced else {}
+    def limit(self, job: Job) -> Job:
+        """Return the job with these numbers of images, where they are fewer than the job's own."""
+        return replace(job, n=self.judged, reference_images=self.reference) if self.reduced else job
 
     def __str__(self) -> str:
         judged, reference = self.whole
@@ -73,19 +73,19 @@ class Look:
         )
 
 
-def final(config: Config) -> Look:
+def final(job: Job) -> Look:
     """The look at the end of a run, of which nothing but its config is known."""
-    parts = assemble(config, device="meta")
-    return look(config, parts, plan_metrics(config, parts.dataset.shape), count_real(config, parts.dataset))
+    parts = assemble(job, device="meta")
+    return look(job, parts, plan_metrics(job, parts.dataset.shape), count_real(job, parts.dataset))
 
 
-def count_real(config: Config, dataset: Any) -> int:
+def count_real(job: Job, dataset: Any) -> int:
     """Images of the reference; 0 of statistics, which cost nothing."""
-    reference = open_reference(config["reference"], dataset)
+    reference = open_reference(job.reference, dataset)
     return 0 if reference.shape is None else len(reference.images)
 
 
-def look(config: Config, parts: Components, metrics: dict[str, Metric], real: int) -> Look:
+def look(job: Job, parts: Components, metrics: dict[str, Metric], real: int) -> Look:
     """What is drawn and judged when the budget is spent.
 
     Args:
@@ -96,17 +96,13 @@ def look(config: Config, parts: Components, metrics: dict[str, Metric], real: in
     shape = tuple(parts.dataset.shape)
     once = forward(parts.denoiser.network, shape)
     extract = sum(passes(extractor, shape) for extractor in {metric.extractor for metric in featured.values()})
-    wanted = config["n"] or min(real or MANY, MANY), min(real, config["reference_images"] or real)
+    wanted = job.n or min(real or MANY, MANY), min(real, job.reference_images or real)
     if not featured:
         wanted = 0, 0
-    times = config["seeds"] * (1 + any(isinstance(callback, SampleMetrics) for callback in parts.callbacks.values()))
-    training = 3 * once * config["budget"]
+    times = job.seeds * (1 + any(isinstance(callback, SampleMetrics) for callback in parts.callbacks.values()))
+    training = 3 * once * job.budget
     whole = Look(PICTURES, *wanted, wanted, times, calls(parts) * once, extract, training)
-    return (
-        whole
-        if config["evaluation_share"] is None
-        else bounded(whole, config["evaluation_share"] * training, least(featured))
-    )
+    return whole if job.evaluation_share is None else bounded(whole, job.evaluation_share * training, least(featured))
 
 
 def bounded(whole: Look, allowed: float, least: tuple[int, int]) -> Look:

@@ -33,7 +33,8 @@ def unreached(losses: Tensor, parameters: Named) -> tuple[str, ...]:
 
 def leaves(result: Tensor) -> Iterator[Tensor]:
     """The tensors that a result's gradient would be added up in."""
-    waiting, seen = [result.grad_fn], set()
+    waiting: list[Any] = [result.grad_fn]
+    seen: set[Any] = set()
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
@@ -59,5 +60,5 @@ def check_reached(missing: tuple[str, ...], hardware: Any) -> None:
 
 
 def told(missing: tuple[str, ...]) -> str:
-    more = f" (nor do {len(missing) - 1} more)" if len(missing) > 1 else ""
-    return f"{missing[0]} gets no gradient from the loss{more}"
+    first, *others = missing
+    return f"{first} gets no gradient from the loss{f' (nor do {len(others)} more)' if others else ''}"

@@ -12,7 +12,8 @@ import torch
 from mezzotint.app.assembly.compatibility import check_pairs, check_variance
 from mezzotint.app.assembly.gradients import check_reached, unreached
 from mezzotint.app.assembly.shapes import suited
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job, Node
+from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.results.labels import plan as plan_labels
 from mezzotint.app.results.references import check_reference, open_reference
 from mezzotint.diffusion import Denoiser, KeyedRandom, Objective
@@ -43,7 +44,7 @@ class Components:
     unreached: tuple[str, ...] = ()  # parameters that get no gradient, where a rehearsal has looked for them
 
 
-def assemble(config: Config, device: str = "cpu") -> Components:
+def assemble(job: Job, device: str = "cpu") -> Components:
     """Build the parts of a run; the network's first weights are a function of the seed.
 
     Args:
@@ -52,54 +53,58 @@ def assemble(config: Config, device: str = "cpu") -> Components:
     Raises:
         ConfigError: what a constructor refused, with its place in the config.
     """
-    torch.manual_seed(config["seed"])
-    dataset = build(config["data"], "data")
+    torch.manual_seed(job.seed)
+    dataset = build(job.data, "data")
     return Components(
         dataset=dataset,
-        denoiser=build_denoiser(config, device),
-        objective=build_objective(config),
-        optimizer=build(config["optimizer"], "optimizer"),
-        ema=build(config["ema"], "ema"),
-        callbacks=build(config["callbacks"], "callbacks"),
-        loggers=build(config["logger"], "logger"),
-        hardware=build(config["hardware"], "hardware"),
-        sampling=build_sampling(config),
-        judging=build_judging(config, dataset),
+        denoiser=build_denoiser(job.as_dict(), device),
+        objective=build_objective(job),
+        optimizer=build(job.optimizer, "optimizer"),
+        ema=build(job.ema, "ema"),
+        callbacks=build(job.callbacks, "callbacks"),
+        loggers=build(job.logger, "logger"),
+        hardware=build(job.hardware, "hardware"),
+        sampling=build_sampling(job),
+        judging=build_judging(job, dataset),
     )
 
 
-def build_objective(config: Config) -> Objective:
-    groups = {"times": "time_distribution", "weight": "loss_weight", "loss": "loss"}
-    parts = {name: build(config[group], group) for name, group in groups.items()}
-    return build(config["objective"], "objective", **parts)
+def build_objective(job: Job) -> Objective:
+    return build(
+        job.objective,
+        "objective",
+        times=build(job.time_distribution, "time_distribution"),
+        weight=build(job.loss_weight, "loss_weight"),
+        loss=build(job.loss, "loss"),
+    )
 
 
-def build_sampling(config: Config) -> SamplingRecipe:
-    node = config["guidance"]
+def build_sampling(job: Job) -> SamplingRecipe:
+    node = job.guidance
     guidance = None if node is None else lambda inner: build(node, "guidance", inner=inner)
-    return SamplingRecipe(build(config["sampler"], "sampler"), build(config["grid"], "grid"), guidance)
+    return SamplingRecipe(build(job.sampler, "sampler"), build(job.grid, "grid"), guidance)
 
 
-def build_judging(config: Config, dataset: Any) -> EvaluationPlan:
+def build_judging(job: Job, dataset: Any) -> EvaluationPlan:
     """Opens nothing yet: only a run that is judged while it trains asks."""
     return EvaluationPlan(
-        lambda: build_metrics(config, dataset.shape),
-        lambda: open_reference(config["reference"], dataset).images,
-        config["paths"]["cache"],
-        lambda reference, directory: plan_labels(config["labels"], dataset.classes, reference, directory)[0],
+        lambda: build_metrics(job, dataset.shape),
+        lambda: open_reference(job.reference, dataset).images,
+        job.paths["cache"],
+        lambda reference, directory: plan_labels(job.labels, dataset.classes, reference, directory)[0],
     )
 
 
-def build_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Metric]:
+def build_metrics(job: Job | Standalone, shape: tuple[int, ...]) -> dict[str, Metric]:
     """`plan_metrics` with the extractor's weights at hand, so that nothing is drawn before they are."""
-    metrics = plan_metrics(config, shape)
+    metrics = plan_metrics(job, shape)
     for extractor in dict.fromkeys(extractor for metric in metrics.values() for extractor in metric.extractors):
         with placed("extractor"):
             extractor.prepare(tuple(shape))
     return metrics
 
 
-def plan_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Metric]:
+def plan_metrics(job: Job | Standalone, shape: tuple[int, ...]) -> dict[str, Metric]:
     """The metrics, those of features over the extractor that fits these images; without them where none fits.
 
     Weights are not fetched, only looked for.
@@ -107,12 +112,12 @@ def plan_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Metric]:
     Raises:
         ConfigError: a metric that needs what the extractor does not give. DataError: weights that are not to be had.
     """
-    nodes = {name: (node, f"metrics.{name}") for name, node in config["metrics"].items()}
+    nodes = {name: (node, f"metrics.{name}") for name, node in job.metrics.items()}
     featured = [name for name, place in nodes.items() if takes_extractor(*place)]
     extractor = None
-    if featured and config["extractor"]:
+    if featured and job.extractor:
         with placed("extractor"):
-            extractor = build(config["extractor"], "extractor").resolve(tuple(shape))
+            extractor = build(job.extractor, "extractor").resolve(tuple(shape))
     return {
         name: build(*place, **({"extractor": extractor} if name in featured else {}))
         for name, place in nodes.items()
@@ -120,7 +125,7 @@ def plan_metrics(config: Config, shape: tuple[int, ...]) -> dict[str, Metric]:
     }
 
 
-def takes_extractor(node: Config, where: str) -> bool:
+def takes_extractor(node: Node, where: str) -> bool:
     """Whether the constructor that a metric's node names has an argument `extractor`, or takes any."""
     parameters = inspect.signature(locate(node["_target_"], where)).parameters
     return "extractor" in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
@@ -129,26 +134,24 @@ def takes_extractor(node: Config, where: str) -> bool:
 # ------------------------------------------------------------------------------------------------------------ rehearsal
 
 
-def dry_run(config: Config) -> Components:
+def dry_run(job: Job) -> Components:
     """Build everything, open the data and let the parts meet once, on tensors without memory.
 
     Raises:
         ConfigError, DataError: what cannot work, and what to do.
     """
-    parts = meet(config)
-    with placed("data"), suited(config):
+    parts = meet(job)
+    with placed("data"), suited(job):
         train = parts.dataset.split("train")
-    metrics = build_metrics(config, parts.dataset.shape)
-    check_reference(config["reference"], parts.dataset, metrics)
-    with placed("reference"), suited(config):
-        real = len(
-            train if config["reference"] == "train" else open_reference(config["reference"], parts.dataset).images
-        )
-    check_judges(config, parts, metrics, real)
+    metrics = build_metrics(job, parts.dataset.shape)
+    check_reference(job.reference, parts.dataset, metrics)
+    with placed("reference"), suited(job):
+        real = len(train if job.reference == "train" else open_reference(job.reference, parts.dataset).images)
+    check_judges(job, parts, metrics, real)
     return replace(parts, train=train)
 
 
-def check_judges(config: Config, parts: Components, metrics: dict[str, Metric], real: int | None = None) -> None:
+def check_judges(job: Job, parts: Components, metrics: dict[str, Metric], real: int | None = None) -> None:
     """Whether what is to judge the run, while it trains and at its end, can.
 
     Args:
@@ -157,9 +160,9 @@ def check_judges(config: Config, parts: Components, metrics: dict[str, Metric], 
     Raises:
         ConfigError: too few images for a metric, drawn or real, or held out.
     """
-    real = min(real, config["reference_images"] or real) if real is not None else None
-    model = EvaluatedModel(parts.denoiser, parts.dataset.split, limit=config["n"])
-    context = Context(config["n"] or real, real, model)
+    real = min(real, job.reference_images or real) if real is not None else None
+    model = EvaluatedModel(parts.denoiser, parts.dataset.split, limit=job.n)
+    context = Context(job.n or real, real, model)
     for name, metric in metrics.items():
         if real is not None or not metric.required_splits:
             with placed(f"metrics.{name}"):
@@ -172,18 +175,18 @@ def check_judges(config: Config, parts: Components, metrics: dict[str, Metric], 
                 callback.shortened(parts.sampling)
 
 
-def meet(config: Config) -> Components:
+def meet(job: Job) -> Components:
     """Of a rehearsal, what needs neither data nor weights of other networks."""
-    parts = assemble(config, device="meta")
+    parts = assemble(job, device="meta")
     with placed("grid"):
         parts.denoiser.check(parts.sampling.grid(parts.denoiser.schedule))
     with placed("hardware"):
         world = parts.hardware.local * parts.hardware.nodes
     with placed("batch_size"):
-        parts.hardware.accumulation(config["batch_size"], world)
+        parts.hardware.accumulation(job.batch_size, world)
     with placed("hardware"):
         parts.hardware.recompute(parts.denoiser.network)
-    check_pairs(config, parts.denoiser, parts.objective, parts.hardware)
+    check_pairs(job, parts.denoiser, parts.objective, parts.hardware)
     missing = rehearse_training(parts)
     check_reached(missing, parts.hardware)
     rehearse_sampling(parts.sampling, parts.denoiser, parts.dataset)
@@ -222,7 +225,7 @@ def rehearse_sampling(sampling: SamplingRecipe, denoiser: Denoiser, dataset: Any
     short = SamplingRecipe(sampling.sampler, partial(first_levels, sampling.grid), sampling.guidance)
     generator = short.generator(denoiser, dataset.shape, classes=dataset.classes)
     with placed("sampler"), on_meta():
-        generator.draw(torch.arange(2))
+        generator.sample_from(*generator.start(torch.arange(2)))
 
 
 def first_levels(spacing: Any, schedule: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
 from mezzotint.runs import RunDir
@@ -14,11 +14,11 @@ from mezzotint.training import Callback, Checkpoints
 from mezzotint.training.hardware.memory import checkpoint_size, size
 
 
-def obstacles(config: Config, parts: Any, directory: Path) -> list[str]:
+def obstacles(job: Job, parts: Any, directory: Path) -> list[str]:
     """All that is in the way of training in `directory`, one line each, with the cure."""
     return [
-        *(folders(config, directory) or room(config, parts, directory)),
-        *weights(config, parts.ema),
+        *(folders(job, directory) or room(job, parts, directory)),
+        *weights(job, parts.ema),
         *saving(parts.callbacks),
         *foreign(parts.callbacks),
     ]
@@ -37,9 +37,9 @@ def foreign(callbacks: dict[str, Any]) -> list[str]:
     return []
 
 
-def folders(config: Config, directory: Path) -> list[str]:
+def folders(job: Job, directory: Path) -> list[str]:
     """The run's folder and the cache must be writable, which only writing shows."""
-    places = (("paths.runs", directory), ("paths.cache", Path(config["paths"]["cache"])))
+    places = (("paths.runs", directory), ("paths.cache", Path(job.paths["cache"])))
     refused = [(key, there, reason(there)) for key, there in ((key, existing(place)) for key, place in places)]
     return [f"{there} cannot be written ({why}); give another {key}=" for key, there, why in refused if why]
 
@@ -60,9 +60,9 @@ def reason(folder: Path) -> str | None:
         return os.strerror(error.errno) if error.errno else str(error)
 
 
-def room(config: Config, parts: Any, directory: Path) -> list[str]:
+def room(job: Job, parts: Any, directory: Path) -> list[str]:
     """The disk must hold all the checkpoints that will lie there at once."""
-    each, count = checkpoint_size(parts.denoiser.network, parts.ema), checkpoints(config, parts.callbacks)
+    each, count = checkpoint_size(parts.denoiser.network, parts.ema), checkpoints(job, parts.callbacks)
     there = RunDir(directory).checkpoint_bytes()
     free = shutil.disk_usage(existing(directory)).free
     if each * count - there <= free:
@@ -74,20 +74,20 @@ def room(config: Config, parts: Any, directory: Path) -> list[str]:
     ]
 
 
-def checkpoints(config: Config, callbacks: dict[str, Any]) -> int:
+def checkpoints(job: Job, callbacks: dict[str, Any]) -> int:
     """How many lie on the disk at once: those that stay, the best, and one that is being written."""
     kept = 0
     for callback in callbacks.values():
         if isinstance(callback, Checkpoints):
-            every = callback.every * config["budget"] if callback.every < 1 else callback.every
-            kept = min(callback.keep, max(1, round(config["budget"] / every))) + (callback.best in callbacks)
+            every = callback.every * job.budget if callback.every < 1 else callback.every
+            kept = min(callback.keep, max(1, round(job.budget / every))) + (callback.best in callbacks)
     return kept + 1 if kept else 0
 
 
-def weights(config: Config, ema: Any) -> list[str]:
+def weights(job: Job, ema: Any) -> list[str]:
     """What is sampled at the end must be kept until then."""
     known = ["raw", *(["ema"] if ema else []), *(f"{halflife:g}" for halflife in getattr(ema, "halflives", ()))]
-    asked = config["weights"] if isinstance(config["weights"], str) else f"{config['weights']:g}"
+    asked = job.weights if isinstance(job.weights, str) else f"{job.weights:g}"
     return [] if asked in known else [f"weights={asked}: this run keeps {', '.join(known)}"]
 
 

@@ -5,25 +5,25 @@ from contextlib import contextmanager
 
 import torch
 
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.data.image_files.image_set import SmallPictures
 from mezzotint.errors import MezzotintError
 from mezzotint.instantiate.build import build
 
 
 @contextmanager
-def suited(config: Config) -> Iterator[None]:
+def suited(job: Job) -> Iterator[None]:
     """Where pictures are too small, suggest a shape that the network of this config takes."""
     try:
         yield
     except SmallPictures as error:
-        raise error.suited(lambda shape: takes(config, shape)) from error
+        raise error.suited(lambda shape: takes(job, shape)) from error
 
 
-def takes(config: Config, shape: tuple[int, int, int]) -> bool:
+def takes(job: Job, shape: tuple[int, int, int]) -> bool:
     """Whether the network can be built for images of a shape."""
-    asked = config["data"]["shape"]
-    node = {key: list(shape) if value == asked else value for key, value in config["network"].items()}
+    asked = job.data["shape"]
+    node = {key: list(shape) if value == asked else value for key, value in job.network.items()}
     try:
         with torch.device("meta"):
             build(node, "network")

@@ -1,5 +1,6 @@
 """`mezzotint check`: what a config would do and what is wrong with it, without doing it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from mezzotint.app.assembly.parts import Components, assemble, check_judges, mee
 from mezzotint.app.assembly.preflight import obstacles
 from mezzotint.app.assembly.shapes import suited
 from mezzotint.app.commands.train import choose
-from mezzotint.app.config.arguments import spoken
-from mezzotint.app.config.job import SPLITS, Config, check_groups, refuse, resolve, unbounded
+from mezzotint.app.config.arguments import spoken_keys
+from mezzotint.app.config.job import SPLITS, Job
+from mezzotint.app.config.resolve import check_groups, refuse, resolve, unbounded
+from mezzotint.app.launch.hydra_hooks import in_sweep
 from mezzotint.app.results import classes, run_folders
 from mezzotint.app.results.references import open_reference
 from mezzotint.app.terminal import display_path, table
@@ -24,41 +27,38 @@ from mezzotint.training.hardware.memory import size
 
 def main(config: Any) -> None:
     """Print the plan as far as it can be known, then refuse what training would refuse."""
-    from hydra.core.hydra_config import HydraConfig
-
-    hydra = HydraConfig.get()
-    given = [word.lstrip("+").partition("=")[0] for word in spoken()]
-    plain = run_folders.settled(unbounded(resolve(config), given), "name" in given, hydra.mode.name == "MULTIRUN")
-    check_groups(plain)
+    given, many = spoken_keys(), in_sweep()
+    job = run_folders.settled(unbounded(resolve(config), given), "name" in given, many)
+    check_groups(job)
     problems: list[str] = []
-    directory = home(plain, given, hydra.mode.name == "MULTIRUN", problems)
-    plain["hardware"] = planned(plain["hardware"], problems)
-    parts = meet(plain)
-    images, real = data(plain, parts, directory, problems)
-    judging, found = end(plain, parts, real, problems)
-    rows = [*cost(plain, parts), *images, *judging, place(directory)]
-    if there(directory) and (another := rates.changed(directory, plain, parts)):
+    directory = home(job, given, many, problems)
+    job = replace(job, hardware=planned(job.hardware, problems))
+    parts = meet(job)
+    images, real = data(job, parts, directory, problems)
+    judging, found = end(job, parts, real, problems)
+    rows = [*cost(job, parts), *images, *judging, place(directory)]
+    if there(directory) and (another := rates.changed(directory, job, parts)):
         rows.append(("budget", another))
-    problems += obstacles(plain, parts, directory)
+    problems += obstacles(job, parts, directory)
     if not problems and real:  # timing looks into the data, and would fetch what is not here
-        rows.append(("time here", str(duration(plain, parts, found))))
+        rows.append(("time here", str(duration(job, parts, found))))
     if problems:
         rows.append(("problems", f"{len(problems)}, told below"))
     table(rows)
     refuse(problems)
     if parts.hardware.micro_batch == "find":
-        look_for_micro_batch(plain)
+        look_for_micro_batch(job)
 
 
-def home(config: Config, given: list[str], many: bool, problems: list[str]) -> Path:
+def home(job: Job, given: list[str], many: bool, problems: list[str]) -> Path:
     """Where the run lies or would lie, also where training refuses it."""
-    if config["hardware"].get("micro_batch") == "find":  # which is asked here alone
-        config = config | {"hardware": config["hardware"] | {"micro_batch": None}}
+    if job.hardware.get("micro_batch") == "find":  # which is asked here alone
+        job = replace(job, hardware=job.hardware | {"micro_batch": None})
     try:
-        return choose(config, given, many)
+        return choose(job, given, many)
     except ConfigError as error:
         problems.append(str(error))
-    return Path(config["run"]) if config["run"] else run_folders.place(config, "name" in given, many)
+    return Path(job.run) if job.run else run_folders.place(job, "name" in given, many)
 
 
 def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:
@@ -76,25 +76,25 @@ def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     return node
 
 
-def data(config: Config, parts: Components, directory: Path, problems: list[str]) -> tuple[list[Row], int]:
+def data(job: Job, parts: Components, directory: Path, problems: list[str]) -> tuple[list[Row], int]:
     """The images and classes, or what is missing and how to get it; and how many images are the reference."""
-    shape, download = " x ".join(map(str, parts.dataset.shape)), config["data"].get("download", False)
-    own = config["reference"] in SPLITS
-    still = config | {"data": config["data"] | ({"download": False} if download else {})}  # a look fetches nothing
+    shape, download = " x ".join(map(str, parts.dataset.shape)), job.data.get("download", False)
+    own = job.reference in SPLITS
+    still = replace(job, data=job.data | {"download": False}) if download else job  # check downloads nothing
     try:
-        there = build(classes.settled(directory, still)["data"], "data")
-        with suited(config):
+        there = build(classes.settled(directory, still).data, "data")
+        with suited(job):
             images = there.split("train")
-            real = len(there.split(config["reference"])) if own and config["reference"] != "train" else len(images)
+            real = len(there.split(job.reference)) if own and job.reference != "train" else len(images)
         trained = classes.Trained.of(there, images)
     except ConfigError as error:
         problems.append(str(error))
         return [("data", f"images of {shape}")], 0
     except DataError as error:
-        if download and not config["data"].get("root"):
-            return [("data", f"images of {shape}, not here: training downloads them to {config['data']['cache']}")], 0
+        if download and not job.data.get("root"):
+            return [("data", f"images of {shape}, not here: training downloads them to {job.data['cache']}")], 0
         problems.append(f"data: {error}")
-        place = config["data"].get("root")
+        place = job.data.get("root")
         missing = (
             f"not to be read as they are from {display_path(place)}" if place and Path(place).exists() else "not here"
         )
@@ -102,37 +102,37 @@ def data(config: Config, parts: Components, directory: Path, problems: list[str]
     labels = [("classes", classes.told(trained))] if trained.counts else []
     problems += [] if RunDir(directory).newest_step() else classes.empty(trained)
     by = f" in classes by {there.labelled_by()}" if labels and there.labelled_by() else ""
-    seen = config["budget"] / len(images)
+    seen = job.budget / len(images)
     rows = [("data", f"{len(images):,} images of {shape}{by}, seen {seen:.3g} times each"), *labels]
     return rows, real if own else 0
 
 
-def end(config: Config, parts: Components, real: int, problems: list[str]) -> tuple[list[Row], Look]:
+def end(job: Job, parts: Components, real: int, problems: list[str]) -> tuple[list[Row], Look]:
     """What is drawn and judged at the end; weights that are not to be had, a reference that is not there or no use."""
     rows: list[Row] = []
     planned: dict[str, Any] = {}
     counted = real or None
     try:
-        if config["reference"] not in SPLITS:
-            found = open_reference(config["reference"], parts.dataset)
+        if job.reference not in SPLITS:
+            found = open_reference(job.reference, parts.dataset)
             counted = len(found.images)
             real = 0 if found.shape is None else counted
     except MezzotintError as error:
         problems.append(str(error))
     try:
-        planned = plan_metrics(config, parts.dataset.shape)
-        check_judges(config, parts, planned, counted)
+        planned = plan_metrics(job, parts.dataset.shape)
+        check_judges(job, parts, planned, counted)
     except DataError as error:
         rows.append(("weights", f"not here yet: {error}"))
     except MezzotintError as error:
         problems.append(str(error))
-    found = look(config, parts, planned, real)
-    return [*rows, ("at the end", finale(config, found))], found
+    found = look(job, parts, planned, real)
+    return [*rows, ("at the end", finale(job, found))], found
 
 
-def finale(config: Config, found: Look) -> str:
+def finale(job: Job, found: Look) -> str:
     """The look at the end in words: what is drawn, what is judged, what of the training it costs."""
-    named, share = ", ".join(config["metrics"]), found.cost / found.training if found.training else 0.0
+    named, share = ", ".join(job.metrics), found.cost / found.training if found.training else 0.0
     drawn = f"{found.pictures} pictures drawn"
     judged = f"{found.judged:,} samples judged ({named})"
     if found.reference:
@@ -154,13 +154,13 @@ def there(directory: Path) -> bool:
     return RunDir(directory).exists()
 
 
-def look_for_micro_batch(config: Config) -> None:
+def look_for_micro_batch(job: Job) -> None:
     """Look for the largest micro-batch that this machine holds, and say what to write."""
     from mezzotint.training.hardware.micro_batch import MicroBatchProbe, find
 
-    parts = assemble(config)
+    parts = assemble(job)
     shape, classes = parts.dataset.shape, parts.dataset.classes
-    world, share, _ = shares(config, parts.hardware)
+    world, share, _ = shares(job, parts.hardware)
     rig = MicroBatchProbe(parts.denoiser, parts.objective, parts.optimizer, parts.hardware, shape, parts.ema)
     with placed("hardware"):
         trials = find(rig, share, classes)
@@ -177,4 +177,4 @@ def look_for_micro_batch(config: Config) -> None:
         ["micro-batch", "times a step", "memory", "images/s"],
     )
     best = trials[0]
-    print(f"hardware.micro_batch={best.micro_batch} is the largest that fits; the batch stays {config['batch_size']}")
+    print(f"hardware.micro_batch={best.micro_batch} is the largest that fits; the batch stays {job.batch_size}")

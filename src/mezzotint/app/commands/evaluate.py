@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mezzotint.app.assembly.evaluation_share import MANY
 from mezzotint.app.assembly.parts import build_metrics
 from mezzotint.app.commands.sample import open_generator
-from mezzotint.app.config.job import Config, refuse_drawing, settle
+from mezzotint.app.config.job import Config, Job
+from mezzotint.app.config.resolve import refuse_drawing, settle
 from mezzotint.app.launch import hydra_hooks, ranks
 from mezzotint.app.launch.process_group import broadcast_bool, process_group, run_on_ranks, shared_progress
 from mezzotint.app.launch.slurm_rendezvous import rendezvous
@@ -34,39 +35,39 @@ from mezzotint.signals import raise_on_signal
 
 if TYPE_CHECKING:
     from mezzotint.generation import SampleGenerator
-    from mezzotint.metrics import Metric
+    from mezzotint.metrics import Evaluation, Metric
 
 SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data")
 NOTHING = "there is nothing to compute: choose metrics=[fid,kid] and an extractor= that fits"
 
 
 def main(config: Any) -> float | None:
-    plain = settle(config)
-    refuse_drawing(plain, "all classes are judged, and metrics=[fid_per_class] gives a value to each")
-    directory = existing(plain)
-    dataset, changed = opened(directory, plain)
-    metrics = build_metrics(plain, dataset.shape)
-    check_classes(changed, metrics, plain)
+    job = settle(config)
+    refuse_drawing(job, "all classes are judged, and metrics=[fid_per_class] gives a value to each")
+    directory = existing(job)
+    dataset, changed = opened(directory, job)
+    metrics = build_metrics(job, dataset.shape)
+    check_classes(changed, metrics, job)
     if not metrics:
         raise ConfigError(NOTHING)
-    with rendezvous(directory), process_group(build(plain["hardware"], "hardware")):
-        path, found = judge(directory, plain, metrics, dataset)
+    with rendezvous(directory), process_group(build(job.hardware, "hardware")):
+        path, found = judge(directory, job, metrics, dataset)
     if ranks.rank() == 0:
         hydra_hooks.remember(path)
         report(path, found)
     return objective(found)
 
 
-def work(directory: Path, config: Config) -> dict[str, Any]:
+def work(directory: Path, job: Job) -> dict[str, Any]:
     """One rank's part of what another process has been asked; the first one writes it down."""
-    dataset = opened(directory, config)[0]
-    metrics = build_metrics(config, dataset.shape)
-    with raise_on_signal(), process_group(build(config["hardware"], "hardware")):
-        judge(directory, config, metrics, dataset)
+    dataset = opened(directory, job)[0]
+    metrics = build_metrics(job, dataset.shape)
+    with raise_on_signal(), process_group(build(job.hardware, "hardware")):
+        judge(directory, job, metrics, dataset)
     return {}
 
 
-def check_classes(changed: str, metrics: "Mapping[str, Metric]", config: Config) -> None:
+def check_classes(changed: str, metrics: "Mapping[str, Metric]", job: Job) -> None:
     """Refuse values that depend on labels if the classes are not those that the run was trained on. Raises ConfigError.
 
     Args:
@@ -75,7 +76,7 @@ def check_classes(changed: str, metrics: "Mapping[str, Metric]", config: Config)
     if not changed:
         return
     by_label = [f"metrics.{name}" for name, metric in metrics.items() if metric.needs_labels]
-    by_label += ["labels=data"] if config["labels"] == "data" else []
+    by_label += ["labels=data"] if job.labels == "data" else []
     if by_label:
         raise ConfigError(
             f"{changed}. {by_label[0]} would compare one class with another: give the folders their old names, or "
@@ -84,20 +85,20 @@ def check_classes(changed: str, metrics: "Mapping[str, Metric]", config: Config)
     print(f"{changed}; the distances are of all classes together", file=sys.stderr)
 
 
-def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any) -> tuple[Path, dict[str, Any]]:
-    """Evaluate each seed, or find what was evaluated before; the file and its content, of several seeds as one."""
-    from mezzotint.metrics import Evaluation, over_seeds
+def judge(directory: Path, job: Job, metrics: dict[str, Any], dataset: Any) -> tuple[Path, "Evaluation"]:
+    """Evaluate each seed, or read its evaluation from before; return the file and its content, of all seeds as one."""
+    from mezzotint.metrics import over_seeds
 
     RunDir(directory).check_links()
-    reference = open_reference(config["reference"], dataset).limited(config["reference_images"])
-    config = config | {"checkpoint": other_step(directory, config["checkpoint"])}
-    seeds = range(config["seed"], config["seed"] + config["seeds"])
-    turns, said = plan_labels(config["labels"], dataset.classes, reference.images, directory)
+    reference = open_reference(job.reference, dataset).limited(job.reference_images)
+    job = replace(job, checkpoint=other_step(directory, job.checkpoint))
+    seeds = range(job.seed, job.seed + job.seeds)
+    turns, said = plan_labels(job.labels, dataset.classes, reference.images, directory)
     held = content(metrics, dataset, reference) | ({} if turns is None else {"labels": said})
-    asked = {place(directory, one, reference, held): one for one in (config | {"seed": seed} for seed in seeds)}
+    asked = {place(directory, one, reference, held): one for one in (replace(job, seed=seed) for seed in seeds)}
     if not all(made_before(path, directory, told=rank_and_world()[0] == 0) for path in asked):
         check_writable(directory)
-        run_on_ranks(directory, config)
+        run_on_ranks(work, directory, job)
     each = [
         (path, judge_seed(directory, one, metrics, dataset, reference, path, turns, said))
         for path, one in asked.items()
@@ -105,11 +106,11 @@ def judge(directory: Path, config: Config, metrics: dict[str, Any], dataset: Any
     path, found = each[0]
     if len(each) == 1:
         return path, found
-    summary = over_seeds([Evaluation.of_dict(one) for _, one in each]).as_dict()
-    summary["protocol"]["seeds"] = list(seeds)
+    summary = over_seeds([one for _, one in each])
+    summary = replace(summary, protocol=summary.protocol | {"seeds": list(seeds)})
     path = path.with_name(f"{path.stem}-seeds{len(seeds)}.json")
     if rank_and_world()[0] == 0:
-        write_text(path, json.dumps(summary, indent=1))
+        write_text(path, json.dumps(summary.as_dict(), indent=1))
     return path, summary
 
 
@@ -124,15 +125,15 @@ def check_writable(directory: Path) -> None:
 
 def judge_seed(
     directory: Path,
-    config: Config,
+    job: Job,
     metrics: dict[str, Any],
     dataset: Any,
     reference: Reference,
     path: Path,
     turns: Any,
     labels: str,
-) -> dict[str, Any]:
-    """Evaluate the samples of one seed, or find the evaluation that was made before; the content of its file.
+) -> "Evaluation":
+    """Evaluate the samples of one seed, or read the evaluation that was made before.
 
     Args:
         turns, labels: what `plan_labels` gave.
@@ -141,38 +142,38 @@ def judge_seed(
 
     if made := broadcast_bool(made_before(path, directory)):
         return made
-    generator = open_generator(directory, config, turns=turns)
-    n = count(config, reference)
+    generator = open_generator(directory, job, turns=turns)
+    n = count(job, reference)
     model = EvaluatedModel(
         generator.denoise,
         dataset.split,
         lambda first, advance: replace(generator).images(0, first, advance)[0],
-        config["seed"],
-        config["n"],
+        job.seed,
+        job.n,
     )
     context = Context(n, len(reference.images), model)
     for metric in metrics.values():
         metric.validate(context)
-    remember(metrics, reference, generator.device, config["paths"]["cache"])
-    done = evaluate(
+    remember(metrics, reference, generator.device, job.paths["cache"])
+    found = evaluate(
         samples(generator, n),
         reference.images,
         metrics,
         n,
         device=generator.device,
-        cache=config["paths"]["cache"],
-        about=protocol(directory, config, generator, reference, dataset) | {"labels": labels},
+        cache=job.paths["cache"],
+        about=protocol(directory, job, generator, reference, dataset) | {"labels": labels},
         model=model,
         progress=shared_progress,
     )
-    notes = storage(done.protocol["format"], reference.about.get("format"))
+    notes = storage(found.protocol["format"], reference.about.get("format"))
     notes += [f"labels: {labels}; labels=balanced draws each class equally often"] if turns is not None else []
-    done = done.with_notes(*notes, calls=generator.calls)
+    found = found.with_notes(*notes, calls=generator.calls)
     path.parent.mkdir(parents=True, exist_ok=True)
-    done = write_pictures(done, path)
+    found = write_pictures(found, path)
     if rank_and_world()[0] == 0:
-        write_text(path, json.dumps(done.as_dict(), indent=1))
-    return done.as_dict()
+        write_text(path, json.dumps(found.as_dict(), indent=1))
+    return found
 
 
 def samples(generator: "SampleGenerator", n: int) -> Iterator[Numbered]:
@@ -181,14 +182,16 @@ def samples(generator: "SampleGenerator", n: int) -> Iterator[Numbered]:
         yield from share(generator, n, advance)
 
 
-def made_before(path: Path, directory: Path, told: bool = False) -> dict[str, Any] | None:
-    """The evaluation that lies there; None where there is none, or a damaged one, which is made anew.
+def made_before(path: Path, directory: Path, told: bool = False) -> "Evaluation | None":
+    """Read an evaluation; None where there is none, or a damaged one, which is made anew.
 
     Args:
-        told: say so.
+        told: print that it is damaged.
     """
+    from mezzotint.metrics import Evaluation
+
     try:
-        return formats.comparable(path, directory)
+        return Evaluation.of_dict(formats.comparable(path, directory))
     except FileNotFoundError:
         return None
     except Damaged as error:
@@ -197,26 +200,26 @@ def made_before(path: Path, directory: Path, told: bool = False) -> dict[str, An
         return None
 
 
-def count(config: Config, reference: Reference) -> int:
+def count(job: Job, reference: Reference) -> int:
     """The images that are judged."""
-    return config["n"] or min(len(reference.images), MANY)
+    return job.n or min(len(reference.images), MANY)
 
 
-def step_of(directory: Path, config: Config) -> int:
+def step_of(directory: Path, job: Job) -> int:
     """The step of the checkpoint that is judged."""
-    return config["checkpoint"] or RunDir(directory).newest_step()
+    return int(job.checkpoint or RunDir(directory).newest_step())
 
 
-def place(directory: Path, config: Config, reference: Reference, held: Config) -> Path:
+def place(directory: Path, job: Job, reference: Reference, held: Config) -> Path:
     """The file of an evaluation; of two that must have the same values it is the same.
 
     Args:
         held: what `content` gave.
     """
-    n = count(config, reference)
-    asked = config | {"checkpoint": step_of(directory, config), "n": n, "content": held}
+    n = count(job, reference)
+    asked = job.as_dict() | {"checkpoint": step_of(directory, job), "n": n, "content": held}
     question = mark(asked, (*SAME, "checkpoint", "n", "content"))
-    return RunDir(directory).evaluation / f"{sampling_name(config)}-n{n}-{question}.json"
+    return RunDir(directory).evaluation / f"{sampling_name(job)}-n{n}-{question}.json"
 
 
 def content(metrics: dict[str, Any], dataset: Any, reference: Reference) -> Config:
@@ -227,28 +230,30 @@ def content(metrics: dict[str, Any], dataset: Any, reference: Reference) -> Conf
     return found | ({"data": {split: dataset.split(split).digest() for split in splits}} if splits else {})
 
 
-def protocol(directory: Path, config: Config, generator: Any, reference: Reference, dataset: Any) -> dict[str, Any]:
+def protocol(directory: Path, job: Job, generator: Any, reference: Reference, dataset: Any) -> dict[str, Any]:
     """What the app knows of how the images were made."""
-    step, (_, world) = step_of(directory, config), rank_and_world()
+    step, (_, world) = step_of(directory, job), rank_and_world()
     return {
         "run": directory.resolve().name,
         "step": step,
-        "images": step * config["batch_size"],
-        "weights": config["weights"],
-        "average": None if config["weights"] == "raw" else config["ema"],
-        "seeds": [config["seed"]],
+        "images": step * job.batch_size,
+        "weights": job.weights,
+        "average": None if job.weights == "raw" else job.ema,
+        "seeds": [job.seed],
         "samples": "0 to n - 1 of each seed",
         **trained_on(directory, dataset),
         "precision": "float32",
-        "tf32": generator.device.type == "cuda" and config["hardware"].get("tf32", True),
+        "tf32": generator.device.type == "cuda" and job.hardware.get("tf32", True),
         "device": generator.device.type,
         "processes": world,
         "batch": generator.batch,
         "format": "uint8, rounded, uncompressed",
-        "data": config["data"],
+        "data": job.data,
         "reference": reference.about,
         "versions": {"commit": commit()},
-        **{key: config[key] for key in ("sampler", "grid", "guidance")},
+        "sampler": job.sampler,
+        "grid": job.grid,
+        "guidance": job.guidance,
     }
 
 
@@ -260,20 +265,18 @@ def trained_on(directory: Path, dataset: Any) -> dict[str, Any]:
     return found | ({"trained": {"images": trained.images, "content": trained.content}} if trained else {})
 
 
-def report(path: Path, found: dict[str, Any]) -> None:
+def report(path: Path, found: "Evaluation") -> None:
+    """Print an evaluation and its file."""
     table(rows(found))
-    for note in found["notes"]:
+    for note in found.notes:
         print(note)
     print(display_path(path))
 
 
-def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """The values and what they are of, for people."""
-    from mezzotint.metrics import Evaluation
-
-    evaluation = Evaluation.of_dict(found)
-    made, real = found["protocol"], found["protocol"]["reference"]
-    values = [(name, f"{evaluation.shown(name)}{of_class(name, made)}") for name in evaluation.results]
+def rows(found: "Evaluation") -> list[tuple[str, str]]:
+    """Return the values, and the images that they are of, as rows of a table."""
+    made, real = found.protocol, found.protocol["reference"]
+    values = [(name, f"{found.shown(name)}{of_class(name, made)}") for name in found.results]
     if not made["n"]:
         return values
     place = real.get("split") or display_path(real.get("folder") or real["file"])
@@ -289,13 +292,13 @@ def of_class(name: str, made: dict[str, Any]) -> str:
     return f"  ({names[int(label)]})" if known else ""
 
 
-def objective(found: dict[str, Any]) -> float | None:
-    """The number that a sweep minimises: the first one."""
-    return next(iter(found["values"].values()), None)
+def objective(found: "Evaluation") -> float | None:
+    """Return the number that a sweep minimises: the first value."""
+    return next(iter(found.values.values()), None)
 
 
-def measure(found: dict[str, Any]) -> dict[str, Any]:
-    """What that number is, and whether higher is better."""
-    name = next(iter(found["values"]), "objective")
-    metrics = found["protocol"].get("metrics", {}).values()
+def measure(found: "Evaluation") -> dict[str, Any]:
+    """Return the name of that number, and whether higher is better."""
+    name = next(iter(found.values), "objective")
+    metrics = found.protocol.get("metrics", {}).values()
     return {"name": name, "higher_is_better": any(of["higher_is_better"] for of in metrics if name in of["values"])}

@@ -5,7 +5,7 @@ The noise is that of the same numbered samples everywhere, so what differs betwe
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mezzotint.app import cli
-from mezzotint.app.commands import plot, sample
+from mezzotint.app.commands import sample
 from mezzotint.app.config.arguments import SAVED, addable, at_home, follows, own_configs, quoted, readable
-from mezzotint.app.config.job import Config, settle
+from mezzotint.app.config.choices import built_choice
+from mezzotint.app.config.compose import compose_from_run, judging
+from mezzotint.app.config.job import Job
+from mezzotint.app.config.resolve import settle
 from mezzotint.app.config.validate_arguments import check_pair
 from mezzotint.app.help import KINDS, choices, config_dir
 from mezzotint.app.launch import hydra_hooks
 from mezzotint.app.results import classes, run_folders
+from mezzotint.app.results.figure_files import FORMATS, paths, saved, writable, write
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build, build_denoiser
 from mezzotint.instantiate.locate import did_you_mean
@@ -102,15 +105,15 @@ def main(words: Sequence[str]) -> None:
     """Draw a run and print where the pictures are."""
     asked = read(words)
     films = (".gif",) if asked.kind == "film" else ()
-    files = plot.paths(asked.own.get("out"), (*films, *plot.FORMATS))
+    files = paths(asked.own.get("out"), (*films, *FORMATS))
     home = asked.runs[0] if len(asked.runs) == 1 else asked.runs[0].resolve().parent
     files = files or [home / "plots" / f"{asked.name}.png"]
-    plot.writable(files)
+    writable(files)
     try:
         picture = DRAWN[asked.kind](asked)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    plot.write(files, picture)
+    write(files, picture)
 
 
 def read(words: Sequence[str]) -> PlotRequest:
@@ -171,7 +174,7 @@ def unfold(words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
 def losses(asked: PlotRequest) -> Picture:
     from mezzotint.figures import plot_loss
 
-    return plot.saved(plot_loss(*asked.runs))
+    return saved(plot_loss(*asked.runs))
 
 
 def levels(asked: PlotRequest) -> Picture:
@@ -180,7 +183,7 @@ def levels(asked: PlotRequest) -> Picture:
     (run,) = asked.runs
     config = RunDir(run).config()
     schedule = build_denoiser(config, "meta").schedule
-    return plot.saved(plot_loss_by_level(run, schedule, build(config["time_distribution"], "time_distribution")))
+    return saved(plot_loss_by_level(run, schedule, build(config.get("time_distribution"), "time_distribution")))
 
 
 def samples(asked: PlotRequest) -> Picture:
@@ -195,9 +198,7 @@ def samples(asked: PlotRequest) -> Picture:
     ys = with_calls(ys, [calls[i * len(zs) : (i + 1) * len(zs)] for i in range(len(ys))])
     table = images.unflatten(0, (len(ys), len(zs)))
     rows, columns = {down: ys}, columns_of(drawn[0][1], numbers, classes.names(asked.runs[0], drawn[0][0]))
-    return plot.saved(
-        plot_matrix(table, rows, columns, {beside: zs}) if beside else plot_matrix(table[:, 0], rows, columns)
-    )
+    return saved(plot_matrix(table, rows, columns, {beside: zs}) if beside else plot_matrix(table[:, 0], rows, columns))
 
 
 def interpolation(asked: PlotRequest) -> Picture:
@@ -219,7 +220,7 @@ def interpolation(asked: PlotRequest) -> Picture:
         images, _ = interpolate(generator, pairs, points, advance)
     rows = {"samples": [f"{first} to {last}" for first, last in pairs]}
     share = {"share of the way": [f"{i / (points - 1):.2g}" for i in range(points)]}
-    return plot.saved(plot_matrix(images, rows, share))
+    return saved(plot_matrix(images, rows, share))
 
 
 def neighbours(asked: PlotRequest) -> Picture:
@@ -231,8 +232,8 @@ def neighbours(asked: PlotRequest) -> Picture:
     name, known = asked.own.get("features", "pixels"), ["pixels", *choices(config_dir() / "extractor")]
     if name not in known:
         raise ConfigError(f"features={name}: no such choice{did_you_mean(name, known)} ({', '.join(known)})")
-    ((config, generator),) = generators(asked)
-    dataset = build(config["data"], "data")
+    ((job, generator),) = generators(asked)
+    dataset = build(job.data, "data")
     features = pixels if name == "pixels" else extractor(name, dataset.shape)
     training = dataset.split("train")
     with bar("drawing", len(numbers)) as advance:
@@ -240,7 +241,7 @@ def neighbours(asked: PlotRequest) -> Picture:
     with bar("looking through the training images", len(training)) as advance:
         found = find_neighbours(drawn, training, min(NEAR, len(training) - 1), features, advance)
     near = training.batch(found.index.flatten())[0].unflatten(0, tuple(found.index.shape))
-    return plot.saved(plot_neighbours(drawn, near, found))
+    return saved(plot_neighbours(drawn, near, found))
 
 
 def film(asked: PlotRequest) -> Picture:
@@ -251,7 +252,7 @@ def film(asked: PlotRequest) -> Picture:
     moving = ".gif" in asked.own.get("out", "")
     frames = asked.number("frames", STILL, least=2)
     taken = generator.film_of(numbers, max(frames, SMOOTH) if moving else frames)
-    still = plot.saved(plot_film(taken.thinned(frames), numbers))
+    still = saved(plot_film(taken.thinned(frames), numbers))
     return lambda file, kind: gif(taken.frames, file) if kind == "gif" else still(file, kind)
 
 
@@ -267,23 +268,23 @@ DRAWN: dict[str, Callable[[PlotRequest], Picture]] = {
 # ------------------------------------------------------------------------------------------------ with what it is drawn
 
 
-def generators(asked: PlotRequest) -> Iterator[tuple[Config, "SampleGenerator"]]:
+def generators(asked: PlotRequest) -> Iterator[tuple[Job, "SampleGenerator"]]:
     """A generator for each combination of values, the last key changing fastest; weights are read once."""
     (run,) = asked.runs
     read: dict[str, Any] = {}
-    for config in list(configs(asked, run)):
-        weights = str((config["weights"], config["checkpoint"]))
-        generator = sample.open_generator(run, config, read.get(weights))
+    for job in list(jobs(asked, run)):
+        weights = str((job.weights, job.checkpoint))
+        generator = sample.open_generator(run, job, read.get(weights))
         read[weights] = generator.denoise
-        yield config, generator
+        yield job, generator
 
 
-def configs(asked: PlotRequest, run: Path) -> Iterator[Config]:
-    """The run's config with each combination of values, as `mezzotint sample` would have it."""
+def jobs(asked: PlotRequest, run: Path) -> Iterator[Job]:
+    """Yield the job of `mezzotint sample run=DIR` for each combination of values."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    saved = cli.compose_from_run(run, "sample")
+    saved = compose_from_run(run, "sample")
     hydra_hooks.find_plugins()
     own = ",".join(quoted(f"file://{folder}") for folder in own_configs(asked.flags))
     fixed = [*guided(asked, run), *asked.overrides, f"hydra.searchpath=[{own}]"]
@@ -292,11 +293,10 @@ def configs(asked: PlotRequest, run: Path) -> Iterator[Config]:
         for values in product(*asked.swept.values()):
             words = [*fixed, *(f"{key}={value}" for key, value in zip(asked.swept, values, strict=True))]
             composed = compose(SAVED, [addable(at_home(word)) for word in words])
-            vouch(cli.judging(current(), composed, saved, words).paths)
-            config = settle(composed, without=UNUSED)
-            config["run"] = str(run)
-            run_folders.existing(config)
-            yield config
+            vouch(judging(current(), composed, saved, words).paths)
+            job = replace(settle(composed, without=UNUSED), run=str(run))
+            run_folders.existing(job)
+            yield job
 
 
 def guided(asked: PlotRequest, run: Path) -> list[str]:
@@ -309,7 +309,7 @@ def guided(asked: PlotRequest, run: Path) -> list[str]:
 
 def extractor(name: str, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
     """What gives the features between which distances are measured."""
-    chosen = plot.part("extractor", name, {}).resolve(tuple(shape))
+    chosen = built_choice("extractor", name, {}).resolve(tuple(shape))
     if chosen is None:
         raise ConfigError(f"features={name}: it does not fit images of {shape}; features=pixels does")
     return chosen

@@ -5,8 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mezzotint.app.commands.sweep import at, compared, differing, short
+from mezzotint.app.commands.sweep import compared, differing
 from mezzotint.app.config.job import Config, defaults
+from mezzotint.app.config.values import at, short
 from mezzotint.app.help import version
 from mezzotint.app.results import run_folders
 from mezzotint.app.terminal import display_path

@@ -128,7 +128,7 @@ def main(words: Sequence[str]) -> None:
 
 def read(words: Sequence[str]) -> tuple[list[str], Path, bool]:
     """The words that choose, the folder, and whether the list is for machines."""
-    given = dict(word.partition("=")[::2] for word in words if "=" in word)
+    given = {key: value for key, _, value in (word.partition("=") for word in words if "=" in word)}
     flags = [word for word in words if word.startswith("-")]
     for word in (*given, *flags):
         if word not in (ROOT, JSON):

@@ -1,17 +1,20 @@
 """`mezzotint sample run=DIR`: pictures of what a run draws: a grid, a film strip, a GIF, and image files if asked."""
 
 import sys
-from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
 from mezzotint.app.assembly.compatibility import check_guidance
 from mezzotint.app.assembly.parts import build_sampling, rehearse_sampling
-from mezzotint.app.config.job import Config, settle
+from mezzotint.app.config.job import Job
+from mezzotint.app.config.resolve import settle
+from mezzotint.app.launch.hydra_hooks import in_sweep
 from mezzotint.app.results import classes
 from mezzotint.app.results.classes import read as runs_data
 from mezzotint.app.results.labels import asked_for
@@ -36,49 +39,63 @@ SMALL = 64  # pixels: of images up to this side a strip holds every frame
 
 
 def main(config: Any) -> None:
-    from hydra.core.hydra_config import HydraConfig
-
-    plain = settle(config, without=("metrics", "extractor", "callbacks", "logger", "optimizer", "ema", "objective"))
-    directory = existing(plain)
-    check_place(directory, plain, HydraConfig.get().mode.name == "MULTIRUN")
-    _, wrong = classes.opened(directory, plain)
+    job = settle(config, without=("metrics", "extractor", "callbacks", "logger", "optimizer", "ema", "objective"))
+    directory = existing(job)
+    check_place(directory, job, in_sweep())
+    _, wrong = classes.opened(directory, job)
     if wrong:
         print(f"{wrong}; drawn is what was trained on", file=sys.stderr)
-    for path in draw(directory, plain):
+    for path in draw(directory, job):
         print(display_path(path))
 
 
-def draw(directory: Path, config: Config) -> list[Path]:
-    """Draw from a run and write what was drawn, below its samples/ or where out= says; the paths.
+def draw(directory: Path, job: Job) -> list[Path]:
+    """Sample from a run and write the images below its samples/, or where out= says; return the paths.
 
     Raises:
-        ConfigError: nothing can be written there, the images cannot be files of the kind that is asked for, or the run
+        ConfigError: nothing can be written there, files of the kind that save= names cannot hold the images, or the run
             has no such class.
     """
-    check_place(directory, config)
-    channels = config["data"]["shape"][0]
-    if config["save"] == "png" and channels > 4:
+    asked, generator = prepared(directory, job)
+    stem, n = asked.stem, asked.n
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    shown: list[Tensor] = []
+    with FILES[job.save](stem) as files, bar("drawing", n) as advance:
+        for images, labels in generator.batches(0, n, advance):
+            if sum(map(len, shown)) < SHOWN:
+                shown.append(images)
+            files.add(images, labels)
+    picture = stem.with_name(f"{stem.name}.png")
+    write_grid(picture, torch.cat(shown)[:SHOWN], asked)
+    return [picture, *write_films(stem, generator, min(n, FILM)), *files.paths]
+
+
+def prepared(directory: Path, job: Job) -> tuple[Order, SampleGenerator]:
+    """Check everything that can be refused before sampling, then read the weights. Raises ConfigError."""
+    check_place(directory, job)
+    channels = job.data["shape"][0]
+    if job.save == "png" and channels > 4:
         raise ConfigError(f"save=png: a file holds 4 channels at most and this run draws {channels}; say save=npz")
-    config = config | {"checkpoint": other_step(directory, config["checkpoint"])}
-    names, turns = classes.names(directory, config), turns_of(directory, config)
-    asked = order(directory, config, turns, config["data"].get("classes") or 0, names)
-    if config["save"] == "png":
+    job = replace(job, checkpoint=other_step(directory, job.checkpoint))
+    names, turns = classes.names(directory, job), turns_of(directory, job)
+    asked = order(directory, job, turns, job.data.get("classes") or 0, names)
+    if job.save == "png":
         asked = own_folder(asked)
-    return write_all(asked, open_generator(directory, config, turns=turns), config["save"])
+    return asked, open_generator(directory, job, turns=turns)
 
 
-def turns_of(directory: Path, config: Config) -> Tensor | None:
+def turns_of(directory: Path, job: Job) -> Tensor | None:
     """The labels that samples have in turn: those of label=, or of the classes that had images; None for each once."""
-    trained, count = runs_data(directory), config["data"].get("classes") or 0
-    if config["label"] is not None:
-        return asked_for(config["label"], count, trained, classes.names(directory, config))
+    trained, count = runs_data(directory), job.data.get("classes") or 0
+    if job.label is not None:
+        return asked_for(job.label, count, trained, classes.names(directory, job))
     if count and trained and 0 in trained.counts:
         return torch.tensor([label for label, images in enumerate(trained.counts) if images])
     return None
 
 
 def open_generator(
-    directory: Path, config: Config, denoise: Denoiser | None = None, turns: Tensor | None = None
+    directory: Path, job: Job, denoise: Denoiser | None = None, turns: Tensor | None = None
 ) -> SampleGenerator:
     """The run's weights with the config's sampler, grid, guidance and seed, on the config's hardware.
 
@@ -89,49 +106,26 @@ def open_generator(
     Raises:
         ConfigError: they cannot work together, such as guidance by a label in a run without labels.
     """
-    own = targets({name: config[name] for name in DENOISER})  # which have been checked
+    own = targets({name: node for name, node in job.as_dict().items() if name in DENOISER})  # checked before
     packages = {str(path).partition(".")[0] for _, path in own} - {"mezzotint"}
-    hardware = build(config["hardware"], "hardware")
-    denoise = denoise or load(directory, config["weights"], allow=sorted(packages), checkpoint=config["checkpoint"])
-    dataset = build(config["data"], "data")
-    check_guidance(config, denoise.network, SimpleNamespace(**config["objective"]))  # as it was trained; not imported
-    sampling = build_sampling(config)
+    hardware = build(job.hardware, "hardware")
+    denoise = denoise or load(directory, job.weights, allow=sorted(packages), checkpoint=job.checkpoint)
+    dataset = build(job.data, "data")
+    check_guidance(job, denoise.network, SimpleNamespace(**job.objective))  # as it was trained; not imported
+    sampling = build_sampling(job)
     denoise.to(hardware.device)
     hardware.arrange(denoise.network)
     rehearse_sampling(sampling, denoise, dataset)
-    turns = turns_of(directory, config) if turns is None else turns
-    return sampling.generator(denoise, dataset.shape, config["seed"], dataset.classes, round=turns)
+    turns = turns_of(directory, job) if turns is None else turns
+    return sampling.generator(denoise, dataset.shape, job.seed, dataset.classes, round=turns)
 
 
-def write_all(asked: Order, generator: SampleGenerator, images: str) -> list[Path]:
-    stem, n = asked.stem, asked.n
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = []
-    first: list[Tensor] = []
-    with bar("drawing", n) as advance:
-        batches = keep(generator.batches(0, n, advance), first)
-        if images == "png":
-            paths.append(write_files(stem, batches))
-        elif images == "npz":
-            paths.append(write_npz(stem.with_name(f"{stem.name}.npz"), batches))
-        else:
-            for _ in batches:
-                pass
-    picture = stem.with_name(f"{stem.name}.png")
-    with atomic_path(picture) as part:
-        images_shown = torch.cat(first)[:SHOWN]
-        feet = asked.feet and asked.feet[: len(images_shown)]
-        drawn = grid(images_shown, columns=asked.columns, labels=feet, heads=asked.heads)
+def write_grid(path: Path, images: Tensor, asked: Order) -> None:
+    """Write the images (N, C, H, W) as one picture, with the labels that were asked for."""
+    feet = asked.feet and asked.feet[: len(images)]
+    drawn = grid(images, columns=asked.columns, labels=feet, heads=asked.heads)
+    with atomic_path(path) as part:
         drawn.save(part, pnginfo=noted(head=str(drawn.info.get("head", 0)), foot=str(FOOT if feet else 0)))
-    return [picture, *write_films(stem, generator, min(n, FILM)), *paths]
-
-
-def keep(batches: Iterator[Any], first: list[Tensor]) -> Iterator[Any]:
-    """Pass batches on, keeping the images that the grid shows."""
-    for images, labels in batches:
-        if sum(map(len, first)) < SHOWN:
-            first.append(images)
-        yield images, labels
 
 
 def write_films(stem: Path, generator: SampleGenerator, count: int) -> list[Path]:
@@ -157,28 +151,70 @@ def noted(**texts: str) -> "PngInfo":
     return info
 
 
-def write_files(folder: Path, batches: Iterator[Any]) -> Path:
-    """One PNG an image, 000000.png on."""
-    from PIL import Image
+class NoFiles:
+    """What save=none writes beside the grid."""
 
-    with atomic_path(folder) as part:
-        part.mkdir()
-        number = 0
-        for images, _ in batches:
-            for image in images.permute(0, 2, 3, 1).squeeze(-1).numpy():
-                Image.fromarray(image).save(part / f"{number:06d}.png")
-                number += 1
-    return folder
+    def __init__(self, stem: Path) -> None:
+        self.paths: list[Path] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        pass
+
+    def add(self, images: Tensor, labels: Tensor | None) -> None:
+        pass
 
 
-def write_npz(path: Path, batches: Iterator[Any]) -> Path:
+class PngFiles:
+    """One PNG an image, 000000.png on, in a folder that appears when all are written."""
+
+    def __init__(self, stem: Path) -> None:
+        self.paths, self.number = [stem], 0
+
+    def __enter__(self) -> Self:
+        self.stack = ExitStack()
+        self.folder = self.stack.enter_context(atomic_path(self.paths[0]))
+        self.folder.mkdir()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self.stack.__exit__(*raised)
+
+    def add(self, images: Tensor, labels: Tensor | None) -> None:
+        from PIL import Image
+
+        for image in images.permute(0, 2, 3, 1).squeeze(-1).numpy():
+            Image.fromarray(image).save(self.folder / f"{self.number:06d}.png")
+            self.number += 1
+
+
+class NpzFile:
     """`images` uint8 (N, H, W, C), and `labels` int64 (N,) where the run has classes."""
-    import numpy as np
 
-    images, labels = zip(*batches, strict=True)
-    arrays = {"images": torch.cat(images).permute(0, 2, 3, 1).numpy()}
-    if labels[0] is not None:
-        arrays["labels"] = torch.cat(labels).numpy()
-    with atomic_path(path) as part:
-        np.savez_compressed(part, **arrays)
-    return path
+    def __init__(self, stem: Path) -> None:
+        self.paths = [stem.with_name(f"{stem.name}.npz")]
+        self.images: list[Tensor] = []
+        self.labels: list[Tensor] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, images: Tensor, labels: Tensor | None) -> None:
+        self.images.append(images)
+        self.labels += [] if labels is None else [labels]
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: Any) -> None:
+        import numpy as np
+
+        if kind is not None:
+            return
+        arrays: dict[str, Any] = {"images": torch.cat(self.images).permute(0, 2, 3, 1).numpy()}
+        if self.labels:
+            arrays["labels"] = torch.cat(self.labels).numpy()
+        with atomic_path(self.paths[0]) as part:
+            np.savez_compressed(part, **arrays)
+
+
+FILES = {"none": NoFiles, "png": PngFiles, "npz": NpzFile}

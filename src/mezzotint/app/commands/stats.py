@@ -6,8 +6,8 @@ from typing import Any
 
 from mezzotint.app.assembly.parts import build_metrics
 from mezzotint.app.commands.evaluate import NOTHING
-from mezzotint.app.config.standalone import settle_standalone
-from mezzotint.app.results.references import Reference, remember
+from mezzotint.app.config.resolve import settle_standalone
+from mezzotint.app.results.references import Reference, reference_of, remember
 from mezzotint.app.terminal import display_path
 from mezzotint.atomic import atomic_path
 from mezzotint.errors import ConfigError
@@ -17,21 +17,22 @@ from mezzotint.instantiate.build import build
 def main(config: Any) -> None:
     from mezzotint.metrics import feature_metrics
 
-    plain, reference = settle_standalone(config)
-    for key in ("images", "n"):
-        if plain[key] is not None:
+    job = settle_standalone(config)
+    reference = reference_of(job)
+    for key, value in (("images", job.images), ("n", job.n)):
+        if value is not None:
             raise ConfigError(f"{key}= is a word of evaluate: statistics are of all images of data= or reference=")
     if reference.shape is None:
         raise ConfigError(
-            f"{display_path(plain['reference'])} holds statistics already: evaluate takes it as reference="
+            f"{display_path(job.reference or '')} holds statistics already: evaluate takes it as reference="
         )
-    metrics = feature_metrics(build_metrics(plain, reference.shape))
-    out = None if plain["out"] is None else named(Path(plain["out"]).expanduser(), metrics)
+    metrics = feature_metrics(build_metrics(job, reference.shape))
+    out = None if job.out is None else named(Path(job.out).expanduser(), metrics)
     if not metrics:
         raise ConfigError(NOTHING)
-    cache = Path(plain["paths"]["cache"])
+    cache = Path(job.paths["cache"])
     before = set(cache.glob("*"))
-    files = remember(metrics, reference, build(plain["hardware"], "hardware").device, str(cache))
+    files = remember(metrics, reference, build(job.hardware, "hardware").device, str(cache))
     print(f"{len(reference.images):,} images, sha256 {reference.images.digest()}")
     for file in files:
         print(f"{'found' if file in before else 'written'}: {display_path(file)}")

@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mezzotint.app.config.derived import SHRINKING
 from mezzotint.app.config.job import NOISE, Config, differences, relocatable
+from mezzotint.app.config.values import at, short
 from mezzotint.app.launch.sweep_jobs import FAILED, SweepJob
 from mezzotint.app.terminal import display_path, table
 from mezzotint.errors import ConfigError
@@ -152,7 +152,7 @@ def follows(configs: Sequence[Config], key: str) -> bool:
     """Whether a key is one that shrinks with small budgets, and says nothing that budget and batch do not."""
     if key not in SHRINKING:
         return False
-    found = {(config["budget"], config["batch_size"], at(config, key)) for config in configs}
+    found = {(at(config, "budget"), at(config, "batch_size"), at(config, key)) for config in configs}
     return len(found) == len({(budget, batch) for budget, batch, _ in found}) > 1
 
 
@@ -191,21 +191,6 @@ def seeds(configs: Sequence[Config], lines: Sequence[Line], keys: Sequence[str],
             ]
         )
     return rows
-
-
-def at(config: Config, key: str) -> Any:
-    """The value at a dotted key; None where a part of it is missing."""
-    value: Any = config
-    for word in key.split("."):
-        value = value.get(word) if isinstance(value, dict) else None
-    return value
-
-
-def short(value: Any) -> str:
-    """A value in a table; of a node, the name of its class."""
-    if isinstance(value, dict):
-        return str(value.get("_target_", ", ".join(value))).rpartition(".")[2]
-    return "" if value is None else str(value)
 
 
 def number(value: float | None) -> str:

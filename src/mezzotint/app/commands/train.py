@@ -1,4 +1,4 @@
-"""`mezzotint train`: settles the run's directory, trains in it, draws and judges what it learnt."""
+"""`mezzotint train`: claim the run's directory, train in it, then sample and evaluate the result."""
 
 import os
 import socket
@@ -6,170 +6,135 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from threading import Thread
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from mezzotint.app.config.arguments import spoken
-from mezzotint.app.config.job import (
-    DATA_NOISE,
-    FREE,
-    Config,
-    check_groups,
-    differences,
-    refuse,
-    refuse_drawing,
-    relocatable,
-    resolve,
-    unbounded,
-)
-from mezzotint.app.launch import gpus, ranks, sweep_jobs
-from mezzotint.app.launch.requeue import requeue, wanted
+from mezzotint.app.config.arguments import spoken_keys
+from mezzotint.app.config.job import DATA_NOISE, FREE, Config, Job, differences, relocatable
+from mezzotint.app.config.resolve import check_groups, refuse, refuse_drawing, resolve, unbounded
+from mezzotint.app.launch import ranks, sweep_jobs
+from mezzotint.app.launch.hydra_hooks import in_sweep
+from mezzotint.app.launch.launched import following, launched
 from mezzotint.app.launch.slurm_rendezvous import rendezvous
 from mezzotint.app.results import run_folders
 from mezzotint.app.results.tracking import TrackerGroup, tracked
 from mezzotint.app.terminal import display_path, table
-from mezzotint.errors import ConfigError, DataError, TrainingError, mendable
+from mezzotint.errors import ConfigError, TrainingError, mendable
 from mezzotint.runs import RunDir
 from mezzotint.runs.formats import TRAINING_LOSS, VALIDATION_LOSS
-from mezzotint.signals import REQUEUE_SIGNALS, Preempted, install_handlers, raise_on_signal, restore_handlers
+from mezzotint.signals import Preempted, raise_on_signal
 
-MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one to write the config
+if TYPE_CHECKING:
+    from mezzotint.app.assembly.parts import Components
+
 MAY_CHANGE = [key for key in FREE if key not in ("name", "checkpoint")]  # when training goes on
 
 
 def main(config: Any) -> float | None:
-    """One job: new, resumed by its config or by run=, or already finished."""
-    from hydra.core.hydra_config import HydraConfig
+    """Train one job: a new run, one resumed by its config or by run=, or one that is finished already."""
+    with launched():
+        given, many = spoken_keys(), in_sweep()
+        job = run_folders.settled(unbounded(resolve(config), given), "name" in given, many)
+        directory = choose(job, given, many)
+        if finished(directory, job):
+            print(f"{sweep_jobs.place(directory)} is finished; nothing to do{fewer(directory, job)}")
+            return RunDir(directory).status().get("objective")
+        rehearsed = rehearse(directory, job, many)
+        if ranks.rank():
+            with following(directory, job):
+                check_preempted(work(directory))
+            return RunDir(directory).status().get("objective")
+        with begun(directory, job, rehearsed) as trackers:
+            hardware = rehearsed.hardware
+            alone = ranks.joined() or hardware.local * hardware.nodes == 1
+            outcome = work(directory, trackers=trackers) if alone else ranks.start(work, directory, hardware.local)
+            RunDir(directory).update_status(**{key: outcome[key] for key in ("images", "steps", "seconds")})
+            check_preempted(outcome)
+            with raise_on_signal():  # training is saved
+                value = conclude(directory, job, outcome, trackers)
+        RunDir(directory).update_status(state="finished", objective=value)
+        print(f"run: {display_path(directory)}")
+        return value
 
-    hydra = HydraConfig.get()
-    many = hydra.mode.name == "MULTIRUN"
-    if hydra.runtime.choices.get("hydra/launcher") == "gpus":
-        gpus.take()
-    heard = install_handlers(REQUEUE_SIGNALS)
-    try:
-        return job(config, [word.lstrip("+").partition("=")[0] for word in spoken()], many)
-    except Preempted as stop:
-        restore_handlers(heard)
-        if wanted(stop):
-            requeue(ranks.rank())
-        raise
-    except (ConfigError, DataError):
-        raise
-    except Exception:
-        if many and ranks.joined() and (ranks.rank() or "SUBMITIT_EXECUTOR" not in os.environ):
-            traceback.print_exc()  # the other ranks wait for this one; only its end lets them go
-            sys.stderr.flush()
-            os._exit(1)
-        raise
-    finally:
-        restore_handlers(heard)
 
-
-def job(config: Any, given: list[str], many: bool) -> float | None:
-    plain = run_folders.settled(unbounded(resolve(config), given), "name" in given, many)
-    directory = choose(plain, given, many)
-    if finished(directory, plain):
-        print(f"{sweep_jobs.place(directory)} is finished; nothing to do{fewer(directory, plain)}")
-        return RunDir(directory).status().get("objective")
+def rehearse(directory: Path, job: Job, many: bool) -> "Components":
+    """Check everything that can be checked before training; return the parts on the meta device. Raises ConfigError."""
     if not ranks.rank():  # before torch is imported, which takes seconds
         print(f"{'' if many else 'run: '}{sweep_jobs.place(directory)}", flush=True)
-    check_groups(plain)
-    if plain["hardware"].get("micro_batch") == "find":
+    check_groups(job)
+    if job.hardware.get("micro_batch") == "find":
         raise ConfigError(
-            "hardware.micro_batch=find is a question to `mezzotint check`, with the other words of this command; train "
-            "with the number that it answers"
+            "hardware.micro_batch=find only works with `mezzotint check`. Run it with the same arguments and train "
+            "with the value that it prints"
         )
+    from mezzotint.app.assembly.parts import dry_run
+    from mezzotint.app.results import classes
+
+    rehearsed = dry_run(classes.settled(directory, job))
+    ranks.check(rehearsed.hardware)
+    return rehearsed
+
+
+def check_preempted(outcome: dict[str, Any]) -> None:
+    if outcome["state"] == "preempted":
+        raise Preempted(outcome["signal"])
+
+
+@contextmanager
+def begun(directory: Path, job: Job, rehearsed: "Components") -> Iterator[TrackerGroup]:
+    """Claim the run's directory, write its config and print the plan; then hold its trackers and its state.
+
+    Raises:
+        ConfigError: what stands in the way, such as a full disk or another process that trains the run.
+    """
     from mezzotint.app.assembly import rates
     from mezzotint.app.assembly.cost import calls, line
     from mezzotint.app.assembly.gradients import told
-    from mezzotint.app.assembly.parts import dry_run
     from mezzotint.app.assembly.preflight import obstacles
     from mezzotint.app.results import classes
 
-    rehearsed = dry_run(classes.settled(directory, plain))
-    ranks.check(rehearsed.hardware)
-    if ranks.rank():
-        return follow(directory, plain)
-    calls(rehearsed)  # the whole way of a sample, which is drawn when all is trained
+    calls(rehearsed)  # every step of the final sampling
     trained = classes.Trained.of(rehearsed.dataset, rehearsed.train)
     news = classes.compare(directory, trained)
-    refuse(
-        [
-            *obstacles(plain, rehearsed, directory),
-            *([] if RunDir(directory).newest_step() else classes.empty(trained)),
-        ]
-    )
-    another = rates.changed(directory, plain, rehearsed)
+    new = not RunDir(directory).newest_step()
+    refuse([*obstacles(job, rehearsed, directory), *(classes.empty(trained) if new else [])])
+    another = rates.changed(directory, job, rehearsed)
     with RunDir(directory).lock() as log:
         classes.write(directory, trained)
-        RunDir(directory).write_config(plain | {"run": None})
-        RunDir(directory).link_latest(Path(plain["paths"]["runs"]))
-        print(line(plain, rehearsed), flush=True)
+        RunDir(directory).write_config(replace(job, run=None).as_dict())
+        RunDir(directory).link_latest(Path(job.paths["runs"]))
+        print(line(job, rehearsed), flush=True)
         idle = f"{told(rehearsed.unreached)}: left as it begins" if rehearsed.unreached else None
         for remark in filter(None, (idle, news, another)):
             print(remark, file=sys.stderr)
-        with tracked(directory, plain, rehearsed.loggers) as trackers, recorded(directory, plain, log):
-            outcome = train(directory, rehearsed.hardware, trackers)
-            RunDir(directory).update_status(**{key: outcome[key] for key in ("images", "steps", "seconds")})
-            if outcome["state"] == "preempted":
-                raise Preempted(outcome["signal"])
-            with raise_on_signal():  # what was learnt is saved
-                value = conclude(directory, plain, outcome, trackers)
-        RunDir(directory).update_status(state="finished", objective=value)
-    print(f"run: {display_path(directory)}")
-    return value
+        with tracked(directory, job.as_dict(), rehearsed.loggers) as trackers, recorded(directory, job, log):
+            yield trackers
 
 
-def follow(directory: Path, config: Config) -> float | None:
-    """A rank that a cluster started: trains on what the first one wrote, and stays until that one has ended the job."""
-    wait_for(directory, config)
-    Thread(target=leave_with_first, args=(directory, time.time()), daemon=True).start()
-    with rendezvous(directory):
-        outcome = work(directory)
-    if outcome["state"] == "preempted":
-        raise Preempted(outcome["signal"])
-    with raise_on_signal():
-        while RunDir(directory).status().get("state") == "running":
-            time.sleep(0.2)
-    return RunDir(directory).status().get("objective")
-
-
-def leave_with_first(directory: Path, since: float) -> None:
-    """End this rank where the first one has failed: it may be waiting for that one, deep in a library, for minutes."""
-    while True:
-        status = RunDir(directory).status()
-        if status.get("time", 0.0) > since and status.get("state") != "running":
-            break
-        time.sleep(1.0)
-    if status.get("state") == "failed":
-        time.sleep(2.0)  # for what it has to say itself
-        os._exit(1)
-
-
-def choose(config: Config, given: list[str], many: bool) -> Path:
+def choose(job: Job, given: list[str], many: bool) -> Path:
     """The run's directory; refused where it is another config's.
 
     Raises:
         ConfigError: the name is taken, or run= is given another config than may go on there, or a step.
     """
-    refuse_drawing(config, "training learns all classes")
-    if config["checkpoint"] is not None:
+    refuse_drawing(job, "training learns all classes")
+    if job.checkpoint is not None:
         raise ConfigError(
-            f"checkpoint={config['checkpoint']} is for sample and evaluate: training goes on from the newest checkpoint"
+            f"checkpoint={job.checkpoint} is for sample and evaluate: training goes on from the newest checkpoint"
         )
-    if config["run"]:
-        directory = Path(config["run"]).resolve()
-        changed = differences(fixed(RunDir(directory).config()), fixed(config))
+    if job.run:
+        directory = Path(job.run).resolve()
+        changed = differences(fixed(RunDir(directory).config()), fixed(job.as_dict()))
         if changed:
             raise ConfigError(
                 f"{', '.join(changed)} cannot change in a run that goes on; leave it out, or train a new run "
                 f"without run=. {', '.join(sorted([*MAY_CHANGE, 'data.root', 'data.skip']))} may change"
             )
         return directory
-    directory = run_folders.place(config, named="name" in given, many=many)
-    run_folders.refuse_other(directory, config)
+    directory = run_folders.place(job, named="name" in given, many=many)
+    run_folders.refuse_other(directory, job.as_dict())
     return directory
 
 
@@ -179,55 +144,37 @@ def fixed(config: Config) -> Config:
     return kept | {"data": {key: value for key, value in kept["data"].items() if key not in ("root", *DATA_NOISE)}}
 
 
-def finished(directory: Path, config: Config) -> bool:
+def finished(directory: Path, job: Job) -> bool:
     status = RunDir(directory).status()
-    return status.get("state") == "finished" and status.get("images", 0) >= config["budget"]
+    return status.get("state") == "finished" and status.get("images", 0) >= job.budget
 
 
-def fewer(directory: Path, config: Config) -> str:
+def fewer(directory: Path, job: Job) -> str:
     """Why nothing is done, where the budget is another than the one that was spent."""
-    seen, budget = RunDir(directory).status()["images"], config["budget"]
-    more = seen - config["batch_size"] >= budget
+    seen, budget = RunDir(directory).status()["images"], job.budget
+    more = seen - job.batch_size >= budget
     return f": it has seen {seen:,} images, more than budget={budget}" if more else ""
 
 
-def wait_for(directory: Path, config: Config) -> None:
-    """A rank that a cluster started trains on what the first rank wrote, and on nothing else."""
-    until = time.monotonic() + MEETING
-    found: Config = {}
-    while time.monotonic() < until:
-        if RunDir(directory).exists():
-            found = RunDir(directory).config()
-            if found == config | {"run": None}:
-                return
-        time.sleep(0.2)
-    differ = f"; it differs in {', '.join(differences(found, config | {'run': None}))}" if found else ""
-    raise TrainingError(
-        f"rank {ranks.rank()} waited {MEETING:g} s for its config in {RunDir(directory).config_file}{differ}"
-    )
+def work(directory: Path, job: Job | None = None, trackers: TrackerGroup | None = None) -> dict[str, Any]:
+    """Train as one rank, from the run's config.yaml alone; return what `fit` returned.
 
-
-def train(directory: Path, hardware: Any, trackers: TrackerGroup) -> dict[str, Any]:
-    """Train in this process, or in as many as the hardware asks for."""
-    if ranks.joined() or hardware.local * hardware.nodes == 1:
-        with rendezvous(directory):
-            return work(directory, trackers)
-    return ranks.start(directory, hardware.local)
-
-
-def work(directory: Path, trackers: TrackerGroup | None = None) -> dict[str, Any]:
-    """One rank's whole training, from the run's config alone; a process of its own has trackers of its own."""
+    Args:
+        job: the saved one, if it has been read.
+        trackers: of the process that claimed the run; another process makes its own.
+    """
     from mezzotint.app.assembly.parts import assemble
+    from mezzotint.app.commands.final_evaluation import judge_moments
     from mezzotint.app.launch.process_group import process_group
     from mezzotint.app.results.classes import settled
-    from mezzotint.app.results.final_evaluation import judge_moments
     from mezzotint.training import fit
     from mezzotint.training.hardware.hardware import ProcessInfo
 
-    config = RunDir(directory).config()
-    parts = assemble(settled(directory, config))
-    with process_group(parts.hardware):  # or Lightning would, and find the last job's addresses in torchrun's store
-        with nullcontext(trackers) if trackers else tracked(directory, config, parts.loggers) as told:
+    job = job or Job.of_dict(RunDir(directory).config())
+    with rendezvous(directory), ExitStack() as stack:
+        parts = assemble(settled(directory, job))
+        stack.enter_context(process_group(parts.hardware))  # or Lightning would, at addresses of torchrun's last job
+        with nullcontext(trackers) if trackers else tracked(directory, job.as_dict(), parts.loggers) as told:
             outcome = fit(
                 directory,
                 denoiser=parts.denoiser,
@@ -240,21 +187,21 @@ def work(directory: Path, trackers: TrackerGroup | None = None) -> dict[str, Any
                 hardware=parts.hardware,
                 sampling=parts.sampling,
                 judging=parts.judging,
-                seed=config["seed"],
-                budget=config["budget"],
-                batch_size=config["batch_size"],
-                config=config,
-                then="drawing and judging" if config["metrics"] else "drawing",
+                seed=job.seed,
+                budget=job.budget,
+                batch_size=job.batch_size,
+                config=job.as_dict(),
+                then="drawing and judging" if job.metrics else "drawing",
             )
             told.code = 130 if outcome["state"] == "preempted" else 0
         if outcome["state"] == "finished" and ProcessInfo.here().world > 1:
-            with raise_on_signal():  # while there are several of us
-                judge_moments(directory, config | {"checkpoint": None})
+            with raise_on_signal():  # while the other ranks are here to help
+                judge_moments(directory, replace(job, checkpoint=None))
     return outcome
 
 
 @contextmanager
-def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
+def recorded(directory: Path, job: Job, log: TextIO) -> Iterator[None]:
     """Keep the run's state, and put what ended it into its log before anybody else hears of it."""
     start = {
         "state": "running",
@@ -263,18 +210,18 @@ def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
         "pid": os.getpid(),
         "started": time.time(),
     }
-    RunDir(directory).update_status(**start, budget=config["budget"])
+    RunDir(directory).update_status(**start, budget=job.budget)
     log.write(f"{time.strftime('%F %T')} started\n")
     try:
         yield
     except KeyboardInterrupt:
-        end(directory, config, log, "preempted", None)
+        end(directory, job, log, "preempted", None)
         print(f"`mezzotint train run={display_path(directory)}` goes on from here", file=sys.stderr)
         raise
     except Exception as error:
         known = mendable(error)
         text = traceback.format_exc() if known is None else str(known)
-        end(directory, config, log, "failed", text)
+        end(directory, job, log, "failed", text)
         if known is None:
             print(text, file=sys.stderr)
         said = f"{type(error).__name__}: {error}" if known is None else text
@@ -282,29 +229,29 @@ def recorded(directory: Path, config: Config, log: TextIO) -> Iterator[None]:
     log.write(f"{time.strftime('%F %T')} done\n")
 
 
-def end(directory: Path, config: Config, log: TextIO, state: str, error: str | None) -> None:
+def end(directory: Path, job: Job, log: TextIO, state: str, error: str | None) -> None:
     step = RunDir(directory).newest_step()
     last = error.strip().splitlines()[-1] if error else None
     with suppress(OSError):  # a disk that is full for this too
-        RunDir(directory).update_status(state=state, error=last, steps=step, images=step * config["batch_size"])
+        RunDir(directory).update_status(state=state, error=last, steps=step, images=step * job.batch_size)
     with suppress(OSError):
         os.write(log.fileno(), f"{time.strftime('%F %T')} {state}\n{error or ''}\n".encode(errors="backslashreplace"))
 
 
-def conclude(directory: Path, config: Config, outcome: dict[str, Any], trackers: TrackerGroup) -> float | None:
+def conclude(directory: Path, job: Job, outcome: dict[str, Any], trackers: TrackerGroup) -> float | None:
     """Draw, judge and sum up; the number that a sweep minimises."""
     from mezzotint.app.assembly.evaluation_share import final
     from mezzotint.app.commands import evaluate, sample
-    from mezzotint.app.results.final_evaluation import judge_moments, record
-    from mezzotint.app.results.final_evaluation import rows as told
+    from mezzotint.app.commands.final_evaluation import judge_moments, record
+    from mezzotint.app.commands.final_evaluation import rows as told
     from mezzotint.app.results.samples import LOOK
 
-    found = final(config)
+    found = final(job)
     if found.reduced:
         print(f"judging: {found}", flush=True)
     fewer = None if found.pictures >= LOOK else found.pictures
-    pictures = sample.draw(directory, config | {"n": fewer, "save": "none"})
-    moments = judge_moments(directory, config)
+    pictures = sample.draw(directory, replace(job, n=fewer, save="none"))
+    moments = judge_moments(directory, job)
     record(directory, moments)
     seconds = max(outcome["seconds"], 1e-9)
     rows = [

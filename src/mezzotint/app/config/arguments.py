@@ -161,6 +161,11 @@ def spoken() -> list[str]:
     return list(OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))  # type: ignore[arg-type]
 
 
+def spoken_keys() -> list[str]:
+    """Return the keys that the job's command line sets."""
+    return [word.lstrip("+").partition("=")[0] for word in spoken()]
+
+
 def vouched(composed: Config, saved: Config, words: Sequence[str]) -> tuple[str, ...]:
     """The `_target_`s of a composed config that the words brought, by a choice or by themselves, and not the run."""
     before = set(pairs_of(saved))

@@ -1,11 +1,11 @@
-"""Choices that follow others, written out before a config is saved or compared."""
+"""Values derived from other values, written out before a config is saved or compared."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from mezzotint.app.config.job import Config, Job
 from mezzotint.training.amounts import least
-
-Config = dict[str, Any]
 
 AUTO, HOME = "mezzotint.diffusion.AutoSpacing", "mezzotint.diffusion."
 KARRAS = (
@@ -36,25 +36,25 @@ def write_out(config: Config) -> None:
     if name.startswith(HOME):
         karras = name.rpartition(".")[2] in KARRAS
         base = {"sigma_min": None, "sigma_max": None, "rho": 7.0} if karras else {}
-        config["grid"] = {**base, **grid, "_target_": f"{HOME}{'Karras' if karras else 'Trailing'}"}
+        config |= {"grid": {**base, **grid, "_target_": f"{HOME}{'Karras' if karras else 'Trailing'}"}}
 
 
-def bounded(config: Config) -> Config:
-    """The config in which each amount that may be one of several, as warmup=[6400,0.1], is the least of them.
+def bounded(job: Job) -> Job:
+    """Take the least of each list of amounts, such as warmup=[6400,0.1], for the job's budget.
 
-    So a run says what it took, and keeps it when its budget is raised.
+    The saved config holds the amount taken, so a run keeps it when its budget is raised.
     """
-    images, steps = config["budget"], -(-config["budget"] // config["batch_size"])
-    return with_amounts(config, lambda of, several: least(several, images if of == "images" else steps))
+    images, steps = job.budget, -(-job.budget // job.batch_size)
+    return with_amounts(job, lambda of, several: least(several, images if of == "images" else steps))
 
 
-def as_before(config: Config) -> Config:
-    """The config as it was understood before amounts shrank with the budget: the first of several is taken as it is."""
-    return with_amounts(config, lambda of, several: several[0])
+def as_before(job: Job) -> Job:
+    """Take the first of each list of amounts, as versions did that knew no bound by the budget."""
+    return with_amounts(job, lambda of, several: several[0])
 
 
-def with_amounts(config: Config, choose: Callable[[str, list[float]], float]) -> Config:
-    """The config with one amount chosen from each list of them; what is not to be chosen from is left to be refused."""
+def with_amounts(job: Job, choose: Callable[[str, list[float]], float]) -> Job:
+    """Replace each list of amounts by the one chosen from it; invalid lists are left for `check_groups` to refuse."""
 
     def settled(node: Any) -> Any:
         key, of = AMOUNTS.get(str(node.get("_target_")) if isinstance(node, dict) else "", ("", ""))
@@ -63,8 +63,8 @@ def with_amounts(config: Config, choose: Callable[[str, list[float]], float]) ->
             return node
         return node | {key: choose(of, several)}
 
-    callbacks = {name: settled(node) for name, node in config["callbacks"].items()}
-    return config | {"optimizer": settled(config["optimizer"]), "callbacks": callbacks}
+    callbacks = {name: settled(node) for name, node in job.callbacks.items()}
+    return replace(job, optimizer=settled(job.optimizer), callbacks=callbacks)
 
 
 def positive(value: Any) -> bool:

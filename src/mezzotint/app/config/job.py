@@ -1,39 +1,25 @@
-"""What a command is asked to do: the top level of the config as one call, and what of it makes two runs the same."""
+"""`Job`, the resolved config of a command that works on a run, and what of it identifies the run."""
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from mezzotint.app.config.derived import write_out
-from mezzotint.app.help import taken_by
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate import renamed
-from mezzotint.instantiate.build import build, check_part
-from mezzotint.instantiate.finite import IMMENSE, immense
-from mezzotint.instantiate.locate import did_you_mean
-from mezzotint.instantiate.type_hints import format_type, format_value, matches
 
 SPLITS = ("train", "test", "all")
 PLACES = ("runs", "data", "cache")
-FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files and folders that parts are made from
-Node = dict[str, Any]
-Config = dict[str, Any]
+Node = dict[str, Any]  # `_target_` and its arguments
+Config = dict[str, Any]  # the top level as config.yaml holds it
 
-NOISE = ("name", "run", "paths", "logger", "save", "evaluation_share", "label", "out")  # what does not make another run
+NOISE = ("name", "run", "paths", "logger", "save", "evaluation_share", "label", "out")  # no part of a run's identity
 JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images", "labels")
-DATA_NOISE = ("skip",)  # of the data: where both values are accepted, they give the same images
+DATA_NOISE = ("skip",)  # keys of data: wherever both values are accepted, they give the same images
 SAMPLING = ("sampler", "grid", "guidance", "weights", "checkpoint", *JUDGED)
-FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # what may differ when a run goes on
-FOLDER = "mezzotint.data.ImageFolder"  # whose classes are found by themselves
-LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
+FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # may differ when a run is resumed
 LONGEST = 200  # bytes of a name: a file system takes 255, and the digest and parts of files come on top
-NAMED = ("metrics", "callbacks", "logger")  # dicts of nodes by name
-PROVIDED = {"objective": ("times", "weight", "loss"), "guidance": ("inner",), "metrics": ("extractor",)}
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class Job:
-    """The top level of a config: groups, each a node with `_target_` or a dict of such nodes by name, and scalars.
+    """The resolved top level of a config: groups, each a node with `_target_` or a dict of nodes by name, and scalars.
 
     Args:
         budget: images to train on.
@@ -123,6 +109,15 @@ class Job:
             raise ConfigError(f"seed={self.seed}: give a number of at most 63 bits")
         check_name(self.name)
 
+    @classmethod
+    def of_dict(cls, config: Config) -> Self:
+        """The job of a saved config; keys that it lacks have their defaults."""
+        return cls(**config)
+
+    def as_dict(self) -> Config:
+        """Return the top level as config.yaml holds it; nodes are shared, not copied."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
 
 def check_name(name: str) -> None:
     """Refuse what cannot be the name of a run's folder. Raises ConfigError."""
@@ -136,161 +131,14 @@ def check_name(name: str) -> None:
         )
 
 
-def settle(config: Any, without: Sequence[str] = (), kind: type = Job) -> Config:
-    """Hydra's config as plain values that were compared with the calls they stand for.
-
-    Args:
-        without: groups that the command does not use; what they name is not imported.
-        kind: the call that the top level stands for.
-
-    Raises:
-        ConfigError: with all that is wrong.
-    """
-    plain = resolve(config, kind)
-    check_groups(plain, without)
-    return plain
-
-
-def resolve(config: Any, kind: type = Job) -> Config:
-    """Hydra's config as plain values: paths absolute, nothing left to resolve, the top level checked."""
-    from omegaconf import OmegaConf
-
-    paths = config.get("paths")
-    for key in (key for key in PLACES if OmegaConf.is_dict(paths) and key in paths):
-        value = paths[key]
-        if not (isinstance(value, str) and value):
-            raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
-        paths[key] = literal(absolute(value))
-    find_classes(config)
-    plain: Config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    known = {item.name: item for item in fields(kind)}
-    plain = defaults(kind) | plain
-    for key in NAMED:  # callbacks.progress=null leaves it out
-        if isinstance(plain.get(key), dict):
-            plain[key] = {name: node for name, node in plain[key].items() if node is not None}
-    refuse([f"{key}: {LAID_OVER}" for key in ("experiment", "debug", "sweep") if key in plain])
-    refuse(
-        [f"{key}: no such key{did_you_mean(key, known)}" for key in plain if key not in known]
-        + [f"{key}: {IMMENSE}" for key, value in plain.items() if immense(value)]
-        + [f"{key}: a value is needed; give {key}=VALUE" for key in known if plain.get(key, "???") == "???"]
-        + [
-            f"{key}: {format_value(value)} is not {format_type(known[key].type)}"
-            for key, value in plain.items()
-            if key in known
-            and value != "???"
-            and not matches({} if isinstance(value, dict) else value, known[key].type)
-        ]
-    )
-    refuse([problem for key in NAMED for problem in fragments(key, plain.get(key) or {})])
-    if plain["paths"]:  # where things lie is asked before anything else is looked at
-        refuse(check_part(plain["paths"], "paths"))
-    kind(**plain)
-    if plain.get("weights") == "ema" and plain["ema"] is None:
-        plain["weights"] = "raw"
-    if plain["reference"] not in (None, *SPLITS):
-        plain["reference"] = absolute(plain["reference"])
-    anchor(plain)
-    write_out(plain)
-    return plain
-
-
-def find_classes(config: Any) -> None:
-    """Put the number of class folders where data.classes leaves it open, before anything follows it."""
-    from omegaconf import OmegaConf
-
-    node = OmegaConf.select(config, "data")
-    if not node or node.get("_target_") != FOLDER or node.get("classes", 0) not in (None, "auto"):
-        return
-    root, names = (OmegaConf.select(node, key) for key in ("root", "names"))
-    if names or root is None or not Path(root).expanduser().is_dir():
-        node["classes"] = len(names or ())
-        return
-    print(f"{root}: looking for class folders", flush=True)
-    node["classes"] = build({"_target_": FOLDER, "root": root, "shape": [3, 1, 1]}, "data").found_classes()
-
-
-def unbounded(config: Config, given: Sequence[str]) -> Config:
-    """The config without a bound on the look at its end, where a word says how many images are judged."""
-    return (
-        config | {"evaluation_share": None}
-        if {"n", "reference_images"} & set(given) and "evaluation_share" not in given
-        else config
-    )
-
-
-def anchor(config: Config) -> None:
-    """Make paths that parts are made from absolute, where they are there: a run is used from other folders too."""
-    for key in FILES:
-        *groups, last = key.split(".")
-        node: Any = config
-        for group in groups:
-            node = node.get(group) if isinstance(node, dict) else None
-        value = node.get(last) if isinstance(node, dict) else None
-        if isinstance(value, str) and value and os.path.exists(os.path.expanduser(value)):
-            node[last] = absolute(value)
-
-
-def absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
-
-
-def refuse_drawing(config: Config, instead: str) -> None:
-    """Refuse what only `sample` obeys.
-
-    Args:
-        instead: what the command does about classes, for the message.
-    """
-    if config["label"] is not None:
-        raise ConfigError(f"label= is for sample: {instead}")
-    if config["out"] is not None:
-        raise ConfigError("out= is for sample, and for commands without a run; everything else of a run lies in it")
-
-
-def check_groups(config: Config, without: Sequence[str] = ()) -> None:
-    """Compare every group with the call it stands for."""
-    problems = []
-    for key, value in config.items():
-        if key in without or key == "label":  # {class: images of it} is no group
-            continue
-        if key in NAMED:
-            for name, node in value.items():
-                problems += check_part(node, f"{key}.{name}", PROVIDED.get(key, ()))
-        elif isinstance(value, dict) and "_target_" not in value:
-            problems.append(f"{key}: it has no _target_; choose a {key}= or write a whole node")
-        elif isinstance(value, dict):
-            problems += [explained(key, problem) for problem in check_part(value, key, PROVIDED.get(key, ()))]
-    refuse(problems)
-
-
-def explained(group: str, problem: str) -> str:
-    """Add to a message about an unknown argument which choices of the group do take it."""
-    found = re.match(rf"{group}\.(\w+): \w+ has no such argument", problem)
-    return problem + taken_by(group, found[1]) if found else problem
-
-
-def fragments(key: str, nodes: Node) -> list[str]:
-    """Nodes that cannot be built: an edit of one that was not chosen leaves no more than what it says."""
-    whole = [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
-    return [
-        f"{key}.{name}: the chosen {key}= has no {name!r}{did_you_mean(name, whole)}"
-        for name in nodes
-        if name not in whole
-    ]
-
-
-def refuse(problems: Sequence[str]) -> None:
-    if problems:
-        raise ConfigError(problems[0] if len(problems) == 1 else "\n  ".join(["", *problems]))
-
-
 def defaults(kind: type = Job) -> Config:
-    """What the top level says where it says nothing."""
+    """Return the default of every top-level key that has one."""
     given = {item.name: item.default for item in fields(kind) if item.default is not MISSING}
     return given | {item.name: item.default_factory() for item in fields(kind) if item.default_factory is not MISSING}
 
 
 def literal(value: Any) -> Any:
-    """A plain value in which OmegaConf finds nothing to resolve, such as a saved config: ${oc.env:KEY} is a text."""
+    """Escape interpolations, so that OmegaConf takes `${oc.env:KEY}` in a saved config as plain text."""
     if isinstance(value, dict):
         return {key: literal(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -301,7 +149,7 @@ def literal(value: Any) -> Any:
 
 
 def relocatable(config: Config) -> Config:
-    """A saved config in which what lay below a path of `paths` follows it again: `train run=DIR paths.data=NEW`."""
+    """Replace prefixes from `paths` by `${paths.KEY}`, so that `train run=DIR paths.data=NEW` moves the data too."""
     paths = config.get("paths")  # of whatever calls itself a config.yaml
     said = paths if isinstance(paths, dict) else {}
     places = {key: value for key, value in said.items() if key in PLACES and isinstance(value, str) and value}
@@ -320,9 +168,9 @@ def relocatable(config: Config) -> Config:
 
 
 def identity(config: Config) -> Config:
-    """What of a config makes the run what it is; where its data lies does not, nor a word that says what was so anyway.
+    """Return the part of a config that identifies a run: without paths, names, and keys at their default.
 
-    So a word that a later version knows does not make another run of one that never heard of it.
+    A key added by a later version therefore does not change the identity of an older run.
     """
     usual = defaults()
     kept = {key: value for key, value in relocatable(config).items() if key not in NOISE}
@@ -332,13 +180,13 @@ def identity(config: Config) -> Config:
 
 
 def digest(config: Config) -> str:
-    """Eight hexadecimal digits that two configs of the same run share."""
+    """Return eight hexadecimal digits of the hash of a config's identity."""
     text = json.dumps(renamed.original(identity(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def differences(old: Config, new: Config, prefix: str = "") -> list[str]:
-    """The keys at which two configs differ, as a user would write them."""
+    """Return the keys at which two configs differ, as they are written on the command line."""
     found = []
     for key in [*old, *(key for key in new if key not in old)]:
         a, b = old.get(key), new.get(key)

@@ -1,24 +1,21 @@
-"""What is asked of images without a run: the top level of configs/standalone.yaml as one call."""
+"""`Standalone`, the resolved config of a command on images without a run: configs/standalone.yaml as one call."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
-from mezzotint.app.config.job import SPLITS, Config, Node, absolute, settle
-from mezzotint.app.results.references import Reference, open_reference
+from mezzotint.app.config.job import SPLITS, Config, Node
 from mezzotint.errors import ConfigError
-from mezzotint.instantiate.build import build
 
 
 @dataclass(frozen=True)
 class Standalone:
-    """Images, what they are compared with, and by what.
+    """Images to evaluate, the reference, and the metrics.
 
     Args:
-        images: a folder or an npz file of images to judge.
-        reference: a folder or an npz file of real ones, or a split of `data`.
-        n: how many of the images are judged; null is all.
-        out: the file to write; null is a name of the command's own.
+        images: a folder or an npz file of images to evaluate.
+        reference: a folder or an npz file of real images, or a split of `data`.
+        n: number of images to evaluate; null is all.
+        out: file to write; null derives a name from the config.
     """
 
     hardware: Node
@@ -39,11 +36,6 @@ class Standalone:
         if self.reference is None and self.data is None:
             raise ConfigError("against what? Give data=NAME, or reference= with a folder or an npz file of real images")
 
-
-def settle_standalone(config: Any) -> tuple[Config, Reference]:
-    """The checked config, and the real images that it names."""
-    plain = settle(config, kind=Standalone)
-    if plain["data"] is None:  # a folder, whatever its name
-        plain["reference"] = absolute(plain["reference"])
-    dataset = None if plain["data"] is None else build(plain["data"], "data")
-    return plain, open_reference(plain["reference"] or "train", dataset)
+    def as_dict(self) -> Config:
+        """Return the top level as a dict; nodes are shared, not copied."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}

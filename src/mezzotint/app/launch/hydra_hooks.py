@@ -4,13 +4,11 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
@@ -39,17 +37,6 @@ class SweepFolderCallback(Callback):
     def on_job_start(self, config: Any, **_: Any) -> None:
         if _folders:
             _folders.add(Path(config.hydra.sweep.dir).absolute())
-
-
-@contextmanager
-def force_single_run() -> Iterator[None]:
-    """Hydra hears that this is one job; by itself it composes the whole config once more just to find that out."""
-    found = Hydra.get_mode
-    Hydra.get_mode = lambda *_, **__: RunMode.RUN
-    try:
-        yield
-    finally:
-        Hydra.get_mode = found
 
 
 def sweep_started() -> bool:
@@ -126,11 +113,14 @@ def count_gpus() -> None:
     OmegaConf.register_new_resolver("gpus", lambda: max(1, len(visible())), replace=True)
 
 
+def in_sweep() -> bool:
+    """Whether Hydra runs this job as one of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
 def remember(evaluation: Path) -> None:
     """In a job of a sweep, write down its evaluation for the table: the job may be a process of its own."""
-    from hydra.core.hydra_config import HydraConfig
-
-    if HydraConfig.initialized() and HydraConfig.get().mode.name == "MULTIRUN":
+    if in_sweep():
         with open(Path(HydraConfig.get().sweep.dir) / POINTS, "a") as file:
             file.write(f"{evaluation.resolve()}\n")
 

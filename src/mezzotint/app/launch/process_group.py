@@ -1,7 +1,7 @@
 """Processes that judge one thing together: the ranks of a run after training, a cluster's, or some that are started."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.app.launch import ranks
 from mezzotint.distributed import rank_and_world
 from mezzotint.instantiate.build import build
@@ -32,18 +32,18 @@ def process_group(hardware: Any) -> Iterator[None]:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend, patience = "nccl" if hardware.device == "cuda" else "gloo", timedelta(seconds=hardware.timeout)
         store, rank, world = next(rendezvous("env://", timeout=patience))
-        apart = dist.PrefixStore(f"together/{next(_groups)}", store)  # nothing of an earlier group is found there
+        apart = dist.PrefixStore(f"together/{next(_groups)}", store)  # pyright: ignore[reportPrivateImportUsage]  # nothing of an earlier group is found there
         dist.init_process_group(backend, store=apart, rank=rank, world_size=world, timeout=patience)
     yield
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def run_on_ranks(directory: Path, config: Config) -> None:
-    """Let as many processes of this machine as the hardware asks for do what this one alone was going to do."""
-    world = local_ranks(build(config["hardware"], "hardware"))
+def run_on_ranks(work: Callable[..., dict[str, Any]], directory: Path, job: Job) -> None:
+    """Call `work(directory, job)` in the processes that the hardware has here, if that is more than this one."""
+    world = local_ranks(build(job.hardware, "hardware"))
     if world > 1 and not (dist.is_initialized() or ranks.joined()):
-        ranks.start(directory, world, config)
+        ranks.start(work, directory, world, job)
 
 
 def local_ranks(hardware: Any) -> int:

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.instantiate.trust import current
 from mezzotint.signals import STOP_SIGNALS, Preempted, pending_signal
@@ -71,18 +71,19 @@ def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) if joined() else 0
 
 
-def start(directory: Path, world: int, config: Config | None = None) -> dict[str, Any]:
-    """Train the run in a directory with `world` processes on this machine, or judge it; what rank 0 made of it.
+def start(work: Callable[..., dict[str, Any]], directory: Path, world: int, job: Job | None = None) -> dict[str, Any]:
+    """Call `work(directory, job)` in `world` processes on this machine; return the result of rank 0.
 
     They find the user's own classes where this process does, and trust what it trusts.
 
     Args:
-        config: by which it is judged; None trains.
+        work: a function at the top level of a module.
+        job: what to work on; None where config.yaml says it.
 
     Raises:
         TrainingError: with the traceback of the rank that failed first.
     """
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
     rule, places = json.dumps(current().as_dict()), [place for place in sys.path if place]
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -97,7 +98,8 @@ def start(directory: Path, world: int, config: Config | None = None) -> dict[str
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // world))),
     }
     command = [sys.executable, "-P", "-m", "mezzotint.app.launch.worker", str(directory), str(os.getpid())]
-    asked = told_to(config)
+    call = f"{work.__module__}:{work.__qualname__}"
+    asked = told_to(job)
     given = [asked.fileno()] if asked else []
     ranks: list[subprocess.Popen] = []
     pipes: list[int] = []
@@ -111,7 +113,7 @@ def start(directory: Path, world: int, config: Config | None = None) -> dict[str
                     # a group of its own: Ctrl-C comes to them through us, once
                     ranks.append(
                         subprocess.Popen(
-                            [*command, str(writer), str(given[0]) if given else "train", rule, *places],
+                            [*command, str(writer), call, str(given[0]) if given else "", rule, *places],
                             env=environment,
                             pass_fds=[writer, *given],
                             process_group=0,
@@ -132,12 +134,12 @@ def start(directory: Path, world: int, config: Config | None = None) -> dict[str
     return told[0]["result"]
 
 
-def told_to(config: Config | None) -> IO[str] | None:
+def told_to(job: Job | None) -> IO[str] | None:
     """A config in a file without a name, which is gone with the last process that holds it open."""
-    if config is None:
+    if job is None:
         return None
     file = tempfile.TemporaryFile("w")  # noqa: SIM115
-    json.dump(config, file)
+    json.dump(job.as_dict(), file)
     file.flush()
     return file
 

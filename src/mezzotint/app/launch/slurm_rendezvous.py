@@ -55,7 +55,7 @@ def rendezvous(directory: Path) -> Iterator[None]:
 
 def publish_store(directory: Path) -> tuple[Any, tuple[str, int]]:
     """The first task's store, and where the others find it."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     address = os.environ.get("SLURMD_NODENAME") or socket.gethostname(), store.port

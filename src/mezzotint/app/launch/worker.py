@@ -1,7 +1,8 @@
-"""One rank of one job: `python -m mezzotint.app.launch.worker RUN PARENT PIPE TASK RULE [FOLDER ...]`.
+"""One rank of one job: `python -m mezzotint.app.launch.worker RUN PARENT PIPE CALL JOB RULE [FOLDER ...]`.
 
-It knows no Hydra. TASK is `train`, by the run's config.yaml, or the number of an open file with the config to judge it
-by. RULE is what the command lets a config name, as JSON: what the parent accepted no rank refuses.
+It knows no Hydra. CALL is the function to run, MODULE:NAME; JOB the number of an open file with its job, or empty
+where the run's config.yaml says it. RULE is what the command lets a config name, as JSON: what the parent accepted no
+rank refuses.
 """
 
 import ctypes
@@ -11,6 +12,7 @@ import signal
 import sys
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +32,15 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def work(directory: Path, task: str) -> dict[str, Any]:
-    if task == "train":
-        from mezzotint.app.commands import train
+def work(directory: Path, call: str, file: str) -> dict[str, Any]:
+    """Import the function and call it with the directory and the job in the open file."""
+    module, _, name = call.partition(":")
+    function = getattr(import_module(module), name)
+    if not file:
+        return function(directory)
+    from mezzotint.app.config.job import Job
 
-        return train.work(directory)
-    from mezzotint.app.commands import evaluate
-
-    size = os.fstat(int(task)).st_size
-    return evaluate.work(directory, json.loads(os.pread(int(task), size, 0)))
+    return function(directory, Job.of_dict(json.loads(os.pread(int(file), os.fstat(int(file)).st_size, 0))))
 
 
 def failure(text: str) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def packed(told: dict[str, Any]) -> bytes:
     return json.dumps(told, ensure_ascii=False).encode(errors="replace")
 
 
-def main(directory: str, parent: str, pipe: str, task: str, rule: str, *places: str) -> int:
+def main(directory: str, parent: str, pipe: str, call: str, job: str, rule: str, *places: str) -> int:
     install_handlers()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # what came since we were started, comes now
     die_with(int(parent))
@@ -58,7 +60,7 @@ def main(directory: str, parent: str, pipe: str, task: str, rule: str, *places: 
     code = 0
     try:
         with trusting(Trust.of_dict(json.loads(rule))):
-            told["result"] = work(Path(directory), task)
+            told["result"] = work(Path(directory), call, job)
     except Preempted as stop:
         code = 130
         told["stopped"] = stop.name

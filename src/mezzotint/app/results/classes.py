@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.app.terminal import display_path
 from mezzotint.data.dataset import Dataset
 from mezzotint.data.image_files.class_folders import few
@@ -59,13 +59,13 @@ def names_of(dataset: Any) -> tuple[str, ...]:
     return tuple(dataset.class_names()) if isinstance(dataset, Dataset) else ()
 
 
-def names(directory: Path, config: Config) -> tuple[str, ...]:
+def names(directory: Path, job: Job) -> tuple[str, ...]:
     """The names of the classes that a run was trained on, as far as it or its data tells."""
     trained = read(directory)
     if trained is not None:
         return trained.classes
     try:
-        return names_of(opened(directory, config)[0])
+        return names_of(opened(directory, job)[0])
     except DataError:
         return ()
 
@@ -101,13 +101,13 @@ def write(directory: Path, trained: Trained) -> None:
 # ---------------------------------------------------------------------------------------------------- the data compared
 
 
-def opened(directory: Path, config: Config) -> tuple[Any, str]:
+def opened(directory: Path, job: Job) -> tuple[Any, str]:
     """The dataset of a config with the classes in the order that the run was trained in, and what is wrong with them.
 
     Folders called by numbers were once sorted as words; a run that was trained so keeps that order.
     """
-    dataset = build(config["data"], "data")
-    if not isinstance(dataset, Dataset) or not dataset.classes or config["data"].get("names"):
+    dataset = build(job.data, "data")
+    if not isinstance(dataset, Dataset) or not dataset.classes or job.data.get("names"):
         return dataset, ""
     before = read(directory)
     names = before.classes if before else ()
@@ -123,20 +123,20 @@ def opened(directory: Path, config: Config) -> tuple[Any, str]:
     return dataset, changed(directory, names, now) if before and names and now else ""
 
 
-def settled(directory: Path, config: Config) -> Config:
-    """The config of a run that is trained on, with its classes in the order that it began with.
+def settled(directory: Path, job: Job) -> Job:
+    """The job of a run that is trained on, with its classes in the order that it began with.
 
     Raises:
         ConfigError: they are others now.
     """
-    dataset, wrong = opened(directory, config)
+    dataset, wrong = opened(directory, job)
     if wrong:
         raise ConfigError(
             f"{wrong}. Give the folders their old names, or data.root= of the data as it was; or train a new run, "
             "without run= and with another name="
         )
     names = getattr(dataset, "names", ())
-    return config if not names else config | {"data": config["data"] | {"names": list(names)}}
+    return replace(job, data=job.data | {"names": list(names)}) if names else job
 
 
 def changed(directory: Path, then: tuple[str, ...], now: tuple[str, ...]) -> str:

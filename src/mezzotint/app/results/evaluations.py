@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from mezzotint.app.commands.sweep import at, short
 from mezzotint.app.config.job import differences
+from mezzotint.app.config.values import at, short
 from mezzotint.app.help import config_dir
 from mezzotint.app.results.references import LOSSLESS
 from mezzotint.app.terminal import display_path

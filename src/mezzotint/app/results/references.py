@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from mezzotint.app.config.job import SPLITS
+from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.terminal import display_path
 from mezzotint.data.external import open_external
 from mezzotint.data.image_set import ImageSource
 from mezzotint.data.sources.npz import Archive
 from mezzotint.errors import DataError
-from mezzotint.instantiate.build import did_you_mean
+from mezzotint.instantiate.build import build
+from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.progress import Advance, bar
 from mezzotint.randomness import permutation
 
@@ -95,6 +97,12 @@ def open_reference(named: str, dataset: Any = None) -> Reference:
     return found
 
 
+def reference_of(job: Standalone) -> Reference:
+    """The reference of a command without a run: a split of its dataset, or else a path."""
+    dataset = None if job.data is None else build(job.data, "data")
+    return open_reference(job.reference or "train", dataset)
+
+
 def check_reference(named: str, dataset: Any, metrics: Mapping[str, Any]) -> None:
     """Look, before anything is paid for, whether a reference that is no split is there and serves these metrics.
 
@@ -103,12 +111,14 @@ def check_reference(named: str, dataset: Any, metrics: Mapping[str, Any]) -> Non
     """
     if named in SPLITS or not metrics:
         return
-    from mezzotint.metrics import StatisticsFile, feature_metrics
+    from mezzotint.metrics import feature_metrics
+    from mezzotint.metrics.statistics_file import StatisticsFile
 
     reference = open_reference(named, dataset)
+    images = reference.images
     for metric in feature_metrics(metrics).values():
-        if isinstance(reference.images, StatisticsFile):
-            reference.images.fill(metric)
+        if isinstance(images, StatisticsFile):
+            images.fill(metric)
         else:
             metric.extractor.validate(reference.shape)  # type: ignore[arg-type]
             metric.update_features(torch.empty(0, metric.width), real=True)  # such images have no labels

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mezzotint.app.config.derived import as_before, bounded
-from mezzotint.app.config.job import FREE, Config, differences, digest, identity, relocatable
+from mezzotint.app.config.job import FREE, Config, Job, differences, digest, identity, relocatable
 from mezzotint.app.help import config_dir
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate import renamed
@@ -17,23 +17,27 @@ from mezzotint.runs import RunDir
 PROBE = 1 << 16  # bytes written to test for free space
 
 
-def place(config: Config, named: bool, many: bool) -> Path:
-    """Return the directory of a new run: runs/<name> if the user named it, else with its config's digest appended."""
-    root, mark = Path(config["paths"]["runs"]), digest(config)
+def place(job: Job, named: bool, many: bool) -> Path:
+    """Return the directory of a new run: runs/<name> if the user named it, else runs/<name>-<digest>.
+
+    Args:
+        many: a sweep, whose runs are runs/<name>/<digest>.
+    """
+    root, mark = Path(job.paths["runs"]), digest(job.as_dict())
     if many:
-        return root / config["name"] / mark
-    return root / (config["name"] if named else f"{config['name']}-{mark}")
+        return root / job.name / mark
+    return root / (job.name if named else f"{job.name}-{mark}")
 
 
-def settled(config: Config, named: bool, many: bool) -> Config:
-    """Return the config with amounts bounded by its budget, or as an existing run of an older version has them."""
-    new, before = bounded(config), as_before(config)
-    if config["run"] or new == before:
+def settled(job: Job, named: bool, many: bool) -> Job:
+    """Choose from each list of amounts for the job's budget, or as the version did that began the same run."""
+    new, before = bounded(job), as_before(job)
+    if job.run or new == before:
         return new
     there, older = place(new, named, many), place(before, named, many)
     if there != older and RunDir(there).exists():
         return new
-    known = RunDir(older).exists() and identity(RunDir(older).config()) == identity(before)
+    known = RunDir(older).exists() and identity(RunDir(older).config()) == identity(before.as_dict())
     return before if known else new
 
 
@@ -85,25 +89,26 @@ def other_step(directory: Path, step: int | str | None) -> int | None:
     return None if number == RunDir(directory).newest_step() else number
 
 
-def existing(config: Config) -> Path:
+def existing(job: Job) -> Path:
     """Return the directory of run=, for commands that sample from a run.
 
     Raises:
         ConfigError: no run is given, or a setting differs that only training can change.
     """
-    if not config["run"]:
+    if not job.run:
         raise ConfigError("which run? Give run=DIR, such as run=runs/latest; `mezzotint runs` lists them")
-    directory = Path(config["run"])
-    changed = differences(trained(RunDir(directory).config()), trained(config))
+    directory = Path(job.run)
+    changed = differences(trained(RunDir(directory).config()), trained(job.as_dict()))
     if changed:
         raise ConfigError(f"{', '.join(changed)} cannot change after training: {directory} was trained without it")
     return directory
 
 
 def trained(config: Config) -> Config:
-    """Return the settings that the weights depend on. Other images of the same shape and classes may be compared."""
+    """Return the part of a config that the weights depend on. Of the data, only its shape and classes must stay."""
     kept = {key: value for key, value in relocatable(config).items() if key not in (*FREE, "seed", "data")}
-    return kept | {"data": {key: config["data"].get(key) for key in ("shape", "classes")}}
+    data = config.get("data") or {}
+    return kept | {"data": {key: data.get(key) for key in ("shape", "classes")}}
 
 
 def mark(config: Config, keys: Sequence[str]) -> str:

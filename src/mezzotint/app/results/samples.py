@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.app.results.labels import spelt
 from mezzotint.app.results.run_folders import mark, writable
 from mezzotint.app.terminal import display_path
@@ -42,7 +42,7 @@ class Order:
     stem: Path
 
 
-def order(directory: Path, config: Config, turns: Tensor | None, classes: int, names: Sequence[str]) -> Order:
+def order(directory: Path, job: Job, turns: Tensor | None, classes: int, names: Sequence[str]) -> Order:
     """What a config asks for.
 
     Args:
@@ -53,17 +53,17 @@ def order(directory: Path, config: Config, turns: Tensor | None, classes: int, n
     Raises:
         ConfigError: n= and the counts of label= disagree.
     """
-    counted = isinstance(config["label"], dict)
+    counted = isinstance(job.label, dict)
     labels = list(range(classes)) if turns is None else turns.tolist()
     period = len(labels)
-    if counted and config["n"] not in (None, period):
-        raise ConfigError(f"n={config['n']}: label={spelt(config['label'])} asks for {period} images; leave n out")
+    if counted and job.n not in (None, period):
+        raise ConfigError(f"n={job.n}: label={spelt(job.label)} asks for {period} images; leave n out")
     columns = None if counted else columns_of(period)
-    n = period if counted else config["n"] or rows(columns, period)
+    n = period if counted else job.n or rows(columns, period)
     told = [called(label, names) for label in labels]
     heads = [told[i % period] for i in range(columns)] if columns and period else None
     feet = told if counted else None
-    return Order(n, columns, heads, feet, place(directory, config) / (stem(config, labels, told)))
+    return Order(n, columns, heads, feet, place(directory, job) / (stem(job, labels, told)))
 
 
 def called(label: int, names: Sequence[str]) -> str:
@@ -88,29 +88,29 @@ def rows(columns: int | None, period: int) -> int:
 # ------------------------------------------------------------------------------------------------------- where they lie
 
 
-def name(config: Config) -> str:
+def name(job: Job) -> str:
     """A file name that tells sampler, grid and steps; the digits behind it tell apart what else differs."""
-    parts = [config[key]["_target_"].rpartition(".")[2].lower() for key in ("sampler", "grid")]
-    steps = config["grid"].get("steps")
+    parts = [node["_target_"].rpartition(".")[2].lower() for node in (job.sampler, job.grid)]
+    steps = job.grid.get("steps")
     parts += [str(steps)] if steps else []
-    parts += [f"seed{config['seed']}", *([f"step{config['checkpoint']}"] if config["checkpoint"] else [])]
-    return f"{'-'.join(parts)}-{mark(config, ('sampler', 'grid', 'guidance', 'seed', 'weights'))}"
+    parts += [f"seed{job.seed}", *([f"step{job.checkpoint}"] if job.checkpoint else [])]
+    return f"{'-'.join(parts)}-{mark(job.as_dict(), ('sampler', 'grid', 'guidance', 'seed', 'weights'))}"
 
 
-def stem(config: Config, labels: Sequence[int], told: Sequence[str]) -> str:
+def stem(job: Job, labels: Sequence[int], told: Sequence[str]) -> str:
     """The name with what else was asked for, so that two requests never write one file."""
-    out = Path(config["out"] or "")
+    out = Path(job.out or "")
     if out.suffix.lower() == ".png":
         return out.stem
-    parts = [name(config), *guided(config["guidance"])]
-    parts += [f"n{config['n']}"] if config["n"] else []
-    if config["label"] is not None:
+    parts = [name(job), *guided(job.guidance)]
+    parts += [f"n{job.n}"] if job.n else []
+    if job.label is not None:
         counts = {label: labels.count(label) for label in dict.fromkeys(labels)}
-        times = isinstance(config["label"], dict)
+        times = isinstance(job.label, dict)
         by_label = dict(zip(labels, told, strict=True))
         kinds = [f"{f'{count}x' if times else ''}{slug(label, by_label[label])}" for label, count in counts.items()]
         whole = "+".join(kinds)
-        long = f"{len(kinds)}-{mark(config, ('label',))}"
+        long = f"{len(kinds)}-{mark(job.as_dict(), ('label',))}"
         parts.append(f"label-{whole if len(whole) <= LONGEST else long}")
     return "-".join(parts)
 
@@ -132,15 +132,15 @@ def slug(label: int, name: str) -> str:
     return f"{label}_{plain}"
 
 
-def place(directory: Path, config: Config) -> Path:
+def place(directory: Path, job: Job) -> Path:
     """The folder of what is drawn."""
-    if config["out"] is None:
+    if job.out is None:
         return RunDir(directory).samples
-    path = Path(config["out"]).expanduser()
+    path = Path(job.out).expanduser()
     return path.parent if path.suffix.lower() == ".png" else path
 
 
-def check_place(directory: Path, config: Config, many: bool = False) -> None:
+def check_place(directory: Path, job: Job, many: bool = False) -> None:
     """Refuse, before weights are read, a place that cannot be written.
 
     Args:
@@ -149,11 +149,11 @@ def check_place(directory: Path, config: Config, many: bool = False) -> None:
     Raises:
         ConfigError: what cannot be, and what to do.
     """
-    folder, out = place(directory, config), config["out"]
+    folder, out = place(directory, job), job.out
     suffix = Path(out or "").suffix.lower()
     if suffix in PICTURES and suffix != ".png":
         raise ConfigError(f"out={out}: give a folder, or the file of the grid, which ends in .png; others lie beside")
-    if suffix == ".png" and (many or Path(out).expanduser().is_dir()):
+    if suffix == ".png" and (many or Path(out or "").expanduser().is_dir()):
         raise ConfigError(f"out={out}: {'every job would write it' if many else 'it is a folder'}; give another one")
     if out is None:
         RunDir(directory).check_links()

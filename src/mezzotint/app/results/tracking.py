@@ -103,7 +103,7 @@ def tracked(directory: Path, config: Config, loggers: Mapping[str, Any]) -> Iter
 
 def subject_of(directory: Path, config: Config, images: int = 0, **more: Any) -> RunInfo:
     """A run as trackers know it: runs of one config have one name; those of all its seeds, one group."""
-    name, place = config["name"], directory.resolve().name
+    name, place = str(config.get("name")), directory.resolve().name
     group = f"{name}-{digest(config | {'seed': None})}"
     return RunInfo(directory, config, images, place if place.startswith(name) else f"{name}-{place}", group, **more)
 

@@ -1,18 +1,21 @@
 """The moments of a trained run that are judged with all samples: its end, and the best one that it kept."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mezzotint.app.assembly.evaluation_share import final
 from mezzotint.app.assembly.parts import build_metrics
 from mezzotint.app.commands import evaluate
-from mezzotint.app.config.job import Config
+from mezzotint.app.config.job import Job
 from mezzotint.app.results.classes import opened
 from mezzotint.app.terminal import display_path
 from mezzotint.runs import RunDir
 from mezzotint.runs.checkpoints import best
 from mezzotint.runs.score import Score
+
+if TYPE_CHECKING:
+    from mezzotint.metrics.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -24,21 +27,21 @@ class CheckpointEvaluation:
     """
 
     path: Path
-    found: dict[str, Any]
+    found: "Evaluation"
     score: Score | None = None
 
 
-def judge_moments(directory: Path, config: Config) -> list[CheckpointEvaluation]:
+def judge_moments(directory: Path, job: Job) -> list[CheckpointEvaluation]:
     """The last checkpoint, then the best one; nothing where there is nothing to compute. Every rank does its share."""
-    dataset = opened(directory, config)[0]
-    metrics = build_metrics(config, dataset.shape)
+    dataset = opened(directory, job)[0]
+    metrics = build_metrics(job, dataset.shape)
     if not metrics:
         return []
-    config = config | final(config).settings()
+    job = final(job).limit(job)
     score = best(RunDir(directory).checkpoints)
     steps = {None: None} | ({score.step: score} if score else {})
     return [
-        CheckpointEvaluation(*evaluate.judge(directory, config | {"checkpoint": step}, metrics, dataset), why)
+        CheckpointEvaluation(*evaluate.judge(directory, replace(job, checkpoint=step), metrics, dataset), why)
         for step, why in steps.items()
     ]
 
@@ -65,5 +68,5 @@ def record(directory: Path, moments: list[CheckpointEvaluation]) -> None:
     """Tell the best one in status.json."""
     for moment in moments:
         if moment.score:
-            told = asdict(moment.score) | {"values": moment.found["values"], "evaluation": moment.path.name}
+            told = asdict(moment.score) | {"values": moment.found.values, "evaluation": moment.path.name}
             RunDir(directory).update_status(best=told)

@@ -1,0 +1,141 @@
+"""What Hydra composes for a command: the usual config, a run's own or one without a run, and the overrides of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from mezzotint.app.config.arguments import (
+    CONFIG,
+    KEYS,
+    SAVED,
+    STANDALONE,
+    addable,
+    at_home,
+    bare,
+    flags_first,
+    follows,
+    own_configs,
+    primary,
+    readable,
+    value,
+    vouched,
+)
+from mezzotint.app.config.job import FREE, Config, defaults, literal, relocatable
+from mezzotint.app.config.own_data import base
+from mezzotint.app.config.validate_arguments import check_words
+from mezzotint.app.help import config_dir, groups
+from mezzotint.errors import ConfigError
+from mezzotint.instantiate.trust import Trust
+from mezzotint.runs import RunDir
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The primary config of a command and the words that Hydra lays over it.
+
+    Args:
+        module: of the command's `main`, by its name in `app/commands`.
+        name: of the primary config.
+        words: options first, then overrides, as Hydra reads them.
+        run: the directory given as run=; empty without one.
+        saved: the config of that run.
+    """
+
+    module: str
+    name: str
+    words: list[str]
+    run: str = ""
+    saved: Config | None = None
+
+    def trust(self, rule: Trust, config: Any, words: Sequence[str]) -> Trust:
+        """Return what the composed config may name: strict where it was read from a run.
+
+        Args:
+            words: of this job.
+        """
+        return rule if self.saved is None else judging(replace(rule, run=self.run), config, self.saved, words)
+
+
+def composition(command: str, words: Sequence[str]) -> Composition:
+    """Choose the primary config for a command line, and check the words before Hydra sees them. Raises ConfigError."""
+    words = hydra_words(words)
+    many = bool({"-m", "--multirun"} & {*words}) or bool(value("sweep", words))
+    many = many or value("hydra.mode", words) == "MULTIRUN"
+    check_words(words, many, own_configs(words))
+    name, run = primary(command, words), value("run", words)
+    if name == STANDALONE:
+        if many:
+            raise ConfigError("-m is for runs: give run=DIR, or one command after the other")
+        return Composition("stats" if command == "stats" else "evaluate_images", name, words, run)
+    if name == SAVED:
+        if many and command == "train":
+            raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
+        saved = compose_from_run(pointed(Path(run)), command)
+        rest = [word for word in words if not word.lstrip("+").startswith("run=")]
+        return Composition(command, name, rest, run, saved)
+    return Composition(command, name, [*words, *base(words)], run)
+
+
+def hydra_words(words: Sequence[str]) -> list[str]:
+    """Return a command line as Hydra reads it: options first, values quoted, keys that no file has added."""
+
+    def rewritten(option: str, word: str) -> str:
+        """The value of an option, such as a folder with = in its name, stays as it is."""
+        return word if follows(option, word) else readable(addable(at_home(bare(word))))
+
+    return flags_first([rewritten(last, word) for last, word in pairwise(["", *words])])
+
+
+def pointed(directory: Path) -> Path:
+    """Resolve a link such as runs/latest once: it may point to another run before the command is done."""
+    return directory.parent / directory.readlink() if directory.is_symlink() else directory
+
+
+def compose_from_run(directory: Path, command: str) -> Config:
+    """Store a run's config.yaml as the primary config, each of its groups as the choice `_run_`; return its content.
+
+    `sampler=ddim` then replaces the group without leftovers, and `grid.steps=20` changes one value of it. The content
+    is plain values: no interpolation in it is resolved, and nothing in it configures Hydra.
+
+    Raises:
+        ConfigError: the file is not a run's config.
+    """
+    import yaml
+    from hydra.core.config_store import ConfigStore
+
+    run = RunDir(directory)
+    read = run.config()
+    if not isinstance(read.get("network"), dict):
+        raise ConfigError(
+            f"{directory} is not a run: its {run.config_file.name} is another thing; `mezzotint runs` lists those that "
+            "exist"
+        )
+    if strange := [key for key in read if key not in KEYS]:
+        raise ConfigError(f"{run.config_file}: {strange[0]!r} is no key of a run's config")
+    saved = defaults() | relocatable(literal(read))  # defaults for keys that are newer than the run
+    saved |= {"out": None, "label": None}  # of one command; a config that says where to write is not one of ours
+    if command == "sample":
+        saved["n"] = None  # it was the number of images to evaluate
+    ours = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())
+    hydra_node, store = ours["hydra"], ConfigStore.instance()
+    choices = {key: choice for item in ours["defaults"] if isinstance(item, dict) for key, choice in item.items()}
+    unsaid = sorted(groups() & choices.keys() & set(FREE) - read.keys())  # as in what `fit` writes
+    chosen: list[Any] = [{key: choices[key]} for key in unsaid]
+    saved = {key: value for key, value in saved.items() if key not in unsaid}
+    for key in sorted(saved.keys() & groups()):
+        store.store(group=key, name=SAVED, node={key: saved.pop(key)}, package="_global_")
+        chosen.append({key: SAVED})
+    hydra_node["sweep"]["dir"] = str(run.sweep)
+    chosen += ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
+    store.store(name=SAVED, node={**saved, "run": literal(str(directory)), "defaults": chosen, "hydra": hydra_node})
+    return read
+
+
+def judging(rule: Trust, config: Any, saved: Config, words: Sequence[str]) -> Trust:
+    """Return the rule for a config that was composed from a run's own."""
+    from omegaconf import OmegaConf
+
+    composed: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    return replace(rule, strict=True, paths=vouched(composed, saved, words))

@@ -1,0 +1,197 @@
+"""From Hydra's config to a checked `Job` or `Standalone`: interpolations resolved, paths absolute, types compared."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mezzotint.app.config.derived import write_out
+from mezzotint.app.config.job import PLACES, SPLITS, Config, Job, Node, defaults, literal
+from mezzotint.app.config.standalone import Standalone
+from mezzotint.app.help import taken_by
+from mezzotint.errors import ConfigError
+from mezzotint.instantiate.build import build, check_part
+from mezzotint.instantiate.finite import IMMENSE, immense
+from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.instantiate.type_hints import format_type, format_value, matches
+
+FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files and folders that parts read
+FOLDER = "mezzotint.data.ImageFolder"  # the dataset whose class folders are counted
+LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
+NAMED = ("metrics", "callbacks", "logger")  # dicts of nodes by name
+PROVIDED = {"objective": ("times", "weight", "loss"), "guidance": ("inner",), "metrics": ("extractor",)}
+
+Resolved = TypeVar("Resolved", Job, Standalone)
+
+
+def settle(config: Any, without: Sequence[str] = ()) -> Job:
+    """Return the job of Hydra's config with every node compared with the signature of its `_target_`.
+
+    Args:
+        without: groups that the command does not use; their classes are not imported.
+
+    Raises:
+        ConfigError: lists every problem.
+    """
+    job = resolve(config)
+    check_groups(job, without)
+    return job
+
+
+def settle_standalone(config: Any) -> Standalone:
+    """Return the checked config of a command without a run; a path in `reference` is absolute without data, too."""
+    job = resolved(config, Standalone)
+    check_groups(job)
+    if job.data is None and job.reference is not None:  # a folder, even one named like a split
+        return replace(job, reference=absolute(job.reference))
+    return job
+
+
+def resolve(config: Any) -> Job:
+    """Return the job of Hydra's config: interpolations resolved, paths absolute, the top level checked."""
+    job = resolved(config, Job)
+    return replace(job, weights="raw") if job.weights == "ema" and job.ema is None else job
+
+
+def resolved(config: Any, kind: type[Resolved]) -> Resolved:
+    """Return the top level of Hydra's config as one call of `kind`. Raises ConfigError."""
+    from omegaconf import OmegaConf
+
+    anchor_paths(config)
+    find_classes(config)
+    plain: Config = defaults(kind) | OmegaConf.to_container(config, resolve=True)  # type: ignore[operator]
+    for key in NAMED:  # callbacks.progress=null removes it
+        if isinstance(plain.get(key), dict):
+            plain[key] = {name: node for name, node in plain[key].items() if node is not None}
+    check_top_level(plain, kind)
+    anchor(plain)
+    write_out(plain)
+    job = kind(**plain)
+    named = job.reference is None or job.reference in SPLITS
+    return job if named else replace(job, reference=absolute(str(job.reference)))
+
+
+def anchor_paths(config: Any) -> None:
+    """Make the folders of `paths` absolute in Hydra's config, before anything interpolates them. Raises ConfigError."""
+    from omegaconf import OmegaConf
+
+    paths = config.get("paths")
+    for key in (key for key in PLACES if OmegaConf.is_dict(paths) and key in paths):
+        value = paths[key]
+        if not (isinstance(value, str) and value):
+            raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
+        paths[key] = literal(absolute(value))
+
+
+def check_top_level(plain: Config, kind: type) -> None:
+    """Compare the top level with the fields of `kind`. Raises ConfigError: lists every problem."""
+    known = {item.name: item for item in fields(kind)}
+    refuse([f"{key}: {LAID_OVER}" for key in ("experiment", "debug", "sweep") if key in plain])
+    refuse(
+        [f"{key}: no such key{did_you_mean(key, known)}" for key in plain if key not in known]
+        + [f"{key}: {IMMENSE}" for key, value in plain.items() if immense(value)]
+        + [f"{key}: a value is needed; give {key}=VALUE" for key in known if plain.get(key, "???") == "???"]
+        + [
+            f"{key}: {format_value(value)} is not {format_type(known[key].type)}"
+            for key, value in plain.items()
+            if key in known
+            and value != "???"
+            and not matches({} if isinstance(value, dict) else value, known[key].type)
+        ]
+    )
+    refuse([problem for key in NAMED for problem in fragments(key, plain.get(key) or {})])
+    if paths := plain.get("paths"):  # folders are checked before the parts that read them
+        refuse(check_part(paths, "paths"))
+
+
+def find_classes(config: Any) -> None:
+    """Count the class folders where data.classes is open, before anything interpolates it."""
+    from omegaconf import OmegaConf
+
+    node = OmegaConf.select(config, "data")
+    if not node or node.get("_target_") != FOLDER or node.get("classes", 0) not in (None, "auto"):
+        return
+    root, names = (OmegaConf.select(node, key) for key in ("root", "names"))
+    if names or root is None or not Path(root).expanduser().is_dir():
+        node["classes"] = len(names or ())
+        return
+    print(f"{root}: looking for class folders", flush=True)
+    node["classes"] = build({"_target_": FOLDER, "root": root, "shape": [3, 1, 1]}, "data").found_classes()
+
+
+def unbounded(job: Job, given: Sequence[str]) -> Job:
+    """Lift the bound on the final evaluation where the user gave the number of images.
+
+    Args:
+        given: keys on the command line.
+    """
+    counted = {"n", "reference_images"} & set(given) and "evaluation_share" not in given
+    return replace(job, evaluation_share=None) if counted else job
+
+
+def anchor(config: Config) -> None:
+    """Make existing paths that parts read absolute: a run is used from other folders, too."""
+    for key in FILES:
+        *groups, last = key.split(".")
+        node: Any = config
+        for group in groups:
+            node = node.get(group) if isinstance(node, dict) else None
+        value = node.get(last) if isinstance(node, dict) else None
+        if isinstance(value, str) and value and os.path.exists(os.path.expanduser(value)):
+            node[last] = absolute(value)
+
+
+def absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def refuse_drawing(job: Job, instead: str) -> None:
+    """Refuse keys that only `sample` takes.
+
+    Args:
+        instead: what the command does about classes, for the message.
+    """
+    if job.label is not None:
+        raise ConfigError(f"label= is for sample: {instead}")
+    if job.out is not None:
+        raise ConfigError("out= is for sample, and for commands without a run; everything else of a run lies in it")
+
+
+def check_groups(job: Job | Standalone, without: Sequence[str] = ()) -> None:
+    """Compare every node with the signature of its `_target_`. Raises ConfigError: lists every problem."""
+    problems = []
+    for key, value in job.as_dict().items():
+        if key in without or key == "label":  # {class: count} is not a node
+            continue
+        if key in NAMED:
+            for name, node in value.items():
+                problems += check_part(node, f"{key}.{name}", PROVIDED.get(key, ()))
+        elif isinstance(value, dict) and "_target_" not in value:
+            problems.append(f"{key}: it has no _target_; choose a {key}= or write a whole node")
+        elif isinstance(value, dict):
+            problems += [explained(key, problem) for problem in check_part(value, key, PROVIDED.get(key, ()))]
+    refuse(problems)
+
+
+def explained(group: str, problem: str) -> str:
+    """Add to a message about an unknown argument the choices of the group that take it."""
+    found = re.match(rf"{group}\.(\w+): \w+ has no such argument", problem)
+    return problem + taken_by(group, found[1]) if found else problem
+
+
+def fragments(key: str, nodes: Node) -> list[str]:
+    """Return a problem for each node without `_target_`: an edit of a part that was not chosen."""
+    whole = [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
+    return [
+        f"{key}.{name}: the chosen {key}= has no {name!r}{did_you_mean(name, whole)}"
+        for name in nodes
+        if name not in whole
+    ]
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise one ConfigError for all problems, if there are any."""
+    if problems:
+        raise ConfigError(problems[0] if len(problems) == 1 else "\n  ".join(["", *problems]))

@@ -1,0 +1,20 @@
+"""Values of a saved config by their dotted keys, and as cells of a table."""
+
+from typing import Any
+
+from mezzotint.app.config.job import Config
+
+
+def at(config: Config, key: str) -> Any:
+    """Return the value at a dotted key; None where a part of the key is missing."""
+    value: Any = config
+    for word in key.split("."):
+        value = value.get(word) if isinstance(value, dict) else None
+    return value
+
+
+def short(value: Any) -> str:
+    """Return a value as a table cell; for a node, the name of its class."""
+    if isinstance(value, dict):
+        return str(value.get("_target_", ", ".join(value))).rpartition(".")[2]
+    return "" if value is None else str(value)
