@@ -1,26 +1,26 @@
-"""Zip archives as torch.save writes them: every byte that matters is under a checksum, of which torch looks at none."""
+"""Integrity of zip archives written by torch.save, whose checksums torch does not verify."""
 
 import zipfile
 from functools import lru_cache
 from pathlib import Path
 
 CHUNK = 1 << 20
-SMALL = 1 << 25  # bytes up to which a file is read through each time: the clock of its last change is coarse
-FOLDER = 0x10  # the bit by which torch takes a member for a folder, and reads nothing
+SMALL = 1 << 25  # smaller files are read every time, since modification times are coarse
+FOLDER = 0x10  # the attribute by which torch treats a member as a folder and reads nothing
 
 
 def damage(file: Path) -> str | None:
-    """What is wrong with an archive, found without unpickling anything; None where it is what was written."""
+    """Return what is wrong with an archive, without unpickling it; None if it is intact."""
     try:
         about = file.stat()
         look = _look_once if about.st_size > SMALL else _look
         return look(file, about.st_mtime_ns, about.st_size)
-    except Exception as error:  # of whatever kind a flipped bit in the archive's directory leads to
+    except Exception as error:  # a corrupt archive directory can raise any exception
         return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _look(file: Path, *_: int) -> str | None:
-    """The same of a file that was last changed then."""
+    """Check a file; the other arguments are the cache key."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if len({member.filename for member in members}) < len(members):
@@ -30,11 +30,11 @@ def _look(file: Path, *_: int) -> str | None:
             if packed or member.external_attr & FOLDER:
                 return f"{member.filename} is not stored as torch stores it"
             with archive.open(member) as content:
-                while content.read(CHUNK):  # to the end, where its checksum is compared
+                while content.read(CHUNK):  # the checksum is verified at the end
                     pass
-    from torch._C import PyTorchFileReader  # finds faults in the directory that Python passes over
+    from torch._C import PyTorchFileReader  # detects errors in the directory that Python ignores
 
-    with open(file, "rb") as source:  # by name torch knows UTF-8 alone
+    with open(file, "rb") as source:  # torch only supports UTF-8 file names
         PyTorchFileReader(source)
     return None
 

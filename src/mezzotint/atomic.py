@@ -1,4 +1,4 @@
-"""Files and folders that are there as a whole or not at all, whatever makes them."""
+"""Atomic writes: a file or folder appears complete or not at all."""
 
 import errno
 import os
@@ -11,35 +11,37 @@ from typing import IO, Any
 
 from mezzotint.errors import no_room
 
-FULL = 1 << 16  # bytes that are free on a disk without room
+FULL = 1 << 16  # a disk with fewer free bytes is considered full
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A place with the same ending at which a file or folder is made. When that is done, it takes the place of what was
-    there; where it fails or is interrupted, nothing is left of it, and what was there stays.
+    """Yield a temporary path with the same suffix, and move the file or folder written there to `path` on success.
 
-    It is made in a folder beside it, `.NAME.*.part`, which no other process has, on this machine or on another that
-    sees it, and which no pattern for whole files matches. Only a process that is killed leaves that behind.
+    On failure or interruption nothing is left behind and `path` is unchanged. The temporary path is in a sibling folder
+    `.NAME.*.part`, unique across processes and machines and not matched by patterns for complete files. Only a killed
+    process leaves it behind.
     """
-    workshop = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    workshop.mkdir()
+    folder = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    folder.mkdir()
     try:
-        part = workshop / f"new{path.suffix}"
+        part = folder / f"new{path.suffix}"
         yield part
         replace(part, path)
     except OSError as error:
-        if no_room(error) or (error.errno is None and shutil.disk_usage(path.parent).free < FULL):  # as Pillow says it
+        if no_room(error) or (
+            error.errno is None and shutil.disk_usage(path.parent).free < FULL
+        ):  # as Pillow raises it
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        if error.errno and error.filename is None:  # a write or an fsync says nothing of where
+        if error.errno and error.filename is None:  # write and fsync do not set the file name
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)  # what is done is done
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def replace(part: Path, path: Path) -> None:
-    """Move it into place; a folder cannot replace another one, so that one is moved away first."""
+    """Move `part` to `path`; an existing folder is moved away first, since a folder cannot replace another one."""
     old = part.with_name("old")
     if part.is_dir() and path.is_dir():
         os.replace(path, old)
@@ -54,17 +56,17 @@ def replace(part: Path, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file, on the disk before it takes its place."""
+    """Write a text file atomically, synced to disk."""
     with atomic_path(path) as part, open(part, "w", encoding="utf-8") as file:
         file.write(text)
         sync(file)
 
 
 def lock_file(path: Path) -> IO[str]:
-    """A file of our own to lock, made where there is none, and left as it is.
+    """Open a lock file, created if missing; its content is not changed.
 
     Raises:
-        OSError: it is a link, which would lead to another file, no file, or somebody else's.
+        OSError: the path is a link, not a regular file, or owned by another user.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
@@ -78,12 +80,12 @@ def lock_file(path: Path) -> IO[str]:
 
 
 def sync(file: IO[Any]) -> None:
-    """Force what was written to the disk."""
+    """Flush a file and sync it to disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what processes that were killed had been making in a folder; only for who alone writes there."""
-    for workshop in folder.glob(".*.part"):
-        shutil.rmtree(workshop) if workshop.is_dir() and not workshop.is_symlink() else workshop.unlink()
+def remove_partials(directory: Path) -> None:
+    """Remove temporary files of killed processes; only for the single writer of a directory."""
+    for folder in directory.glob(".*.part"):
+        shutil.rmtree(folder) if folder.is_dir() and not folder.is_symlink() else folder.unlink()

@@ -1,4 +1,4 @@
-"""What a user can mend: shown as one line without a traceback. Everything else is a bug and shows where it happened."""
+"""Errors that a user can fix, shown as one line without a traceback. All others are bugs and show a traceback."""
 
 import errno
 import io
@@ -6,28 +6,28 @@ import os
 
 
 class MezzotintError(Exception):
-    """Base of all errors that say what was given, why it cannot be and what to do."""
+    """Base of all errors, whose messages say what was given, why it is wrong and what to do."""
 
 
 class ConfigError(MezzotintError, ValueError):
-    """A config that cannot work."""
+    """An invalid config."""
 
 
 class DataError(MezzotintError, ValueError):
-    """Data that is missing, damaged or of another shape than promised."""
+    """Data that is missing, damaged or not of the declared shape."""
 
 
 class TrainingError(MezzotintError, RuntimeError):
-    """Training that cannot go on, such as a loss that is not finite."""
+    """Training that cannot continue, for example because of a loss that is not finite."""
 
 
 def no_room(error: BaseException | None) -> bool:
-    """Whether a disk or a quota was full."""
+    """Return whether the error means that a disk or quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def mendable(error: BaseException | None) -> MezzotintError | None:
-    """The error as what a user can mend: one of ours, or what a machine, its files or a network refuse; else None."""
+    """Return the error as one that a user can fix: ours, or one of the machine, its files or the network; else None."""
     if isinstance(error, MezzotintError):
         return error
     if no_room(error):
@@ -44,7 +44,7 @@ def mendable(error: BaseException | None) -> MezzotintError | None:
 
 
 def no_memory(error: BaseException | None) -> bool:
-    """Whether the machine's own memory, or what a process may have of it, was used up."""
+    """Return whether the error means that host memory, or the process's limit of it, is exhausted."""
     said = str(error).lower()
     return (
         isinstance(error, MemoryError)
@@ -78,7 +78,7 @@ _CURES = {
 
 
 def _of_config(error: OSError) -> bool:
-    """Whether Hydra says by it that a file of a config is missing."""
+    """Return whether Hydra raised it for a missing config file."""
     return type(error).__module__.partition(".")[0] == "hydra"
 
 

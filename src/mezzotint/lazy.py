@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used (PEP 562)."""
+"""Package attributes that are imported on first use (PEP 562)."""
 
 from collections.abc import Callable
 from importlib import import_module

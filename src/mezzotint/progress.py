@@ -1,20 +1,20 @@
-"""How far something is that takes long, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long operations on stderr: a bar on a terminal, occasional lines elsewhere."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Advance = Callable[[int], None]  # told how much more is done
+Advance = Callable[[int], None]  # called with the amount of work done since the last call
 
-QUIET = 30.0  # seconds between two lines where nothing moves
+QUIET = 30.0  # seconds between two lines without a terminal
 
 
 @contextmanager
 def bar(title: str, total: int) -> Iterator[Advance]:
-    """How far something is that takes long; called with how much more is done.
+    """Yield a function to report progress; call it with the amount of work done since the last call.
 
-    On a terminal a bar with rate and time left, which disappears; elsewhere a line every QUIET seconds.
+    On a terminal, a transient bar with rate and time left; elsewhere a line every QUIET seconds.
     """
     if not sys.stderr.isatty():
         yield ProgressLines(title, total)
@@ -29,7 +29,7 @@ def bar(title: str, total: int) -> Iterator[Advance]:
 
 
 class ProgressLines:
-    """Says how far something is, a line every QUIET seconds; nothing where it takes less."""
+    """Prints progress every QUIET seconds, so nothing for shorter operations."""
 
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total, self.done = title, total, 0

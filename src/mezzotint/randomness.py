@@ -1,8 +1,8 @@
-"""Randomness by name: every number is a function of (seed, purpose, counters, global index), and of nothing else.
+"""Keyed randomness: every random number is a function of (seed, purpose, counters, global index) alone.
 
-Hence the same numbers come out whatever the batch split, the rank, the worker count or the order of the calls.
-The generator is splitmix64 (Steele et al. 2014, https://doi.org/10.1145/2714064.2660195), one stream for each index, in
-int64 tensors, whose products wrap around on every device; normals are made by Box and Muller's transform.
+The numbers are independent of the batch split, the rank, the number of workers and the order of calls. The generator is
+splitmix64 (Steele et al. 2014, https://doi.org/10.1145/2714064.2660195), one stream per index, in
+int64 tensors, whose products wrap around on every device; normals use the Box-Muller transform.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LOW = 0xFFFFFFFF
 
 
 def _signed(v: int) -> int:
-    """The int64 with the bits of an unsigned 64-bit number."""
+    """Return the int64 with the bits of an unsigned 64-bit number."""
     return v - (1 << 64) if v >= 1 << 63 else v
 
 
@@ -31,7 +31,7 @@ _M2 = _signed(0x94D049BB133111EB)
 def _mix(z: Tensor) -> Tensor:
     """The finaliser of splitmix64, in place; the mask makes the arithmetic shift a logical one.
 
-    On a CPU numpy does it on the same memory, unsigned and so without masks, in a third of the time for small batches.
+    On a CPU, numpy operates on the same memory, unsigned and without masks, in a third of the time for small batches.
     """
     if z.device.type == "cpu":
         bits = z.numpy().view("uint64")
@@ -62,41 +62,41 @@ def _key(seed: int, purpose: str, counters: tuple[int, ...]) -> int:
 
 
 def _streams(index: Tensor, key: int) -> Tensor:
-    """One random starting point for each index."""
+    """Return the random start of the stream of each index."""
     return _mix((index * _GAMMA).add_(key))
 
 
 @lru_cache(maxsize=16)
 def _strides(count: int, device: torch.device) -> Tensor:
-    """What leads from a stream's start to its numbers 1 .. count; int64 (count,)."""
+    """Return the offsets of numbers 1 .. count of a stream from its start; int64 (count,)."""
     return torch.arange(1, count + 1, device=device) * _GAMMA
 
 
 def _unit(bits: Tensor) -> Tensor:
-    """64 random bits to float64 in (0, 1), the centres of 2^52 equal cells."""
+    """Map 64 random bits to float64 in (0, 1), the centres of 2^52 equal cells."""
     return bits.bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
 
 
 def permutation(seed: int, purpose: str, n: int, *counters: int) -> Tensor:
-    """A permutation of 0..n-1 that depends on (seed, purpose, counters) alone; int64 (n,)."""
+    """Return a permutation of 0..n-1 as a function of (seed, purpose, counters); int64 (n,)."""
     return _streams(torch.arange(n), _key(seed, purpose, counters)).argsort(stable=True)
 
 
 @dataclass(frozen=True, eq=False)
 class KeyedRandom:
-    """Named random numbers for a batch of examples.
+    """Keyed random numbers for a batch of examples.
 
     Args:
-        seed: the run's seed.
-        index: (B,) int64, the global index of each example. Numbers are made where it lies: on a CPU and on an
-            accelerator the random bits are equal, and normals agree up to the rounding of log and cos.
+        seed: the seed of the run.
+        index: global index of each example, (B,) int64. Numbers are computed on its device: random bits are equal on
+            all devices, and normals agree up to the rounding of log and cos.
     """
 
     seed: int
     index: Tensor
 
     def normal(self, purpose: str, shape: tuple[int, ...] | torch.Size, *counters: int) -> Tensor:
-        """(B, *shape) float32, standard normal."""
+        """Return standard normal numbers, (B, *shape) float32."""
         n = math.prod(shape)
         half = -(-n // 2)
         starts = _streams(self.index, _key(self.seed, purpose, counters))
@@ -108,15 +108,15 @@ class KeyedRandom:
         return out[:, :n].reshape(-1, *shape)
 
     def uniform(self, purpose: str, *counters: int) -> Tensor:
-        """(B,) float64 in (0, 1)."""
+        """Return uniform numbers in (0, 1), (B,) float64."""
         return _unit(_streams(self.index, _key(self.seed, purpose, counters)))
 
     def stratified(self, purpose: str, strata: int) -> Tensor:
-        """(B,) float64 in (0, 1), example i in part i mod `strata` of as many equal ones."""
+        """Return stratified uniform numbers, (B,) float64, example i in stratum i mod `strata`."""
         return (self.index.remainder(strata) + self.uniform(purpose)).div_(strata)
 
     def to(self, device: torch.device) -> KeyedRandom:
-        """The same draws made on a device; on one without float64 (MPS) they are made on the CPU."""
+        """Return the same random numbers computed on a device; for MPS, without float64, on the CPU."""
         if device == self.index.device or device.type == "mps":
             return self
         return KeyedRandom(self.seed, self.index.to(device, non_blocking=True))

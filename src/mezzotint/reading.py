@@ -1,8 +1,8 @@
-"""Safe reading of a run's files, which may be damaged or come from a stranger.
+"""Safe reading of a run's files, which may be damaged or untrusted.
 
-Whatever a file holds, a reader returns a value of the promised shape or raises `Damaged`: one line that names the file,
-what is wrong with it and the way out. Only regular files inside the run are opened: no link leads out of it, and no
-device, pipe or socket is touched. Size and depth are bounded.
+Readers return a value of the declared shape or raise `Damaged`, with one line: the file, the problem and the remedy.
+Only regular files inside the run are opened; links out of it, devices, pipes and sockets are refused. Size and nesting
+depth are bounded.
 """
 
 import json
@@ -15,12 +15,12 @@ from typing import Any, BinaryIO
 
 from mezzotint.errors import DataError
 
-MOST = 64 << 20  # bytes of a file of values
-MOST_OF_LOG = 512 << 20  # bytes of a log, which grows with the run
-MOST_VALUES = 100_000  # in a config
-DEEPEST = 64  # lists and objects within each other
+MOST = 64 << 20  # maximum bytes of a file of values
+MOST_OF_LOG = 512 << 20  # maximum bytes of a log, which grows with the run
+MOST_VALUES = 100_000  # maximum number of values in a config
+DEEPEST = 64  # maximum nesting depth
 BACKUP = "remove it, or copy it from a backup"
-DIGITS = 18  # of an integer: with more it is a float, so that any of them can be counted with
+DIGITS = 18  # longer integers are read as floats
 
 PLAIN = (dict, list, str, int, float, type(None))
 NUMBER = (int, float)
@@ -30,16 +30,16 @@ ANY = object
 
 
 class Damaged(DataError):
-    """A file of a run that does not hold what it must."""
+    """A file of a run without the required content."""
 
 
 def damaged(file: Path, why: str, cure: str = BACKUP) -> Damaged:
-    """The error about a file: why it cannot be used, and what to do."""
+    """Return the error for a file: why it cannot be used, and what to do."""
     return Damaged(f"{file} cannot be read: {why}; {cure}")
 
 
 def obstacle(file: Path, run: Path) -> str | None:
-    """Why a path below a run must not be followed; None where it may be, or where nothing is there.
+    """Return why a path in a run must not be opened; None if it may be, or does not exist.
 
     The run's own directory may be a link.
     """
@@ -61,17 +61,18 @@ def kind(mode: int) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """Return the message of an error, in one line."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return " ".join(said.split())[:300]
 
 
 @contextmanager
 def opened(file: Path, run: Path) -> Iterator[BinaryIO]:
-    """A regular file inside the run, open for reading.
+    """Open a regular file inside the run for reading.
 
     Raises:
-        FileNotFoundError: nothing is there; Damaged: it must not or cannot be opened.
+        FileNotFoundError: it does not exist.
+        Damaged: it must not or cannot be opened.
     """
     if why := obstacle(file, run):
         raise damaged(file, why)
@@ -93,7 +94,7 @@ def opened(file: Path, run: Path) -> Iterator[BinaryIO]:
 
 
 def read_bytes(file: Path, run: Path, most: int = MOST) -> bytes:
-    """The content of a file. Raises as `opened` does, and Damaged: it is larger than `most` bytes."""
+    """Return the content of a file; raise as `opened`, and Damaged if it is larger than `most` bytes."""
     with opened(file, run) as source:
         content = source.read(most + 1) if os.fstat(source.fileno()).st_size <= most else None
     if content is None or len(content) > most:
@@ -102,14 +103,14 @@ def read_bytes(file: Path, run: Path, most: int = MOST) -> bytes:
 
 
 def read_end(file: Path, run: Path, most: int) -> bytes:
-    """The last bytes of a file, at most so many. Raises as `opened` does."""
+    """Return at most the last `most` bytes of a file; raise as `opened`."""
     with opened(file, run) as source:
         source.seek(max(0, os.fstat(source.fileno()).st_size - most))
         return source.read(most)
 
 
 def read_text(file: Path, run: Path, most: int = MOST) -> str:
-    """A text file in UTF-8. Raises as `read_bytes` does."""
+    """Return the text of a UTF-8 file; raise as `read_bytes`."""
     try:
         return read_bytes(file, run, most).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -117,7 +118,7 @@ def read_text(file: Path, run: Path, most: int = MOST) -> str:
 
 
 def read_json(file: Path, run: Path, shape: Any = ANY, cure: str = BACKUP) -> Any:
-    """The value in a JSON file, of a shape as `mismatch` has it. Raises as `read_bytes` does."""
+    """Return the value in a JSON file, of a shape as in `mismatch`; raise as `read_bytes`."""
     content = read_bytes(file, run)
     try:
         value = parse(content)
@@ -129,7 +130,7 @@ def read_json(file: Path, run: Path, shape: Any = ANY, cure: str = BACKUP) -> An
 
 
 def parse(content: bytes) -> Any:
-    """JSON in UTF-8; NaN and Infinity are numbers. Raises ValueError for all that is none, or is too deep."""
+    """Parse UTF-8 JSON, with NaN and Infinity; raise ValueError if it is invalid or nested too deeply."""
     try:
         value = json.loads(content, parse_int=integer)
     except (RecursionError, MemoryError) as error:
@@ -144,7 +145,7 @@ def integer(digits: str) -> int | float:
 
 
 def depth(value: Any) -> int:
-    """How many lists and objects lie within each other."""
+    """Return the nesting depth of lists and objects."""
     level, deep = [value], 0
     while level := [item for item in level if isinstance(item, (dict, list))]:
         deep += 1
@@ -153,7 +154,7 @@ def depth(value: Any) -> int:
 
 
 def not_plain(value: Any) -> str | None:
-    """Why a value is not plain data of a bounded size, whatever refers to whatever in it; None where it is."""
+    """Return why a value is not plain data of bounded size and depth, cycles included; None if it is."""
     level, deep, count = [value], 0, 0
     while level:
         deep, count = deep + 1, count + len(level)
@@ -171,7 +172,7 @@ def not_plain(value: Any) -> str | None:
 
 
 def plain(value: Any) -> Any:
-    """The same without halves of surrogate pairs, which no file and no terminal takes."""
+    """Return the value with lone surrogates replaced, which cannot be encoded."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
@@ -180,10 +181,10 @@ def plain(value: Any) -> Any:
 
 
 def mismatch(value: Any, shape: Any, where: str = "") -> str | None:
-    """In what a value differs from a shape, in words; None where it does not.
+    """Return how a value differs from a shape, in words; None if it does not.
 
-    A shape is a type or several; [SHAPE] for a list; {...: SHAPE} for an object with any keys; {"key": SHAPE} for an
-    object that may have more keys, of which those that end in "?" may be missing. True and False are no numbers.
+    A shape is a type or a tuple of types; [SHAPE] for a list; {...: SHAPE} for an object with any keys; {"key": SHAPE}
+    for an object with these keys and possibly others, where keys that end in "?" are optional. Booleans are no numbers.
     """
     name = where or "it"
     if isinstance(shape, list):
@@ -225,7 +226,7 @@ def spell(value: Any) -> str:
 
 
 def files(run: Path, *patterns: str) -> list[Path]:
-    """The files of a run whose paths below it fit a pattern, sorted by name; none that must not be followed."""
+    """Return the files of a run that match a pattern and may be opened, sorted by name."""
     found: list[Path] = []
     for pattern in patterns:
         folder, _, last = pattern.rpartition("/")
@@ -239,7 +240,7 @@ def files(run: Path, *patterns: str) -> list[Path]:
 
 
 def changed(file: Path) -> float:
-    """When a file was last changed, in seconds since 1970; 0 where it is gone."""
+    """Return the modification time of a file in seconds since 1970; 0 if it does not exist."""
     try:
         return os.lstat(file).st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: they set a flag, which the run looks at where it can stop. Imports no torch."""
+"""Signals that stop a run: handlers set a flag, which the run checks where it can stop. Does not import torch."""
 
 import signal
 import threading
@@ -9,20 +9,20 @@ from typing import Any
 
 REQUEUE_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)
-)  # stop, and come back
+)  # stop and requeue
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT") if hasattr(signal, name)) + REQUEUE_SIGNALS
 _received: list[str] = []
 _before: dict[int, Any] = {}
 
 
 def install_handlers(numbers: tuple[int, ...] = STOP_SIGNALS) -> tuple[int, ...]:
-    """From now on, signals are remembered instead of obeyed; a second Ctrl-C is obeyed.
+    """Record signals instead of acting on them, except for a second Ctrl-C.
 
     Returns:
-        those that were not remembered before, for `forget`.
+        The signals that were not recorded before, for `restore_handlers`.
     """
     if threading.current_thread() is not threading.main_thread():
-        return ()  # only the main thread may; a run beside others in one process is stopped by its owner
+        return ()  # handlers can only be set in the main thread; other runs are stopped by their caller
     new = tuple(number for number in numbers if signal.getsignal(number) is not record_signal)
     for number in new:
         _before[number] = signal.signal(number, record_signal)
@@ -30,7 +30,7 @@ def install_handlers(numbers: tuple[int, ...] = STOP_SIGNALS) -> tuple[int, ...]
 
 
 def restore_handlers(numbers: tuple[int, ...] = STOP_SIGNALS) -> None:
-    """Give the signals back to whoever had them."""
+    """Restore the previous handlers."""
     for number in numbers:
         if number in _before:
             handler = _before.pop(number)
@@ -47,12 +47,12 @@ def record_signal(number: int, _: FrameType | None) -> None:
 
 
 def pending_signal() -> str | None:
-    """The first signal that came since `listen`."""
+    """Return the first signal since `install_handlers`."""
     return _received[0] if _received else None
 
 
 class Preempted(KeyboardInterrupt):
-    """What a signal other than Ctrl-C becomes where stopping at once does no harm."""
+    """Raised for a signal other than Ctrl-C where it is safe to stop immediately."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -60,7 +60,7 @@ class Preempted(KeyboardInterrupt):
 
     @property
     def again(self) -> bool:
-        """Whether who sent it wants the job to be started again."""
+        """Whether the signal requests that the job be requeued."""
         return self.name in {signal.Signals(number).name for number in REQUEUE_SIGNALS}
 
 
@@ -70,21 +70,21 @@ def as_exception(name: str) -> KeyboardInterrupt:
 
 @contextmanager
 def raise_on_signal() -> Iterator[None]:
-    """Raise Stopped at a signal, or for one that was remembered; KeyboardInterrupt for a Ctrl-C."""
+    """Raise Preempted at a signal, also for a recorded one; KeyboardInterrupt for Ctrl-C."""
 
-    def obey(number: int, _: FrameType | None) -> None:
+    def interrupt(number: int, _: FrameType | None) -> None:
         raise as_exception(signal.Signals(number).name)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     name = pending_signal()
-    heeded = [
+    handled = [
         n for n in STOP_SIGNALS if n != signal.SIGINT or signal.getsignal(n) is record_signal
-    ]  # Python obeys Ctrl-C itself
-    if name and signal.Signals[name] in heeded:
+    ]  # Python handles Ctrl-C itself
+    if name and signal.Signals[name] in handled:
         raise as_exception(name)
-    before = {number: signal.signal(number, obey) for number in heeded}
+    before = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield
     finally:

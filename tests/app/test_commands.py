@@ -236,7 +236,7 @@ def test_guidance_by_label_is_refused_where_there_are_no_labels(mezzotint: Comma
     before = sorted((home / "runs/a/samples").iterdir())
     done = mezzotint("sample", "run=runs/a", "guidance=cfg")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "needs a label to guide towards" in done.err
+    assert "guidance needs a label" in done.err
     assert sorted((home / "runs/a/samples").iterdir()) == before
 
 

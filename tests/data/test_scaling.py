@@ -54,7 +54,7 @@ def test_converting_twice_is_an_error():
 
 
 def test_an_empty_range_is_refused():
-    with pytest.raises(ConfigError, match="low has to be below high"):
+    with pytest.raises(ConfigError, match="low must be below high"):
         PixelScaling(1, 1)
 
 

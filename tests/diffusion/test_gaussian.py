@@ -127,7 +127,7 @@ def test_variances():
 def test_a_network_without_variance_cannot_be_asked_for_one():
     t = LinearSchedule().level(500.0)
     x = torch.zeros(1, 1, 2, 2)
-    with pytest.raises(ValueError, match="two outputs a channel"):
+    with pytest.raises(ValueError, match="two outputs per channel"):
         LearnedRangeVariance()(LinearSchedule().level(499.0), t, Prediction(x, t, x, 0.0, 1.0))
 
 

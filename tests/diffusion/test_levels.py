@@ -55,7 +55,7 @@ def test_targets_at_the_ends():
 
 def test_undecodable_predictions_say_so():
     x0, eps = pair()
-    with pytest.raises(ValueError, match="does not tell x0 from eps"):
+    with pytest.raises(ValueError, match="does not determine x0 and eps"):
         _ = prediction(Epsilon(), NoiseLevel(0.0, 1.0), x0, eps).x0
 
 

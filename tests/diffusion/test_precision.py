@@ -125,7 +125,7 @@ def test_losses_stay_in_float64(loss):
 
 def test_times_stay_in_float64(times):
     for schedule in (CosineSchedule(500), ContinuousCosineSchedule()):
-        assert not narrow(lambda schedule=schedule: use(times.drawn(KeyedRandom(0, torch.arange(4)), schedule)))
+        assert not narrow(lambda schedule=schedule: use(times.sample(KeyedRandom(0, torch.arange(4)), schedule)))
 
 
 def use(drawn):

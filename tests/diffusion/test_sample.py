@@ -113,6 +113,29 @@ def test_named_noise_makes_a_sample_a_function_of_its_index():
     torch.testing.assert_close(sample(exact, DDPM(), Trailing(10), EPS, noise), together, rtol=0.0, atol=0.0)
 
 
+class Alternating:
+    """A user's noise source with memory: its sign changes at every call."""
+
+    def __init__(self):
+        self.sign = 1.0
+
+    def begin(self):
+        return Alternating()
+
+    def __call__(self, x, now, next):
+        self.sign = -self.sign
+        return torch.full_like(x, self.sign)
+
+
+def test_any_noise_with_memory_begins_anew():
+    exact, noise = exact_points(LinearSchedule(), EPS), Alternating()
+    noise.sign = -1.0
+    one = sample(exact, DDPM(), Trailing(4), EPS, noise)
+    assert torch.equal(one, sample(exact, DDPM(), Trailing(4), EPS, Alternating()))
+    plain = Alternating()
+    assert torch.equal(one, sample(exact, DDPM(), Trailing(4), EPS, lambda x, now, next: plain(x, now, next)))
+
+
 def test_without_named_noise_the_global_generator_decides():
     exact = exact_points(LinearSchedule(), EPS)
     torch.manual_seed(3)

@@ -1,1 +1,1 @@
-"""What a network costs before it is trained: operations, parameters, memory. Used by `mezzotint check`."""
+"""The cost of a network before training: parameters, operations and memory. Used by `mezzotint check`."""

@@ -1,4 +1,4 @@
-"""What a network costs, found out without running it."""
+"""Parameters and floating-point operations of a network, counted without running it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Description:
-    """Parameters, and floating-point operations of one forward pass of one image (a multiplication and an addition are
-    two; convolutions and matrix products only, as everybody counts)."""
+    """Parameters, and floating-point operations of the forward pass of one image.
+
+    A multiply-add counts as two; convolutions and matrix products only, as is usual.
+    """
 
     parameters: int
     flops: int
@@ -22,7 +24,7 @@ class Description:
 
 
 def describe(network: nn.Module, shape: Sequence[int]) -> Description:
-    """Counts on the meta device: no memory, no computation, and the network stays as it is.
+    """Count on the meta device, without memory or computation; the network is not modified.
 
     Args:
         network: (x, time) -> image.
@@ -32,7 +34,7 @@ def describe(network: nn.Module, shape: Sequence[int]) -> Description:
     shadow = {name: tensor.detach().to("meta") for name, tensor in state.items()}
     x = torch.empty(1, *shape, device="meta", dtype=next(network.parameters()).dtype)
     time = torch.empty(1, device="meta")
-    # Fused attention is not counted on every device; its plain form is.
+    # Fused attention is not counted on every device; the math backend is.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         torch.func.functional_call(network, shadow, (x, time))
     return Description(sum(p.numel() for p in network.parameters()), counter.get_total_flops())

@@ -1,4 +1,4 @@
-"""The memory that a training step works in, counted without having it."""
+"""Peak memory of a training step, computed on fake tensors."""
 
 import weakref
 from collections.abc import Sequence
@@ -18,24 +18,23 @@ def working_memory(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> int:
-    """Bytes of gradients and of everything else that lives between the weights and the next weights, at its peak.
+    """Return the peak bytes of gradients, activations and temporaries in one training step, weights excluded.
 
-    One forward and backward pass is done on fake tensors, which have a shape and a device and no memory, and every
-    storage is counted from its birth to its death: what is kept for the backward pass, what is recomputed, and what an
-    operation holds besides. Not counted is what kernels take for themselves while they run (cuDNN's workspace, oneDNN's
-    reordered weights) and what an allocator keeps in reserve. Gradients of the step before are counted through the
-    forward pass, since they are let go only before the backward pass.
+    One forward and backward pass runs on fake tensors, which have a shape and a device but no memory, and every storage
+    is counted from allocation to release: activations saved for the backward pass, recomputed ones, and temporaries.
+    Not counted are the workspaces of kernels (cuDNN, oneDNN's reordered weights) and the allocator's cache. Gradients
+    of the previous step count during the forward pass, since they are released only before the backward pass.
 
     Args:
-        network: (x, time, label) -> like x; on any device, and left as it is.
+        network: (x, time, label) -> like x; on any device; not modified.
         shape: (C, H, W) of one image.
-        batch: images held at once.
-        classes: 0 calls the network without labels.
-        dtype: in which it computes: bfloat16 or float16 stand for autocast over float32 weights.
-        device: whose kernels would run; "cuda" needs one that is there.
+        batch: images per forward pass.
+        classes: number of classes; 0 calls the network without labels.
+        dtype: dtype of the computation; bfloat16 or float16 mean autocast with float32 weights.
+        device: the device to assume; "cuda" requires one.
 
     Raises:
-        RuntimeError: the network does what fake tensors cannot, such as looking at a number.
+        RuntimeError: the network does something that fake tensors do not support, such as reading a value.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -51,29 +50,29 @@ def working_memory(
         x, time = torch.empty(batch, *shape), torch.empty(batch)
         more = {"label": torch.empty(batch, dtype=torch.int64)} if classes else {}
         context = torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)
-        with Living() as living:
-            forward = torch.func.functional_call(step, fake, (living, context, x, time), more)
-    return max(living.peak, forward + kept)
+        with LiveMemory() as memory:
+            forward = torch.func.functional_call(step, fake, (memory, context, x, time), more)
+    return max(memory.peak, forward + kept)
 
 
 class Step(nn.Module):
-    """Forward and backward pass in one call, so that what is recomputed finds the same parameters."""
+    """Forward and backward pass in one call, so that recomputed activations use the same parameters."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, living: "Living", context: Any, x: Tensor, time: Tensor, **more: Any) -> int:
-        """Bytes alive between the two passes."""
+    def forward(self, memory: "LiveMemory", context: Any, x: Tensor, time: Tensor, **more: Any) -> int:
+        """Run both passes; return the bytes alive between them."""
         with context:
             loss = self.network(x, time, **more).float().square().mean()
-        alive = living.now
+        alive = memory.now
         loss.backward()
         return alive
 
 
-class Living(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made while it lasts: those alive `now`, and at most (`peak`)."""
+class LiveMemory(TorchDispatchMode):
+    """Counts the bytes of tensors allocated within the mode: those alive `now`, and their maximum `peak`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,18 +81,18 @@ class Living(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        tree_map_only(Tensor, self.meet, result)
+        tree_map_only(Tensor, self._allocated, result)
         return result
 
-    def meet(self, tensor: Tensor) -> None:
+    def _allocated(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key not in self.known:
             self.known.add(key)
             self.now += size
             self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self.part, key, size)
+            weakref.finalize(storage, self._released, key, size)
 
-    def part(self, key: int, size: int) -> None:
+    def _released(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.now -= size

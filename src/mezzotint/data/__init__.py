@@ -1,9 +1,9 @@
-"""Datasets, and the order in which training sees them.
+"""Datasets, and the order in which training visits them.
 
 A dataset is a frozen description (`Digits()`, `ImageFolder(root=..., shape=(3, 64, 64))`); `split("train")` reads it
-returns an `ImageSource`: uint8 images (B, C, H, W) and labels, fetched by index a batch at a time, with a digest of
-their content. Sets that fit live in memory as one tensor; large folders are decoded on demand. `DataModule` turns two
-splits into batches for Lightning, in the endless order of `order.py`. `PixelScaling` maps 0..255 to [-1, 1] and back.
+and returns an `ImageSource`: uint8 images (B, C, H, W) and labels, fetched by index in batches, with a content digest.
+Datasets that fit are kept in memory as one tensor; large folders are decoded on demand. `DataModule` turns two splits
+into batches for Lightning, in the endless order of `order.py`. `PixelScaling` maps 0..255 to [-1, 1] and back.
 
 To add a dataset: one file here, one name below, one file in configs/data.
 """

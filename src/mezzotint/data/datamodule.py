@@ -1,4 +1,4 @@
-"""From a dataset to the batches of training and validation: the only part of this room that knows Lightning."""
+"""Batches of training and validation from a dataset; the only module of this package that imports Lightning."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -22,15 +22,15 @@ Batch = dict[str, Tensor]
 
 
 def flip_(pixels: Tensor, seed: int, positions: Tensor) -> None:
-    """Mirrors left and right, in place, every image whose f(seed, "flip", position) says so: half of them."""
+    """Flip half of the images horizontally, in place; f(seed, "flip", position) selects them."""
     chosen = (KeyedRandom(seed, positions).uniform("flip") < 0.5).numpy()
-    array = pixels.numpy()  # the same memory; numpy moves bytes five times faster here
+    array = pixels.numpy()  # shares memory; numpy copies bytes five times faster here
     array[chosen] = array[chosen, ..., ::-1]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainBatches(TorchDataset):
-    """Micro-batch m of the endless training data of one process, for every m >= 0."""
+    """The endless training data of one process, by micro-batch m >= 0."""
 
     images: ImageSource
     order: Order
@@ -50,7 +50,7 @@ class TrainBatches(TorchDataset):
 
 @dataclass(frozen=True, eq=False)
 class ValidationBatches(TorchDataset):
-    """The test images in their order: process r of w holds r, r + w, ...; nothing is padded, repeated or flipped."""
+    """The test images in order: process r of w has r, r + w, ...; nothing is padded, repeated or flipped."""
 
     images: ImageSource
     share: Share
@@ -76,12 +76,14 @@ def _named(pixels: Tensor, index: Tensor, labels: Tensor | None) -> Batch:
 
 @dataclass(frozen=True, eq=False)
 class Loader:
-    """Hands out batches in the order of their keys, made here or by worker processes: the result is the same.
+    """Iterates over batches in the order of their keys, with or without worker processes: the result is the same.
 
-    A worker sends an error about the data as a value, so that it arrives as itself and not inside a traceback.
+    Workers return a DataError as a value, so that it is raised here without the worker's traceback.
 
     Args:
-        first: the key to begin at, asked whenever somebody begins.
+        batches: the batches by key.
+        workers: number of worker processes.
+        first: returns the first key, called at the start of each iteration.
     """
 
     batches: TrainBatches | ValidationBatches
@@ -102,7 +104,7 @@ class Loader:
 
 
 class FiniteLoader(Loader):
-    """A loader with an end."""
+    """A loader of a finite number of batches."""
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -126,22 +128,21 @@ def _pinned(batch: Batch) -> Batch:
 class DataModule(LightningDataModule, metaclass=Finite):
     """Batches {"image": uint8 (B, C, H, W), "index": int64 (B,), "label": int64 (B,) if there are classes}.
 
-    In training, index is the position p of `mezzotint.data.order`, the name by which all random numbers of the example
-    are drawn; in validation, the number of the test image.
+    In training, index is the position p of `mezzotint.data.order`, the key of all random numbers of the example; in
+    validation, the number of the test image.
 
-    A Trainer that it is given to says which process this is, how many there are, how many micro-batches a step has, and
-    by its steps where it goes on: in a new epoch and from a checkpoint as well, but for `overfit_batches`, which wants
-    the same batches again.
+    Under a Trainer the rank, the world size, the micro-batches per step and the position follow from the Trainer, in
+    new epochs and from checkpoints as well, except with `overfit_batches`, which repeats the same batches.
 
     Args:
         dataset: the `data` node.
-        batch_size: images a step, over all processes.
-        seed: of the run.
-        images_seen: where training goes on.
-        rank: which process this is.
-        world: how many processes there are.
-        micro_batch: images that a process holds at once; left out, its whole share of a step.
-        workers: processes that decode images; 0 is fastest for a set in memory.
+        batch_size: images per step, over all processes.
+        seed: the seed of the run.
+        images_seen: images seen before this training.
+        rank: rank of this process.
+        world: number of processes.
+        micro_batch: images per forward pass of a process; by default its share of a step.
+        workers: worker processes that decode images; 0 is fastest for a dataset in memory.
     """
 
     positive = ("world", "micro_batch")
@@ -166,17 +167,17 @@ class DataModule(LightningDataModule, metaclass=Finite):
         self.test: ImageSource | None = None
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the data, on every process: nothing is kept that only the first one would have."""
+        """Read the data, on every process."""
         if self.trainer is not None:
             self.follow(self.trainer)
         if self.train is None:
             self.train, self.test = self.dataset.split("train"), self.dataset.split("test")
 
     def follow(self, trainer: Any) -> None:
-        """Take one's share of the batch from a Trainer.
+        """Take rank, world size and accumulation from a Trainer.
 
         Raises:
-            ConfigError: the batch cannot be shared out so.
+            ConfigError: the batch size is not divisible by processes times micro-batches.
         """
         world, parts = trainer.world_size, trainer.accumulate_grad_batches
         if self.batch_size % (world * parts):
@@ -188,7 +189,7 @@ class DataModule(LightningDataModule, metaclass=Finite):
         self.share = Share(self.micro_batch, trainer.global_rank, world, self.share.start)
 
     def position(self) -> int:
-        """The micro-batch at which training goes on, counted from `images_seen`."""
+        """Return the micro-batch at which training continues, counted from `images_seen`."""
         trainer = self.trainer
         return 0 if trainer is None or trainer.overfit_batches else trainer.global_step * self.accumulation
 

@@ -1,4 +1,4 @@
-"""What every dataset is: a frozen description that is read when a split is asked for."""
+"""The dataset interface: a frozen description whose splits are read on demand."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ NTH = {2: "second", 4: "fourth"}
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(metaclass=Finite):
-    """Images of one shape, with or without classes.
+    """Images of one shape, with or without class labels.
 
     Args:
-        shape: (channels, height, width) of every image; networks take their sizes from it.
-        classes: number of classes; 0 leaves the labels out.
-        names: of the classes, in the order of their labels; left out, those that the data itself tells.
-        flip: mirror half of the training images left and right.
+        shape: (channels, height, width) of every image; networks are built for it.
+        classes: number of classes; 0 drops the labels.
+        flip: flip half of the training images horizontally.
+        names: names of the classes, in the order of their labels; by default those in the data.
     """
 
     shape: tuple[int, int, int]
@@ -50,40 +50,40 @@ class Dataset(metaclass=Finite):
 
     @abstractmethod
     def split(self, name: str) -> ImageSource:
-        """The images of "train", of "test" (held out, for validation and metrics) or of "all".
+        """Return the images of "train", "test" (held out, for validation and metrics) or "all".
 
         Raises:
-            DataError: where the data is missing, damaged or not as described; it names the file and the cure.
+            DataError: the data is missing, damaged or not as described; the message has the file and the remedy.
         """
 
     def name(self) -> str:
-        """What error messages call it."""
+        """Return the name of the dataset in error messages."""
         return type(self).__name__
 
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes in the order of their labels; none where these are only numbers or left out.
+        """Return the names of the classes in the order of their labels; empty if unknown or without labels.
 
         Raises:
-            DataError: the data that tells them is not there.
+            DataError: the data that defines them is missing.
         """
         return self.names
 
     def labelled_by(self) -> str:
-        """Where labels come from that the user did not write down as numbers, in a few words."""
+        """Return the origin of labels that are not stored as numbers, such as class folders."""
         return ""
 
     def preprocessing(self) -> str:
-        """What was done to the images as they were published, for the protocol of a number."""
+        """Return how the published images were preprocessed, for the evaluation protocol."""
         return "none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayDataset(Dataset):
-    """A dataset that is read whole, as arrays."""
+    """A dataset that is read into memory, as arrays."""
 
     @abstractmethod
     def read(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """The uint8 images (N, C, H, W) and the labels (N,) of one split, as they are stored."""
+        """Return the stored uint8 images (N, C, H, W) and labels (N,) of one split."""
 
     def split(self, name: str) -> TensorImages:
         check_split(name)
@@ -112,7 +112,7 @@ class ArrayDataset(Dataset):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledDataset(ArrayDataset):
-    """A published dataset, whose number of classes is a fact."""
+    """A published dataset with a known number of classes."""
 
     known_classes: ClassVar[int]
     known_names: ClassVar[tuple[str, ...]] = ()
@@ -130,7 +130,7 @@ class LabelledDataset(ArrayDataset):
 
 
 def refuse_alpha(where: str, stored: Sequence[int], wanted: Sequence[int]) -> None:
-    """Refuse transparency, which is no colour and nothing to be drawn, where colours are wanted."""
+    """Raise DataError for an alpha channel in addition to the expected channels."""
     if tuple(stored[1:]) == tuple(wanted[1:]) and stored[0] == wanted[0] + 1 in (2, 4):
         raise DataError(
             f"the images of {where} have {stored[0]} channels, but data.shape={list(wanted)}: drop the "

@@ -1,4 +1,4 @@
-"""Images that belong to no dataset: a folder of files or an npz archive of any program, in their own size."""
+"""External images for evaluation: a folder of image files or an npz archive from any program, in their own size."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,12 @@ from mezzotint.data.image_set import ImageSource, TensorImages
 from mezzotint.data.sources.npz import IMAGES, Archive
 from mezzotint.errors import DataError
 
-MEMORY = 1 << 30  # bytes; images that take no more are decoded once and kept
+MEMORY = 1 << 30  # bytes; images up to this size are decoded once and cached
 
 
 @dataclass(frozen=True)
 class ExternalImages:
-    """Images of one shape, how they were stored and what was done to them since."""
+    """Images of one shape, their file format and their preprocessing."""
 
     images: ImageSource
     shape: tuple[int, int, int]
@@ -26,12 +26,12 @@ class ExternalImages:
 
 
 def open_external(path: Path) -> ExternalImages:
-    """All images below a folder, in the order of their paths, or those of an npz archive; without labels.
+    """Return all images below a folder, in the order of their paths, or those of an npz archive; without labels.
 
-    A folder is grey where all its files are, and RGB otherwise.
+    A folder is read as grey if all its files are, and as RGB otherwise.
 
     Raises:
-        DataError: there is nothing there, a file is damaged or of a kind that is not read, or sizes differ.
+        DataError: the path is missing, a file is damaged or of an unsupported format, or sizes differ.
     """
     if path.is_dir():
         return open_folder(path)
@@ -81,4 +81,5 @@ def open_archive(path: Path) -> ExternalImages:
     if pixels.shape[1] not in (1, 3):
         raise DataError(f"the images of {path} have shape {shape}: store (N, H, W, C) with 1 or 3 channels")
     tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
-    return ExternalImages(TensorImages(tensor), tuple(tensor.shape[1:]), "npz")  # type: ignore[arg-type]
+    _, channels, height, width = tensor.shape
+    return ExternalImages(TensorImages(tensor), (channels, height, width), "npz")

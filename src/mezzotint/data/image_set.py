@@ -1,4 +1,4 @@
-"""What a split of a dataset is: images that can be asked for by index, a whole batch at a time."""
+"""The images of a split, fetched by index in batches."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -16,17 +16,17 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """int64 indices (B,) -> uint8 (B, C, H, W), a copy, and int64 labels (B,), or None for an unlabelled set."""
+        """Return images (B, C, H, W), a uint8 copy, and int64 labels (B,) or None, at int64 indices (B,)."""
         ...
 
     def digest(self) -> str:
-        """A hash of the content: equal for equal images and labels in equal order, wherever they lie."""
+        """Return a hash of the content: equal for equal images and labels in equal order."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class TensorImages(ImageSource):
-    """One uint8 tensor (N, C, H, W), so that a batch is one indexing operation and needs no worker process."""
+    """Images in one uint8 tensor (N, C, H, W): a batch is one indexing operation and needs no worker process."""
 
     pixels: Tensor
     labels: Tensor | None = None
@@ -39,7 +39,7 @@ class TensorImages(ImageSource):
         return self.pixels.index_select(0, indices), labels
 
     def digest(self) -> str:
-        """Hashed once, and again where torch has written to pixels or labels since."""
+        """Return the hash, computed once per version of pixels and labels."""
         parts = (self.pixels,) if self.labels is None else (self.pixels, self.labels)
         written = tuple(0 if part.is_inference() else part._version for part in parts)
         if written not in self._digests:
@@ -52,12 +52,12 @@ class TensorImages(ImageSource):
         return {}
 
     def take(self, indices: Tensor) -> "TensorImages":
-        """The images at these indices, in this order."""
+        """Return the images at these indices, in this order."""
         return TensorImages(*self.batch(indices))
 
 
 def labels_of(images: ImageSource) -> Tensor | None:
-    """The labels of all images (N,), or None for an unlabelled set; images that keep none aside are read for them."""
+    """Return the labels of all images (N,), or None without labels; reads the images if there is no `labels`."""
     if (kept := getattr(images, "labels", None)) is not None:
         return kept
     if not len(images) or images.batch(torch.arange(1))[1] is None:
@@ -67,7 +67,7 @@ def labels_of(images: ImageSource) -> Tensor | None:
 
 
 def digest(shape: Sequence[int], parts: Iterable[bytes | memoryview], labels: Tensor | None) -> str:
-    """sha256 of shape, dtype, bytes and labels, as 64 hexadecimal digits."""
+    """Return the SHA-256 of shape, dtype, bytes and labels, as 64 hexadecimal digits."""
     hashed = hashlib.sha256(f"{tuple(shape)} uint8".encode())
     for part in parts:
         hashed.update(part)

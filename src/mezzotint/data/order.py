@@ -1,6 +1,6 @@
-"""In which order training sees the images: endless, seeded, positioned by the number of images already seen.
+"""The order of training images: endless, seeded, and a function of the number of images already seen.
 
-Position p counts all images that training has ever drawn, over all processes. It fixes everything about an example:
+Position p counts all images that training has used, over all processes. It determines everything about an example:
 
     epoch = p // N            image = permutation(seed, "order", N, epoch)[p % N]            flip = f(seed, "flip", p)
 
@@ -9,8 +9,8 @@ each holding n = b / (a w) images at once, micro-batch m = s a + k of process r 
 
     p = start + m n w + r + w j,        j = 0 ... n - 1
 
-so that 1 x 64, 4 x 16 and two processes see the same examples at the same step, and nothing needs to be saved: whoever
-knows how many images were seen (start) knows how to go on.
+so that 1 x 64, 4 x 16 and two processes see the same examples at the same step. Nothing needs to be saved: the
+number of images seen (start) is enough to resume.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Order:
     """Endless seeded permutations of `size` images.
 
     Args:
-        seed: of the run.
+        seed: the seed of the run.
         size: N, the number of images.
     """
 
@@ -36,7 +36,7 @@ class Order:
     size: int
 
     def indices(self, positions: Tensor) -> Tensor:
-        """Positions (B,), ascending -> the images that stand there, (B,); a batch may cross into the next epoch."""
+        """Return the images (B,) at ascending positions (B,); a batch may extend into the next epoch."""
         first, last = int(positions[0]) // self.size, int(positions[-1]) // self.size
         within = positions % self.size
         if first == last:
@@ -52,12 +52,12 @@ def _shuffled(seed: int, size: int, epoch: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Share:
-    """The positions that one process works on, a micro-batch at a time.
+    """The positions of one process, by micro-batch.
 
     Args:
-        size: n, images that this process holds at once.
-        rank: r, which process this is.
-        world: w, how many processes there are.
+        size: n, images per micro-batch of this process.
+        rank: r, the rank of this process.
+        world: w, the number of processes.
         start: images seen before the first micro-batch.
     """
 
@@ -67,20 +67,21 @@ class Share:
     start: int = 0
 
     def positions(self, micro: int) -> Tensor:
-        """Positions (n,) of micro-batch m, counted from the start."""
+        """Return the positions (n,) of micro-batch m, counted from the start."""
         first = self.start + micro * self.size * self.world + self.rank
         return torch.arange(first, first + self.size * self.world, self.world)
 
 
 def micro_batches(batch_size: int, world: int, micro_batch: int | None = None) -> tuple[int, int]:
-    """(n, a): images that each of `world` processes holds at once, and micro-batches a step: n a w = batch_size.
+    """Return (n, a): images per micro-batch of each of w processes, and micro-batches per step: n a w = batch_size.
 
     Args:
-        batch_size: b, images a step over all processes.
-        micro_batch: n; left out, a step is one micro-batch.
+        batch_size: b, images per step over all processes.
+        world: w, the number of processes.
+        micro_batch: n; by default a step is one micro-batch.
 
     Raises:
-        ConfigError: where b cannot be shared out evenly.
+        ConfigError: b cannot be divided evenly.
     """
     together = world * (micro_batch or 1)
     if batch_size < 1 or batch_size % together:

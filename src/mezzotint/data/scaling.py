@@ -1,6 +1,6 @@
-"""How the 256 values of a stored pixel become the numbers that a network sees, and how they come back.
+"""Conversion between uint8 pixels and the network's range.
 
-This is the only conversion in the project: data, pictures, metrics and samplers all use it.
+This is the only conversion in the project; data, figures, metrics and samplers all use it.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from mezzotint.instantiate.finite import Finite
 
 @dataclass(frozen=True)
 class PixelScaling(metaclass=Finite):
-    """Pixels 0..255 laid evenly on [low, high]: x = u / 255 * (high - low) + low.
+    """Pixels 0..255 mapped linearly to [low, high]: x = u / 255 * (high - low) + low.
 
     Args:
-        low: the number that stands for 0.
-        high: the number that stands for 255.
+        low: the value of pixel 0.
+        high: the value of pixel 255.
     """
 
     low: float = -1.0
@@ -26,32 +26,30 @@ class PixelScaling(metaclass=Finite):
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
-            raise ConfigError(f"Range(low={self.low}, high={self.high}) is empty: low has to be below high.")
+            raise ConfigError(f"PixelScaling(low={self.low}, high={self.high}) is empty: low must be below high.")
 
     @property
     def _unit(self) -> float:
-        """How many grey values one unit of x spans: 127.5 on [-1, 1]."""
+        """Pixel values per unit of x: 127.5 on [-1, 1]."""
         return 255 / (self.high - self.low)
 
     def to_float(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """uint8 of any shape -> numbers in [low, high]; both ends are exact."""
+        """Convert uint8 of any shape to [low, high]; both ends are exact."""
         if pixels.dtype != torch.uint8:
-            raise DataError(
-                f"to_float takes uint8 pixels 0..255, got {pixels.dtype}: these numbers were converted before."
-            )
+            raise DataError(f"to_float takes uint8 pixels 0..255, got {pixels.dtype}: these are converted already.")
         return pixels.to(dtype).div_(self._unit).add_(self.low)
 
     def to_uint8(self, x: Tensor) -> Tensor:
-        """Numbers of any shape -> the nearest uint8; what lies outside [low, high] goes to its end and never wraps.
+        """Convert floats of any shape to the nearest uint8; values outside [low, high] are clamped.
 
         Raises:
-            DataError: where x holds NaN or infinity, which no grey value stands for.
+            DataError: x contains NaN or infinity.
         """
         if not x.is_floating_point():
             raise DataError(f"to_uint8 takes floating-point numbers in [{self.low:g}, {self.high:g}], got {x.dtype}.")
         if bad := int((~torch.isfinite(x)).sum()):
             raise DataError(
-                f"{bad} of {x.numel()} values are NaN or infinite, so there is no picture to show: "
+                f"{bad} of {x.numel()} values are NaN or infinite and have no pixel value: "
                 "the model diverged, or the sampler ran outside the precision of its numbers."
             )
         x = x if x.dtype == torch.float64 else x.float()  # half precision cannot hold 256 steps evenly

@@ -1,21 +1,21 @@
-"""Which images of a set that comes in one piece are held out: always the same ones."""
+"""The held-out images of a dataset without a test set: a fixed, stratified split."""
 
 import numpy as np
 
 from mezzotint.errors import DataError
 from mezzotint.randomness import permutation
 
-SEED = 0  # of the split, never of a run: changing it changes what every number was measured on
+SEED = 0  # of the split, not of a run; changing it invalidates all published numbers
 
 
 def stratified(strata: np.ndarray, held_out: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (train, test), each ascending; the test part takes its share of every class.
+    """Return indices (train, test), each ascending, with the same fraction of every class in the test part.
 
-    Each class is shuffled, and its image with rank k of n gets the height (k + 1/2) / n; the lowest ones are held out.
+    Each class is shuffled, and image k of n in it gets the key (k + 1/2) / n; the smallest keys are held out.
 
     Args:
-        strata: (N,) the class of each image; all equal where there are none.
-        held_out: how many images the test part has.
+        strata: class of each image, (N,); all equal without classes.
+        held_out: number of held-out images.
     """
     shuffled = permutation(SEED, "split", len(strata)).numpy()
     by_class = shuffled[np.argsort(strata[shuffled], kind="stable")]
@@ -28,7 +28,7 @@ def stratified(strata: np.ndarray, held_out: int) -> tuple[np.ndarray, np.ndarra
 
 
 def split_indices(split: str, strata: np.ndarray, held_out: int) -> np.ndarray:
-    """Indices of "train", "test" or "all"; where nothing is held out, each is the whole."""
+    """Return the indices of "train", "test" or "all"; without held-out images all three are the dataset."""
     if split == "all" or not held_out:
         return np.arange(len(strata))
     train, test = stratified(strata, held_out)
@@ -36,7 +36,7 @@ def split_indices(split: str, strata: np.ndarray, held_out: int) -> np.ndarray:
 
 
 def held_out_count(held_out: float, count: int) -> int:
-    """How many of `count` images are held out: the nearest number to the fraction, at least one, never all."""
+    """Return the number of held-out images of `count`: the fraction rounded, at least one, never all."""
     return min(max(round(held_out * count), 1), count - 1) if held_out and count > 1 else 0
 
 

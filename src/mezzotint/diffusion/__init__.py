@@ -1,7 +1,8 @@
-"""The mathematics: noise levels, schedules, targets, denoisers, samplers, objectives. Torch and the standard library.
+"""The mathematics of diffusion: noise levels, schedules, targets, denoisers, samplers and training objectives.
 
-Every formula here needs only pairs (alpha, sigma) with x = alpha x0 + sigma eps. Time exists in schedules, in training
-and inside the Denoiser; samplers and guidance speak in levels. Start with levels.py, prediction.py and sample.py.
+Every formula is written in pairs (alpha, sigma) with x = alpha x0 + sigma eps. Time appears only in schedules, in
+training and inside the Denoiser; samplers and guidance work with levels. Depends on torch and the standard library
+alone. Start with levels.py, prediction.py and sample.py.
 
 Each public name is exported once, by the package that holds its kind; all of them are names of this package too.
 """
@@ -10,8 +11,8 @@ from mezzotint.lazy import exported
 from mezzotint.randomness import KeyedRandom, permutation
 
 from .coordinates import AngleCoordinate, Coordinate, DataCoordinate, FlowCoordinate, NoiseCoordinate
-from .denoiser import Denoise, Denoiser
-from .editing import InpaintGuidance, InpaintReplacement, edit, invert, slerp
+from .denoiser import Denoise, Denoiser, Predict
+from .editing import edit, invert, slerp
 from .exact import ExactMixture, exact_gaussian, exact_points
 from .gaussian import posterior, transition
 from .grids import *
@@ -19,7 +20,7 @@ from .grids.search import adaptive_grid, optimal_grid
 from .guidance import *
 from .levels import NoiseLevel, broadcast_like
 from .likelihood import VariationalBound, bits_per_dim, dequantise, ode_log_likelihood, variational_bound
-from .noise_sources import BrownianNoise, WhiteNoise
+from .noise_sources import BrownianNoise, NoiseSource, StatefulNoise, WhiteNoise
 from .objective import *
 from .preconditioning import (
     InputScale,
@@ -33,8 +34,9 @@ from .preconditioning import (
     UnitVarianceScale,
 )
 from .prediction import Prediction
-from .sample import NoiseSource, StepRecord, integrate, sample
+from .sample import StepRecord, integrate, sample
 from .samplers import *
+from .samplers.combinators import InpaintReplacement
 from .schedules import *
 from .targets import Clean, Epsilon, Flow, Preconditioned, Score, Target, Velocity
 from .variances import LearnedRangeVariance, PosteriorVariance, TransitionVariance, Variance

@@ -1,9 +1,9 @@
-"""Coordinates in which the probability-flow ODE is written.
+"""Coordinates in which the probability-flow ODE is solved.
 
-Along the ODE x = alpha x0 + sigma eps with x0, eps the denoiser's own at x, dx = x0 dalpha + eps dsigma. Divided by a
-positive function m of the level, y = x / m obeys dy/du = p x0 + q eps with u a monotone function of sigma / alpha and
-(p, q) the coordinate's direction. All solutions agree; what differs is how straight they look to a solver, and which
-end of the process is at infinity.
+Along the ODE, x = alpha x0 + sigma eps with x0 and eps the denoiser's prediction at x, and dx = x0 dalpha + eps dsigma.
+Divided by a positive function m of the level, y = x / m obeys dy/du = p x0 + q eps with u a monotone function of
+sigma / alpha and (p, q) the direction of the coordinate. The solution is the same in all of them; its curvature, and
+the end of the process that lies at infinity, are not.
 
 Source: Song et al. 2021 (DDIM), eq. 14, https://arxiv.org/abs/2010.02502, and Karras et al. 2022, eq. 4,
 https://arxiv.org/abs/2206.00364, in the notation above.
@@ -20,22 +20,22 @@ from .prediction import Prediction
 
 
 class Coordinate(abc.ABC):
-    """y = x / m against u: `of` gives (m, u), `level` the representative with m = 1, `direction` (p, q) of dy/du."""
+    """y = x / m as a function of u: `of` returns (m, u), `level` the level with m = 1, `direction` (p, q) of dy/du."""
 
     @abc.abstractmethod
     def of(self, level: NoiseLevel) -> tuple[float, float]:
-        """(m, u) of a level; (0, inf) at the end that the coordinate does not reach."""
+        """Return (m, u) of a level; (0, inf) at an end that lies at infinity."""
 
     @abc.abstractmethod
     def level(self, u: float) -> NoiseLevel:
-        """The level at u in the frame where m = 1."""
+        """Return the level at u in the frame with m = 1."""
 
     @abc.abstractmethod
     def direction(self, level: NoiseLevel) -> tuple[float, float]:
-        """(p, q) with dy/du = p x0 + q eps."""
+        """Return (p, q) with dy/du = p x0 + q eps."""
 
     def field(self, pred: Prediction) -> Tensor:
-        """dy/du at the prediction's level."""
+        """Return dy/du at the prediction's level."""
         return pred.mix(*self.direction(pred.level))
 
 

@@ -1,4 +1,4 @@
-"""The Denoiser: a network with the conventions that give its output a meaning."""
+"""The denoiser: a network with the conventions that define what its output means."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ from .prediction import Prediction
 from .schedules.continuous import Schedule
 from .targets import Epsilon, Target
 
-_REMEMBERED = 4096  # placements kept; a trajectory needs one for each level it visits
+_CACHE_SIZE = 4096  # cached levels; a trajectory needs one for each level it visits
+
+
+class Predict(Protocol):
+    """A function from x (B, C, H, W) and its noise level to a prediction; all that a sampler's step needs."""
+
+    def __call__(self, x: Tensor, level: NoiseLevel, /, **cond: Any) -> Prediction: ...
 
 
 class Denoise(Protocol):
-    """Anything that answers for x at a level: a Denoiser, an exact denoiser, guidance around either."""
+    """Anything that predicts x0 and eps at a level: a Denoiser, an exact denoiser, guidance around either."""
 
     @property
     def schedule(self) -> Schedule: ...
 
     def begin(self) -> Denoise:
-        """Fresh memory for one trajectory."""
+        """Return this denoiser with fresh memory for one trajectory."""
         ...
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction: ...
 
 
-class _Placement:
-    """What depends on the level alone, worked out once: how to ask the network there and how to read its answer."""
+class _CachedLevel:
+    """Everything that depends on the level alone, computed once: the network's inputs there, and its decoding."""
 
     __slots__ = ("a", "b", "c_in", "det", "k", "level", "time")
 
@@ -42,29 +48,29 @@ class _Placement:
         self.a, self.b = coefficients
 
 
-class Running:
-    """A Denoiser during one trajectory: sparing a Module call, and counting."""
+class _Trajectory:
+    """A Denoiser during one trajectory: it bypasses Module.__call__ and counts network calls."""
 
-    __slots__ = ("calls", "network", "owner", "placed")
+    __slots__ = ("cache", "calls", "network", "owner")
 
     def __init__(self, owner: Denoiser):
         self.owner, self.network, self.calls = owner, owner.network, 0
-        # a schedule that learns may have changed since the last trajectory
-        self.placed: dict[NoiseLevel, _Placement] = {} if isinstance(owner.schedule, nn.Module) else owner._placed
+        # a learned schedule may have changed since the last trajectory
+        self.cache: dict[NoiseLevel, _CachedLevel] = {} if isinstance(owner.schedule, nn.Module) else owner._cache
 
     @property
     def schedule(self) -> Schedule:
         return self.owner.schedule
 
-    def begin(self) -> Running:
-        return Running(self.owner)
+    def begin(self) -> _Trajectory:
+        return _Trajectory(self.owner)
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
-        p = self.placed.get(level)
+        p = self.cache.get(level)
         if p is None or p.time.shape[0] != x.shape[0] or p.time.device != x.device or p.time.dtype != _time_dtype(x):
-            if len(self.placed) >= _REMEMBERED:
-                self.placed.clear()
-            p = self.placed[level] = self.owner._place(level, x)
+            if len(self.cache) >= _CACHE_SIZE:
+                self.cache.clear()
+            p = self.cache[level] = self.owner._cached_level(level, x)
         self.calls += 1
         if p.k != 1.0:
             x = x * p.k
@@ -78,21 +84,21 @@ class Running:
 
 
 class Denoiser(nn.Module):
-    """network(c_in x, clock(t), **cond), read as a target on a schedule.
+    """network(c_in x, c_noise(t), **cond), decoded as a prediction target on a schedule.
 
-    It is asked at levels, in any frame: it finds its own time by the ratio of noise to signal and rescales x. Its input
-    and its answer keep x's dtype; the time is float32 (float64 beside a float64 x), since bfloat16 makes 999 into 1000.
+    It is called with levels in any frame: the time follows from the ratio of noise to signal, and x is rescaled. Input
+    and output keep x's dtype; the time is float32 (float64 for a float64 x), because bfloat16 rounds 999 to 1000.
 
     Args:
         network: (x (B, C, H, W), time (B,), **cond) -> (B, C, H, W), or (B, 2C, H, W) with a learned variance.
-        schedule: the one it was trained on.
-        target: what it predicts.
-        c_noise: the time it is told; by default t - 1 on tables and 1000 t / t_max on continuous schedules.
-        c_in: the factor on its input.
+        schedule: the schedule that the network was trained on.
+        target: the quantity that the network predicts.
+        c_noise: the network's time input; by default t - 1 on tables and 1000 t / t_max on continuous schedules.
+        c_in: the factor on the network's input.
 
     Raises:
-        ValueError: noise does not grow along the schedule, or the target cannot be decoded somewhere on it, or the
-            clock has no time there.
+        ValueError: sigma / alpha does not increase along the schedule, the target cannot be decoded somewhere on it, or
+            c_noise is infinite at the end of a table.
     """
 
     def __init__(
@@ -109,23 +115,23 @@ class Denoiser(nn.Module):
         self.target = Epsilon() if target is None else target
         self.c_noise = c_noise or (StepIndex() if schedule.steps else ScaledTime(1000.0 / schedule.t_max))
         self.c_in = NoScale() if c_in is None else c_in
-        self._placed: dict[NoiseLevel, _Placement] = {}
+        self._cache: dict[NoiseLevel, _CachedLevel] = {}
         check_target(self.target, schedule, levels)
         check_c_noise(self.c_noise, schedule)
 
-    def begin(self) -> Running:
-        return Running(self)
+    def begin(self) -> _Trajectory:
+        return _Trajectory(self)
 
     def forward(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
-        """The prediction at one float level of any frame, for the whole batch."""
-        return Running(self)(x, level, **cond)
+        """Return the prediction at one float level, in any frame, shared by the batch."""
+        return _Trajectory(self)(x, level, **cond)
 
     def predict(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
-        """Training: the prediction at a time (B,) of its own schedule for each example."""
+        """Return the prediction at times t (B,) of the schedule, one per example, as training needs it."""
         return self.predict_at(x, t, self.schedule.level(t), **cond)
 
     def predict_at(self, x: Tensor, t: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
-        """`predict` for a caller that knows the level of t already."""
+        """Return `predict` at times t (B,) whose level the caller has computed already."""
         c_in = broadcast_like(self.c_in(level), x)
         time = cast_like(torch.as_tensor(self.c_noise(t, level)), x, _time_dtype(x))
         out = self.network(x if isinstance(c_in, float) and c_in == 1.0 else c_in * x, time, **cond)
@@ -136,50 +142,50 @@ class Denoiser(nn.Module):
         return Prediction(x, level, out.to(x.dtype), a, b, fraction)
 
     def using(self, network: nn.Module) -> Denoiser:
-        """The same conventions around other weights."""
+        """Return a denoiser with the same conventions around another network."""
         return Denoiser(network, self.schedule, self.target, self.c_noise, self.c_in)
 
     def check(self, grid: tuple[NoiseLevel, ...]) -> None:
-        """Raise ValueError if a level of this grid, but for the last, cannot be asked or decoded.
+        """Raise ValueError if the network cannot be called, or its output decoded, at a level other than the last.
 
-        From a clean one on the way (RePaint) a grid goes up by noise alone, and nothing is asked there.
+        Clean levels inside the grid (RePaint) are skipped: the step up from there adds noise without a network call.
         """
         x = torch.empty(1, 1)
         for i, level in enumerate(grid[:-1]):
             if i == 0 or not level.clean:
-                self._place(level, x)
+                self._cached_level(level, x)
 
     def extra_repr(self) -> str:
         schedule = "" if isinstance(self.schedule, nn.Module) else f"schedule={self.schedule}, "
         return f"{schedule}target={self.target}, c_noise={self.c_noise}, c_in={self.c_in}"
 
-    def _place(self, level: NoiseLevel, x: Tensor) -> _Placement:
+    def _cached_level(self, level: NoiseLevel, x: Tensor) -> _CachedLevel:
         t = float(self.schedule.time(level))
         on_path = _floats(self.schedule.level(t))
-        k = float(on_path.norm) / float(level.norm)  # beyond an end of the schedule: to the norm that x has there
+        k = float(on_path.norm) / float(level.norm)  # beyond an end of the schedule: rescaled to the norm of x there
         if abs(k - 1.0) < 1e-12:
             own, k = level, 1.0
         else:
             own = NoiseLevel(level.alpha * k, level.sigma * k)
-        told = float(self.c_noise(t, own))
-        if not math.isfinite(told):
-            told = float(self.c_noise(t, on_path))
+        c_noise = float(self.c_noise(t, own))
+        if not math.isfinite(c_noise):
+            c_noise = float(self.c_noise(t, on_path))
         coefficients, det = _decoding(self.target, own)
-        if not math.isfinite(told):
+        if not math.isfinite(c_noise):
             raise ValueError(
-                f"c_noise={self.c_noise} has no finite time at {level}. Begin and end the steps that ask the network "
-                f"inside the schedule, or use a clock that is finite there."
+                f"c_noise={self.c_noise} is not finite at {level}. Start and end the grid inside the schedule, or use "
+                "a c_noise that is finite there."
             )
-        with torch.inference_mode(False):  # it is remembered, and may meet a backward pass
-            time = torch.full((len(x),), told, dtype=_time_dtype(x), device=x.device)
-        return _Placement(own, k, float(self.c_in(own)), time, coefficients, det)
+        with torch.inference_mode(False):  # cached, and may be used in a backward pass
+            time = torch.full((len(x),), c_noise, dtype=_time_dtype(x), device=x.device)
+        return _CachedLevel(own, k, float(self.c_in(own)), time, coefficients, det)
 
 
 def noisy_levels(schedule: Schedule) -> list[tuple[float, NoiseLevel]]:
-    """The noisy times of a table, or 64 of a continuous schedule, each with its level.
+    """Return all noisy times of a table, or 64 of a continuous schedule, each with its level.
 
     Raises:
-        ValueError: sigma / alpha does not grow from each to the next.
+        ValueError: sigma / alpha does not increase from each to the next.
     """
     times = range(1, schedule.steps + 1) if schedule.steps else [schedule.t_max * i / 64 for i in range(1, 65)]
     levels, before = [], 0.0
@@ -187,8 +193,8 @@ def noisy_levels(schedule: Schedule) -> list[tuple[float, NoiseLevel]]:
         level = _floats(schedule.level(t))
         if not before < float(level.ratio):
             raise ValueError(
-                f"The schedule {schedule} has {level} at t={t:g}, no more noise than before: sigma / alpha must grow "
-                "with time. Change the numbers it is built with."
+                f"The schedule {schedule} has {level} at t={t:g}, where sigma / alpha does not exceed its previous "
+                "value: sigma / alpha must grow with time. Change the schedule's parameters."
             )
         levels.append((t, level))
         before = float(level.ratio)
@@ -196,7 +202,7 @@ def noisy_levels(schedule: Schedule) -> list[tuple[float, NoiseLevel]]:
 
 
 def check_target(target: Target, schedule: Schedule, levels: list[tuple[float, NoiseLevel]]) -> None:
-    """Raise ValueError unless the target tells x0 from eps at every one of the schedule's noisy levels."""
+    """Raise ValueError unless x0 and eps can be decoded from the target at every noisy level of the schedule."""
     for t, level in levels:
         try:
             _decoding(target, level)
@@ -215,16 +221,16 @@ _SHORT = {"epsilon": "eps"}
 
 
 def check_c_noise(c_noise: NoiseConditioning, schedule: Schedule) -> None:
-    """Raise ValueError if a table ends in pure noise, where training asks too and the c_noise is infinite."""
+    """Raise ValueError if c_noise is infinite at the last entry of a table, which training visits as well."""
     if schedule.steps and not math.isfinite(float(c_noise(schedule.t_max, _floats(schedule.level(schedule.t_max))))):
         raise ValueError(
             f"c_noise={c_noise} is infinite at t={schedule.t_max:g}, where the schedule {schedule} has alpha=0. Use "
-            "c_noise=step_index, or a schedule that keeps a trace of signal."
+            "c_noise=step_index, or a schedule with alpha > 0 at its end."
         )
 
 
 def _decoding(target: Target, level: NoiseLevel) -> tuple[tuple[float, float], float]:
-    """Coefficients and determinant at a float level, where there are any."""
+    """Return the target's coefficients and determinant at a float level; raise ValueError where it is singular."""
     try:
         a, b = target.coefficients(level)
         det = level.alpha * b - level.sigma * a
@@ -232,14 +238,14 @@ def _decoding(target: Target, level: NoiseLevel) -> tuple[tuple[float, float], f
         det = a = b = math.nan
     if not det or not math.isfinite(det):
         raise ValueError(
-            f"target={type(target).__name__.lower()} cannot be decoded at {level}: beside x it does not tell x0 "
-            "from eps there. Use another target, or a grid that does not ask at this level."
+            f"target={type(target).__name__.lower()} cannot be decoded at {level}: together with x it does "
+            "not determine x0 and eps there. Use another target, or a grid without this level."
         )
     return (float(a), float(b)), float(det)
 
 
 def _floats(level: NoiseLevel) -> NoiseLevel:
-    """A float level, also from a schedule that learns and answers in tensors."""
+    """Return a level of floats; a learned schedule returns tensors."""
     if isinstance(level.alpha, Tensor) or isinstance(level.sigma, Tensor):
         return NoiseLevel(float(level.alpha), float(level.sigma))
     return level
@@ -250,11 +256,11 @@ def _time_dtype(x: Tensor) -> torch.dtype:
 
 
 def _split(out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Two outputs a channel: the prediction, and the variance's fraction (v + 1) / 2."""
+    """Split two outputs per channel into the prediction and the variance fraction (v + 1) / 2."""
     channels = x.shape[1]
     if out.shape[1] != 2 * channels:
         raise ValueError(
-            f"The network answers {out.shape[1]} channels for an input of {channels}. It must give {channels}, or "
+            f"The network returns {out.shape[1]} channels for an input of {channels}. It must return {channels}, or "
             f"{2 * channels} with a learned variance."
         )
     value, fraction = out.chunk(2, 1)

@@ -1,7 +1,7 @@
-"""The two conditionals between any two levels of one process, from which DDPM's tables and every respacing follow.
+"""The transition q(x_t | x_s) and the posterior q(x_s | x_t, x0) between any two levels s and t of one process.
 
-Both rest on r = (alpha_t sigma_s) / (alpha_s sigma_t), the ratio of the two noise levels: 0 where s is clean, below 1
-where s is cleaner than t. With it no difference of nearly equal squares is ever taken.
+DDPM's tables and every respacing follow from them. Both are computed from r = (alpha_t sigma_s) / (alpha_s sigma_t),
+which is 0 where s is clean and below 1 where s is cleaner than t: no nearly equal squares are subtracted.
 """
 
 from torch import Tensor
@@ -11,7 +11,7 @@ from .scalar_ops import Number
 
 
 def transition(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number]:
-    """q(x_t | x_s) = N(factor x_s, variance I) for s cleaner than t.
+    """Return (factor, variance) of q(x_t | x_s) = N(factor x_s, variance I), for s cleaner than t.
 
     factor = alpha_t / alpha_s, variance = sigma_t^2 - factor^2 sigma_s^2 (beta_t for neighbours of a DDPM table).
 
@@ -22,7 +22,7 @@ def transition(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number]:
 
 
 def posterior(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number, Number]:
-    """q(x_s | x_t, x0) = N(keep x_t + clean x0, variance I) for s cleaner than t; returns (keep, clean, variance).
+    """Return (keep, clean, variance) of q(x_s | x_t, x0) = N(keep x_t + clean x0, variance I), for s cleaner than t.
 
     Source: Ho et al. 2020, eqs. 6 and 7, https://arxiv.org/abs/2006.11239, for any pair of levels.
     """
@@ -38,6 +38,6 @@ def _relative_noise(s: NoiseLevel, t: NoiseLevel) -> Number:
     r = (t.alpha * s.sigma) / (signal * noise)
     if not isinstance(r, Tensor) and r > 1.0:
         if r > 1.0 + 1e-9:
-            raise ValueError(f"{s} is noisier than {t}: q goes from the cleaner to the noisier level. Swap the two.")
+            raise ValueError(f"{s} is noisier than {t}: the first level must be the cleaner one. Swap the two.")
         return 1.0
     return r

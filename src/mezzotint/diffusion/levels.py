@@ -1,4 +1,4 @@
-"""The noise level: the one thing that every formula of diffusion needs."""
+"""The noise level (alpha, sigma), which every formula of diffusion needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .scalar_ops import Number, log, sigmoid
 
 
 def broadcast_like(c: Number, x: Tensor) -> Number:
-    """A coefficient beside x: (B,) float64 becomes (B, 1, ..., 1) of x's dtype and device, cast last; a float stays."""
+    """Return a coefficient broadcastable with x: (B,) becomes (B, 1, ..., 1) in x's dtype and device; a float stays."""
     if isinstance(c, Tensor):
         c = cast_like(c, x)
         return c.reshape(-1, *(1,) * (x.ndim - 1)) if c.ndim else c
@@ -20,7 +20,7 @@ def broadcast_like(c: Number, x: Tensor) -> Number:
 
 
 def cast_like(c: Tensor, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """c in x's dtype, or another, on x's device: cast where it lies (MPS has no float64), copied without waiting."""
+    """Return c in x's dtype, or `dtype`, on x's device: cast before the copy (MPS has no float64), non-blocking."""
     return c.to(dtype or x.dtype).to(x.device, non_blocking=True)
 
 
@@ -29,8 +29,8 @@ class NoiseLevel:
     """q(x_t | x0) = N(alpha x0, sigma^2 I), that is x_t = alpha x0 + sigma eps.
 
     Args:
-        alpha: factor on the data. A float (one level for a whole batch) or a float64 tensor (B,), one for each example.
-        sigma: standard deviation of the noise, of the same kind.
+        alpha: factor on the data. A float (one level for the batch) or a float64 tensor (B,), one per example.
+        sigma: standard deviation of the noise, of the same type.
     """
 
     alpha: Number
@@ -38,14 +38,14 @@ class NoiseLevel:
 
     @property
     def ratio(self) -> Number:
-        """sigma / alpha, the noise level of the variance-exploding frame; inf for pure noise."""
+        """sigma / alpha, the noise level in the variance-exploding frame; inf for pure noise."""
         if isinstance(self.alpha, Tensor) or self.alpha:
             return self.sigma / self.alpha
         return math.inf
 
     @property
     def half_log_snr(self) -> Number:
-        """lambda = log(alpha / sigma); inf where clean, -inf where pure noise."""
+        """lambda = log(alpha / sigma); inf for clean data, -inf for pure noise."""
         return log(self.alpha) - log(self.sigma)
 
     @property
@@ -55,19 +55,19 @@ class NoiseLevel:
 
     @property
     def norm(self) -> Number:
-        """sqrt(alpha^2 + sigma^2): 1 where the frame preserves the variance of unit data."""
+        """sqrt(alpha^2 + sigma^2): 1 in a variance-preserving frame."""
         return (self.alpha**2 + self.sigma**2) ** 0.5
 
     @property
     def clean(self) -> bool | Tensor:
-        """Whether there is no noise at all, for each example where there are several."""
+        """Whether sigma is 0, per example for a tensor level."""
         return self.sigma == 0
 
     def perturb(self, x0: Tensor, eps: Tensor) -> Tensor:
-        """alpha x0 + sigma eps."""
+        """Return alpha x0 + sigma eps."""
         return broadcast_like(self.alpha, x0) * x0 + broadcast_like(self.sigma, x0) * eps
 
     @staticmethod
     def from_log_snr(value: Number) -> NoiseLevel:
-        """The variance-preserving level (alpha^2 + sigma^2 = 1) of this log-SNR."""
+        """Return the variance-preserving level (alpha^2 + sigma^2 = 1) with this log-SNR."""
         return NoiseLevel(sigmoid(value) ** 0.5, sigmoid(-value) ** 0.5)

@@ -1,6 +1,6 @@
-"""How probable data are under a denoiser: the variational bound of the ancestral chain, and the density of the ODE.
+"""Likelihoods: the variational bound of the ancestral chain, and the log-density of the probability-flow ODE.
 
-Data lie in [-1, 1]; the bound's decoder and `bits_per_dim` count 256 values over that range.
+Data lie in [-1, 1]; the bound's decoder and `bits_per_dim` assume 256 values in that range.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BITS = 1.0 / math.log(2.0)
 
 @dataclass(frozen=True, eq=False)
 class VariationalBound:
-    """The terms of the variational bound for each example, in bits per dimension.
+    """The terms of the variational bound per example, in bits per dimension.
 
     Args:
         prior: L_T = KL(q(x_T | x0) || N(0, prior_std^2)), (B,).
@@ -45,7 +45,7 @@ class VariationalBound:
 
     @property
     def total(self) -> Tensor:
-        """(B,)"""
+        """The bound, (B,)."""
         return self.prior + self.diffusion.sum(1) + self.decoder
 
 
@@ -53,20 +53,20 @@ class VariationalBound:
 def variational_bound(
     denoise: Denoise, x0: Tensor, grid: Grid, draws: KeyedRandom, variance: Variance | None = None, **cond: Any
 ) -> VariationalBound:
-    """The bound on -log p(x0) of ancestral sampling along a grid from noise to clean, one draw of x_t for each term.
+    """Return the bound on -log p(x0) of ancestral sampling along a grid, with one sample of x_t per term.
 
     Source: Ho et al. 2020, eq. 5, https://arxiv.org/abs/2006.11239; Nichol and Dhariwal 2021, eqs. 4 to 7
 
     Args:
-        denoise: asked once for each step; its memory begins anew.
-        x0: data (B, C, H, W), of 256 values in [-1, 1].
-        grid: the chain; its last level must be clean.
-        draws: names the noise of each example ("bound").
-        variance: of p(x_s | x_t); Posterior by default.
+        denoise: called once per step; its memory is reset.
+        x0: data (B, C, H, W), with 256 values in [-1, 1].
+        grid: the chain, from noise to a clean last level.
+        draws: the stream of the noise, purpose "bound".
+        variance: of p(x_s | x_t); PosteriorVariance by default.
     """
     if len(grid) < 2 or not grid[-1].clean:
         raise ValueError(
-            f"The grid {grid[-1:]} does not end with a step to clean data, which the bound needs. Append it."
+            f"The grid ends with {grid[-1:]}, and the bound needs a last step to clean data. Append a clean level."
         )
     first, run, variance = grid[0], denoise.begin(), variance or PosteriorVariance()
     clipped = clipped_variance(grid[-2], grid[-3] if len(grid) > 2 else None)
@@ -80,7 +80,7 @@ def variational_bound(
 
 
 def prior_term(x0: Tensor, level: NoiseLevel, std: float = 1.0) -> Tensor:
-    """KL(N(alpha x0, sigma^2) || N(0, std^2)) in bits per dimension, (B,)."""
+    """Return KL(N(alpha x0, sigma^2) || N(0, std^2)) in bits per dimension, (B,)."""
     share = (level.sigma / std) ** 2
     kl = 0.5 * (share - 1.0 - math.log(share) + (level.alpha / std * x0.double()) ** 2)
     return BITS * kl.flatten(1).mean(1)
@@ -89,11 +89,14 @@ def prior_term(x0: Tensor, level: NoiseLevel, std: float = 1.0) -> Tensor:
 def bound_term(
     pred: Prediction, x0: Tensor, s: NoiseLevel, t: NoiseLevel, clipped: Number, variance: Variance
 ) -> Tensor:
-    """KL(q(x_s | x_t, x0) || p(x_s | x_t)), or -log p(x0 | x_t) where s is clean, in bits per dimension, (B,).
+    """Return KL(q(x_s | x_t, x0) || p(x_s | x_t)), or -log p(x0 | x_t) where s is clean, in bits per dimension, (B,).
 
     Args:
-        s, t: two float levels, or two levels for each example.
-        clipped: what stands for the posterior's variance where s is clean and that is zero.
+        pred: the prediction at t.
+        x0: data (B, C, H, W).
+        s, t: two float levels, or two levels per example.
+        clipped: replaces the posterior variance where s is clean and it is zero.
+        variance: of p(x_s | x_t).
     """
     x0, guess = x0.double(), pred.x0.double()
     _, clean, small = posterior(s, t)
@@ -104,9 +107,9 @@ def bound_term(
         small = clipped
     large = transition(s, t)[1]
     fraction = None if pred.fraction is None else pred.fraction.double()
-    found = variance.between(small, large, Prediction(pred.x, pred.level, pred.value, pred.a, pred.b, fraction))
-    found = found if isinstance(found, Tensor) and found.ndim > 1 else broadcast_like(found, x0)
-    var, q_var = (torch.as_tensor(v, dtype=torch.float64) for v in (found, broadcast_like(small, x0)))
+    chosen = variance.between(small, large, Prediction(pred.x, pred.level, pred.value, pred.a, pred.b, fraction))
+    chosen = chosen if isinstance(chosen, Tensor) and chosen.ndim > 1 else broadcast_like(chosen, x0)
+    var, q_var = (torch.as_tensor(v, dtype=torch.float64) for v in (chosen, broadcast_like(small, x0)))
     kl = 0.5 * ((var / q_var).log() + (q_var + (broadcast_like(clean, x0) * (x0 - guess)) ** 2) / var - 1.0)
     kl = kl.expand_as(x0).flatten(1).mean(1)
     if isinstance(last, bool) and not last:
@@ -116,9 +119,9 @@ def bound_term(
 
 
 def clipped_variance(first: NoiseLevel, second: NoiseLevel | None) -> Number:
-    """The posterior's variance one step before the last, which replaces the zero of the last.
+    """Return the posterior variance of the last step but one, which replaces the zero of the last step.
 
-    Source: Nichol and Dhariwal 2021 (code); with one step only, the transition's.
+    For a single step, the transition variance. Source: Nichol and Dhariwal 2021 (code)
     """
     if second is None:
         return transition(NoiseLevel(1.0, 0.0), first)[1]
@@ -126,7 +129,7 @@ def clipped_variance(first: NoiseLevel, second: NoiseLevel | None) -> Number:
 
 
 def chain_term(pred: Prediction, x0: Tensor, t: Tensor, schedule: Schedule, variance: Variance) -> Tensor:
-    """`bound_term` for a time of its own for each example, on the schedule's chain (`Schedule.previous`)."""
+    """Return `bound_term` at times t (B,), one per example, on the schedule's chain (`Schedule.previous`)."""
     steps = schedule.steps or 1000
     one = schedule.t_max / steps
     second = schedule.level(2.0 * one) if steps > 1 else None
@@ -135,16 +138,16 @@ def chain_term(pred: Prediction, x0: Tensor, t: Tensor, schedule: Schedule, vari
 
 
 def discretised_log_probability(x: Tensor, mean: Tensor, std: Tensor, values: int = 256) -> Tensor:
-    """log of the normal probability of the cell around x, one of `values` in [-1, 1]; the outer cells are open.
+    """Return the log-probability under N(mean, std^2) of the bin of x, one of `values` in [-1, 1]; outer bins are open.
 
-    Exact by log-erf in float64, in both tails.
+    Uses log Phi in float64, accurate in both tails.
 
     Source: Ho et al. 2020, eq. 13, https://arxiv.org/abs/2006.11239
     """
     half = 1.0 / (values - 1)
     low = torch.where(x <= -1.0 + half, -math.inf, (x - half - mean) / std)
     high = torch.where(x >= 1.0 - half, math.inf, (x + half - mean) / std)
-    flip = low + high > 0  # to the lower tail, where log Phi is accurate
+    flip = low + high > 0  # reflect to the lower tail, where log Phi is accurate
     low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
     top, bottom = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
     return top + torch.log(-torch.expm1((bottom - top).clamp(max=-1e-300)))
@@ -160,28 +163,28 @@ def ode_log_likelihood(
     tableau: Tableau = CLASSICAL,
     **cond: Any,
 ) -> Tensor:
-    """log p(x) in nats under the probability-flow ODE, (B,) float64: the change of variables along its solution.
+    """Return log p(x) in nats under the probability-flow ODE, (B,) float64, by the change of variables formula.
 
     With y = x / m and dy/du = f, log p(x) = log p_T(y_T) + integral of div f du - D log m, p_T normal with the standard
-    deviation that sampling starts from.
+    deviation of `Schedule.prior_std`.
 
     Source: Song et al. 2021, app. D.2, https://arxiv.org/abs/2011.13456
 
     Args:
-        denoise: must pass gradients to x.
-        x: the state at the last level of the grid, which is best slightly noisy for a network.
-        grid: from noise to x's level, as for sampling; walked backwards.
-        probes: for the trace by Hutchinson's estimate with named signs ("probe"); None is the exact trace, D backward
-            passes a call.
-        n_probes: signs averaged over.
-        coordinate: in which the ODE is solved.
+        denoise: differentiable in x.
+        x: the state at the last level of the grid; for a network, preferably a slightly noisy level.
+        grid: from noise to x's level, as for sampling; traversed in reverse.
+        probes: the stream ("probe") of random signs for Hutchinson's trace estimate; None computes the exact trace,
+            with D backward passes per call.
+        n_probes: number of probes to average.
+        coordinate: the coordinate in which the ODE is solved; FlowCoordinate by default.
         tableau: the Runge-Kutta method.
     """
     at, run = coordinate or FlowCoordinate(), denoise.begin()
     signs = _signs(x, probes, n_probes)
-    (m, u), gained = at.of(grid[-1]), torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    (m, u), log_density = at.of(grid[-1]), torch.zeros(len(x), dtype=torch.float64, device=x.device)
     y = x / m
-    gained -= x[0].numel() * math.log(m)
+    log_density -= x[0].numel() * math.log(m)
     for level in reversed(grid[:-1]):
         m_next, u_next = at.of(level)
         h, slopes, traces = u_next - u, [], []
@@ -191,25 +194,27 @@ def ode_log_likelihood(
             slopes.append(slope)
             traces.append(trace)
         y = y + sum((h * w * k for w, k in zip(tableau.weights, slopes, strict=True)), torch.zeros_like(y))
-        gained += h * sum((w * k for w, k in zip(tableau.weights, traces, strict=True)), torch.zeros_like(gained))
+        log_density += h * sum(
+            (w * k for w, k in zip(tableau.weights, traces, strict=True)), torch.zeros_like(log_density)
+        )
         m, u = m_next, u_next
     std = denoise.schedule.prior_std(grid[0]) / m
     z = (y.double() / std).flatten(1)
-    return gained - 0.5 * (z**2).sum(1) - z.shape[1] * (0.5 * math.log(2.0 * math.pi) + math.log(std))
+    return log_density - 0.5 * (z**2).sum(1) - z.shape[1] * (0.5 * math.log(2.0 * math.pi) + math.log(std))
 
 
 def _signs(x: Tensor, probes: KeyedRandom | None, n: int) -> Tensor | None:
-    """(n, B, ...) of -1 and 1."""
+    """Return random signs, (n, B, ...)."""
     if probes is None:
         return None
-    named = probes.to(x.device)
-    return torch.stack([torch.where(named.normal("probe", x.shape[1:], i) < 0, -1.0, 1.0).to(x) for i in range(n)])
+    stream = probes.to(x.device)
+    return torch.stack([torch.where(stream.normal("probe", x.shape[1:], i) < 0, -1.0, 1.0).to(x) for i in range(n)])
 
 
 def _field_and_trace(
     run: Denoise, y: Tensor, level: NoiseLevel, at: Coordinate, signs: Tensor | None, cond: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """f(y) and its divergence, (B,) float64."""
+    """Return f(y) and its divergence, (B,) float64."""
     with torch.enable_grad():
         y = y.detach().requires_grad_()
         f = at.field(run(y, level, **cond))
@@ -224,7 +229,7 @@ def _field_and_trace(
 
 
 def bits_per_dim(log_likelihood: Tensor, dimensions: int) -> Tensor:
-    """-log2 of the probability of 8-bit data from a density on [-1, 1], under uniform dequantisation.
+    """Return bits per dimension of 8-bit data from a log-density (nats) on [-1, 1], under uniform dequantisation.
 
     Source: Theis et al. 2016, https://arxiv.org/abs/1511.01844
     """
@@ -232,6 +237,6 @@ def bits_per_dim(log_likelihood: Tensor, dimensions: int) -> Tensor:
 
 
 def dequantise(images: Tensor, draws: KeyedRandom) -> Tensor:
-    """uint8 (B, C, H, W) plus uniform noise of one value, in [-1, 1], float64; named "dequantise"."""
+    """Return uint8 images (B, C, H, W) plus uniform noise of one value, in [-1, 1], float64; stream "dequantise"."""
     uniform = torch.special.ndtr(draws.to(images.device).normal("dequantise", images.shape[1:]).double())
     return (images.double() + uniform) / 128.0 - 1.0

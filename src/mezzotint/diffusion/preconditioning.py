@@ -1,4 +1,4 @@
-"""Clocks: what number a network is told for a time of its schedule."""
+"""Preconditioning of the network's inputs: c_noise, its time input, and c_in, the factor on x."""
 
 import abc
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from .scalar_ops import Number, log
 
 
 class NoiseConditioning(metaclass=Finite):
-    """The number that the network is told for a time of its schedule."""
+    """c_noise: the network's time input as a function of t and the level."""
 
     @abc.abstractmethod
     def __call__(self, t: Number, level: NoiseLevel) -> Number: ...
@@ -18,7 +18,7 @@ class NoiseConditioning(metaclass=Finite):
 
 @dataclass(frozen=True)
 class StepIndex(NoiseConditioning):
-    """t - 1: 0 for the first noisy step of a table, as in the DDPM code."""
+    """c_noise = t - 1: 0 for the first noisy step of a table, as in the DDPM code."""
 
     def __call__(self, t: Number, level: NoiseLevel) -> Number:
         return t - 1
@@ -26,7 +26,7 @@ class StepIndex(NoiseConditioning):
 
 @dataclass(frozen=True)
 class ScaledTime(NoiseConditioning):
-    """factor * t: with 1000 and t in [0, 1], what embeddings made for 1000 steps expect."""
+    """c_noise = factor t: 1000 maps t in [0, 1] to the range of embeddings designed for 1000 steps."""
 
     positive = ("factor",)
 
@@ -38,7 +38,7 @@ class ScaledTime(NoiseConditioning):
 
 @dataclass(frozen=True)
 class RawTime(NoiseConditioning):
-    """t as it is."""
+    """c_noise = t."""
 
     def __call__(self, t: Number, level: NoiseLevel) -> Number:
         return t
@@ -54,14 +54,14 @@ class LogSigma(NoiseConditioning):
 
 @dataclass(frozen=True)
 class LogSNR(NoiseConditioning):
-    """log(alpha^2 / sigma^2). Source: Kingma et al. 2021, https://arxiv.org/abs/2107.00630"""
+    """c_noise = log(alpha^2 / sigma^2). Source: Kingma et al. 2021, https://arxiv.org/abs/2107.00630"""
 
     def __call__(self, t: Number, level: NoiseLevel) -> Number:
         return level.log_snr
 
 
 class InputScale(metaclass=Finite):
-    """The factor on x before the network sees it."""
+    """c_in: the factor on the network's input x."""
 
     @abc.abstractmethod
     def __call__(self, level: NoiseLevel) -> Number: ...
@@ -69,7 +69,7 @@ class InputScale(metaclass=Finite):
 
 @dataclass(frozen=True)
 class NoScale(InputScale):
-    """x as it is."""
+    """c_in = 1."""
 
     def __call__(self, level: NoiseLevel) -> Number:
         return 1.0

@@ -1,4 +1,4 @@
-"""What a denoiser says about x: one linear functional of (x0, eps), from which everything else follows."""
+"""The output of a denoiser: one linear functional of (x0, eps), from which all other quantities follow."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .scalar_ops import Number
 
 
 class Prediction:
-    """x = alpha x0 + sigma eps and value = a x0 + b eps: two equations that always hold together.
+    """A denoiser's prediction at x: the pair x = alpha x0 + sigma eps and value = a x0 + b eps.
 
     Args:
         x: the noisy input, (B, C, H, W), in the frame of `level`.
         level: its noise level.
-        value: what was predicted, like x.
+        value: the predicted quantity, shaped like x.
         a, b: coefficients of `value` on x0 and on eps.
-        fraction: for networks that learn the variance, like x in [0, 1]: 0 is the posterior variance, 1 the
-            transition variance, between them by logarithm.
+        fraction: for networks with a learned variance, shaped like x, in [0, 1]: 0 is the posterior variance, 1 the
+            transition variance, interpolated in the logarithm.
     """
 
     __slots__ = ("a", "b", "det", "fraction", "level", "value", "x")
@@ -34,10 +34,10 @@ class Prediction:
         det: Number | None = None,
     ):
         self.x, self.level, self.value, self.a, self.b, self.fraction = x, level, value, a, b, fraction
-        self.det = det  # worked out when it is needed: training never asks
+        self.det = det  # computed on first use; training does not need it
 
     def mix(self, x0: Number, eps: Number) -> Tensor:
-        """x0 * E[x0 | x] + eps * E[eps | x] in two tensor operations: Cramer's rule in float64, cast last."""
+        """Return x0 * E[x0 | x] + eps * E[eps | x] in two tensor operations: Cramer's rule in float64, cast last."""
         level, det = self.level, self.det
         if det is None:
             det = self.det = level.alpha * self.b - level.sigma * self.a
@@ -46,8 +46,8 @@ class Prediction:
             on_value = (eps * level.alpha - x0 * level.sigma) / det
         except ZeroDivisionError:
             raise ValueError(
-                f"The prediction at {level} gives {self.a:g} x0 + {self.b:g} eps, which beside x does not tell x0 "
-                "from eps. Ask at a noisier or cleaner level, or use another target."
+                f"The prediction at {level} is {self.a:g} x0 + {self.b:g} eps, which together with x does not "
+                "determine x0 and eps. Use a noisier or cleaner level, or another target."
             ) from None
         x = self.x
         if isinstance(on_x, Tensor) or isinstance(on_value, Tensor):
@@ -58,12 +58,12 @@ class Prediction:
 
     @property
     def unguided(self) -> Prediction:
-        """What multistep samplers remember of this step: the prediction itself, but for CFG++ (`Renoised`)."""
+        """The prediction that multistep samplers store: this one, except under CFG++ (`Renoised`)."""
         return self
 
     @property
     def restated(self) -> Prediction:
-        """The unguided x0 at x, which for CFG++ is a new state, as RES has it."""
+        """The prediction with the unguided x0, at x; under CFG++ x is a new state, as in RES."""
         return self
 
     @property
@@ -81,17 +81,17 @@ class Prediction:
         return self.mix(0.0, 1.0)
 
     def with_x0(self, x0: Tensor) -> Prediction:
-        """The same x with another x0; eps follows from it."""
+        """Return the prediction with the same x and this x0; eps follows."""
         return Prediction(self.x, self.level, x0, 1.0, 0.0, self.fraction)
 
     def with_eps(self, eps: Tensor) -> Prediction:
-        """The same x with another eps; x0 follows from it."""
+        """Return the prediction with the same x and this eps; x0 follows."""
         return Prediction(self.x, self.level, eps, 0.0, 1.0, self.fraction)
 
     def lerp(self, other: Prediction, w: float) -> Prediction:
-        """self + w (other - self), with the other's fraction; w = 0 and w = 1 are exact.
+        """Return self + w (other - self), with the other's fraction; w = 0 and w = 1 are exact.
 
-        Through x0 where the targets or the frames differ.
+        Interpolates x0 where the targets or frames differ.
         """
         if (self.level is other.level or self.level == other.level) and (self.a, self.b) == (other.a, other.b):
             value = torch.lerp(self.value, other.value, w)
@@ -99,24 +99,24 @@ class Prediction:
         return other.with_x0(torch.lerp(self.x0, other.x0, w))
 
     def chunk(self, k: int) -> list[Prediction]:
-        """Split a batch of k equal parts (one float level for all of it)."""
+        """Split the batch, at one float level, into k equal parts."""
         fractions = [None] * k if self.fraction is None else self.fraction.chunk(k)
         parts = zip(self.x.chunk(k), self.value.chunk(k), fractions, strict=True)
         return [Prediction(x, self.level, value, self.a, self.b, f, self.det) for x, value, f in parts]
 
     def detach(self) -> Prediction:
-        """No gradient through the mean; the fraction keeps its own (the hybrid loss needs that)."""
+        """Detach the value; the fraction keeps its gradient, which the hybrid loss needs."""
         return Prediction(self.x, self.level, self.value.detach(), self.a, self.b, self.fraction, self.det)
 
 
 class Renoised(Prediction):
-    """A guided x0 beside the eps of the unguided prediction, as CFG++ asks: x = alpha x0 + sigma eps is a new state.
+    """A guided x0 with the eps of the unguided prediction, as in CFG++: x = alpha x0 + sigma eps is a new state.
 
     Source: Chung et al. 2024, algorithm 2, https://arxiv.org/abs/2406.08070
 
     Args:
         null: the unguided prediction, at the sampler's own x.
-        x0: the guided x0, like x.
+        x0: the guided x0, shaped like x.
         fraction: as in `Prediction`.
     """
 
@@ -137,5 +137,5 @@ class Renoised(Prediction):
         return Prediction(self.x, self.level, self.null.x0, 1.0, 0.0, self.fraction)
 
     def with_x0(self, x0: Tensor) -> Prediction:
-        """Another guided x0 beside the same eps."""
+        """Return the prediction with another guided x0 and the same eps."""
         return Renoised(self.null, x0, self.fraction)

@@ -1,44 +1,38 @@
-"""The one loop: from level to level down a grid."""
+"""The sampling loop: one sampler step per interval of a grid."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .denoiser import Denoise
+from .denoiser import Denoise, Predict
 from .grids.spacings import Grid
 from .guidance.cfg import check_cfg_pp
 from .levels import NoiseLevel
-from .noise_sources import WhiteNoise
+from .noise_sources import NoiseSource, restarted
 from .prediction import Prediction
 from .schedules.continuous import Schedule
-from .stability import check_draw, check_walk, settled
+from .stability import check_draw, check_walk, validated_grid
 
 if TYPE_CHECKING:
     from .samplers import Sampler
 
 
-class NoiseSource(Protocol):
-    """Unit normal noise like x for the interval from `now` to `next`."""
-
-    def __call__(self, x: Tensor, now: NoiseLevel, next: NoiseLevel) -> Tensor: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class StepRecord:
-    """One step as it was seen by its sampler.
+    """One step of a trajectory.
 
     Args:
-        index: 0 for the first step.
-        level: where the step begins.
+        index: number of the step, from 0.
+        level: the level at the start of the step.
         x: the state there, (B, C, H, W).
-        prediction: the first answer of the denoiser in this step; a churned step asks at a level of its own.
-        calls: how often the denoiser has been asked since the trajectory began.
+        prediction: the denoiser's first prediction in this step; `EDMStochastic` makes it at a raised level.
+        calls: denoiser calls since the start of the trajectory.
     """
 
     index: int
@@ -48,23 +42,19 @@ class StepRecord:
     calls: int
 
 
-class _Watched:
-    """A Denoise that remembers the first prediction of a step and counts its calls."""
+class _Recorder:
+    """A denoiser that keeps the first prediction of a step and counts calls."""
 
-    def __init__(self, inner: Callable[..., Prediction]):
+    def __init__(self, inner: Predict):
         self.inner, self.calls = inner, 0
         self.first: Prediction | None = None
 
-    def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
+    def __call__(self, x: Tensor, level: NoiseLevel, /, **cond: Any) -> Prediction:
         prediction = self.inner(x, level, **cond)
         self.calls += 1
         if self.first is None:
             self.first = prediction
         return prediction
-
-
-def _randn(x: Tensor, now: NoiseLevel, next: NoiseLevel) -> Tensor:
-    return torch.randn_like(x)
 
 
 def integrate(
@@ -76,42 +66,38 @@ def integrate(
     watch: Callable[[StepRecord], None] | None = None,
     **cond: Any,
 ) -> Tensor:
-    """Follow the grid from x at grid[0] and return x at grid[-1].
+    """Step from x at grid[0] along the grid and return x at grid[-1].
 
-    No gradients are kept; the mode is no_grad and not inference_mode, so that guidance may open gradients again.
+    Runs under no_grad rather than inference_mode, so that guidance can re-enable gradients.
 
     Args:
-        denoise: asked at levels; its memory begins anew.
-        sampler: makes one step at a time.
-        grid: levels to visit, not necessarily ever cleaner.
-        x: the state at grid[0]; it is not written to.
-        noise: source of noise for stochastic samplers; by default torch's global generator. Named noise begins anew.
-        watch: called after each step with its Frame.
-        **cond: conditioning by name, handed to the denoiser at each call.
+        denoise: the denoiser, with or without guidance; its memory is reset.
+        sampler: takes the steps.
+        grid: the levels to visit; not necessarily decreasing in noise.
+        x: the state at grid[0], (B, C, H, W); not modified.
+        noise: noise for stochastic samplers, by default torch's global generator; a source with memory is reset.
+        watch: called with a `StepRecord` after each step.
+        **cond: conditioning by name, passed to every denoiser call.
 
     Raises:
-        ValueError: the grid is none that this sampler can walk, or the guidance none that it can follow; told before
-            the first step.
+        ValueError: the sampler does not support the grid or the guidance; raised before the first step.
     """
-    grid = settled(grid)
+    grid = validated_grid(grid)
     check_walk(sampler, grid)
     check_cfg_pp(denoise, sampler)
-    if isinstance(noise, WhiteNoise):
-        noise = noise.begin()
-    elif noise is None:
-        noise = _randn
-    run: Callable[..., Prediction] = denoise.begin()
+    noise = restarted(noise)
+    run: Predict = denoise.begin()
     if cond:
         run = partial(run, **cond)
-    watched = None if watch is None else _Watched(run)
+    recorder = None if watch is None else _Recorder(run)
     with torch.no_grad():
         state = sampler.init(grid)
         for i in range(len(grid) - 1):
             now, before = grid[i], x
-            x, state = sampler.step(watched or run, x, now, grid[i + 1], state, noise)
-            if watch and watched and watched.first is not None:
-                watch(StepRecord(i, now, before, watched.first, watched.calls))
-                watched.first = None
+            x, state = sampler.step(recorder or run, x, now, grid[i + 1], state, noise)
+            if watch and recorder and recorder.first is not None:
+                watch(StepRecord(i, now, before, recorder.first, recorder.calls))
+                recorder.first = None
     return x
 
 
@@ -124,13 +110,13 @@ def sample(
     watch: Callable[[StepRecord], None] | None = None,
     **cond: Any,
 ) -> Tensor:
-    """Samples from unit noise eps: `integrate` from eps * prior_std along spacing(denoise.schedule).
+    """Sample from unit noise eps (B, C, H, W): `integrate` from eps * prior_std along spacing(denoise.schedule).
 
     Raises:
-        ValueError: the sampler cannot walk the grid, or would leave noise on it that hides the data.
+        ValueError: the sampler does not support the grid, or its error on this grid would swamp the data.
     """
     schedule = denoise.schedule
-    grid = settled(spacing(schedule))
+    grid = validated_grid(spacing(schedule))
     start = schedule.prior_std(grid[0])
     check_draw(sampler, grid, 0.0, start)
     return integrate(denoise, sampler, grid, eps * start, noise, watch, **cond)

@@ -1,4 +1,4 @@
-"""Elementary functions of a Python float or a tensor, with the same limits at the edge of their domain for both."""
+"""Elementary functions of a Python float or a tensor, with the same limits at the edges of their domain."""
 
 import math
 
@@ -9,19 +9,19 @@ Number = float | Tensor
 
 
 def precise(t: Number) -> Number:
-    """A tensor in float64, but on a device without it (MPS); a float has that precision already."""
+    """Return a tensor in float64, except on devices without it (MPS); a float is returned as it is."""
     return t.double() if isinstance(t, Tensor) and t.device.type != "mps" else t
 
 
 def log(v: Number) -> Number:
-    """Natural logarithm; log 0 = -inf for floats too."""
+    """Natural logarithm; log 0 = -inf, for floats too."""
     if isinstance(v, Tensor):
         return v.log()
     return math.log(v) if v > 0 else -math.inf
 
 
 def exp(v: Number) -> Number:
-    """Exponential; too large an argument gives inf for floats too."""
+    """Exponential; overflow gives inf, for floats too."""
     if isinstance(v, Tensor):
         return v.exp()
     return math.exp(v) if v < 709.0 else math.inf
@@ -44,10 +44,10 @@ def asinh(v: Number) -> Number:
 
 
 def atan2(y: Number, x: Number) -> Number:
-    """The angle of (x, y); x may be a float beside a tensor y."""
+    """The angle of (x, y); x may be a float where y is a tensor."""
     if isinstance(y, Tensor):
         return torch.atan2(y, torch.as_tensor(x, dtype=y.dtype, device=y.device))
-    return math.atan2(y, x)  # type: ignore[arg-type]
+    return math.atan2(y, x)
 
 
 def sigmoid(v: Number) -> Number:

@@ -1,7 +1,7 @@
-"""Targets: what the network is asked to predict, as two coefficients of (x0, eps) at each level.
+"""Prediction targets: the quantity that the network predicts, as two coefficients on (x0, eps) at each level.
 
-With x = alpha x0 + sigma eps and value = a x0 + b eps, Cramer's rule gives x0 and eps back wherever the determinant
-det = alpha b - sigma a is not zero. An error e of the value is an error sigma e / det of x0.
+With x = alpha x0 + sigma eps and value = a x0 + b eps, Cramer's rule recovers x0 and eps wherever the determinant
+det = alpha b - sigma a is nonzero. An error e in the value is an error sigma e / det in x0.
 """
 
 import abc
@@ -14,19 +14,19 @@ from .scalar_ops import Number
 
 
 class Target(metaclass=Finite):
-    """value = a x0 + b eps."""
+    """A prediction target: value = a x0 + b eps."""
 
     @abc.abstractmethod
     def coefficients(self, level: NoiseLevel) -> tuple[Number, Number]:
-        """a (on x0) and b (on eps); constants are plain floats."""
+        """Return a (on x0) and b (on eps); constants are plain floats."""
 
     def determinant(self, level: NoiseLevel) -> Number:
-        """alpha b - sigma a; zero where the value and x together do not tell x0 from eps."""
+        """Return alpha b - sigma a; zero where value and x do not determine x0 and eps."""
         a, b = self.coefficients(level)
         return level.alpha * b - level.sigma * a
 
     def weight(self, level: NoiseLevel) -> Number:
-        """(det / sigma)^2: the weight on the squared error of x0 that a squared error of the value implies."""
+        """Return (det / sigma)^2, the weight on the squared x0 error that a squared error of the value implies."""
         return (self.determinant(level) / level.sigma) ** 2
 
 
@@ -66,7 +66,7 @@ class Score(Target):
 class Flow(Target):
     """u = eps - x0, the velocity of the straight path. Source: Lipman et al. 2023, https://arxiv.org/abs/2210.02747
 
-    Time runs from data (0) to noise (1) here; flow-matching papers that run the other way have the opposite sign.
+    Time runs from data (0) to noise (1) here; flow-matching papers with the opposite direction have the opposite sign.
     """
 
     def coefficients(self, level: NoiseLevel) -> tuple[Number, Number]:

@@ -1,4 +1,4 @@
-"""Variances of the reverse step p(x_s | x_t), s cleaner than t: fixed small, fixed large, and learned between them."""
+"""Variances of the reverse step p(x_s | x_t), s cleaner than t: fixed small, fixed large, and learned in between."""
 
 import abc
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from .scalar_ops import Number, exp, log
 
 
 class Variance(metaclass=Finite):
-    """variance(s, t, prediction at t): a number, or a tensor like x. Zero where s is clean."""
+    """variance(s, t, prediction at t): a number, or a tensor shaped like x; zero where s is clean."""
 
     @abc.abstractmethod
     def between(self, small: Number, large: Number, pred: Prediction) -> Number:
-        """The choice, given the variances of q(x_s | x_t, x0) and of q(x_t | x_s), both positive."""
+        """Return the variance, given those of q(x_s | x_t, x0) and q(x_t | x_s), both positive."""
 
     def __call__(self, s: NoiseLevel, t: NoiseLevel, pred: Prediction) -> Number:
         if not isinstance(s.sigma, Tensor):
             return 0.0 if s.clean else self.between(posterior(s, t)[2], transition(s, t)[1], pred)
         clean, large = s.sigma == 0, torch.as_tensor(transition(s, t)[1])
-        small = torch.where(clean, large, posterior(s, t)[2])  # there it is 0, whose logarithm would spoil gradients
-        found = torch.as_tensor(self.between(small, large, pred))
-        return torch.where(torch.as_tensor(broadcast_like(clean, found)).bool(), 0.0, found)
+        small = torch.where(clean, large, posterior(s, t)[2])  # log 0 has no finite gradient
+        variance = torch.as_tensor(self.between(small, large, pred))
+        return torch.where(torch.as_tensor(broadcast_like(clean, variance)).bool(), 0.0, variance)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TransitionVariance(Variance):
 
 @dataclass(frozen=True)
 class LearnedRangeVariance(Variance):
-    """exp(f log large + (1 - f) log small) with the network's own fraction f. Any pair of levels, so respacing is free.
+    """exp(f log large + (1 - f) log small) with the network's fraction f, for any pair of levels.
 
     Source: Nichol and Dhariwal 2021, eq. 15, https://arxiv.org/abs/2102.09672
     """
@@ -60,7 +60,7 @@ class LearnedRangeVariance(Variance):
         f = pred.fraction
         if f is None:
             raise ValueError(
-                "variance=LearnedRangeVariance needs a network that gives two outputs a channel, and this one gives "
+                "variance=LearnedRangeVariance needs a network with two outputs per channel, and this one has "
                 "one. Build the network with a learned variance, or use variance=PosteriorVariance or "
                 "variance=TransitionVariance."
             )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.diffusion import KeyedRandom, NoiseLevel, NoiseSource, WhiteNoise, broadcast_like
+from mezzotint.diffusion.noise_sources import restarted
 from mezzotint.generation.generator import Progress, SampleGenerator
 
 
@@ -29,6 +30,10 @@ class SlerpNoise:
     first: NoiseSource
     last: NoiseSource
     angle: Tensor
+
+    def begin(self) -> "SlerpNoise":
+        """Return the source in its initial state."""
+        return SlerpNoise(restarted(self.first), restarted(self.last), self.angle)
 
     def __call__(self, x: Tensor, now: NoiseLevel, next: NoiseLevel) -> Tensor:
         return mix(self.first(x, now, next), self.last(x, now, next), self.angle)

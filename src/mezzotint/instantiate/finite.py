@@ -1,4 +1,4 @@
-"""Numbers that are finite: what every part is built with, unless its own default is infinite."""
+"""Validation of numeric settings: finite unless the default is infinite, and within declared bounds."""
 
 import abc
 import inspect
@@ -7,25 +7,25 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 IMMENSE = "it has more digits than any number here may have"
-BOUNDS = ("0 or more", "above 0")  # of a setting that is natural, and of one that is positive
+BOUNDS = ("0 or more", "above 0")  # of `natural` and of `positive` settings
 
 
 def infinite(value: Any) -> bool:
-    """Whether a number is infinite or none, or a list holds one that is."""
+    """Return whether a number, or one in a list, is infinite or NaN."""
     if isinstance(value, (list, tuple)):
         return any(map(infinite, value))
     return isinstance(value, float) and not math.isfinite(value)
 
 
 def immense(value: Any) -> bool:
-    """Whether an integer is one that no machine counts with, or a list holds one."""
+    """Return whether an integer, or one in a list, exceeds 64 bits."""
     if isinstance(value, (list, tuple)):
         return any(map(immense, value))
     return isinstance(value, int) and value.bit_length() > 64
 
 
 def unbounded(target: Callable, given: Mapping[str, Any]) -> list[str]:
-    """The names of arguments that are infinite or no numbers; a default that is infinite says that infinity may be."""
+    """Return the names of arguments that are infinite or NaN; infinity is allowed where the default is infinite."""
     suspects = [name for name, value in given.items() if infinite(value)]
     if not suspects:
         return []
@@ -35,12 +35,12 @@ def unbounded(target: Callable, given: Mapping[str, Any]) -> list[str]:
 
 
 class Finite(abc.ABCMeta):
-    """Calls of classes whose numbers must be finite: ValueError where one is not.
+    """Metaclass whose instances only have finite settings in range; raises ValueError otherwise.
 
-    A class names its settings that must be above 0 in `positive`, and those that may be 0 too in `natural`.
+    A class lists settings that must be above 0 in `positive`, and those that must be 0 or more in `natural`.
     """
 
-    if not TYPE_CHECKING:  # calls keep the types of their classes
+    if not TYPE_CHECKING:  # keep the constructors' types for type checkers
 
         def __call__(cls, *args: Any, **given: Any) -> Any:
             if cls.ours and any(map(infinite, (*args, *given.values()))):
@@ -55,16 +55,18 @@ class Finite(abc.ABCMeta):
 
     @property
     def ours(cls) -> bool:
-        """Whether this package says what the settings are; another one's class may take whatever it likes."""
+        """Whether the constructor is defined in this package; classes of other packages are not checked."""
         return str(getattr(cls.__init__, "__module__", "")).startswith("mezzotint.")
 
     def declared(cls, bound: str) -> set[str]:
-        """The settings that a class and its bases say to be "positive", or "natural": 0 or more."""
+        """Return the settings that a class and its bases declare "positive" or "natural"."""
         said = [vars(kind).get(bound) for kind in cls.__mro__]
-        return {name for names in said if isinstance(names, tuple) for name in names}  # a user's may mean another thing
+        return {
+            name for names in said if isinstance(names, tuple) for name in names
+        }  # user classes may use the name otherwise
 
     def out_of_range(cls, args: tuple[Any, ...], given: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-        """The settings that are below what the class declares, with their values."""
+        """Yield the settings below their declared bound, with their values."""
         positive, natural = cls.declared("positive"), cls.declared("natural")
         if not positive and not natural:
             return
@@ -77,7 +79,7 @@ class Finite(abc.ABCMeta):
 
     @property
     def __signature__(cls) -> inspect.Signature:
-        """That of the settings, which is what configs are compared with."""
+        """The signature of the constructor, which configs are checked against."""
         if cls.__init__ is object.__init__:
             return inspect.Signature()
         _, *settings = inspect.signature(cls.__init__).parameters.values()

@@ -1,4 +1,4 @@
-"""Networks: (x, time, label) -> what the target asks for, of the shape of x. Plain torch; they know no schedule."""
+"""Networks: (x, time, label) -> prediction target, shaped like x. Plain torch modules without a schedule."""
 
 from mezzotint.lazy import exported
 from mezzotint.networks.cpu.memory import bfloat16_is_fast, keep_freed_memory, preferred_memory_format

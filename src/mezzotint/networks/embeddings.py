@@ -1,4 +1,4 @@
-"""What a network is told beside the image: the time and the class, as vectors."""
+"""Embeddings of the time, the class label and augmentation labels."""
 
 import math
 from collections.abc import Sequence
@@ -9,22 +9,24 @@ from torch.nn import functional
 
 
 def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """(C, H, W) of one image, as a network is built for.
+    """Return the shape (C, H, W) of one image as a tuple.
 
     Raises:
-        ValueError: it is another thing.
+        ValueError: not three positive integers.
     """
     sizes = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
     if len(sizes) != 3 or any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
-        raise ValueError(f"shape={shape} is not channels, height and width of an image: give three, as (3, 32, 32).")
+        raise ValueError(
+            f"shape={shape} is not channels, height and width of an image: give three integers, such as (3, 32, 32)."
+        )
     return sizes
 
 
 def sinusoidal(time: Tensor, width: int) -> Tensor:
-    r"""[sin(time w_i) | cos(time w_i)] with w_i = 10000^(-i / (width/2 - 1)), i = 0 .. width/2 - 1, always in float32.
+    r"""Return [sin(time w_i) | cos(time w_i)] with w_i = 10000^(-i / (width/2 - 1)), i = 0 .. width/2 - 1, in float32.
 
-    Times run to 1000, where bfloat16 does not tell neighbours apart: the caller casts the result, never the time.
-    There is a second layout in the field, [cos | sin] with divisor width/2; weights load into the wrong one silently.
+    Times go up to 1000, where bfloat16 does not resolve integers: cast the result, never the time. Another common
+    layout is [cos | sin] with divisor width/2; weights trained with it load here without an error.
 
     Source: Ho, Jain and Abbeel 2020 (their code), after Vaswani et al. 2017, section 3.5.
 
@@ -42,7 +44,7 @@ def sinusoidal(time: Tensor, width: int) -> Tensor:
 
 
 class TimeEmbedding(nn.Module):
-    """Sinusoids of the time through two linear layers: (B,) -> (B, outputs)."""
+    """Sinusoidal time embedding followed by two linear layers: (B,) -> (B, outputs)."""
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__()
@@ -58,7 +60,7 @@ class TimeEmbedding(nn.Module):
 
 
 class LabelEmbedding(nn.Module):
-    """One learned vector a class, and a last one for "no class": (B,) int64 -> (B, outputs). The null label is -1."""
+    """One learned vector per class, and a last one for the null label -1: (B,) int64 -> (B, outputs)."""
 
     def __init__(self, classes: int, outputs: int) -> None:
         super().__init__()
@@ -66,12 +68,12 @@ class LabelEmbedding(nn.Module):
         self.table = nn.Embedding(classes + 1, outputs)
 
     def forward(self, label: Tensor) -> Tensor:
-        too_large = label >= self.classes  # pushed past the table, so that label == classes does not pass for the null
+        too_large = label >= self.classes  # out of range, so that label == classes is not taken for the null label
         return self.table(torch.where(label == -1, self.classes, label + too_large))
 
 
 class Conditioning(nn.Module):
-    """All that a network is told, as one vector: time(t) + label(c) + augment(a), of which it may know time alone."""
+    """The conditioning vector time(t) + label(c) + augment(a); label and augment are optional."""
 
     def __init__(self, classes: int, width: int, outputs: int, augmentation: int = 0) -> None:
         super().__init__()
@@ -82,21 +84,21 @@ class Conditioning(nn.Module):
         self.augment = nn.Linear(augmentation, outputs, bias=False) if augmentation else None
 
     def forward(self, time: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
-        """time (B,), label (B,) int64 or none, the null label, augment (B, A) or none, zeros -> (B, outputs)."""
-        known = self.time_and_label(time, label)
+        """Embed time (B,), label (B,) int64 (None: the null label) and augment (B, A) (None: zeros) to (B, outputs)."""
+        embedding = self.time_and_label(time, label)
         if augment is None:
-            return known
+            return embedding
         if self.augment is None:
             raise ValueError(
-                "A network built with augmentation=0 is not told how images were augmented: build it with "
+                "A network built with augmentation=0 takes no augmentation labels: build it with "
                 f"augmentation={augment.shape[1]}, or train without augment."
             )
         if augment.shape[1] != self.augment.in_features:
             raise ValueError(
-                f"A network built with augmentation={self.augment.in_features} is told {augment.shape[1]} numbers of "
-                f"how images were augmented: build it with augmentation={augment.shape[1]}."
+                f"A network built with augmentation={self.augment.in_features} got {augment.shape[1]} labels: "
+                f"build it with augmentation={augment.shape[1]}."
             )
-        return known + self.augment(augment.to(self.augment.weight.dtype))
+        return embedding + self.augment(augment.to(self.augment.weight.dtype))
 
     def time_and_label(self, time: Tensor, label: Tensor | None) -> Tensor:
         if self.label is None:

@@ -1,4 +1,4 @@
-"""A small network for points and tiny images: no convolution, no locality."""
+"""A multilayer perceptron for points and tiny images."""
 
 import math
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ class MLP(Recorded, nn.Module, metaclass=Finite):
     Args:
         shape: (C, H, W) of one image.
         classes: 0 for none; else labels 0 .. classes - 1, and -1 for "no class".
-        width: of the hidden layers; even.
-        layers: hidden layers.
+        width: width of the hidden layers; even.
+        layers: number of hidden layers.
     """
 
     natural = ("layers",)
@@ -32,7 +32,7 @@ class MLP(Recorded, nn.Module, metaclass=Finite):
         self.last = nn.Linear(width, math.prod(self.shape))
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W), time (B,), label (B,) int64 with -1 for none -> (B, C, H, W)."""
+        """Map x (B, C, H, W), time (B,) and label (B,) int64, -1 for none, to (B, C, H, W)."""
         embedding = self.embedding(time, label)
         h = self.first(x.flatten(1).to(self.first.weight.dtype))
         for layer in self.hidden:

@@ -1,4 +1,4 @@
-"""The U-Net of DDPM and ADM: residual blocks by levels on the way down, and with skip connections on the way up."""
+"""The U-Net of DDPM and ADM: an encoder and a decoder of residual blocks by levels, with skip connections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ from mezzotint.networks.layers import (
 
 
 class Stage(nn.Module):
-    """A residual block, followed by attention or not.
+    """A residual block, optionally followed by attention.
 
-    With its switch `checkpointing` on, the backward pass recomputes it instead of finding it stored: less memory, about
-    a third more time, the same numbers.
+    With `checkpointing` the backward pass recomputes activations instead of storing them: less memory, about a third
+    more time, identical results.
     """
 
     def __init__(self, block: ResidualBlock, attention: SelfAttention | None) -> None:
@@ -49,7 +49,7 @@ class Stage(nn.Module):
 
 
 class DownLevel(nn.Module):
-    """One level on the way down: stages, then halving. Each output is kept for the way up."""
+    """One level of the encoder: stages, then downsampling. Every output is stored for the skip connections."""
 
     def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class DownLevel(nn.Module):
 
 
 class UpLevel(nn.Module):
-    """One level on the way up: each stage takes the newest kept output beside its input; then doubling."""
+    """One level of the decoder: each stage takes its input and the latest stored output; then upsampling."""
 
     def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class UpLevel(nn.Module):
 
 @dataclass(frozen=True)
 class BlockFactory:
-    """Makes the parts of one U-Net, which share everything but their channels and their size."""
+    """Builds the blocks of one U-Net, which share all settings but channels and size."""
 
     embedding: int
     groups: int
@@ -100,7 +100,7 @@ class BlockFactory:
         heads = channels // self.head_width if self.head_width else self.heads
         if heads < 1 or channels % heads or (self.head_width and channels % self.head_width):
             raise ValueError(
-                f"heads={self.heads}, head_width={self.head_width}: attention cannot cut {channels} channels so. "
+                f"heads={self.heads}, head_width={self.head_width}: attention cannot split {channels} channels. "
                 "Choose a number that divides width times every multiplier that attends (and the last one)."
             )
         return SelfAttention(channels, heads, self.groups)
@@ -126,24 +126,23 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         shape: (C, H, W) of one image; H and W divisible by 2^(levels - 1).
         classes: 0 for none; else labels 0 .. classes - 1, and -1 for "no class".
         width: channels of the first level; even.
-        multipliers: channels of each level, in widths; their number is the number of levels.
-        blocks: residual blocks a level on the way down (one more on the way up).
+        multipliers: channels of each level, in multiples of width; their number is the number of levels.
+        blocks: residual blocks per level of the encoder (one more in the decoder).
         attention: sizes (the shorter side of a level's feature maps) at which each block is followed by attention.
             The middle, at the lowest level, always has it.
-        heads: of each attention.
-        head_width: channels a head, in place of `heads`.
-        groups: of each GroupNorm, at most; layers of under four channels a group take fewer.
-        dropout: probability, inside residual blocks.
+        heads: attention heads.
+        head_width: channels per head, in place of `heads`.
+        groups: groups of each GroupNorm, at most; fewer where a group would have under four channels.
+        dropout: dropout probability in residual blocks.
         scale_shift: the embedding scales and shifts the normalised features (ADM) instead of being added (DDPM).
-        resample: "plain" halves and doubles by convolutions, "residual" by residual blocks.
-        learned_variance: 2 C output channels; the second C place the variance in its range (LearnedRangeVariance).
-        self_conditioning: 2 C input channels; the second C are `estimate`, the network's own last x0, zeros where none
-            is given; Chen et al. 2022, https://arxiv.org/abs/2208.04202.
-        augmentation: numbers that say how a training image was augmented (`augment`; 9 of Geometric), zeros where none
-            are given.
+        resample: "plain" resamples by convolutions, "residual" by residual blocks.
+        learned_variance: 2 C output channels; the second C are the fraction of LearnedRangeVariance.
+        self_conditioning: 2 C input channels; the second C are `estimate`, the network's previous x0, by default
+            zeros; Chen et al. 2022, https://arxiv.org/abs/2208.04202.
+        augmentation: number of augmentation labels (`augment`; 9 for GeometricAugmentation), zeros by default.
 
     Raises:
-        ValueError: sizes that do not divide, attention at a size that no level has, heads that do not divide.
+        ValueError: the image size is not divisible, no level has a size in `attention`, or heads do not divide.
     """
 
     positive = ("head_width",)
@@ -205,7 +204,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
             now = target
 
         self.norm = group_norm(width, groups)
-        # Zero, so that the untrained network answers 0, the mean of what it is asked.
+        # Zero, so that the untrained network returns 0, the mean of the target.
         self.last = zero(nn.Conv2d(width, channels * (2 if learned_variance else 1), 3, padding=1))
 
     def forward(
@@ -216,9 +215,11 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         estimate: Tensor | None = None,
         augment: Tensor | None = None,
     ) -> Tensor:
-        """x, estimate (B, C, H, W), time (B,), label (B,) int64, -1 for none, augment (B, A) -> (B, C or 2 C, H, W)."""
+        """Map x and estimate (B, C, H, W), time (B,), label (B,) int64 and augment (B, A) to (B, C or 2 C, H, W)."""
         embedding = functional.silu(self.embedding(time, label, augment))
-        x = self.first(self.beside_estimate(x, estimate).to(self.first.weight.dtype))  # the state may be finer
+        x = self.first(
+            self.with_estimate(x, estimate).to(self.first.weight.dtype)
+        )  # the state may have higher precision
         skips = [x]
         for descent in self.down.values():
             x = descent(x, embedding, skips)
@@ -228,7 +229,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
             x = ascent(x, embedding, skips)
         return self.last(functional.silu(self.norm(x)))
 
-    def beside_estimate(self, x: Tensor, estimate: Tensor | None) -> Tensor:
+    def with_estimate(self, x: Tensor, estimate: Tensor | None) -> Tensor:
         if self.self_conditioning:
             return torch.cat([x, torch.zeros_like(x) if estimate is None else estimate.to(x.dtype)], dim=1)
         if estimate is not None:
@@ -240,13 +241,13 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
 
 
 def level_sizes(height: int, width: int, levels: int) -> list[int]:
-    """The shorter side of each level's feature maps.
+    """Return the shorter side of each level's feature maps.
 
     Raises:
-        ValueError: no levels, or a size that cannot be halved levels - 1 times; names the nearest that can.
+        ValueError: no levels, or a size that cannot be halved levels - 1 times; the message has the nearest valid ones.
     """
     if levels < 1:
-        raise ValueError("multipliers=[] gives no level. Give one multiplier a level, for example [1, 2, 2, 2].")
+        raise ValueError("multipliers=[] gives no level. Give one multiplier per level, for example [1, 2, 2, 2].")
     factor = 2 ** (levels - 1)
     if height % factor or width % factor:
         below, above = ([max(factor, n - n % factor), n + -n % factor] for n in (height, width))
@@ -260,10 +261,10 @@ def level_sizes(height: int, width: int, levels: int) -> list[int]:
 
 
 def attending(attention: Sequence[int], sizes: list[int]) -> list[bool]:
-    """Which levels attend.
+    """Return for each level whether it has attention.
 
     Raises:
-        ValueError: a size that no level has, where attention would be left out without a word.
+        ValueError: a size that no level has, whose attention would be silently left out.
     """
     missing = sorted(set(attention) - set(sizes))
     if missing:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, features
 
 from mezzotint.data.image_files import decoder, resize
 from mezzotint.data.image_files.decoder import decode, header
-from mezzotint.data.image_files.resize import fitting, middle
+from mezzotint.data.image_files.resize import centre_crop_box, fitting
 from mezzotint.errors import DataError
 
 rng = np.random.default_rng(0)
@@ -30,7 +30,7 @@ SIDES = st.integers(1, 20_000)
     ],
 )
 def test_the_middle_with_the_right_proportions_is_kept(size, wanted, box):
-    assert middle(size, wanted) == box
+    assert centre_crop_box(size, wanted) == box
 
 
 def exact_middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[Fraction, ...]:
@@ -42,7 +42,7 @@ def exact_middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[Fracti
 @settings(max_examples=2000, deadline=None)
 @given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES))
 def test_the_box_is_the_exact_one_rounded_once_and_never_leaves_the_image(size, wanted):
-    box, exact = middle(size, wanted), exact_middle(size, wanted)
+    box, exact = centre_crop_box(size, wanted), exact_middle(size, wanted)
     assert box == tuple(map(float, exact))
     assert 0 <= box[0] < box[2] <= size[0]
     assert 0 <= box[1] < box[3] <= size[1]
@@ -57,7 +57,10 @@ def test_pictures_of_all_small_sizes_become_all_small_shapes():
         for height in range(1, 61, 7):
             cut = picture.crop((0, 0, width, height))
             for wanted in ((22, 22), (28, 28), (7, 5), (64, 48)):
-                assert cut.resize(wanted, Image.Resampling.BICUBIC, box=middle((width, height), wanted)).size == wanted
+                assert (
+                    cut.resize(wanted, Image.Resampling.BICUBIC, box=centre_crop_box((width, height), wanted)).size
+                    == wanted
+                )
 
 
 @pytest.mark.parametrize("size", [(640, 480), (150, 100), (1050, 1000), (900, 450), (480, 640), (4032, 3024)])
@@ -75,7 +78,7 @@ def opaque(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     image = image.convert("L" if shape[0] == 1 else "RGB")
     wanted = shape[2], shape[1]
-    found = np.asarray(image.resize(wanted, Image.Resampling.BICUBIC, box=middle(image.size, wanted)))
+    found = np.asarray(image.resize(wanted, Image.Resampling.BICUBIC, box=centre_crop_box(image.size, wanted)))
     return found[None] if shape[0] == 1 else found.transpose(2, 0, 1)
 
 

@@ -145,7 +145,7 @@ def test_lists_of_times():
     assert [LinearSchedule().time(level) for level in grid[:-1]] == pytest.approx([1000, 333.5, 2], rel=1e-12)
     assert ExplicitTimes([1.0, 0.5, 0.0]) == ExplicitTimes((1, 0.5, 0))
     assert len(ExplicitTimes([1.0, 0.5, 0.0])(VPSchedule())) == 3
-    with pytest.raises(ValueError, match="must fall"):
+    with pytest.raises(ValueError, match="must be strictly decreasing"):
         ExplicitTimes([1.0, 1.0])
     for nowhere in ([], [0.0], [1.0, -0.5]):
         with pytest.raises(ValueError, match="above 0"):

@@ -15,7 +15,7 @@ def images(n: int = N, size: tuple[int, int] = (8, 8)) -> torch.Tensor:
 
 
 def labels_and_maps(probability: float = 0.12) -> tuple[torch.Tensor, torch.Tensor]:
-    return GeometricAugmentation(probability).drawn(KeyedRandom(0, torch.arange(N)), torch.Size((8, 8)))
+    return GeometricAugmentation(probability).sample(KeyedRandom(0, torch.arange(N)), torch.Size((8, 8)))
 
 
 def test_each_change_is_as_frequent_as_it_says():
@@ -61,7 +61,7 @@ def test_maps_are_what_is_told():
 
 def test_turning_keeps_lengths_on_images_that_are_not_square():
     draws = KeyedRandom(0, torch.arange(N))
-    told, theta = GeometricAugmentation(0.4).drawn(draws, torch.Size((4, 12)))
+    told, theta = GeometricAugmentation(0.4).sample(draws, torch.Size((4, 12)))
     turned = (told[:, [0, 1, 2, 5, 6]] == 0).all(1) & (told[:, 3] != 0)
     sides = torch.tensor([12.0, 4.0]).double()
     linear = theta[turned, :, :2] * sides[:, None] / sides

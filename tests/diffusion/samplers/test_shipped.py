@@ -36,7 +36,7 @@ from mezzotint.diffusion import (
     sample,
 )
 from mezzotint.diffusion.coordinates import FlowCoordinate, NoiseCoordinate
-from mezzotint.diffusion.stability import LEAST, MOST, check_draw, settled, spread
+from mezzotint.diffusion.stability import LEAST, MOST, check_draw, spread, validated_grid
 from mezzotint.instantiate.build import build
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -75,7 +75,7 @@ def test_gaussian_data_come_out_or_one_line_does(name):
     for i, ((where, schedule), (grid, spacing)) in enumerate(product(choices("schedule").items(), spacings())):
         steps = STEPS[i % len(STEPS)]
         try:
-            levels = settled(spacing(min(steps, schedule.steps or steps))(schedule))
+            levels = validated_grid(spacing(min(steps, schedule.steps or steps))(schedule))
             got = draw(sampler, schedule, lambda _, levels=levels: levels)
         except ValueError as error:
             refused += 1
@@ -110,13 +110,13 @@ def test_pure_noise_is_left_by_the_limit_of_eulers_step(name):
 
 def test_the_spread_is_that_of_what_is_drawn():
     for sampler, spacing in ((SASolver(), Karras(40)), (choices("sampler")["edm"], Karras(20)), (Heun(), Trailing(9))):
-        exact = spread(sampler, settled(spacing(EDMSchedule())), 80.0, STD)
+        exact = spread(sampler, validated_grid(spacing(EDMSchedule())), 80.0, STD)
         assert draw(sampler, EDMSchedule(), spacing) == pytest.approx(exact, rel=0.05)
 
 
 def test_what_would_draw_noise_says_so():
     leading = choices("grid")["leading"]
-    with pytest.raises(ValueError, match=r"goes astray on this grid of 50 steps.*Use more steps, another grid"):
+    with pytest.raises(ValueError, match=r"is unstable on this grid of 50 steps.*Use more steps, another grid"):
         sample(exact_gaussian(RectifiedFlowSchedule(), torch.zeros(2), STD), SASolver(3, 3), leading, torch.randn(2, 2))
 
 
@@ -129,7 +129,7 @@ def test_a_grid_that_goes_up_again_needs_fresh_noise(name):
         return
     with pytest.raises(ValueError, match="sampler=restart"):
         sample(exact, sampler, grid, torch.randn(2, 2))
-    check_draw(Renoised(sampler), settled(RePaint(Karras(100), 10, 2)(LinearSchedule())), 0.0, 1.0)
+    check_draw(Renoised(sampler), validated_grid(RePaint(Karras(100), 10, 2)(LinearSchedule())), 0.0, 1.0)
 
 
 CLEAN, NOISY, HALF = NoiseLevel(1.0, 0.0), NoiseLevel(0.1, 0.99), NoiseLevel(0.8, 0.6)

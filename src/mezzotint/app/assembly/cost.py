@@ -12,7 +12,7 @@ from mezzotint.app.assembly.parts import Components, on_meta, placed
 from mezzotint.app.assembly.preflight import checkpoints
 from mezzotint.app.config.job import Job
 from mezzotint.cost.flops import describe
-from mezzotint.diffusion.stability import USUAL, bound, settled, spread
+from mezzotint.diffusion.stability import DATA_STDS, holds_images, spread, validated_grid
 from mezzotint.training.hardware.hardware import Hardware, switches
 from mezzotint.training.hardware.memory import checkpoint_size, footprint, free_memory, size
 
@@ -69,10 +69,10 @@ def drawing(parts: Components) -> str:
 def shrunk(parts: Components) -> str:
     """A word where a grid of many steps draws near-means, as steps in time do on schedule=edm."""
     sampler, schedule = parts.sampling.sampler, parts.denoiser.schedule
-    grid = settled(parts.sampling.grid(schedule))
-    if len(grid) <= FEW or bound(sampler):
+    grid = validated_grid(parts.sampling.grid(schedule))
+    if len(grid) <= FEW or holds_images(sampler):
         return ""
-    left = spread(sampler, grid, schedule.prior_std(grid[0]), USUAL[0]) / USUAL[0]
+    left = spread(sampler, grid, schedule.prior_std(grid[0]), DATA_STDS[0]) / DATA_STDS[0]
     said = (
         f" (near-means: only {left:.0%} of the spread of Gaussian data is left on this grid; try grid=auto or karras)"
     )

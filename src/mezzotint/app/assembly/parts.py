@@ -17,7 +17,7 @@ from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.results.labels import plan as plan_labels
 from mezzotint.app.results.references import check_reference, open_reference
 from mezzotint.diffusion import Denoiser, KeyedRandom, Objective
-from mezzotint.diffusion.stability import check_draw, settled
+from mezzotint.diffusion.stability import check_draw, validated_grid
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.generation import SamplingRecipe
 from mezzotint.instantiate.build import build, build_denoiser
@@ -220,7 +220,7 @@ def rehearse_sampling(sampling: SamplingRecipe, denoiser: Denoiser, dataset: Any
     """The whole grid looked at, and the first steps of two samples, as the sampler and the guidance take them."""
     schedule = denoiser.schedule
     with placed("sampler"):
-        grid = settled(sampling.grid(schedule))
+        grid = validated_grid(sampling.grid(schedule))
         check_draw(sampling.sampler, grid, 0.0, schedule.prior_std(grid[0]))
     short = SamplingRecipe(sampling.sampler, partial(first_levels, sampling.grid), sampling.guidance)
     generator = short.generator(denoiser, dataset.shape, classes=dataset.classes)

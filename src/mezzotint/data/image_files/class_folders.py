@@ -1,4 +1,4 @@
-"""How a folder of images is divided into parts and classes: by folders, or by the labels of a dataset.json."""
+"""Splits and classes of an image folder: by subfolders, or by the labels in a dataset.json."""
 
 import json
 import os
@@ -12,19 +12,21 @@ from typing import Any
 from mezzotint.errors import DataError
 
 TRAIN_NAMES = ("train", "training")
-TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first that is there is held out, for all purposes
+TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first one present is the test split
 ADDITIONS = re.compile(r"^seg_|[-_ ]?(set|data|images|imgs|\d{4})$")  # train2017, training_set, val_images, seg_test
-# Folders of systems and servers, with thumbnails or remains: never images of a set.
+# Folders of operating systems and servers, which never contain images of a dataset.
 OF_SYSTEMS = ("@eadir", "__macosx", "lost+found", "$recycle.bin", "system volume information", "#recycle", "#snapshot")
-LABELS = "dataset.json"  # as the tools of StyleGAN and EDM write it
+LABELS = "dataset.json"  # as written by the tools of StyleGAN and EDM
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The folders of the two parts; without a test part some of the images are held out.
+    """The folders of the two splits; without a test folder some of the images are held out.
 
     Args:
-        unused: other folders beside them.
+        train: the training folder.
+        test: the test folder.
+        unused: other folders next to them.
     """
 
     train: Path
@@ -33,13 +35,14 @@ class Parts:
 
 
 def parts_of(root: Path, classes: Sequence[str] = ()) -> Parts:
-    """The parts of a folder, found by their names in upper or lower case, with what is often added to them.
+    """Return the splits of a folder by the names of its subfolders, ignoring case and common affixes.
 
     Args:
+        root: the folder.
         classes: names that are known to be classes.
 
     Raises:
-        DataError: two folders claim to be the training part, or one is to be held out and there is none to train on.
+        DataError: two training folders, or a test folder without a training folder.
     """
     folders = subfolders(root)
     named = [(part_name(folder.name), folder) for folder in folders if folder.name not in classes]
@@ -63,14 +66,14 @@ def parts_of(root: Path, classes: Sequence[str] = ()) -> Parts:
 
 
 def part_name(folder: str) -> str:
-    """A folder's name as the lists of parts have it: train2017 and Training_Set are train and training."""
+    """Normalise the name of a split: train2017 and Training_Set are train and training."""
     name = folder.lower()
     bare = ADDITIONS.sub("", name)
     return bare if bare in TRAIN_NAMES + TEST_NAMES else name
 
 
 def subfolders(root: Path) -> list[Path]:
-    """The folders directly below a folder, without hidden ones and those that systems make."""
+    """Return the direct subfolders, without hidden ones and those of operating systems."""
     try:
         with os.scandir(root) as inside:
             found = [root / item.name for item in inside if not item.name.startswith(".") and is_folder(item)]
@@ -80,22 +83,22 @@ def subfolders(root: Path) -> list[Path]:
 
 
 def is_folder(item: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; a link in a circle is none."""
+    """Return whether it is a folder or a link to one; a cyclic link is not."""
     return Path(item.path).is_dir() if item.is_symlink() else item.is_dir()
 
 
 def composed(name: str) -> str:
-    """A name in the one form of its letters that is compared: macOS takes accents apart, other systems do not."""
+    """Return the NFC form of a name, for comparison: macOS decomposes accents, other systems do not."""
     return unicodedata.normalize("NFC", name)
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
-    """Sorts names by their letters and the numbers in them by value: 2 before 10, class2 before class10."""
+    """Sort key for names with numbers: 2 before 10, class2 before class10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """The names of classes in the order of their labels."""
+    """Return the names of classes in the order of their labels."""
     return tuple(sorted(set(names), key=natural))
 
 
@@ -103,10 +106,10 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def read_labels(root: Path) -> dict[str, int] | None:
-    """The label of each file by its path below the folder, of a dataset.json; None without one or without labels.
+    """Return the labels in a dataset.json by path below the folder; None without a file or labels.
 
     Raises:
-        DataError: it is damaged, or its labels are not one whole number an image.
+        DataError: the file is damaged, or its labels are not one integer per image.
     """
     file = root / LABELS
     if not file.is_file():
@@ -137,14 +140,15 @@ def is_pair(pair: Any) -> bool:
 
 
 def refuse_labels(where: str, labels: Sequence[int], classes: int) -> None:
-    """Refuse labels that are not among 0 to classes - 1, and say what they are.
+    """Raise DataError for labels outside 0 .. classes - 1.
 
     Args:
-        where: what the labels are of, for the message.
-        labels: those that occur, each once, ascending.
+        where: the source of the labels, for the message.
+        labels: the distinct labels, ascending.
+        classes: number of classes.
 
     Raises:
-        DataError: with the cure, which is never one class more for a number that is left out.
+        DataError: with a remedy that never counts an unused label as a class.
     """
     low, high, kinds = labels[0], labels[-1], len(labels)
     if low >= 0 and high < classes:
@@ -162,13 +166,13 @@ def refuse_labels(where: str, labels: Sequence[int], classes: int) -> None:
 
 
 def gaps(labels: Sequence[int]) -> str:
-    """Which numbers are left out."""
+    """Describe the unused labels."""
     missing = absent(labels, labels[-1] + 1)
     return f" (not {few(missing)})" if missing else ""
 
 
 def absent(labels: Iterable[int], classes: int) -> list[int]:
-    """The labels below `classes` that do not occur, at most so many as a message shows."""
+    """Return the unused labels below `classes`, at most as many as a message shows."""
     there, found = set(labels), []
     for label in range(classes):
         if label not in there:

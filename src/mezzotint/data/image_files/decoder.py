@@ -1,4 +1,4 @@
-"""One image file as an array: upright, on white, cut to the middle, resized with antialiasing."""
+"""Decoding of one image file: EXIF orientation, white background, centre crop, antialiased resize."""
 
 import threading
 import warnings
@@ -13,20 +13,30 @@ from mezzotint.data.image_files.formats import CURES, formats, in_line, look, re
 from mezzotint.data.image_files.integrity import complete, jpeg_bits
 from mezzotint.data.image_files.memory import ROOM, Room, needed
 from mezzotint.data.image_files.png_rows import PngRows, says_late
-from mezzotint.data.image_files.resize import GIANT, TURNED, Samples, Strips, fitting, flat, orientation, strips_of
+from mezzotint.data.image_files.resize import (
+    GIANT,
+    TURNED,
+    Samples,
+    Strips,
+    fitting,
+    orientation,
+    strips_of,
+    to_8bit_opaque,
+)
 from mezzotint.errors import DataError
 
-RECIPE = b"upright, on white, centre, bicubic"  # part of a digest: whoever changes what follows changes it too
-GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I")  # Pillow's modes of images without colour
-LARGEST = 178_956_970  # pixels of a picture; beyond that a small file may be made to fill the memory
+RECIPE = b"upright, on white, centre, bicubic"  # part of the digest: change it with the decoding
+GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I")  # Pillow's greyscale modes
+LARGEST = 178_956_970  # pixels of an image; Pillow's limit against decompression bombs
 
 
 class PictureError(DataError):
-    """A file that cannot be used as a picture.
+    """An image file that cannot be used.
 
     Args:
-        reason: why, in few words.
-        cure: what to do, but for leaving the file out.
+        file: the file.
+        reason: the reason, in a few words.
+        cure: the remedy, other than skipping the file.
     """
 
     def __init__(self, file: Path, reason: str, cure: str) -> None:
@@ -41,7 +51,9 @@ class TooSmall(PictureError):
     """An image that would have to be enlarged.
 
     Args:
-        largest: (channels, height, width) that it could have, in the proportions of what is asked for.
+        file: the file.
+        reason: its size, and the required one.
+        largest: the largest (channels, height, width) it can have, in the required aspect ratio.
     """
 
     def __init__(self, file: Path, reason: str, largest: tuple[int, int, int]) -> None:
@@ -54,12 +66,12 @@ class TooSmall(PictureError):
 
 
 def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np.ndarray:
-    """uint8 (C, H, W), grey for one channel and RGB for three. An image that has the size already is left as it is.
+    """Return uint8 (C, H, W), grey for one channel and RGB for three; images of the right size are not resampled.
 
-    Of an animation or a file of several pages it is the first picture.
+    Of an animation or a file with several pages, the first image.
 
     Raises:
-        PictureError: where the file is damaged, no image, or smaller than it is to be.
+        PictureError: the file is damaged, not an image, or too small.
     """
     mode = "L" if shape[0] == 1 else "RGB"
     with opened(file) as stored:
@@ -74,10 +86,10 @@ def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np
 def usual(
     stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool, pixels: int = 0
 ) -> Image.Image:
-    """Decoded as a whole, once there is room for it.
+    """Decode the entire image, as soon as there is memory for it.
 
     Args:
-        pixels: of the file, where the image is reduced while it is decoded.
+        pixels: stored pixels, if the image is downscaled while decoding.
     """
     samples = Samples.of(stored, file)
     with room.taken(fitting_in(stored, file, pixels)):
@@ -89,13 +101,15 @@ def usual(
 
 
 def giant(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool) -> Image.Image:
-    """Decoded in strips, or reduced while it is decoded, where its format has that; else as a whole."""
+    """Decode in strips, or downscale while decoding, if the format allows it; otherwise decode the entire image."""
     if stored.format == "PNG":
         with closing(PngRows(file)) as rows:
             if rows.suits() and orientation(stored, late=False) == 1:
                 if not enlarge:
                     check_size(file, stored.size, shape)
-                strips = Strips(lambda top, bottom: flat(rows(top, bottom), mode, Samples()), mode, stored.size)
+                strips = Strips(
+                    lambda top, bottom: to_8bit_opaque(rows(top, bottom), mode, Samples()), mode, stored.size
+                )
                 return strips.resized((shape[2], shape[1]))
     pixels = stored.width * stored.height
     if stored.format in ("JPEG", "MPO"):
@@ -107,13 +121,13 @@ def giant(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: st
 
 
 def reduce(stored: Image.Image, shape: tuple[int, int, int], turn: int) -> None:
-    """Have a giant JPEG decoded at the smallest scale that has twice the shape."""
+    """Set a large JPEG to be decoded at the smallest scale with at least twice the shape."""
     twice = 2 * shape[2], 2 * shape[1]
     stored.draft(None, twice[::-1] if turn in TURNED else twice)
 
 
 def fitting_in(stored: Image.Image, file: Path, pixels: int = 0) -> int:
-    """Bytes that decoding takes. Raises PictureError where they are more than pictures are given."""
+    """Return the bytes that decoding needs; raise PictureError if they exceed the memory limit."""
     wanted = needed(stored, pixels or stored.width * stored.height)
     if wanted > room.size:
         reason = (
@@ -125,18 +139,18 @@ def fitting_in(stored: Image.Image, file: Path, pixels: int = 0) -> int:
 
 
 def header(file: Path) -> tuple[int, int, int]:
-    """(channels, height, width) of an image file as it is decoded. Raises PictureError where it is none."""
+    """Return (channels, height, width) of the decoded image; raise PictureError if it is not an image."""
     with opened(file) as image:
-        width, height = upright(image, file)
+        width, height = oriented_size(image, file)
         return 1 if image.mode in GREY else 3, height, width
 
 
 def examine(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None:
-    """Raises PictureError where a file is no image, too small, or cut short. Decoded only where that must show it."""
+    """Raise PictureError if a file is not an image, too small or truncated; it is decoded only if necessary."""
     with opened(file) as image:
         if not enlarge:
             turning_matters = fits(image.size, shape) != fits(image.size[::-1], shape)
-            check_size(file, upright(image, file) if turning_matters else image.size, shape)
+            check_size(file, oriented_size(image, file) if turning_matters else image.size, shape)
         pixels = image.width * image.height
         if pixels > GIANT and image.format in ("JPEG", "MPO"):
             reduce(image, shape, orientation(image))
@@ -147,8 +161,9 @@ def examine(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None:
 
 
 def addition(content: bytes) -> bytes:
-    """What a digest of a file's content has beside it, where an earlier version read it otherwise: a PNG of 2, 4 or 16
-    bits with a transparent value that was taken for another one.
+    """Return what the digest includes for files that an earlier version decoded differently.
+
+    These are PNGs of 2, 4 or 16 bits with a transparent value, which was misread.
     """
     unlike = content[:4] == b"\x89PNG" and content[24] in (2, 4, 16) and content[25] in (0, 2)
     return b"transparent value" if unlike and b"tRNS" in content[: content.find(b"IDAT")] else b""
@@ -156,7 +171,7 @@ def addition(content: bytes) -> bytes:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Image.Image]:
-    """An image file of the closed list of formats; whatever its decoder makes of it is one PictureError."""
+    """Open an image file of a supported format; every decoder error becomes a PictureError."""
     try:
         with silence, Image.open(file, formats=formats()) as image:
             if image.width * image.height > LARGEST:
@@ -172,20 +187,20 @@ def opened(file: Path) -> Iterator[Image.Image]:
         raise stranger(file) from error
     except (FileNotFoundError, PermissionError) as error:
         raise unopened(file, error) from error
-    except Exception as error:  # decoders of damaged files fail in every way there is
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
         raise PictureError(
             file, " ".join(str(error).split()) or type(error).__name__, "mend it or take it out of the folder"
         ) from error
 
 
 def unopened(file: Path, error: OSError) -> PictureError:
-    """A file that was listed, and has gone since or may not be read."""
+    """Return the error of a listed file that has been removed or is not readable."""
     reason = "it was here, and is gone" if isinstance(error, FileNotFoundError) else str(error.strerror or error)
     return PictureError(file, reason, "give it back or take it out of the folder")
 
 
 def content(file: Path) -> bytes:
-    """A file as it is stored. Raises PictureError where it cannot be read."""
+    """Return the bytes of a file; raise PictureError if it cannot be read."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -193,7 +208,7 @@ def content(file: Path) -> bytes:
 
 
 def stranger(file: Path) -> PictureError:
-    """What Pillow does not know: of a kind that is not read, or damaged in its first bytes."""
+    """Return the error of a file that Pillow cannot identify: an unsupported format, or a damaged header."""
     found = look(file)
     if found == "JPEG" and (bits := jpeg_bits(file)) not in (0, 8):
         return PictureError(file, f"it is a JPEG of {bits} bits, and 8 are read", "convert it to PNG")
@@ -204,9 +219,9 @@ def stranger(file: Path) -> PictureError:
 
 
 class Silence:
-    """What Pillow says to Python's warnings is for programmers, and the user is told in errors. For any thread.
+    """Suppresses Pillow's warnings, thread-safely; problems are reported as errors.
 
-    `warnings.catch_warnings` is not: threads would restore the filters in any order.
+    `warnings.catch_warnings` is not thread-safe: threads would restore the filters in any order.
     """
 
     def __init__(self) -> None:
@@ -231,12 +246,12 @@ silence, room = Silence(), Room(ROOM)
 
 
 def fits(size: tuple[int, int], shape: tuple[int, int, int]) -> bool:
-    """Whether an image of this (width, height) becomes one of a shape without being enlarged."""
+    """Return whether an image of this (width, height) has the shape's size or more."""
     return size[0] >= shape[2] and size[1] >= shape[1]
 
 
 def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -> None:
-    """Refuse an image of this (width, height) that would have to be enlarged: what is blurred is learnt as blurred."""
+    """Raise TooSmall for an image of this (width, height) that would have to be enlarged, which blurs it."""
     if not fits(size, shape):
         width, height = fitting(size, (shape[2], shape[1]))
         reason = f"{size[1]} x {size[0]}, and the shape asks for {shape[1]} x {shape[2]}"
@@ -244,18 +259,18 @@ def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -
 
 
 def enlarging(shape: tuple[int, int, int]) -> str:
-    """What can be done about a small picture that fits a shape."""
+    """Return the remedy for small images that fit a shape."""
     return f"data.shape=[{shape[0]},{shape[1]},{shape[2]}] fits it, or data.enlarge=true enlarges it"
 
 
 def halvable(side: int) -> int:
-    """The next lower side that most networks of several levels take: a multiple of 4, from 64 on of 8."""
+    """Round a side down to what most multi-level networks support: a multiple of 4, or of 8 from 64 on."""
     step = 8 if side >= 64 else 4 if side >= 8 else 1
     return side // step * step
 
 
-def upright(image: Image.Image, file: Path) -> tuple[int, int]:
-    """(width, height) as it is looked at; the pixels are not read for that."""
+def oriented_size(image: Image.Image, file: Path) -> tuple[int, int]:
+    """Return (width, height) in EXIF orientation, without reading the pixels."""
     width, height = image.size
     late = image.format == "PNG" and says_late(file)
     return (height, width) if orientation(image, late) in TURNED else (width, height)

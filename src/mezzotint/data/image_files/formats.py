@@ -1,4 +1,4 @@
-"""Kinds of image files, told by content: the closed list of formats that are read, and names for those that are not."""
+"""Image formats by content: the supported ones, and names for those that are not."""
 
 from contextlib import suppress
 from functools import cache
@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")  # Pillow's names
-PACKAGES = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}  # that teach Pillow one more, where they are installed
+PACKAGES = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}  # plugins for Pillow, if installed
 CURES = {
     "HEIC": "`pip install pillow-heif` reads it",
     "JPEG XL": "`pip install pillow-jxl-plugin` reads it",
@@ -23,22 +23,22 @@ def endings(words: str) -> frozenset[str]:
     return frozenset(f".{word}" for word in words.split())
 
 
-# of files that are opened as images without a look at their content first
+# files with these endings are opened without checking their content first
 SUFFIXES = endings("jpg jpeg jpe jfif png apng webp gif bmp dib tif tiff avif ppm pgm pbm pnm jp2 j2k j2c jpx jpf")
-# of cameras' own files: TIFF by content, of which Pillow would read a thumbnail
+# raw camera files: TIFF by content, of which Pillow would read a thumbnail
 RAW = endings("3fr arw cr2 cr3 crw dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f")
 OTHER = endings(
     "heic heif hif jxl jxr psd psb xcf svg eps ps emf wmf ico cur icns tga icb vda vst exr hdr pfm qoi dds blp bpg "
     "pcx dcx sgi bw rgb rgba im ras pcd pict pct xbm xpm msp fits dcm"
 )
-HEAD = 64  # bytes of a file that tell its kind
+HEAD = 64  # bytes that identify a format
 
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Pillow's names of what is read here: the closed list, as far as this Pillow and its packages decode it.
+    """Return Pillow's names of the supported formats that this Pillow and its plugins decode.
 
-    Everything else that Pillow knows stays shut; opening PostScript would start another program.
+    No other format is opened; PostScript, for example, would start another program.
     """
     Image.init()
     for package in PACKAGES.values():
@@ -51,13 +51,13 @@ def formats() -> tuple[str, ...]:
 
 
 def readable() -> frozenset[str]:
-    """The kinds, as `kind` names them, that are read here."""
+    """Return the supported formats, named as by `kind`."""
     names = {"WEBP": "WebP", "JPEG2000": "JPEG 2000", "HEIF": "HEIC", "JXL": "JPEG XL"}
     return frozenset(names.get(name, name) for name in formats())
 
 
 def kind(head: bytes) -> str:
-    """What a file's first bytes are the beginning of; empty for what is no image."""
+    """Return the format of a file by its first bytes; empty if it is not an image."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     if head[:2] == b"BM" and head[14:18] in (bytes([size, 0, 0, 0]) for size in (12, 40, 52, 56, 64, 108, 124)):
@@ -87,7 +87,7 @@ SIGNATURES = (
 
 
 def look(file: Path) -> str:
-    """The kind of a file by its content; empty for what is no image or cannot be read."""
+    """Return the format of a file by its content; empty if it is not an image or cannot be read."""
     try:
         with open(file, "rb") as opened:
             return kind(opened.read(HEAD))
@@ -96,7 +96,7 @@ def look(file: Path) -> str:
 
 
 def unread(file: Path) -> str | None:
-    """Why a picture is not read, empty for one that is; None for what is no picture, neither by name nor by content."""
+    """Return why an image is unsupported, empty if it is supported; None if it is not an image by name or content."""
     suffix = file.suffix.lower()
     if suffix in SUFFIXES:
         return ""
@@ -111,5 +111,5 @@ def unread(file: Path) -> str | None:
 
 
 def in_line(file: Path) -> str:
-    """A file's name for a message of one line."""
+    """Return a file name with line breaks escaped, for one-line messages."""
     return str(file).replace("\n", "\\n")

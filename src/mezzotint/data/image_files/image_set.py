@@ -1,4 +1,4 @@
-"""Many image files at once: decoded or looked at in threads, once a process; what is bad is told together."""
+"""Sets of image files, decoded or checked in threads once per process, with all errors reported together."""
 
 import hashlib
 import itertools
@@ -34,14 +34,14 @@ from mezzotint.distributed import rank_and_world
 from mezzotint.errors import DataError
 from mezzotint.progress import bar
 
-PORTION = 32  # files that a thread takes at a time
+PORTION = 32  # files per task of a thread
 State = tuple[str, int, int, int]
-KEPT = 2  # sets that stay in memory: a dataset, and a folder that it is compared with
+KEPT = 2  # cached sets: a dataset, and a folder that it is compared with
 
 
 @dataclass(frozen=True, eq=False)
 class FolderImages(ImageSource):
-    """Image files that are decoded when they are asked for."""
+    """Image files that are decoded on access."""
 
     files: tuple[Path, ...]
     shape: tuple[int, int, int]
@@ -56,7 +56,7 @@ class FolderImages(ImageSource):
         return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
 
     def digest(self) -> str:
-        """Of the files as they are, kept in memory or not: reading is much faster than decoding."""
+        """Return the hash of the stored files: reading is much faster than decoding."""
         return self._digest
 
     @cached_property
@@ -68,7 +68,7 @@ class FolderImages(ImageSource):
 
 @dataclass(frozen=True, eq=False)
 class Decoded(TensorImages):
-    """Image files that were decoded once; the same set as the files themselves, so it has their digest."""
+    """Image files decoded into memory, with the digest of the files."""
 
     source: FolderImages = field(kw_only=True)
 
@@ -78,11 +78,14 @@ class Decoded(TensorImages):
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """Files that were decoded or looked at.
+    """Files that have been decoded or checked.
 
     Args:
-        pixels: uint8 (N, C, H, W) in the order of the files; None where they are decoded when they are used.
-        bad: what cannot be used, by file.
+        files: the files.
+        shape: (C, H, W) of the decoded images.
+        enlarge: whether small images are enlarged.
+        pixels: uint8 (N, C, H, W) in the order of the files; None if they are decoded on access.
+        bad: errors by file.
     """
 
     files: tuple[Path, ...]
@@ -92,7 +95,7 @@ class Examined:
     bad: dict[Path, PictureError]
 
     def images(self, files: Sequence[Path], labels: torch.Tensor | None = None) -> ImageSource:
-        """Some of the files, of which none is bad. Neighbours share the memory of the whole."""
+        """Return a subset of the valid files; consecutive files share memory with this set."""
         source = FolderImages(tuple(files), self.shape, labels, self.enlarge)
         if self.pixels is None:
             return source
@@ -107,16 +110,16 @@ class Examined:
         return {file: i for i, file in enumerate(self.files)}
 
     def refuse_bad(self, cure: str = "") -> None:
-        """Raises DataError that tells of all that is bad, and what else can be done about it."""
+        """Raise DataError with all errors, if there are any; `cure` is an additional remedy."""
         refuse(sorted(self.bad.values(), key=lambda error: error.file), len(self.files), cure)
 
 
 class SmallPictures(DataError):
-    """Pictures that would have to be enlarged, and perhaps others that cannot be used.
+    """Images that would have to be enlarged, possibly among other unusable files.
 
     Args:
-        text: what is said.
-        smallest: the one that decides which shape fits them all.
+        text: the message.
+        smallest: the error that determines which shape fits all of them.
     """
 
     def __init__(self, text: str, smallest: TooSmall) -> None:
@@ -124,7 +127,7 @@ class SmallPictures(DataError):
         self.smallest = smallest
 
     def suited(self, takes: Callable[[tuple[int, int, int]], bool]) -> DataError:
-        """With the largest shape that a network takes: sides are made multiples of 1, 2, 3, ... until it does."""
+        """Return the error with the largest shape that a network supports, trying multiples of 1, 2, 3, ..."""
         channels, *sides = self.smallest.largest
         for divisor in range(1, min(*sides, 64) + 1):
             height, width = (side // divisor * divisor for side in sides)
@@ -135,7 +138,7 @@ class SmallPictures(DataError):
 
 
 def refuse(errors: Sequence[PictureError], total: int, cure: str = "") -> None:
-    """Raises DataError where there are errors of `total` pictures."""
+    """Raise DataError if there are errors among `total` images."""
     if not errors:
         return
     otherwise = f", or {cure}" if cure else ""
@@ -150,14 +153,14 @@ def refuse(errors: Sequence[PictureError], total: int, cure: str = "") -> None:
 
 
 def some(errors: Sequence[PictureError]) -> str:
-    """How many, with the first one's reason and a few more names."""
+    """Return the number of errors, the first file with its reason, and a few more names."""
     first, *more = errors
     names = "".join(f", {error.file.name}" for error in more[:3]) + (", ..." if len(more) > 3 else "")
     return f"{len(errors):,} such as {in_line(first.file)} ({first.reason}){names}"
 
 
 def what(errors: Sequence[PictureError]) -> str:
-    """What can be done about errors of one kind: of small images, what suits the smallest."""
+    """Return the remedy for errors of one kind; for small images, that of the smallest."""
     small = [error for error in errors if isinstance(error, TooSmall)]
     if small:
         return smallest(small).cure
@@ -173,7 +176,7 @@ _examined: OrderedDict[Any, Examined] = OrderedDict()
 
 
 def examined(files: Iterable[Path], shape: tuple[int, int, int], enlarge: bool, keep: bool) -> Examined:
-    """Decode files into memory (`keep`) or look at each of them, unless this process has, and they are as they were."""
+    """Decode files into memory (`keep`) or check each of them; cached per process while the files are unchanged."""
     files = tuple(files)
     key = (tuple(map(state, files)), shape, enlarge, keep)
     if key in _examined:
@@ -186,7 +189,7 @@ def examined(files: Iterable[Path], shape: tuple[int, int, int], enlarge: bool, 
 
 
 def state(file: Path) -> State:
-    """What changes where a file is written to or replaced: its name, inode, size and time."""
+    """Return name, inode, size and modification time, which identify the version of a file."""
     try:
         about = os.stat(file)
     except OSError:
@@ -196,7 +199,7 @@ def state(file: Path) -> State:
 
 @lru_cache(KEPT)
 def copies(first: tuple[State, ...], second: tuple[State, ...]) -> list[tuple[Path, Path]]:
-    """Files of the second part that are byte by byte one of the first, each with that one."""
+    """Return pairs of files, one of the second part and one of the first, with identical bytes."""
     sizes = {size for _, _, size, _ in first} & {size for _, _, size, _ in second}
     known = {hashed(Path(name)): name for name, _, size, _ in first if size in sizes}
     found = ((known.get(hashed(Path(name))), name) for name, _, size, _ in second if size in sizes)
@@ -216,24 +219,24 @@ def examine_all(files: tuple[Path, ...], shape: tuple[int, int, int], enlarge: b
         else:
             pixels[i] = decode(files[i], shape, enlarge)
 
-    bad = threaded(work, len(files), "decoding pictures" if keep else "looking at pictures")
+    bad = map_threaded(work, len(files), "decoding pictures" if keep else "looking at pictures")
     kept = None if pixels is None else torch.from_numpy(pixels)
     return Examined(files, shape, enlarge, kept, {files[i]: error for i, error in bad.items()})
 
 
 def headers(files: Sequence[Path]) -> list[tuple[int, int, int]]:
-    """(channels, height, width) of each file as it is decoded. Raises DataError with all that are no images."""
+    """Return (channels, height, width) of each decoded file; raise DataError with all that are not images."""
     found = [(0, 0, 0)] * len(files)
 
     def work(i: int) -> None:
         found[i] = header(files[i])
 
-    refuse(list(threaded(work, len(files), "looking at pictures").values()), len(files))
+    refuse(list(map_threaded(work, len(files), "looking at pictures").values()), len(files))
     return found
 
 
-def threaded(work: Callable[[int], None], count: int, title: str) -> dict[int, PictureError]:
-    """Does work by number, in threads because decoding frees the interpreter; what was bad, in order."""
+def map_threaded(work: Callable[[int], None], count: int, title: str) -> dict[int, PictureError]:
+    """Call `work` for each number in threads (decoding releases the GIL); return the errors in order."""
     bad: dict[int, PictureError] = {}
 
     def portion(start: int) -> int:
@@ -245,8 +248,8 @@ def threaded(work: Callable[[int], None], count: int, title: str) -> dict[int, P
                 bad[i] = error
         return len(mine)
 
-    told = bar(title, count) if rank_and_world()[0] == 0 else nullcontext(lambda done: None)
-    with silence, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, told as advance:
+    progress = bar(title, count) if rank_and_world()[0] == 0 else nullcontext(lambda done: None)
+    with silence, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, progress as advance:
         for done in pool.map(portion, range(0, count, PORTION)):
             advance(done)
     return {i: bad[i] for i in sorted(bad)}
@@ -256,7 +259,7 @@ _said: set[str] = set()
 
 
 def say(remark: str) -> None:
-    """What a user should know and need not change, on stderr: once, and only by the first of several processes."""
+    """Print a note to stderr, once and on rank 0 only."""
     if remark not in _said and rank_and_world()[0] == 0:
         _said.add(remark)
         print(remark, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Whether an image file goes on to its end, told without decoding it: by end markers, lengths and offsets."""
+"""Detection of truncated image files without decoding: by end markers, lengths and offsets."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,14 @@ from typing import BinaryIO
 
 from PIL import Image
 
-TAIL = 64  # bytes at the end in which a marker is looked for
+from mezzotint.data.image_files.resize import tiff_tags
+
+TAIL = 64  # bytes at the end that are searched for a marker
 CHUNK = 1 << 20
 
 
 def complete(file: Path, image: Image.Image) -> bool:
-    """Whether a file that was opened as this image looks whole. Where this says no, only decoding tells."""
+    """Return whether an opened file looks complete; if not, only decoding is conclusive."""
     if image.format in ("MPO", "JPEG"):
         return jpeg_ends(file)
     size = os.stat(file).st_size
@@ -44,7 +46,7 @@ def last(file: Path) -> bytes:
 
 
 def boxes_end(file: Path) -> int:
-    """Where the last of the boxes ends that a file of ISO's base format consists of."""
+    """Return the end of the last box of an ISO base media file."""
     at = 0
     with open(file, "rb") as stored:
         while len(head := stored.read(16)) >= 8:
@@ -59,17 +61,17 @@ def boxes_end(file: Path) -> int:
 
 
 def tiff_end(image: Image.Image) -> int:
-    """Where the last strip or tile of the first page ends."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
+    """Return the end of the last strip or tile of the first page."""
+    tags = tiff_tags(image)
     offsets, counts = (tags.get(a) or tags.get(b) or () for a, b in ((273, 324), (279, 325)))
     return max((offset + count for offset, count in zip(offsets, counts, strict=False)), default=0)
 
 
 def jpeg_ends(file: Path) -> bool:
-    """Whether the mark of the end (FFD9) follows the pixels; cameras and telephones write more behind it.
+    """Return whether an end marker (FFD9) follows the pixels; cameras may write more data after it.
 
-    Thumbnails in the header have one too, so it counts from where the pixels begin. There FF is always followed by 00
-    or by the number of a restart, so that FFD9 is no part of them.
+    Thumbnails in the header have one too, so the search starts at the pixels. There FF is always followed by 00 or by a
+    restart marker, so that FFD9 does not occur in them.
     """
     with open(file, "rb") as stored:
         begin = scan(stored)
@@ -89,7 +91,7 @@ def jpeg_ends(file: Path) -> bool:
 
 
 def jpeg_bits(file: Path) -> int:
-    """Bits a sample as the frame of a JPEG says; 0 where it has none."""
+    """Return the bits per sample in the frame header of a JPEG; 0 without one."""
     at = 2
     with open(file, "rb") as stored:
         while True:
@@ -103,7 +105,7 @@ def jpeg_bits(file: Path) -> int:
 
 
 def scan(stored: BinaryIO) -> int | None:
-    """Where the pixels of a JPEG begin: behind the start of its first scan (FFDA)."""
+    """Return the position of the pixels of a JPEG, after the start of its first scan (FFDA)."""
     at = 2
     while True:
         stored.seek(at)

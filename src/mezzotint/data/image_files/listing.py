@@ -1,4 +1,4 @@
-"""The pictures below a folder: which files they are, which are not read and why, and none of them twice."""
+"""The images below a folder, each once, and the unsupported ones with reasons."""
 
 import os
 import stat
@@ -15,12 +15,14 @@ LEFTOVERS = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image file and the name of the class folder it lies in, empty for a file outside of any.
+    """An image file.
 
     Args:
-        identity: device and inode; equal where two paths lead to the same file.
-        linked: whether a link leads to it, or to a folder that it lies in.
-        shared: whether other paths may lead to it too.
+        file: its path.
+        group: the class folder it is in, empty for none.
+        identity: device and inode, equal for two paths to the same file.
+        linked: whether the path contains a symbolic link.
+        shared: whether other paths may lead to the same file.
     """
 
     file: Path
@@ -32,12 +34,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What is below a folder.
+    """The images below a folder.
 
     Args:
+        root: the folder.
         entries: the image files, in the order of their paths.
-        unread: pictures that are not read, and why.
-        twice: links to pictures that are listed anyway.
+        unread: unsupported images, with reasons.
+        twice: links to images that are listed already.
     """
 
     root: Path
@@ -47,7 +50,7 @@ class Listing:
 
 
 def refuse_unread(listings: Sequence[Listing], cure: str) -> None:
-    """Raises DataError where a picture would be left out, with the cure."""
+    """Raise DataError if there are unsupported images; `cure` is an additional remedy."""
     unread = [item for listing in listings for item in listing.unread]
     if unread:
         count = sum(len(listing.entries) for listing in listings)
@@ -55,12 +58,12 @@ def refuse_unread(listings: Sequence[Listing], cure: str) -> None:
 
 
 def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images.") -> Listing:
-    """All pictures below a folder. A link to what is below it too is passed over, other links are followed.
+    """List all images below a folder; links are followed, except to something that is below the folder as well.
 
-    What is no regular file is never opened; hidden files and folders are passed over.
+    Only regular files are opened; hidden files and folders are skipped.
 
     Raises:
-        DataError: where no picture is found, with the cure, or a folder cannot be read.
+        DataError: there is no image, or a folder cannot be read.
     """
     entries, missed, others = [], [], []
     seen, twice = set(), []
@@ -82,7 +85,7 @@ def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images."
 
 
 def apart(train: Sequence[Entry], test: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """Two parts without the pictures that links put into both: they stay where they lie, in doubt in the training part.
+    """Return two parts without images that links put into both: they stay at their real path, else in the first part.
 
     Raises:
         DataError: nothing is left of the second part.
@@ -100,14 +103,14 @@ def apart(train: Sequence[Entry], test: Sequence[Entry]) -> tuple[list[Entry], l
 
 
 def instead(missed: Sequence[tuple[Path, str]], others: Sequence[Path]) -> str:
-    """What a folder without pictures holds."""
+    """Describe the content of a folder without images."""
     if missed:
         return f", but {told(missed, len(missed), 'is not read')}"
     return f"; it holds {len(others)} other file(s), such as {others[0]}" if others else "; it is empty"
 
 
 def told(bad: Sequence[tuple[Path, str]], total: int, verb: str) -> str:
-    """How many of a folder's pictures are out of use, with the first names and reasons; "is not read"."""
+    """Describe how many images are unused, with names and reasons; `verb` is "is not read", for example."""
     (file, reason), *more = bad
     if not more:
         return f"1 of {total:,} pictures {verb}: {in_line(file)} ({reason})"
@@ -118,14 +121,15 @@ def told(bad: Sequence[tuple[Path, str]], total: int, verb: str) -> str:
 
 @dataclass(frozen=True)
 class Found:
-    """A file as a walk finds it.
+    """A file found by `walk`.
 
     Args:
-        group: the folder directly below the root that it lies in, empty for a file outside of any.
-        identity: device and inode; equal where two paths lead to the same file.
-        links: how many names it has.
-        linked: whether a link leads to it, or to a folder that it lies in.
-        regular: whether it can be read to an end, as pipes and devices cannot.
+        path: its path.
+        group: the folder directly below the root that contains it, empty for none.
+        identity: device and inode, equal for two paths to the same file.
+        links: number of hard links.
+        linked: whether the path contains a symbolic link.
+        regular: whether it is a regular file.
     """
 
     path: Path
@@ -141,7 +145,7 @@ class Found:
 
 
 def judged(item: Found) -> str | None:
-    """Why a picture is not read, empty for one that is; None for what is no picture."""
+    """Return why an image is unsupported, empty if it is supported; None if it is not an image."""
     if item.regular:
         return unread(item.path)
     if item.path.suffix.lower() not in SUFFIXES | RAW | OTHER:
@@ -150,9 +154,9 @@ def judged(item: Found) -> str | None:
 
 
 def walk(root: Path) -> Iterator[Found]:
-    """Every file below a folder but hidden ones; each folder once, by its own path where it has one.
+    """Yield every non-hidden file below a folder, visiting each folder once, by its real path if possible.
 
-    Links are followed last. One that leads to a folder that it lies in, or to one that was walked, is passed over.
+    Links are followed last; links to a parent folder or to a visited folder are skipped.
     """
     visited = {place(above) for above in (*root.absolute().parents, *root.resolve().parents)}
     pending, links = [(root, "", False)], []
@@ -177,7 +181,7 @@ def walk(root: Path) -> Iterator[Found]:
 
 
 def place(folder: Path) -> tuple[int, int]:
-    """Device and inode: what a folder is, whatever it is called."""
+    """Return device and inode, the identity of a folder."""
     about = os.stat(folder)
     return about.st_dev, about.st_ino
 
@@ -185,22 +189,22 @@ def place(folder: Path) -> tuple[int, int]:
 def found(item: os.DirEntry[str], path: Path, group: str, linked: bool) -> Found:
     try:
         about = item.stat()
-    except OSError:  # a link that leads nowhere
+    except OSError:  # a broken link
         return Found(path, group, (0, 0), 0, linked, False)
     return Found(path, group, (about.st_dev, about.st_ino), about.st_nlink, linked, stat.S_ISREG(about.st_mode))
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Whether there is a picture below a folder that is read."""
+    """Return whether there is a supported image below a folder."""
     return any(judged(item) == "" for item in walk(folder))
 
 
 def pictures(folder: Path) -> int:
-    """How many pictures below a folder are read."""
+    """Return the number of supported images below a folder."""
     return sum(judged(item) == "" for item in walk(folder))
 
 
 def repeats(folder: Path, root: Path) -> bool:
-    """Whether a folder is a link to one below the root, or to one that the root lies in."""
+    """Return whether a folder is a link to one below or above the root."""
     there, above = folder.resolve(), root.resolve()
     return folder.is_symlink() and (there.is_relative_to(above) or above.is_relative_to(there))

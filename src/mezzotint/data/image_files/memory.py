@@ -1,4 +1,4 @@
-"""How much memory pictures take while they are decoded, and its bound over all threads of a process."""
+"""Memory needed to decode images, and its limit over all threads of a process."""
 
 import threading
 from collections.abc import Iterator
@@ -6,30 +6,33 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from mezzotint.data.image_files.resize import GIANT
+from mezzotint.data.image_files.resize import GIANT, tiff_tags
 
-ROOM = 1 << 30  # bytes of pictures that the threads of a process decode at once
-STORED = 4  # bytes a pixel in Pillow's memory
-CONVERTED = 11  # bytes a pixel, with the forms that transparency and palettes pass through
-# Bytes a pixel at the peak of decoders that hand over the whole picture, measured on 25 megapixels (Pillow 11 to 13)
+ROOM = 1 << 30  # bytes of images that the threads of a process decode at the same time
+STORED = 4  # bytes per pixel in Pillow
+CONVERTED = 11  # bytes per pixel while converting transparency and palettes
+# Peak bytes per pixel of decoders that return the entire image, measured at 25 megapixels (Pillow 11 to 13)
 WHOLE = {"WEBP": 16, "AVIF": 12, "HEIF": 12, "JXL": 16, "JPEG2000": 20}
 ROWS, TURN = 278, 274  # TIFF's tags: rows of a strip, orientation
 
 
 def needed(image: Image.Image, pixels: int) -> int:
-    """Bytes that an opened image takes while it is decoded, told from its header.
+    """Return the bytes that decoding an opened image takes, from its header.
 
     Args:
-        pixels: that are stored in the file; the image has fewer where it is reduced while it is decoded.
+        image: the image, not loaded.
+        pixels: stored pixels; the image has fewer if it is downscaled while decoding.
     """
     own = image.width * image.height
     peak = WHOLE.get(image.format or "", STORED) * own
     if image.format in ("JPEG", "MPO") and "progressive" in image.info:  # int16 coefficients of the whole file
         peak += 2 * len(image.getbands()) * pixels
     if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
+        tags = tiff_tags(image)
         turned = STORED * own if tags.get(TURN, 1) != 1 else 0
-        packed = any(tile.codec_name == "libtiff" for tile in image.tile)  # which unpacks a strip before it is copied
+        packed = any(
+            tile.codec_name == "libtiff" for tile in image.tile
+        )  # libtiff decompresses a strip before copying it
         strip = STORED * image.width * min(tags.get(ROWS, image.height), image.height) if packed else 0
         peak += max(turned, strip)
     if image.format == "PNG" and "transparency" in image.info and image.tile and image.tile[0].args == "RGB;16B":
@@ -39,7 +42,7 @@ def needed(image: Image.Image, pixels: int) -> int:
 
 
 class Room:
-    """Memory that threads share: who wants more than is left waits."""
+    """A memory budget that threads share: a request that exceeds what is left waits."""
 
     def __init__(self, size: int) -> None:
         self.size, self.left, self.change = size, size, threading.Condition()

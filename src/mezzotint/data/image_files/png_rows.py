@@ -1,6 +1,6 @@
-"""The rows of a PNG without the whole of it: its stream is unpacked in pieces, and Pillow decodes a few rows at once.
+"""Row-wise decoding of PNG: the stream is decompressed in pieces, and Pillow decodes a few rows at a time.
 
-Of a drawing of 13,000 x 13,000 with transparency, 0.7 GB as pixels, no more than some rows lie in memory.
+Of an image of 13,000 x 13,000 with transparency, 0.7 GB of pixels, only a few rows are in memory.
 """
 
 import io
@@ -13,17 +13,17 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
-KEPT = (b"PLTE", b"tRNS")  # what pixels depend on
-LATE = (b"eXIf", b"iTXt")  # behind the pixels, where these may say how the picture lies
-TEXTS = (b"zTXt", b"tEXt")  # and these, where they begin with
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+KEPT = (b"PLTE", b"tRNS")  # chunks that pixels depend on
+LATE = (b"eXIf", b"iTXt")  # chunks after the pixels that may contain the orientation
+TEXTS = (b"zTXt", b"tEXt")  # and these, if they start with
 PROFILE = b"Raw profile type exif"
 
 
 class PngRows:
-    """Rows of a PNG of 8 bits a sample that is not interlaced, called from the top downwards.
+    """Rows of a non-interlaced PNG with 8 bits per sample, called from top to bottom.
 
-    Every filter of a row looks back one row at most. So some rows behind the last one before them are a PNG too.
+    PNG filters refer to the previous row at most, so some rows with the one before them form a PNG as well.
     """
 
     def __init__(self, file: Path) -> None:
@@ -43,7 +43,7 @@ class PngRows:
         self.stored.close()
 
     def suits(self) -> bool:
-        """Whether these rows can be had so, and lie as they are stored."""
+        """Return whether the file is supported and needs no rotation."""
         return self.bits == 8 and self.header[12] == 0 and not says_late(Path(self.stored.name))
 
     def __call__(self, top: int, bottom: int) -> Image.Image:
@@ -64,7 +64,7 @@ class PngRows:
         return image.crop((0, 1, self.width, bottom - top + 1))
 
     def unpacked(self) -> Iterator[bytes]:
-        """The filtered rows, in pieces."""
+        """Yield the filtered rows, in pieces."""
         unpack = zlib.decompressobj()
         for name, start, length in self.chunks:
             if name not in (*KEPT, b"IDAT"):
@@ -82,7 +82,7 @@ class PngRows:
 
 
 def says_late(file: Path) -> bool:
-    """Whether anything stands behind the pixels that may say how the picture lies."""
+    """Return whether a chunk after the pixels may contain the orientation."""
     behind = False
     with open(file, "rb") as stored:
         for name, start, _ in chunks(stored):
@@ -97,7 +97,7 @@ def says_late(file: Path) -> bool:
 
 
 def chunks(stored: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and length of each chunk."""
+    """Yield name, position and length of each chunk."""
     at = 8
     while True:
         stored.seek(at)

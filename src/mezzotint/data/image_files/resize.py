@@ -1,16 +1,17 @@
-"""What is done to an opened picture: turned upright, laid on white, cut to the middle and resized, in strips."""
+"""Processing of an opened image in strips: EXIF orientation, white background, centre crop and resize."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-ORIENTATION = 0x0112  # of EXIF
-STRIP = 1 << 22  # pixels that are converted at once
+ORIENTATION = 0x0112  # EXIF tag
+STRIP = 1 << 22  # pixels per strip
 BICUBIC = Image.Resampling.BICUBIC
-GIANT = 1 << 26  # pixels; a picture of more never lies in memory in more than one form
+GIANT = 1 << 26  # pixels; larger images are held in memory in one form only
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -21,13 +22,13 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-FROM_END = (3, 4, 7, 8)  # whose first upright row is the last one or the last column that is stored
+FROM_END = (3, 4, 7, 8)  # the first row is stored as the last row or column
 
 
-def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The largest box in the middle of an image of this (width, height) with the proportions of `wanted`.
+def centre_crop_box(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the largest centred box in an image of this (width, height) with the aspect ratio of `wanted`.
 
-    Quotients of whole numbers, so that each side is the float nearest to its exact value and never outside the image.
+    Computed as quotients of integers, so that each side is correctly rounded and never outside the image.
     """
     (width, height), (across, down) = size, wanted
     if width * down <= height * across:
@@ -38,7 +39,7 @@ def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float
 
 
 def fitting(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of that box in whole pixels."""
+    """Return (width, height) of that box in whole pixels."""
     (width, height), (across, down) = size, wanted
     if width * down <= height * across:
         return width, max(1, width * down // across)
@@ -47,12 +48,13 @@ def fitting(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Strips:
-    """An image that is made a few rows at a time, so that it lies in memory in one form only.
+    """An image that is produced a few rows at a time, to hold it in memory in one form only.
 
     Args:
-        rows: gives the rows from a first to a last one, in this mode; called from the top downwards.
+        rows: returns the rows from top to bottom (exclusive) in this mode; called from top to bottom.
+        mode: L or RGB.
         size: (width, height).
-        whole: the image, where it needs not be made.
+        whole: the image, if it is available.
     """
 
     rows: Callable[[int, int], Image.Image]
@@ -61,12 +63,12 @@ class Strips:
     whole: Image.Image | None = None
 
     def resized(self, wanted: tuple[int, int]) -> Image.Image:
-        """The middle of the image, in this (width, height).
+        """Return the centre crop, resized to this (width, height).
 
-        Up to GIANT pixels Pillow resizes the whole. Beyond it every strip is resized along its rows, and what comes of
-        that along the columns: the same but for rounding, as Pillow begins with the columns where that is cheaper.
+        Up to GIANT pixels Pillow resizes the entire image. Beyond, each strip is resized horizontally, and the result
+        vertically: equal up to rounding, as Pillow may resize vertically first.
         """
-        left, top, right, bottom = middle(self.size, wanted)
+        left, top, right, bottom = centre_crop_box(self.size, wanted)
         if self.size[0] * self.size[1] <= GIANT:
             return self.put_together(self.size[0]).resize(wanted, BICUBIC, box=(left, top, right, bottom))
 
@@ -86,11 +88,17 @@ class Strips:
         return whole
 
 
+def tiff_tags(image: Image.Image) -> Mapping[int, Any]:
+    """Return the tags of a TIFF by number."""
+    return vars(image)["tag_v2"]
+
+
 def orientation(image: Image.Image, late: bool = True) -> int:
-    """By EXIF, 1 to 8; TIFFs are turned by Pillow itself.
+    """Return the EXIF orientation, 1 to 8; Pillow rotates TIFFs itself.
 
     Args:
-        late: whether a PNG is read to its end, as this may stand behind its pixels.
+        image: the image.
+        late: read a PNG to its end, since the orientation may follow the pixels.
     """
     if image.format == "TIFF":
         return 1
@@ -99,7 +107,7 @@ def orientation(image: Image.Image, late: bool = True) -> int:
 
 
 def rows_of(image: Image.Image, turn: int, top: int, bottom: int) -> Image.Image:
-    """The rows from top to bottom of an image that is stored in this orientation, upright."""
+    """Return the rows from top to bottom of an image stored in this orientation, after rotation."""
     width, height = image.size
     if top == 0 and bottom == (width if turn in TURNED else height):
         return image.transpose(TURNS[turn]) if turn in TURNS else image
@@ -114,14 +122,14 @@ def rows_of(image: Image.Image, turn: int, top: int, bottom: int) -> Image.Image
 
 @dataclass(frozen=True)
 class Samples:
-    """What the numbers of a file mean beyond what Pillow makes of them.
+    """The meaning of stored samples where Pillow does not interpret it.
 
     Args:
-        bits: of a grey value above 8, 12 or 16; 8 of everything else.
-        inverted: whether 0 is white, where Pillow leaves that as it is.
-        clear: the one value that is transparent, in the file's own bits; None where there is none, or Pillow knows it.
-        scale: what Pillow has multiplied grey values of less than 8 bits with.
-        low: the lower bytes of 16-bit colour that has a transparent one; Pillow keeps the upper ones.
+        bits: bits of a grey value, 12 or 16; 8 otherwise.
+        inverted: whether 0 is white and Pillow has not inverted it.
+        clear: the transparent value, in the file's own bits; None if there is none, or Pillow handles it.
+        scale: the factor by which Pillow has scaled grey values of less than 8 bits.
+        low: the lower bytes of 16-bit colour with a transparent value; Pillow keeps the upper ones.
     """
 
     bits: int = 8
@@ -132,14 +140,14 @@ class Samples:
 
     @classmethod
     def of(cls, image: Image.Image, file: Path) -> "Samples":
-        """Of an image that was opened and not loaded."""
+        """Return the samples of an image that is opened and not loaded."""
         if image.mode in ("I", "F"):
             if image.mode == "F" or image.format != "PPM":
                 raise ValueError(f"its pixels are {image.mode}, neither 8 nor 16 bits")
             return cls(16)
         deep = image.mode.startswith("I;16")
         if image.format == "TIFF":
-            tags = image.tag_v2  # type: ignore[attr-defined]
+            tags = tiff_tags(image)
             return cls(tags.get(258, (16,))[0], tags.get(262) == 0) if deep else cls()
         clear = image.info.get("transparency")
         if image.format != "PNG" or clear is None or isinstance(clear, bytes):
@@ -153,7 +161,7 @@ class Samples:
 
 
 def low_bytes(file: Path) -> Image.Image:
-    """The lower bytes of a PNG of 16-bit colour: what is left when its numbers are read from the other end."""
+    """Return the lower bytes of a PNG of 16-bit colour, by reading it with the other byte order."""
     with Image.open(file, formats=("PNG",)) as image:
         image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
         image.load()
@@ -161,18 +169,18 @@ def low_bytes(file: Path) -> Image.Image:
 
 
 def strips_of(image: Image.Image, samples: Samples, turn: int, mode: str) -> Strips:
-    """A loaded image upright, on white and in this mode, L or RGB."""
+    """Return a loaded image in EXIF orientation, on white, in this mode, L or RGB."""
 
     def rows(top: int, bottom: int) -> Image.Image:
         low = samples.low and rows_of(samples.low, turn, top, bottom)
-        return flat(rows_of(image, turn, top, bottom), mode, samples, low)
+        return to_8bit_opaque(rows_of(image, turn, top, bottom), mode, samples, low)
 
     done = image.mode == mode and turn not in TURNS and samples == Samples() and not image.has_transparency_data
     return Strips(rows, mode, image.size[::-1] if turn in TURNED else image.size, image if done else None)
 
 
-def flat(part: Image.Image, mode: str, samples: Samples, low: Image.Image | None = None) -> Image.Image:
-    """In this mode, L or RGB, and without transparency: what shines through is white."""
+def to_8bit_opaque(part: Image.Image, mode: str, samples: Samples, low: Image.Image | None = None) -> Image.Image:
+    """Convert to this mode, L or RGB, with transparency composited on white."""
     if samples.clear is not None:
         part = whitened(part, samples, low)
     elif samples.bits > 8:
@@ -188,13 +196,13 @@ def flat(part: Image.Image, mode: str, samples: Samples, low: Image.Image | None
 
 
 def eight_bits(values: np.ndarray, samples: Samples) -> Image.Image:
-    """Grey of 12 or 16 bits, scaled down and not cut off."""
+    """Scale grey of 12 or 16 bits to 8 bits."""
     values = values >> (samples.bits - 8)
     return Image.fromarray((255 - values if samples.inverted else values).astype(np.uint8))
 
 
 def whitened(part: Image.Image, samples: Samples, low: Image.Image | None) -> Image.Image:
-    """The one transparent value becomes white; every other one is opaque."""
+    """Replace the transparent value by white; all others are opaque."""
     values = np.asarray(part)
     if low is not None:
         both = values.astype(np.uint16) << 8 | np.asarray(low)

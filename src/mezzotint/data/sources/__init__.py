@@ -1,1 +1,1 @@
-"""Datasets by name, from folders and from arrays."""
+"""Dataset classes: published datasets, image folders and arrays."""

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, in the Python or binary files they were published in."""
+"""CIFAR-10 and CIFAR-100, from the published Python or binary files."""
 
 import pickle
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ class CIFAR100(CIFAR10):
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds containers, numbers, strings and arrays, and calls nothing else: a pickle from a stranger is code."""
+    """Unpickles containers, numbers, strings and arrays only, since an untrusted pickle can execute code."""
 
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
@@ -106,18 +106,18 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes for Python 2."""
+    """Encode text as Python 3 pickles bytes for Python 2."""
     return text.encode("latin1")
 
 
 def unpickle(file: Path) -> Any:
-    """The content of a pickle that holds only plain values and arrays.
+    """Load a pickle of plain values and arrays.
 
     Raises:
-        DataError: where it is damaged or wants anything else.
+        DataError: it is damaged or contains anything else.
     """
     try:
         with file.open("rb") as opened:
             return _ArraysOnly(opened, encoding="bytes").load()
-    except Exception as error:  # a damaged pickle fails in every way there is
+    except Exception as error:  # unpickling damaged files can raise any exception
         raise DataError(f"{file} is not what was published ({error}): fetch it again.") from error

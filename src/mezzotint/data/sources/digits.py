@@ -1,4 +1,4 @@
-"""The digits that scikit-learn brings along: no download, and small enough to train on in minutes."""
+"""The digits dataset in scikit-learn: no download, and small enough to train on in minutes."""
 
 import gzip
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ HELD_OUT = 297
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(LabelledDataset):
-    """1,797 handwritten digits, 8 x 8, grey; 1,500 to train on and 297 held out, the classes in equal parts.
+    """1,797 handwritten digits, 8 x 8, grey; 1,500 for training and 297 held out, stratified by class.
 
-    The file counts ink from 0 to 16; a pixel is round(255 * ink / 16).
+    Stored values are 0 to 16; a pixel is round(255 * ink / 16).
 
-    Source: Alpaydin and Kaynak 1998, https://archive.ics.uci.edu/dataset/80, as it lies in scikit-learn.
+    Source: Alpaydin and Kaynak 1998, https://archive.ics.uci.edu/dataset/80, as distributed with scikit-learn.
     """
 
     known_classes: ClassVar[int] = 10
@@ -42,7 +42,7 @@ class Digits(LabelledDataset):
 
 
 def _table() -> np.ndarray:
-    """(1797, 65): 64 counts of ink and the label. Read as the file lies: importing scikit-learn takes a second."""
+    """Return (1797, 65): 64 pixels and the label. Reads the file directly: importing scikit-learn takes a second."""
     found = find_spec("sklearn")
     if found is None or found.origin is None:
         raise DataError("the digits come with scikit-learn, which is not installed: pip install scikit-learn")

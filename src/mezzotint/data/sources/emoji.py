@@ -1,4 +1,4 @@
-"""Small colour pictures that come with the package: real RGB data without a download."""
+"""Emoji in the package: small RGB images without a download."""
 
 import json
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ HELD_OUT = 206
 
 @dataclass(frozen=True, kw_only=True)
 class Emoji(LabelledDataset):
-    """1,906 emoji, 32 x 32, RGB on white, in nine categories; 1,700 to train on and 206 held out in equal parts.
+    """1,906 emoji, 32 x 32, RGB on white, in nine categories; 1,700 for training and 206 held out, stratified.
 
-    33 of them repeat another one (flags and signs with two names), so the parts are not wholly disjoint as pictures.
+    33 of them duplicate another one (flags and signs with two names), so the splits share some images.
 
     Source: Twemoji, CC-BY 4.0, see assets/ATTRIBUTION.md; derived by scripts/make_emoji.py.
     """

@@ -1,4 +1,4 @@
-"""A folder of image files, flat or with a folder for each class."""
+"""Datasets of image files, with or without class folders."""
 
 import math
 import os
@@ -47,21 +47,19 @@ SKIP = "data.skip=true leaves out what cannot be read"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(Dataset):
-    """Image files below a folder, in the order of their paths, cut to the middle and resized to `shape`.
+    """Image files below a folder, in the order of their paths, centre-cropped and resized to `shape`.
 
-    With classes, every folder directly below the root is one, in the order of their names, numbers by their value
-    (2 before 10); or dataset.json there gives the labels, as StyleGAN's and EDM's tools write it. Where the root has a
-    folder `train` or `training`, in any case of letters, that is the training part, and `test`, `testing`, `val`,
-    `valid` or `validation` beside it is the test part: the first of these that is there, and a line says what else is.
+    With classes, every direct subfolder is one, ordered by name with numbers by value (2 before 10); or the labels are
+    in a dataset.json, as written by the tools of StyleGAN and EDM. A subfolder `train` or `training`, in any case, is
+    the training split, and the first of `test`, `testing`, `val`, `valid` and `validation` is the test split; other
+    folders are reported and not used.
 
     Args:
         root: the folder.
-        enlarge: whether images that are smaller than `shape` are enlarged, and not refused.
-        skip: whether pictures that cannot be used (of a kind that is not read, damaged, too small) are left out, and
-            not refused.
-        held_out: fraction of the images that the test part has where no folder gives it; with 0 both are the whole.
-        memory_limit: bytes; a set, or a part of it, that takes no more is decoded once and kept, a larger one is
-            decoded when used.
+        enlarge: enlarge images that are smaller than `shape` instead of raising an error.
+        skip: skip unusable images (unsupported, damaged, too small) instead of raising an error.
+        held_out: fraction of test images if there is no test folder; with 0 both splits are the entire dataset.
+        memory_limit: bytes; a dataset or split up to this size is decoded once and cached, a larger one on access.
     """
 
     root: str
@@ -105,7 +103,7 @@ class ImageFolder(Dataset):
         return whole.images(chosen, None if labels is None else labels[rows])
 
     def found_classes(self) -> int:
-        """How many classes the folder shows: labels of a dataset.json, or class folders that hold all pictures."""
+        """Return the number of classes by dataset.json, or by class folders if they contain all images."""
         if not Path(self.root).expanduser().is_dir():
             return 0
         train = self._parts().train
@@ -121,7 +119,7 @@ class ImageFolder(Dataset):
         return () if read_labels(train) is not None else self._folders(train)
 
     def _folders(self, train: Path) -> tuple[str, ...]:
-        """The class folders; one without images is none, unless it is counted as one."""
+        """Return the class folders; empty ones count only if `classes` includes them."""
         folders = [folder for folder in subfolders(train) if not repeats(folder, train)]
         filled = [folder for folder in folders if holds_pictures(folder)]
         return in_order(composed(folder.name) for folder in (filled if len(filled) == self.classes else folders))
@@ -141,7 +139,7 @@ class ImageFolder(Dataset):
         return parts
 
     def _entries(self) -> tuple[dict[str, list[Entry]], list[tuple[Path, str]]]:
-        """The files of every split; and, where they may be left out, pictures of a kind that is not read."""
+        """Return the files of every split, and unsupported images if they may be skipped."""
         parts = self._parts()
         listings = [listed(part) for part in (parts.train, parts.test) if part is not None]
         if not self.skip:
@@ -169,7 +167,7 @@ class ImageFolder(Dataset):
         return self._by_folder(entries, parts.train)
 
     def _by_folder(self, entries: Sequence[Entry], train: Path) -> torch.Tensor:
-        """Labels by the names of class folders."""
+        """Return labels by class folder."""
         names = self.class_names()
         if not names:
             raise DataError(f"{self.root} has no class folders, but data.classes={self.classes}: set data.classes=0.")
@@ -194,7 +192,7 @@ class ImageFolder(Dataset):
         return torch.tensor([number[entry.group] for entry in entries], dtype=torch.int64)
 
     def _read(self, entries: Sequence[Entry], root: Path, labels: dict[str, int]) -> torch.Tensor:
-        """Labels of files by a dataset.json."""
+        """Return labels by a dataset.json."""
         paths = [composed(entry.file.relative_to(root).as_posix()) for entry in entries]
         bare = next((path for path in paths if path not in labels), None)
         if bare is not None:
@@ -207,7 +205,7 @@ class ImageFolder(Dataset):
 
 
 def tell_copies(train: Sequence[Path], test: Sequence[Path]) -> None:
-    """Say where pictures that are held out are trained on under another name."""
+    """Report test images that are also training images under another name."""
     same = copies(tuple(map(state, train)), tuple(map(state, test))) if train != test else []
     if same:
         say(
@@ -217,7 +215,7 @@ def tell_copies(train: Sequence[Path], test: Sequence[Path]) -> None:
 
 
 def tell_unused(root: Path, parts: Parts) -> None:
-    """Say which pictures below the root belong to neither part, or that folders below it are divided and it is not."""
+    """Report images that belong to neither split, and subfolders with splits of their own."""
     if parts.train == root:
         inner = next((folder for folder in subfolders(root) if divided(folder)), None)
         if inner is not None:
@@ -232,14 +230,14 @@ def tell_unused(root: Path, parts: Parts) -> None:
 
 
 def tell_gone(root: Path, labels: dict[str, int]) -> None:
-    """Say how many pictures have a label and are not there."""
+    """Report labels without an image."""
     there = {composed(item.path.relative_to(root).as_posix()) for item in walk(root)}
     if gone := sorted(labels.keys() - there):
         say(f"data: {root / LABELS} has labels of {len(gone):,} picture(s) that are not here, such as {gone[0]}.")
 
 
 def tell_alike(names: Sequence[str]) -> None:
-    """Say which classes have names that differ only in upper and lower case."""
+    """Report classes whose names differ only in case."""
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(name.casefold(), name)
@@ -248,13 +246,13 @@ def tell_alike(names: Sequence[str]) -> None:
 
 
 def divided(folder: Path) -> bool:
-    """Whether a folder has a training part and another."""
+    """Return whether a folder has a training and a test folder."""
     names = {part_name(inside.name) for inside in subfolders(folder)}
     return bool(names & {*TRAIN_NAMES} and names & {*TEST_NAMES})
 
 
 def check_alone(root: Path, train: Path) -> None:
-    """Refuse a folder `train` beside other folders of images, none of them the test part: it may well be a class."""
+    """Raise DataError for a folder `train` next to image folders without a test split: it may be a class."""
     for folder in (folder for folder in subfolders(root) if folder != train):
         if holds_pictures(folder):
             raise DataError(
@@ -265,7 +263,7 @@ def check_alone(root: Path, train: Path) -> None:
 
 
 def refuse_empty(folder: Path) -> None:
-    """Refuse a class without an image that is read."""
+    """Raise DataError for a class without a supported image."""
     if not folder.is_dir():
         there = few([other.name for other in subfolders(folder.parent)])
         raise DataError(f"{folder.parent} has no class folder {folder.name}; it has {there}. Give it back its name.")

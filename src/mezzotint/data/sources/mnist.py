@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST, in the IDX files they were published in."""
+"""MNIST and Fashion-MNIST, from the published IDX files."""
 
 import gzip
 import math
@@ -55,17 +55,17 @@ class FashionMNIST(MNIST):
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """The names of a file: as it was published, packed or not, and as Kaggle has it."""
+    """Return the names of a file: as published, compressed or not, and as on Kaggle."""
     plain = f"{name}-ubyte"
     dotted = plain.replace("-idx", ".idx")
     return plain, f"{plain}.gz", dotted, f"{dotted}.gz", f"{plain}/{plain}", f"{dotted}/{dotted}"
 
 
 def read_idx(file: Path, rank: int) -> np.ndarray:
-    """A uint8 array of this rank: two zero bytes, type 8, the rank, the sizes as big-endian int32, then the bytes.
+    """Read an IDX file of uint8: two zero bytes, type 8, the rank, sizes as big-endian int32, then the data.
 
     Raises:
-        DataError: where the file is cut short or something else.
+        DataError: the file is truncated or not an IDX file.
     """
     try:
         content = file.read_bytes()

@@ -1,4 +1,4 @@
-"""Images in one NumPy archive, as other tools write them."""
+"""Datasets in a NumPy archive (.npz)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from mezzotint.instantiate.locate import did_you_mean
 IMAGES, LABELS = ("images", "arr_0"), ("labels", "arr_1")
 
 
-PUBLISHED = (  # arrays of a published set that is divided: MedMNIST's, Keras'
+PUBLISHED = (  # arrays of published datasets with splits: MedMNIST, Keras
     {"train": ("train_images", "train_labels"), "test": ("test_images", "test_labels")},
     {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")},
 )
@@ -26,17 +26,16 @@ Pair = tuple[np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True, kw_only=True)
 class NPZ(ArrayDataset):
-    """uint8 images (N, H, W, C), (N, C, H, W) or (N, H, W) named `images` or `arr_0`; perhaps labels (N,).
+    """uint8 images (N, H, W, C), (N, C, H, W) or (N, H, W) named `images` or `arr_0`; optional labels (N,).
 
-    MedMNIST's and Keras' files are read in the parts that they have: `train_images` and `test_images` (`val_images` are
-    left out), or `x_train` and `x_test`.
+    Files of MedMNIST and Keras are read with their own splits: `train_images` and `test_images` (`val_images` are not
+    used), or `x_train` and `x_test`.
 
     Args:
-        root: the file; labels are called `labels` or `arr_1` there.
-        images: the array of images, where it is called otherwise.
-        labels: the array of labels, where it is called otherwise.
-        held_out: fraction of the images that the test part has, unless the file gives one; with 0 both parts are the
-            whole.
+        root: the file; its labels are named `labels` or `arr_1`.
+        images: name of the array of images, if different.
+        labels: name of the array of labels, if different.
+        held_out: fraction of test images if the file has no splits; with 0 both splits are the entire dataset.
     """
 
     root: str
@@ -69,7 +68,7 @@ class NPZ(ArrayDataset):
         return pixels[chosen], None if numbers is None else numbers[chosen]
 
     def _divided(self, archive: "Archive") -> dict[str, tuple[str, str]] | None:
-        """The arrays of each part, of a file that is divided; none where the user chose an array."""
+        """Return the arrays of each split, if the file has splits and the user chose no array."""
         if self.images or self.labels or archive.choose(IMAGES):
             return None
         held = archive.names()
@@ -83,7 +82,7 @@ class NPZ(ArrayDataset):
         return np.concatenate(pixels), None if any(part is None for part in numbers) else np.concatenate(numbers)
 
     def _array(self, archive: "Archive", chosen: str | None, usual: Sequence[str]) -> str | None:
-        """The name of an array: the chosen one, or the first of the usual ones that is there."""
+        """Return the name of an array: the chosen one, or the first of the usual names that exists."""
         if chosen is None:
             return archive.choose(usual)
         held = archive.names()
@@ -120,26 +119,26 @@ class NPZ(ArrayDataset):
 
 @dataclass(frozen=True)
 class Archive:
-    """An .npz file, whose arrays are read one by one when they are asked for; none of them may be a pickle.
+    """An .npz file whose arrays are read one at a time; pickled arrays are refused.
 
-    Every method raises DataError where the file is missing, with the cure, damaged or no archive.
+    Every method raises DataError if the file is missing, damaged or not an archive.
     """
 
     file: Path
     cure: str = "give data.root=FILE with an .npz file."
 
     def names(self) -> list[str]:
-        """Of its arrays."""
+        """Return the names of its arrays."""
         with self._opened() as arrays:
             return list(arrays.files)
 
     def choose(self, names: Sequence[str]) -> str | None:
-        """The first of these names that it holds."""
+        """Return the first of these names in the archive, or None."""
         held = self.names()
         return next((name for name in names if name in held), None)
 
     def read(self, name: str) -> np.ndarray:
-        """One of its arrays."""
+        """Return one of its arrays."""
         with self._opened() as arrays:
             found = arrays[name]
             if not isinstance(found, np.ndarray):
@@ -155,7 +154,7 @@ class Archive:
         try:
             with self.file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
                 yield arrays
-        except Exception as error:  # damaged archives fail in every way there is
+        except Exception as error:  # damaged archives can raise any exception
             raise DataError(
                 f"{self.file} is no readable .npz archive of plain arrays ({error}): write it again."
             ) from error

@@ -1,4 +1,4 @@
-"""Published datasets in their original files: found in a folder, or downloaded once by torchvision."""
+"""Published datasets from their original files, local or downloaded by torchvision."""
 
 import fcntl
 import socket
@@ -15,36 +15,36 @@ from mezzotint.atomic import lock_file
 from mezzotint.data.dataset import LabelledDataset
 from mezzotint.errors import DataError
 
-TIMEOUT = 20  # seconds until a server that does not answer is given up
+TIMEOUT = 20  # seconds without an answer from a server
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedDataset(LabelledDataset):
-    """A dataset in its original files.
+    """A dataset from its original files.
 
     Args:
-        root: folder that holds the original files, itself or in its usual subfolders; nothing is downloaded then.
-        cache: where the files are looked for, and downloaded to, if there is no root.
-        download: whether missing files may be fetched.
+        root: folder with the original files, directly or in the usual subfolders; disables downloading.
+        cache: folder to search and to download to, without a root.
+        download: whether missing files may be downloaded.
     """
 
     root: str | None = None
     cache: str = "data"
     download: bool = True
 
-    loader: ClassVar[str]  # torchvision's class
-    subfolders: ClassVar[tuple[str, ...]]  # where the files lie below root or cache, named after this dataset
-    system: ClassVar[tuple[str, ...]] = ()  # where packages of the operating system put them
+    loader: ClassVar[str]  # name of torchvision's class
+    subfolders: ClassVar[tuple[str, ...]]  # locations below root or cache that are specific to this dataset
+    system: ClassVar[tuple[str, ...]] = ()  # locations of operating system packages
     hint: ClassVar[str] = ""
-    packed: ClassVar[tuple[str, ...]] = ()  # names under which others hand the data on, in a form that is not read
+    packed: ClassVar[tuple[str, ...]] = ()  # names of archives and tables in which others distribute the data
 
     @abstractmethod
     def files(self, split: str) -> tuple[tuple[str, ...], ...]:
-        """The files of "train" or "test": for each one the names it may have."""
+        """Return the files of "train" or "test", each with its possible names."""
 
     @abstractmethod
     def parse(self, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
-        """Images (N, C, H, W) and labels of the files that were found."""
+        """Return images (N, C, H, W) and labels of the files."""
 
     def read(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         if split == "all":
@@ -53,7 +53,7 @@ class PublishedDataset(LabelledDataset):
         return self.parse(self.find(split))
 
     def find(self, split: str) -> list[Path]:
-        """The files of a split, downloaded if need be and allowed."""
+        """Return the files of a split, downloading them if necessary and allowed."""
         if (found := self._search(split)) is not None:
             return found
         if self.root is None and self.download:
@@ -68,7 +68,7 @@ class PublishedDataset(LabelledDataset):
         raise DataError(f"{self.name()} needs {wanted}, which are not in {looked}. Give {cure}.")
 
     def _refuse_packed(self) -> None:
-        """Say of an archive or a table that lies there what to do with it."""
+        """Raise DataError if there is an archive or a table instead of the original files."""
         whole = Path(self.root or "").expanduser()
         there = [file for place in self._places() for name in self.packed for file in sorted(place.glob(name))]
         for file in [whole] if self.root and whole.is_file() else there:
@@ -85,7 +85,7 @@ class PublishedDataset(LabelledDataset):
             )
 
     def _places(self) -> list[Path]:
-        """MNIST and Fashion-MNIST call their files alike, so only a root is searched for files without a folder."""
+        """Return the folders to search; only a root may contain files directly, since MNIST datasets share names."""
         if self.root is not None:
             return [Path(self.root).expanduser() / below for below in ("", "raw", *self.subfolders)]
         below = [Path(self.cache).expanduser() / below for below in self.subfolders]
@@ -99,7 +99,7 @@ class PublishedDataset(LabelledDataset):
         return None
 
     def _fetch(self) -> None:
-        """torchvision downloads and verifies; one process of a machine at a time, the others find the files."""
+        """Download and verify with torchvision, one process at a time; the others then find the files."""
         import torchvision.datasets
 
         cache = Path(self.cache).expanduser()
@@ -122,7 +122,7 @@ def _one_of(place: Path, names: tuple[str, ...]) -> Path | None:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Held by one process at a time; it goes with its holder, however that ends."""
+    """Hold an exclusive lock, released when the process ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = lock_file(folder / ".download.lock")
@@ -135,7 +135,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def socket_timeout(seconds: float) -> Iterator[None]:
-    """No connection made meanwhile waits longer."""
+    """Set the default timeout of new connections."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

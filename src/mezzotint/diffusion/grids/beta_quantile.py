@@ -1,4 +1,4 @@
-"""Quantiles of the Beta distribution, in float64 and without a library."""
+"""Quantiles of the Beta distribution in float64, without SciPy."""
 
 import math
 from functools import lru_cache
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 @lru_cache(maxsize=4096)
 def beta_quantile(p: float, a: float, b: float) -> float:
-    """The x where the Beta(a, b) distribution function is p: Newton's steps, halving where one leaves the bracket."""
+    """Return x with Beta(a, b) distribution function p, by Newton's method with bisection outside the bracket."""
     low, high, x = 0.0, 1.0, 0.5
     log_norm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     for _ in range(200):
@@ -27,7 +27,7 @@ def _beta_cdf(x: float, a: float, b: float) -> float:
         return 1.0 - _beta_cdf(1.0 - x, b, a)
     log_front = a * math.log(x) + b * math.log1p(-x) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     value = 1.0
-    for m in range(40, 0, -1):  # from the tail inwards; the two terms d_{2m}, d_{2m-1}
+    for m in range(40, 0, -1):  # backwards from the tail; the two terms d_{2m}, d_{2m-1}
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
         value = 1.0 + odd / (1.0 + even / value)

@@ -1,4 +1,4 @@
-"""Grids that go up again: samplers walk them wrapped in `Renoised`, which draws fresh noise on every upward step."""
+"""Grids that return to higher noise, for samplers wrapped in `Renoised`, which adds fresh noise on those steps."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .spacings import Grid, Karras, Spacing
 
 @dataclass(frozen=True)
 class Restart(Spacing):
-    """Another grid that, once sigma / alpha has come down to `low`, goes back to `high` and down again, several times.
+    """Another grid that, once sigma / alpha has reached `low`, returns to `high` and repeats the interval.
 
-    The fresh noise forgets the errors made before, and the steps between stay those of an ODE.
+    The fresh noise contracts accumulated errors, while all other steps remain those of an ODE.
 
     Source: Xu et al. 2023, algorithm 1, https://arxiv.org/abs/2306.14878
 
     Args:
-        spacing: the other grid.
+        spacing: the underlying grid.
         low, high: the interval of sigma / alpha that is repeated.
-        repeats: how often.
+        repeats: number of repetitions.
         inner: steps from high to low in each repetition.
     """
 
@@ -48,7 +48,7 @@ class Restart(Spacing):
         reached = float(grid[turn].ratio)
         if not reached < self.high or not self.low < self.high:
             raise ValueError(
-                f"The grid comes down to sigma / alpha = {reached:g}, not below high={self.high:g}. Raise high."
+                f"The grid reaches sigma / alpha = {reached:g}, which is not below high={self.high:g}. Raise high."
             )
         again = Karras(self.inner + 1, reached, self.high)(schedule)[:-2]
         return grid[: turn + 1] + (*again, grid[turn]) * self.repeats + grid[turn + 1 :]
@@ -56,16 +56,16 @@ class Restart(Spacing):
 
 @dataclass(frozen=True)
 class RePaint(Spacing):
-    """Another grid that after every `jump` steps goes back over them, so that each stretch is walked `walks` times.
+    """Another grid in which every segment of `jump` steps is traversed `walks` times, with noise added in between.
 
-    The up-going steps go level by level, as in the authors' code.
+    The steps to higher noise visit every level, as in the authors' code.
 
     Source: Lugmayr et al. 2022, sec. 4.2, https://arxiv.org/abs/2201.09865
 
     Args:
-        spacing: the other grid.
-        jump: steps in a stretch.
-        walks: how often each stretch is walked; 1 is the grid itself.
+        spacing: the underlying grid.
+        jump: number of steps in a segment.
+        walks: number of passes over each segment; 1 is the grid itself.
     """
 
     spacing: Spacing
@@ -87,8 +87,8 @@ class RePaint(Spacing):
         grid = self.spacing(schedule)
         visited = [grid[0]]
         for start in range(0, len(grid) - 1, self.jump):
-            stretch = grid[start : start + self.jump + 1]
-            visited += stretch[1:]
-            if len(stretch) == self.jump + 1:
-                visited += (*stretch[-2::-1], *stretch[1:]) * (self.walks - 1)
+            segment = grid[start : start + self.jump + 1]
+            visited += segment[1:]
+            if len(segment) == self.jump + 1:
+                visited += (*segment[-2::-1], *segment[1:]) * (self.walks - 1)
         return tuple(visited)

@@ -1,8 +1,8 @@
-"""Grids: which levels a sampler visits. A spacing is a frozen object that, called with a schedule, gives the levels.
+"""Grids: the levels that a sampler visits. A spacing is a frozen object that maps a schedule to these levels.
 
-Every spacing begins in the noise and ends clean (sigma = 0), and asks the network `steps` times. Those that count in
-steps of a table (`Leading`, `Linspace`, ...) see a continuous schedule as a table of 1000 steps, and their indices
-count from 0 for the first noisy entry, as in the papers' code.
+Every spacing starts in noise, ends clean (sigma = 0) and has `steps` steps. Spacings over table entries (`Leading`,
+`Linspace`, ...) treat a continuous schedule as a table of 1000 steps; their indices count from 0 for the first noisy
+entry, as in the papers' code.
 """
 
 import abc
@@ -20,7 +20,7 @@ Grid = tuple[NoiseLevel, ...]
 
 
 class Spacing(metaclass=Finite):
-    """spacing(schedule) -> steps + 1 levels, from noise to clean."""
+    """spacing(schedule) -> `steps` + 1 levels, from noise to clean."""
 
     steps: int
 
@@ -30,7 +30,7 @@ class Spacing(metaclass=Finite):
 
 @dataclass(frozen=True)
 class Trailing(Spacing):
-    """t_i = T - i T / steps, rounded on tables: starts at T itself.
+    """t_i = T - i T / steps, rounded on tables: starts at T.
 
     Source: Lin et al. 2023, table 2, https://arxiv.org/abs/2305.08891
     """
@@ -74,7 +74,7 @@ class Linspace(Spacing):
 
 @dataclass(frozen=True)
 class LinspaceOpen(Spacing):
-    """Rounded linspace(0, T - 1, steps + 1) of indices without the 0: the other grid that goes by the name of linspace.
+    """Rounded linspace(0, T - 1, steps + 1) of indices without 0: another grid known as linspace.
 
     Source: Lu et al. 2022 (code), https://arxiv.org/abs/2211.01095
     """
@@ -83,18 +83,18 @@ class LinspaceOpen(Spacing):
 
     def __call__(self, schedule: Schedule) -> Grid:
         last, n = _entries(schedule, self.steps) - 1, self.steps
-        return _at_indices(schedule, n, _apart([round(last * i / n) for i in range(1, n + 1)], last))
+        return _at_indices(schedule, n, _made_distinct([round(last * i / n) for i in range(1, n + 1)], last))
 
 
 @dataclass(frozen=True)
 class Quadratic(Spacing):
-    """Indices floor(linspace(0, sqrt(reach T), steps)^2), moved up where two would fall on one entry.
+    """Indices floor(linspace(0, sqrt(reach T), steps)^2), moved up where two coincide.
 
     Source: Song et al. 2020, app. D.2, https://arxiv.org/abs/2010.02502
 
     Args:
         steps: number of steps.
-        reach: where it starts as a share of T. The authors' code starts at 0.8.
+        reach: start of the grid as a fraction of T; the authors' code uses 0.8.
     """
 
     positive = ("reach",)
@@ -106,7 +106,7 @@ class Quadratic(Spacing):
         entries, n = _entries(schedule, self.steps), self.steps
         root = (self.reach * entries) ** 0.5
         indices = [int((root * (i / (n - 1) if n > 1 else 1.0)) ** 2 + 1e-9) for i in range(n)]
-        return _at_indices(schedule, n, _apart(indices, entries - 1))
+        return _at_indices(schedule, n, _made_distinct(indices, entries - 1))
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ class Karras(Spacing):
 
     Args:
         steps: n.
-        sigma_min, sigma_max: the range of sigma / alpha, held inside the schedule's; by default the schedule's own
-            (0.002 where it comes down to 0, 80 where it goes up to pure noise).
-        rho: 7 puts more steps where there is little noise; 1 is uniform.
+        sigma_min, sigma_max: the range of sigma / alpha, clamped to the schedule's; by default the schedule's own range
+            (0.002 where it reaches 0, 80 where it reaches pure noise).
+        rho: 7 concentrates steps at low noise; 1 is uniform.
     """
 
     positive = ("sigma_min", "sigma_max", "rho")
@@ -139,7 +139,7 @@ class Karras(Spacing):
 class UniformLogSNR(Spacing):
     """log-SNR in equal steps (sigma / alpha in a geometric series), then clean.
 
-    Also known as the exponential grid and as Lu's lambda grid, which are this one.
+    Also known as the exponential grid and as Lu's lambda grid.
     Source: Lu et al. 2022, sec. 3.2, https://arxiv.org/abs/2206.00927
 
     Args:
@@ -160,7 +160,7 @@ class UniformLogSNR(Spacing):
 
 @dataclass(frozen=True)
 class UniformAngle(Spacing):
-    """atan2(sigma, alpha) in equal steps from the schedule's last level to clean: a cosine's own trailing grid.
+    """atan2(sigma, alpha) in equal steps from the schedule's last level to clean, as on a cosine schedule.
 
     Source: Nichol and Dhariwal 2021, eq. 17, with offset 0, https://arxiv.org/abs/2102.09672
     """
@@ -176,13 +176,13 @@ class UniformAngle(Spacing):
 
 @dataclass(frozen=True)
 class BetaQuantiles(Spacing):
-    """t_i = T F^-1(1 - i / steps), F the Beta(a, b) distribution: more steps at both ends where a, b < 1.
+    """t_i = T F^-1(1 - i / steps), F the Beta(a, b) distribution: more steps at both ends for a, b < 1.
 
     Source: Lee et al. 2024, https://arxiv.org/abs/2407.12173
 
     Args:
         steps: number of steps.
-        a, b: the two shapes; the paper uses 0.6 for both.
+        a, b: the shape parameters; the paper uses 0.6 for both.
     """
 
     positive = ("a", "b")
@@ -199,10 +199,10 @@ class BetaQuantiles(Spacing):
 
 @dataclass(frozen=True)
 class AutoSpacing(Spacing):
-    """`Trailing`, or `Karras` on schedules whose steps in time leave out the small noise levels, such as EDM's.
+    """`Trailing`, or `Karras` on schedules such as EDM's, where equal steps in time skip the small noise levels.
 
-    Decided by what DDIM makes of Gaussian data, standard deviation 0.4, in 50 steps of `Trailing`: it gives near-means
-    where they shrink by more than a quarter.
+    The criterion is DDIM with 50 steps of `Trailing` on Gaussian data of standard deviation 0.4: `Karras` where their
+    standard deviation shrinks by more than a quarter.
     """
 
     steps: int = 50
@@ -211,20 +211,20 @@ class AutoSpacing(Spacing):
         return self.choose(schedule)(schedule)
 
     def choose(self, schedule: Schedule) -> Spacing:
-        """The grid that this schedule gets."""
-        usual, std = Trailing(min(50, schedule.steps or 50))(schedule), 0.4
-        x = schedule.prior_std(usual[0])
-        for now, next in pairwise(usual):
+        """Return the spacing for this schedule."""
+        trailing, std = Trailing(min(50, schedule.steps or 50))(schedule), 0.4
+        x = schedule.prior_std(trailing[0])
+        for now, next in pairwise(trailing):
             x *= (next.alpha * now.alpha * std**2 + next.sigma * now.sigma) / ((now.alpha * std) ** 2 + now.sigma**2)
         return Trailing(self.steps) if x > 0.75 * std else Karras(self.steps)
 
 
 @dataclass(frozen=True)
 class ExplicitTimes(Spacing):
-    """Exactly these times of the schedule, then clean: a list found by an optimiser, or by hand.
+    """Explicit times of the schedule, then clean, such as the result of `optimal_grid`.
 
     Args:
-        times: from noisy to less noisy; a final 0 is not needed.
+        times: in decreasing order; a final 0 is optional.
     """
 
     times: tuple[float, ...]
@@ -232,9 +232,9 @@ class ExplicitTimes(Spacing):
     def __post_init__(self) -> None:
         object.__setattr__(self, "times", tuple(float(t) for t in self.times))
         if any(s >= t for t, s in zip(self.times, self.times[1:], strict=False)):
-            raise ValueError(f"times={self.times} must fall from one to the next. Sort them, and drop repetitions.")
+            raise ValueError(f"times={self.times} must be strictly decreasing. Sort them and drop duplicates.")
         if self.steps < 1 or self.times[-1] < 0.0:
-            raise ValueError(f"times={self.times} must hold one above 0, where steps begin, and none below.")
+            raise ValueError(f"times={self.times} must contain a time above 0 and none below. Remove negative times.")
 
     @property
     def steps(self) -> int:  # type: ignore[override]
@@ -243,16 +243,16 @@ class ExplicitTimes(Spacing):
     def __call__(self, schedule: Schedule) -> Grid:
         if self.times[0] > schedule.t_max * (1.0 + 1e-9):
             raise ValueError(
-                f"times begin at {self.times[0]:g}, and {schedule} ends at {schedule.t_max:g}. Give times of this one."
+                f"times start at {self.times[0]:g}, beyond t_max={schedule.t_max:g} of {schedule}. Use times up to it."
             )
         return _at(schedule, [t for t in self.times if t])
 
 
 @dataclass(frozen=True)
 class SnapToTable(Spacing):
-    """Another spacing with every level moved to the nearest entry of the table, for networks that know only those.
+    """Another spacing with every level moved to the nearest entry of the table, for networks trained on those alone.
 
-    Neighbours that fall on one entry become one, so there may be fewer steps.
+    Levels that move to the same entry are merged, so there may be fewer steps.
     """
 
     spacing: Spacing
@@ -273,15 +273,15 @@ class SnapToTable(Spacing):
 
 def _positive(steps: int) -> int:
     if steps < 1:
-        raise ValueError(f"steps={steps}: a grid needs at least one step.")
+        raise ValueError(f"steps={steps}: a grid needs at least one step. Use steps=1 or more.")
     return steps
 
 
 def _entries(schedule: Schedule, steps: int) -> int:
-    """The size of the table, 1000 where there is none."""
+    """Return the number of entries of the table, or 1000 for a continuous schedule."""
     entries = schedule.steps or max(1000, steps)
     if _positive(steps) > entries:
-        raise ValueError(f"steps={steps} on a schedule of {entries} steps: it has no more. Use at most {entries}.")
+        raise ValueError(f"steps={steps} exceeds the {entries} steps of the schedule. Use at most {entries}.")
     return entries
 
 
@@ -290,13 +290,13 @@ def _at(schedule: Schedule, times: list[float]) -> Grid:
 
 
 def _at_indices(schedule: Schedule, steps: int, indices: list[int]) -> Grid:
-    """Rising indices from 0 for the first noisy entry, to falling levels."""
+    """Return the grid of increasing indices, 0 for the first noisy entry."""
     entries, end = _entries(schedule, steps), schedule.t_max
     return _at(schedule, [float(i + 1) if schedule.steps else end * ((i + 1) / entries) for i in reversed(indices)])
 
 
-def _apart(indices: list[int], last: int) -> list[int]:
-    """Rising indices up to `last`, moved by as little as makes them differ."""
+def _made_distinct(indices: list[int], last: int) -> list[int]:
+    """Return increasing indices up to `last`, moved as little as needed to be distinct."""
     for i in range(1, len(indices)):
         indices[i] = max(indices[i], indices[i - 1] + 1)
     return [min(index, last + 1 - len(indices) + i) for i, index in enumerate(indices)]
@@ -304,19 +304,19 @@ def _apart(indices: list[int], last: int) -> list[int]:
 
 def _at_ratios(schedule: Schedule, ratios: list[float]) -> Grid:
     times = [float(schedule.time(NoiseLevel(1.0, ratio))) for ratio in ratios]
-    if schedule.steps:  # an entry of the table that was only rounded is that entry
+    if schedule.steps:  # undo rounding errors at entries of the table
         times = [float(round(t)) if abs(t - round(t)) < 1e-9 else t for t in times]
     return _at(schedule, times)
 
 
 def _ramp(steps: int) -> list[float]:
-    """steps numbers from 0 to 1; a single one is 0."""
+    """Return `steps` numbers from 0 to 1; a single one is 0."""
     last = max(_positive(steps) - 1, 1)
     return [i / last for i in range(steps)]
 
 
 def _ratios(schedule: Schedule, low: float | None, high: float | None, steps: int) -> tuple[float, float]:
-    """The range of sigma / alpha: what was asked, held inside what the schedule has."""
+    """Return the range of sigma / alpha, clamped to the schedule's."""
     own_high = float(schedule.level(schedule.t_max).ratio)
     own_low = float(schedule.level(1.0).ratio) if schedule.steps else 0.0
     high = min(high or (own_high if own_high < math.inf else 80.0), own_high)
@@ -329,7 +329,7 @@ def _ratios(schedule: Schedule, low: float | None, high: float | None, steps: in
 
 
 def _distinct(schedule: Schedule, times: list[float]) -> list[float]:
-    """Times below t_max that a table keeps to 1 and above: those that would coincide there are spread over (0, 1]."""
+    """Return decreasing times below t_max; those that a table would clamp to 1 are spread out below the others."""
     low = 1.0 if schedule.steps else 0.0
     inside = [t for t in times if t > low]
     missing = len(times) - len(inside)

@@ -1,4 +1,4 @@
-"""What a denoiser around a denoiser is, and how several are chained."""
+"""The guidance interface, and chaining of several guidance methods."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ..schedules.continuous import Schedule
 
 
 def is_denoiser(value: Any) -> bool:
-    """Whether a value can be guided: what has `begin`, as no setting does."""
+    """Return whether a value is a denoiser rather than a setting: only denoisers have `begin`."""
     return callable(getattr(value, "begin", None))
 
 
 class _Wrapper(Finite):
-    """Calls of guidance classes: a denoiser in front is what is guided, and all else by position are settings.
+    """Metaclass of guidance: a denoiser as the first argument is the one to guide; other positions are settings.
 
-    CFG(denoise, 3.0) and CFG(3.0) both have scale 3; the second is for `chain`. None in front is no denoiser yet.
+    CFG(denoise, 3.0) and CFG(3.0) both have scale 3; the second is for `chain`. None in front means no denoiser.
     """
 
-    if not TYPE_CHECKING:  # calls keep the types of their classes
+    if not TYPE_CHECKING:  # keep the constructors' types for type checkers
 
         def __call__(cls, *args: Any, **settings: Any) -> Any:
             if args and (args[0] is None or is_denoiser(args[0])):
@@ -38,25 +38,27 @@ class _Wrapper(Finite):
 
 @dataclass(frozen=True)
 class Guidance(metaclass=_Wrapper):
-    """A denoiser around another: the same schedule, and `begin` handed down.
+    """A denoiser that wraps another one: it has its schedule and forwards `begin`.
 
     Args:
-        inner: what is guided, by name or in front of the settings; None until `chain` puts it around something.
+        inner: the denoiser to guide, by name or before the settings; None until `chain` sets it.
     """
 
     inner: Denoise = field(default=None, kw_only=True)  # type: ignore[assignment]
 
     @property
     def schedule(self) -> Schedule:
-        return self._inside().schedule
+        return self._wrapped().schedule
 
     def begin(self) -> Denoise:
-        return replace(self, inner=self._inside().begin())
+        return replace(self, inner=self._wrapped().begin())
 
-    def _inside(self) -> Denoise:
+    def _wrapped(self) -> Denoise:
         if self.inner is None:
             name = type(self).__name__
-            raise ValueError(f"{name} is around no denoiser: chain(denoise, [{name}(...)]) puts it around one.")
+            raise ValueError(
+                f"{name} wraps no denoiser. Use chain(denoise, [{name}(...)]), or give the denoiser first."
+            )
         return self.inner
 
     @abc.abstractmethod
@@ -64,7 +66,7 @@ class Guidance(metaclass=_Wrapper):
 
 
 def move_to(denoise: Denoise, device: torch.device | str) -> None:
-    """Move the networks that guidance holds beside the guided one to a device, however it is chained."""
+    """Move the networks of all guidance in a chain, such as a weak denoiser or classifier, to a device."""
     if isinstance(denoise, Guidance):
         for part in vars(denoise).values():
             if isinstance(part, nn.Module):
@@ -74,18 +76,18 @@ def move_to(denoise: Denoise, device: torch.device | str) -> None:
 
 
 def no_guidance(inner: Denoise) -> Denoise:
-    """The denoiser as it is: the choice `guidance=none`."""
+    """Return the denoiser unchanged: the choice `guidance=none`."""
     return inner
 
 
 def chain(inner: Denoise, parts: list[Guidance]) -> Denoise:
-    """The denoiser in several wrappers, first one innermost: chain(d, [CFG(2.0), Clip()]) is Clip(CFG(d, 2.0)).
+    """Wrap a denoiser in guidance, the first part innermost: chain(d, [CFG(2.0), Clip()]) is Clip(CFG(d, 2.0)).
 
     Raises:
-        ValueError: a part is already around a denoiser, which would be lost.
+        ValueError: a part already wraps a denoiser, which would be lost.
     """
     for part in parts:
         if part.inner is not None:
-            raise ValueError(f"{type(part).__name__} is already around a denoiser. Give chain its settings alone.")
+            raise ValueError(f"{type(part).__name__} already wraps a denoiser. Give chain guidance without one.")
         inner = replace(part, inner=inner)
     return inner

@@ -1,4 +1,4 @@
-"""Guidance away from a weak prediction, towards a strong one: classifier-free guidance and its kin, autoguidance."""
+"""Classifier-free guidance and its variants, and autoguidance: from a weak prediction towards a strong one."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ NULL = -1
 
 @dataclass(frozen=True)
 class PairwiseGuidance(Guidance):
-    """Away from a weak prediction, towards a strong one. A member says how the two are combined.
+    """Guidance from a weak prediction towards a strong one; a subclass combines the two.
 
-    w = 0 is exactly the weak prediction and w = 1 exactly the strong one, each with one call of the batch itself.
+    w = 0 is exactly the weak prediction and w = 1 exactly the strong one, each with one call of the batch.
 
-    Source: for the band of levels Kynkaanniemi et al. 2024, eq. 5, https://arxiv.org/abs/2404.07724
+    Source: for the interval of levels Kynkaanniemi et al. 2024, eq. 5, https://arxiv.org/abs/2404.07724
 
     Args:
         scale: w.
-        weak: a weaker denoiser, such as an earlier snapshot or a smaller network; None for this one without its label.
-        low, high: guidance acts where low < sigma / alpha <= high, and outside the strong prediction stands alone.
+        weak: a weaker denoiser, such as an earlier snapshot or a smaller network; None for the same one without label.
+        low, high: guidance is applied where low < sigma / alpha <= high; elsewhere the strong prediction is used.
     """
 
     scale: float = 1.0
@@ -44,17 +44,22 @@ class PairwiseGuidance(Guidance):
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.low < self.high:
-            raise ValueError(f"low={self.low:g}, high={self.high:g}: guidance acts between them; give 0 <= low < high.")
+            raise ValueError(
+                f"low={self.low:g}, high={self.high:g}: guidance is applied in between; give 0 <= low < high."
+            )
         if not math.isfinite(self.scale):
             raise ValueError(f"scale={self.scale}: give a finite number.")
         if self.weak is not None and not is_denoiser(self.weak):
-            raise ValueError(f"weak={self.weak!r} is no denoiser. Settings after `scale` go by name, such as phi=0.7.")
+            raise ValueError(
+                f"weak={self.weak!r} is not a denoiser. Pass settings after `scale` by name, such as phi=0.7."
+            )
 
     @abc.abstractmethod
-    def combine(self, weak: Prediction, strong: Prediction) -> Prediction: ...
+    def combine(self, weak: Prediction, strong: Prediction) -> Prediction:
+        """Return the guided prediction."""
 
     def begin(self) -> Denoise:
-        return replace(self, inner=self._inside().begin(), weak=self.weak and self.weak.begin())
+        return replace(self, inner=self._wrapped().begin(), weak=self.weak and self.weak.begin())
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         if not self.acts(level):
@@ -65,12 +70,12 @@ class PairwiseGuidance(Guidance):
         return weak if self.scale == 0.0 else self.combine(weak, self.inner(x, level, **cond))
 
     def acts(self, level: NoiseLevel) -> bool:
-        """Whether the weak prediction is needed at a level."""
+        """Return whether the weak prediction is needed at a level."""
         return self.scale != 1.0 and bool(self.low < level.ratio <= self.high)
 
     def _against_null(self, x: Tensor, level: NoiseLevel, *, label: Tensor | None = None, **cond: Any) -> Prediction:
         if label is None:
-            raise ValueError("Classifier-free guidance needs a label to guide towards. Pass label=, or guidance=none.")
+            raise ValueError("Classifier-free guidance needs a label. Pass label=, or use guidance=none.")
         null = torch.full_like(label, NULL)
         if self.scale == 0.0:
             return self.inner(x, level, label=null, **cond)
@@ -80,7 +85,7 @@ class PairwiseGuidance(Guidance):
 
 
 def _twice(value: Any, n: int) -> Any:
-    """Other conditioning of the batch's length, for both halves."""
+    """Duplicate conditioning that has the length of the batch."""
     return torch.cat([value, value]) if isinstance(value, Tensor) and value.ndim and len(value) == n else value
 
 
@@ -88,8 +93,8 @@ def _twice(value: Any, n: int) -> Any:
 class CFG(PairwiseGuidance):
     """Classifier-free guidance: D = D_null + w (D_label - D_null), in one call of twice the batch.
 
-    Every prediction is x and one linear functional, so the choice of eps, x0 or v does not matter. Ho and Salimans's
-    own w is this one minus 1. With a `weak` denoiser: autoguidance, D = D_weak + w (D - D_weak).
+    Every prediction is x and one linear functional, so the choice of eps, x0 or v does not matter. The w of
+    Ho and Salimans is this one minus 1. With a `weak` denoiser: autoguidance, D = D_weak + w (D - D_weak).
 
     Source: Ho and Salimans 2022, eq. 6, https://arxiv.org/abs/2207.12598; Karras et al. 2024, eq. 3,
     https://arxiv.org/abs/2406.02507
@@ -101,14 +106,14 @@ class CFG(PairwiseGuidance):
 
 @dataclass(frozen=True)
 class RescaledCFG(PairwiseGuidance):
-    """CFG whose x0 is brought back to the spread of the conditional one: x0 <- phi x0 std(c) / std(x0) + (1 - phi) x0.
+    """CFG with x0 rescaled to the conditional standard deviation: x0 <- phi x0 std(c) / std(x0) + (1 - phi) x0.
 
-    std is over all but the batch; on x0, so that the network's target does not matter.
+    std is over all dimensions but the batch; applied to x0, so that the network's target does not matter.
 
     Source: Lin et al. 2023, eqs. 15 and 16, https://arxiv.org/abs/2305.08891
 
     Args:
-        phi: share of the rescaled one; the paper uses 0.7.
+        phi: weight of the rescaled x0; the paper uses 0.7.
     """
 
     natural = ("phi",)
@@ -124,14 +129,14 @@ class RescaledCFG(PairwiseGuidance):
 
 @dataclass(frozen=True)
 class CFGZero(PairwiseGuidance):
-    """CFG-Zero*: v = s v_null + w (v_label - s v_null), s = <v_label, v_null> / |v_null|^2, and v = 0 at first.
+    """CFG-Zero*: v = s v_null + w (v_label - s v_null), s = <v_label, v_null> / |v_null|^2.
 
-    v is the flow's velocity, eps - x0. Where it is set to 0, x0 = eps and a step along the straight path stays put.
+    v is the flow velocity, eps - x0. Where it is set to 0, x0 = eps and a step along the straight path keeps x.
 
     Source: Fan et al. 2025, algorithm 1, https://arxiv.org/abs/2503.18886
 
     Args:
-        zero_from: sigma / alpha from which on v = 0; inf is pure noise alone, the first step of a flow.
+        zero_from: v = 0 for sigma / alpha at or above this; inf is pure noise alone, the first step of a flow.
     """
 
     natural = ("zero_from",)
@@ -151,11 +156,11 @@ class CFGZero(PairwiseGuidance):
 
 @dataclass(frozen=True)
 class CFGPlusPlus(PairwiseGuidance):
-    """CFG++: x0 = D_null + w (D_label - D_null) beside eps_null: x_s = alpha_s x0 + sigma_s eps_null.
+    """CFG++: x0 = D_null + w (D_label - D_null) with eps_null: x_s = alpha_s x0 + sigma_s eps_null.
 
-    The x that both belong to is not the sampler's, so only samplers whose `cfg_pp` is true may be guided this way:
-    those whose step is published for it. w is the paper's lambda, from 0 to 1; at 1 x0 is the conditional one, and eps
-    still is not. Multistep samplers remember the unguided prediction.
+    This x0 and eps do not correspond to the sampler's x, so it is limited to samplers whose `cfg_pp` is true: those
+    whose step is published for CFG++. w is the paper's lambda, from 0 to 1; at 1 x0 is conditional and eps is still
+    not. Multistep samplers store the unguided prediction.
 
     Source: Chung et al. 2024, algorithm 2, https://arxiv.org/abs/2406.08070; beyond DDIM the samplers of ComfyUI (code)
     whose names end in _cfg_pp
@@ -170,14 +175,14 @@ class CFGPlusPlus(PairwiseGuidance):
         return Renoised(weak, torch.lerp(weak.x0, strong.x0, self.scale), strong.fraction)
 
 
-def check_cfg_pp(denoise: Any, sampler: Sampler) -> None:
-    """Raise ValueError for CFG++ with a sampler whose step takes x0 and eps to belong to one x."""
+def check_cfg_pp(denoise: Denoise, sampler: Sampler) -> None:
+    """Raise ValueError for CFG++ with a sampler whose step assumes that x0 and eps correspond to one x."""
     while isinstance(denoise, Guidance):
         if isinstance(denoise, CFGPlusPlus) and not sampler.cfg_pp:
             raise ValueError(
-                "guidance by CFGPlusPlus needs the step of sampler=ddim, euler_ancestral, dpmpp_2m, "
-                "dpmpp_2s_ancestral, res_multistep or gradient_estimation, which is published for an eps that is not "
-                f"that of x0, and the sampler is {sampler}. Use one of these, or guidance=cfg."
+                "guidance by CFGPlusPlus is published for sampler=ddim, euler_ancestral, dpmpp_2m, dpmpp_2s_ancestral, "
+                f"res_multistep and gradient_estimation alone, and the sampler is {sampler}. Use one of these, or "
+                "guidance=cfg."
             )
         denoise = denoise.inner
 
@@ -186,15 +191,15 @@ def check_cfg_pp(denoise: Any, sampler: Sampler) -> None:
 class APG(PairwiseGuidance):
     """Adaptive projected guidance: x0 = c + (w - 1) (orthogonal + eta parallel), of d = c - u against c.
 
-    d first joins its own past, d <- d + momentum d_before, and is shortened to `norm` where it is longer. eta < 1
-    holds back the part along c, which is what saturates; eta = 1, no momentum and no norm give CFG.
+    First d <- d + momentum d_previous, then d is rescaled to at most `norm`. eta < 1 reduces the component along c,
+    which causes saturation; eta = 1 without momentum and norm is CFG.
 
     Source: Sadat et al. 2024, algorithm 1, https://arxiv.org/abs/2410.02416
 
     Args:
-        eta: share of the part along c.
-        norm: greatest length of d for one example.
-        momentum: weight of the past, negative to push away from it.
+        eta: weight of the component along c.
+        norm: upper bound of the norm of d per example.
+        momentum: weight of the previous d; negative values repel from it.
     """
 
     positive = ("norm",)
@@ -202,13 +207,19 @@ class APG(PairwiseGuidance):
     eta: float = 0.0
     norm: float = math.inf
     momentum: float = -0.5
+    past: list[Tensor] | None = field(
+        default=None, kw_only=True, repr=False, compare=False
+    )  # a list during a trajectory
 
     def begin(self) -> Denoise:
-        fresh = {"inner": self._inside().begin(), "weak": self.weak and self.weak.begin(), "past": []}
-        return _MovingAPG(**(vars(self) | fresh))
+        return replace(self, inner=self._wrapped().begin(), weak=self.weak and self.weak.begin(), past=[])
 
     def combine(self, weak: Prediction, strong: Prediction) -> Prediction:
-        return self.project(strong, strong.x0 - weak.x0)
+        d = strong.x0 - weak.x0
+        if self.past is not None:
+            self.past[:] = [d + self.momentum * self.past[0] if self.past else d]
+            d = self.past[0]
+        return self.project(strong, d)
 
     def project(self, strong: Prediction, d: Tensor) -> Prediction:
         c = strong.x0
@@ -217,15 +228,3 @@ class APG(PairwiseGuidance):
         direction = functional.normalize(c.flatten(1), dim=1).reshape_as(c)
         parallel = direction * broadcast_like((d * direction).flatten(1).sum(1), d)
         return strong.with_x0(c + (self.scale - 1.0) * (d - parallel + self.eta * parallel))
-
-
-@dataclass(frozen=True, eq=False)
-class _MovingAPG(APG):
-    """APG during one trajectory: the one that remembers d."""
-
-    past: list[Tensor] = field(default_factory=list)
-
-    def combine(self, weak: Prediction, strong: Prediction) -> Prediction:
-        d = strong.x0 - weak.x0
-        self.past[:] = [d + self.momentum * self.past[0] if self.past else d]
-        return self.project(strong, self.past[0])

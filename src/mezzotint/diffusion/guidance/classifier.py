@@ -1,4 +1,4 @@
-"""Guidance by the gradient of a classifier of noisy images."""
+"""Classifier guidance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .base import Guidance
 class ClassifierGuidance(Guidance):
     """eps <- eps - w sigma grad_x log p(label | x), with a classifier of noisy images.
 
-    What is inside is asked without the label. Works under no_grad and under inference_mode.
+    The wrapped denoiser is called without the label. Works under no_grad and under inference_mode.
 
     Source: Dhariwal and Nichol 2021, algorithm 2, https://arxiv.org/abs/2105.05233
 

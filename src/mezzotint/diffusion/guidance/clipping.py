@@ -1,4 +1,4 @@
-"""Bounds on x0: clips and thresholds."""
+"""Bounds on x0: clipping and dynamic thresholding."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from .base import Guidance
 
 @dataclass(frozen=True)
 class Clip(Guidance):
-    """x0 clipped to the range of the data; eps is rebuilt from it, so that x = alpha x0 + sigma eps still holds.
+    """x0 clipped to the data range; eps is recomputed, so that x = alpha x0 + sigma eps still holds.
 
-    Source: Ho et al. 2020 (code), https://arxiv.org/abs/2006.11239; eps rebuilt as by Nichol and Dhariwal 2021
+    Source: Ho et al. 2020 (code), https://arxiv.org/abs/2006.11239; eps recomputed as by Nichol and Dhariwal 2021
+
+    Args:
+        low, high: the data range.
     """
 
     low: float = -1.0
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"low={self.low:g}, high={self.high:g}: x0 is clipped between them; give low < high.")
+        check_range(self.low, self.high)
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         pred = self.inner(x, level, **cond)
@@ -34,28 +36,43 @@ class Clip(Guidance):
 
 
 @dataclass(frozen=True)
-class ClipIfEpsilon(Clip):
-    """Clip where the network tells of the noise alone (epsilon, score), as the code of Ho et al. 2020 does.
+class ClipIfEpsilon(Guidance):
+    """`Clip` for targets that predict the noise alone (epsilon, score), as in the code of Ho et al. 2020.
 
-    x0 is (x - sigma eps) / alpha there, and where a schedule ends near pure noise the first steps divide the network's
-    error by an alpha near 0: uncorrected, it saturates the images. Other targets are left as they are.
+    For these x0 = (x - sigma eps) / alpha, and where a schedule ends near pure noise the first steps divide the
+    network's error by an alpha near 0, which saturates the images. Other targets are not clipped.
+
+    Args:
+        low, high: the data range.
     """
+
+    low: float = -1.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range(self.low, self.high)
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         pred = self.inner(x, level, **cond)
-        told_of_x0 = isinstance(pred.a, Tensor) or pred.a != 0.0
-        return pred if told_of_x0 else pred.with_x0(pred.x0.clamp(self.low, self.high))
+        predicts_noise = not isinstance(pred.a, Tensor) and pred.a == 0.0
+        return pred.with_x0(pred.x0.clamp(self.low, self.high)) if predicts_noise else pred
+
+
+def check_range(low: float, high: float) -> None:
+    """Raise ValueError unless low < high."""
+    if not low < high:
+        raise ValueError(f"low={low:g}, high={high:g}: x0 is clipped between them; give low < high.")
 
 
 @dataclass(frozen=True)
 class DynamicThreshold(Guidance):
-    """x0 clipped to [-s, s] and divided by s, s the percentile of |x0| in each example, at least `bound`; times bound.
+    """x0 clipped to [-s, s] and scaled by bound / s, with s a percentile of |x0| per example, at least `bound`.
 
     Source: Saharia et al. 2022, sec. 2.3, https://arxiv.org/abs/2205.11487
 
     Args:
-        percentile: as a share.
-        bound: half the range of the data.
+        percentile: as a fraction.
+        bound: half the data range.
     """
 
     percentile: float = 0.995
@@ -63,9 +80,7 @@ class DynamicThreshold(Guidance):
 
     def __post_init__(self) -> None:
         if not 0.0 < self.percentile <= 1.0 or not 0.0 < self.bound < math.inf:
-            raise ValueError(
-                f"percentile={self.percentile:g} must be a share, 0 to 1, and bound={self.bound:g} above 0."
-            )
+            raise ValueError(f"percentile={self.percentile:g} must be in (0, 1], and bound={self.bound:g} above 0.")
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         pred = self.inner(x, level, **cond)

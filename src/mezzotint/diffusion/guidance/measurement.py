@@ -1,7 +1,7 @@
-"""Linear inverse problems: samples of x0 given y = A x0 + std z, by guidance with the measurement.
+"""Linear inverse problems: samples of x0 given y = A x0 + std z, by guidance with the measurement y.
 
-The score gains grad_x log p(y | x_t). All members take p(y | x_t) = N(A E[x0 | x], std^2 + A V A^T) with V their guess
-of the covariance of x0 given x; the gradient is J^T A^T v with J = d E[x0 | x] / d x and
+grad_x log p(y | x_t) is added to the score. All methods assume p(y | x_t) = N(A E[x0 | x], std^2 + A V A^T) with V
+their model of the covariance of x0 given x; the gradient is J^T A^T v with J = d E[x0 | x] / d x and
 (std^2 + A V A^T) v = y - A E[x0 | x].
 """
 
@@ -15,21 +15,21 @@ from torch import Tensor
 
 from ..levels import NoiseLevel
 from ..prediction import Prediction
-from . import Guidance
+from .base import Guidance
 
 Operator = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class MeasurementGuidance(Guidance):
-    """x0 <- x0 + sigma^2 / alpha J^T A^T v. Gradients pass through the network: each call has a backward pass.
+    """x0 <- x0 + sigma^2 / alpha J^T A^T v. Each call differentiates through the network.
 
-    At alpha = 0, where x says nothing yet, the prediction is left as it is.
+    At alpha = 0, where x carries no information about x0, the prediction is unchanged.
 
     Args:
-        operator: A, linear and differentiable, from (B, C, H, W) to anything with a batch.
-        y: the measurement.
-        std: of its noise.
+        operator: A, linear and differentiable, from (B, C, H, W) to any shape (B, ...).
+        y: the measurement, (B, ...).
+        std: standard deviation of its noise.
     """
 
     operator: Operator
@@ -38,11 +38,11 @@ class MeasurementGuidance(Guidance):
 
     @abc.abstractmethod
     def covariance(self, level: NoiseLevel, pull: Operator, push: Operator) -> Operator:
-        """v -> A V A^T v, from pull(v) = J^T A^T v and push(v) = A^T v."""
+        """Return v -> A V A^T v, given pull(v) = J^T A^T v and push(v) = A^T v."""
 
+    @abc.abstractmethod
     def solve(self, apply: Operator, residual: Tensor) -> Tensor:
-        """v with std^2 v + apply(v) = residual."""
-        raise NotImplementedError
+        """Return v with std^2 v + apply(v) = residual."""
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         if level.alpha == 0:
@@ -51,16 +51,16 @@ class MeasurementGuidance(Guidance):
             point = x.detach().clone().requires_grad_()
             pred = self.inner(point, level, **cond)
             x0 = pred.x0
-            seen = self.operator(x0)
+            measured = self.operator(x0)
 
             def pull(v: Tensor) -> Tensor:
-                return torch.autograd.grad(seen, point, v, retain_graph=True)[0]
+                return torch.autograd.grad(measured, point, v, retain_graph=True)[0]
 
             def push(v: Tensor) -> Tensor:
                 zero = torch.zeros_like(x0, requires_grad=True)
                 return torch.autograd.grad(self.operator(zero), zero, v)[0]
 
-            v = self.solve(self.covariance(level, pull, push), (self.y - seen).detach())
+            v = self.solve(self.covariance(level, pull, push), (self.y - measured).detach())
             gain = float(level.sigma**2 / level.alpha)
             shifted = torch.add(x0.detach(), pull(v), alpha=gain)
         fraction = None if pred.fraction is None else pred.fraction.detach()
@@ -69,13 +69,13 @@ class MeasurementGuidance(Guidance):
 
 @dataclass(frozen=True, eq=False)
 class DPS(MeasurementGuidance):
-    """V = gamma (sigma / alpha)^2, apart from A: one division. gamma = 0 is diffusion posterior sampling.
+    """A V A^T = gamma (sigma / alpha)^2 I, solved by division. gamma = 0 is diffusion posterior sampling.
 
-    Source: Chung et al. 2022, eq. 11, https://arxiv.org/abs/2209.14687, without its rule for the step; with gamma Rozet
+    Source: Chung et al. 2022, eq. 11, https://arxiv.org/abs/2209.14687, without its step size rule; with gamma Rozet
     and Louppe 2023, eq. 15, https://arxiv.org/abs/2306.10574
 
     Args:
-        gamma: how unsure x0 is taken to be, in units of the noise.
+        gamma: variance of x0 given x, in units of (sigma / alpha)^2.
     """
 
     gamma: float = 0.1
@@ -88,11 +88,11 @@ class DPS(MeasurementGuidance):
 
 
 @dataclass(frozen=True, eq=False)
-class _Solved(MeasurementGuidance):
-    """Members whose v comes from conjugate gradients, one system an example.
+class CovarianceGuidance(MeasurementGuidance):
+    """Methods that solve for v by conjugate gradients, one system per example.
 
     Args:
-        iterations: of conjugate gradients.
+        iterations: number of conjugate gradient iterations.
     """
 
     iterations: int = 5
@@ -102,13 +102,13 @@ class _Solved(MeasurementGuidance):
 
 
 @dataclass(frozen=True, eq=False)
-class PiGDM(_Solved):
+class PiGDM(CovarianceGuidance):
     """V = r^2 I with r^2 = sigma^2 / (s_d^2 alpha^2 + sigma^2) s_d^2: exact for data N(m, s_d^2).
 
     Source: Song et al. 2023, eqs. 5 to 7, https://openreview.net/forum?id=9_gsMA8MRKQ
 
     Args:
-        sigma_data: s_d.
+        sigma_data: s_d, standard deviation of the data.
     """
 
     sigma_data: float = 1.0
@@ -120,7 +120,7 @@ class PiGDM(_Solved):
 
 
 @dataclass(frozen=True, eq=False)
-class MomentMatching(_Solved):
+class MomentMatching(CovarianceGuidance):
     """V = sigma^2 / alpha J, Tweedie's covariance: exact for Gaussian data of any covariance.
 
     Source: Rozet et al. 2024, algorithm 3, https://arxiv.org/abs/2405.13712; Boys et al. 2023,
@@ -132,8 +132,27 @@ class MomentMatching(_Solved):
         return lambda v: gain * self.operator(pull(v)).detach()
 
 
+@dataclass(frozen=True, eq=False)
+class InpaintGuidance(Guidance):
+    """Inpainting: the predicted x0 is replaced by the image where it is known; eps follows, so steps stay consistent.
+
+    Source: Lugmayr et al. 2022, sec. 4.1, https://arxiv.org/abs/2201.09865, on x0 instead of x_t
+
+    Args:
+        known: clean image (B, C, H, W).
+        mask: true where the image is known, broadcastable with it.
+    """
+
+    known: Tensor
+    mask: Tensor
+
+    def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
+        pred = self.inner(x, level, **cond)
+        return pred.with_x0(torch.where(self.mask, self.known, pred.x0))
+
+
 def conjugate_gradients(apply: Operator, b: Tensor, iterations: int) -> Tensor:
-    """x with apply(x) = b for a symmetric positive apply, each example for itself; stops moving once solved.
+    """Solve apply(x) = b per example for a symmetric positive definite `apply`; x is constant once converged.
 
     Source: Hestenes and Stiefel 1952, https://doi.org/10.6028/jres.049.044
     """

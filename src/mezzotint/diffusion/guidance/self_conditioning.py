@@ -1,8 +1,8 @@
-"""Self-conditioning: the network is shown its last estimate."""
+"""Self-conditioning on the previous estimate of x0."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,25 +16,20 @@ from .base import Guidance
 
 @dataclass(frozen=True)
 class SelfConditioned(Guidance):
-    """The network is shown its last x0 as `estimate`, zeros at first. To be the outermost wrapper.
+    """Self-conditioning: the network receives its previous x0 as `estimate`, zeros at first. Must be outermost.
 
     Source: Chen et al. 2022, algorithm 2, https://arxiv.org/abs/2208.04202
     """
 
+    past: list[Tensor] | None = field(
+        default=None, kw_only=True, repr=False, compare=False
+    )  # a list during a trajectory
+
     def begin(self) -> Denoise:
-        return _SelfConditioning(inner=self._inside().begin())
-
-    def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
-        return self.inner(x, level, estimate=torch.zeros_like(x), **cond)
-
-
-@dataclass(frozen=True, eq=False)
-class _SelfConditioning(SelfConditioned):
-    """Self-conditioning during one trajectory: the one that remembers x0."""
-
-    past: list[Tensor] = field(default_factory=list)
+        return replace(self, inner=self._wrapped().begin(), past=[])
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
         pred = self.inner(x, level, estimate=self.past[0] if self.past else torch.zeros_like(x), **cond)
-        self.past[:] = [pred.x0]
+        if self.past is not None:
+            self.past[:] = [pred.x0]
         return pred

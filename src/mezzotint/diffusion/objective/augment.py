@@ -1,4 +1,4 @@
-"""Augmentation that does not leak: the network is told how a training image was changed, and samples ask for none."""
+"""Non-leaking augmentation: the network is conditioned on the transformation, and samples are made without one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mezzotint.randomness import KeyedRandom
 
 @dataclass(frozen=True)
 class GeometricAugmentation(metaclass=Finite):
-    """Each of six changes happens to an image with this probability; nine numbers say what happened, zeros nothing.
+    """Six random transformations, each with this probability; nine labels describe them, zeros where there is none.
 
-    Mirrored left and right, and up and down, half of the times; scaled by 2^(0.2 w); turned by a uniform angle a;
-    stretched by 2^(0.2 w) along a uniform direction r and shrunk across it; moved by an eighth of the size times w in
-    both axes, w normal. The numbers: mirrors 0 or 1, w, (cos a - 1, sin a), (w cos r, w sin r), (w, w'). Bilinear, and
-    reflected at the border.
+    Flips in x and in y, each with probability 1/2; scaling by 2^(0.2 w); rotation by a uniform angle a; anisotropic
+    scaling by 2^(0.2 w) along a uniform direction r and its inverse across; translation by w / 8 of the size in both
+    axes, w normal. Labels: flips 0 or 1, w, (cos a - 1, sin a), (w cos r, w sin r), (w, w'). Bilinear interpolation,
+    with reflection at the border.
 
     Source: Karras et al. 2022, app. F.2, https://arxiv.org/abs/2206.00364, after Jun et al. 2020
 
     Args:
-        probability: of each change; the paper uses 0.12 to 0.15.
+        probability: of each transformation; the paper uses 0.12 to 0.15.
     """
 
     labels: ClassVar[int] = 9
@@ -35,35 +35,35 @@ class GeometricAugmentation(metaclass=Finite):
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.probability <= 1.0:
-            raise ValueError(f"probability={self.probability} is not a share. Give a number from 0 to 1.")
+            raise ValueError(f"probability={self.probability}: give a number from 0 to 1.")
 
     def __call__(self, x0: Tensor, draws: KeyedRandom) -> tuple[Tensor, Tensor]:
-        """Changed images, and what was done, (B, 9); named "augment"."""
-        labels, theta = self.drawn(draws, x0.shape[2:])
+        """Return transformed images (B, C, H, W) and labels (B, 9); stream "augment"."""
+        labels, theta = self.sample(draws, x0.shape[2:])
         labels, theta = labels.to(x0), theta.to(x0)
-        changed = functional.grid_sample(
+        transformed = functional.grid_sample(
             x0, functional.affine_grid(theta, list(x0.shape), align_corners=False), "bilinear", "reflection", False
         )
         same = (labels == 0).all(1).reshape(-1, 1, 1, 1)
-        return torch.where(same, x0, changed), labels
+        return torch.where(same, x0, transformed), labels
 
-    def drawn(self, draws: KeyedRandom, size: torch.Size) -> tuple[Tensor, Tensor]:
-        """What to do, (B, 9), and the maps (B, 2, 3) from the new image's coordinates in [-1, 1] to the old one's."""
+    def sample(self, draws: KeyedRandom, size: torch.Size) -> tuple[Tensor, Tensor]:
+        """Return labels (B, 9) and affine maps (B, 2, 3) from output to input coordinates in [-1, 1]."""
         on = torch.stack([draws.uniform("augment", i) < self.probability for i in range(6)], 1).double()
         u = torch.stack([draws.uniform("augment", i) for i in range(6, 10)], 1)
         w = draws.normal("augment", (4,), 10).double() * on[:, [2, 4, 5, 5]]
         mirror = (u[:, :2] < 0.5) * on[:, :2]
         angle, axis = (2.0 * u[:, 2] - 1.0) * math.pi * on[:, 3], (2.0 * u[:, 3] - 1.0) * math.pi
         scale, stretch = 2.0 ** (-0.2 * w[:, 0]), 2.0 ** (-0.2 * w[:, 1])
-        along = turned(axis) @ torch.diag_embed(torch.stack([stretch, 1.0 / stretch], 1)) @ turned(-axis)
-        linear = turned(angle) @ along @ torch.diag_embed(scale[:, None] * (1.0 - 2.0 * mirror))
-        sides = torch.tensor([size[1], size[0]], dtype=torch.float64)  # of pixels, so that turning is turning
+        along = rotation(axis) @ torch.diag_embed(torch.stack([stretch, 1.0 / stretch], 1)) @ rotation(-axis)
+        linear = rotation(angle) @ along @ torch.diag_embed(scale[:, None] * (1.0 - 2.0 * mirror))
+        sides = torch.tensor([size[1], size[0]], dtype=torch.float64)  # in pixels, so that rotations preserve angles
         theta = torch.cat([linear * sides / sides[:, None], 0.25 * w[:, 2:, None]], 2)
-        told = [angle.cos() - 1.0, angle.sin(), w[:, 1] * axis.cos(), w[:, 1] * axis.sin()]
-        return torch.cat([mirror, w[:, :1], torch.stack(told, 1), w[:, 2:]], 1), theta
+        directions = [angle.cos() - 1.0, angle.sin(), w[:, 1] * axis.cos(), w[:, 1] * axis.sin()]
+        return torch.cat([mirror, w[:, :1], torch.stack(directions, 1), w[:, 2:]], 1), theta
 
 
-def turned(angle: Tensor) -> Tensor:
-    """(B, 2, 2) rotations."""
+def rotation(angle: Tensor) -> Tensor:
+    """Return rotation matrices, (B, 2, 2)."""
     c, s = angle.cos(), angle.sin()
     return torch.stack([torch.stack([c, -s], 1), torch.stack([s, c], 1)], 1)

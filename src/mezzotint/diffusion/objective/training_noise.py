@@ -1,4 +1,4 @@
-"""The noise that training adds: plain, offset, or paired with the data of the batch."""
+"""Training noise: Gaussian, offset, or paired with the data of the batch."""
 
 import abc
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mezzotint.randomness import KeyedRandom
 
 
 class TrainingNoise(metaclass=Finite):
-    """noise(x0, draws) -> eps like x0."""
+    """noise(x0, draws) -> eps, shaped like x0 (B, C, H, W)."""
 
     @abc.abstractmethod
     def __call__(self, x0: Tensor, draws: KeyedRandom) -> Tensor: ...
@@ -19,7 +19,7 @@ class TrainingNoise(metaclass=Finite):
 
 @dataclass(frozen=True)
 class GaussianNoise(TrainingNoise):
-    """Independent standard normal numbers, named "noise"."""
+    """Independent standard normal noise; stream "noise"."""
 
     def __call__(self, x0: Tensor, draws: KeyedRandom) -> Tensor:
         return draws.to(x0.device).normal("noise", x0.shape[1:]).to(x0)
@@ -27,13 +27,13 @@ class GaussianNoise(TrainingNoise):
 
 @dataclass(frozen=True)
 class OffsetNoise(TrainingNoise):
-    """eps + strength z with one z for each channel: lets the network move an image's mean.
+    """eps + strength z with one z per channel, which lets the network change an image's mean.
 
     Source: Guttenberg 2023, https://www.crosslabs.org/blog/diffusion-with-offset-noise
 
     Args:
-        strength: of the offset.
-        noise: what it is added to.
+        strength: standard deviation of the offset.
+        noise: the noise it is added to.
     """
 
     natural = ("strength",)
@@ -48,14 +48,14 @@ class OffsetNoise(TrainingNoise):
 
 @dataclass(frozen=True)
 class OTPairedNoise(TrainingNoise):
-    """The noise of the batch dealt out again so that sum |x0 - eps|^2 is least: straighter paths for flow matching.
+    """The noise of the batch permuted to minimise sum |x0 - eps|^2: straighter paths for flow matching.
 
-    An example's noise then depends on its batch, on each rank by itself.
+    An example's noise then depends on the batch of its rank.
 
     Source: Tong et al. 2023, sec. 3.2, https://arxiv.org/abs/2302.00482; Pooladian et al. 2023, https://arxiv.org/abs/2304.14772
 
     Args:
-        noise: what is dealt out.
+        noise: the noise to permute.
     """
 
     noise: TrainingNoise = GaussianNoise()
@@ -67,14 +67,14 @@ class OTPairedNoise(TrainingNoise):
 
 
 def assignment(cost: Tensor) -> Tensor:
-    """The permutation p with the least sum of cost[i, p_i], (n,) int64, by shortest augmenting paths, O(n^3).
+    """Return the permutation p that minimises sum_i cost[i, p_i], (n,) int64, by shortest augmenting paths in O(n^3).
 
     Source: Jonker and Volgenant 1987, https://doi.org/10.1007/BF02278710
     """
     rows = cost.double().cpu().tolist()
     n = len(rows)
     potential_row, potential_column = [0.0] * n, [0.0] * (n + 1)
-    owner = [-1] * (n + 1)  # row of each column; column n is where a path begins
+    owner = [-1] * (n + 1)  # row of each column; paths start at column n
     for row in range(n):
         owner[n], column = row, n
         best, came_from, done = [float("inf")] * n, [n] * n, [False] * (n + 1)

@@ -1,7 +1,7 @@
-"""Weights: how much the error at a level counts.
+"""Loss weights as functions of the noise level.
 
-A weight is stated on the squared error of x0 and divided by what the target implies (`Target.weight`), so that it means
-the same for every target. `ConstantWeight` alone leaves the target's own error as it is.
+A weight is defined on the squared error of x0 and divided by the weight that the target implies (`Target.weight`), so
+that it means the same for every target. Only `ConstantWeight` acts on the target's own error.
 """
 
 import abc
@@ -20,44 +20,46 @@ from .times import SampledTimes
 
 
 class LossWeight(metaclass=Finite):
-    """weight(level, target, drawn): the factor on the squared error of the target, a number or (B,) float64."""
+    """weight(level, target, times): the factor on the squared error of the target, a number or (B,) float64."""
 
     @abc.abstractmethod
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
-        """The factor on the squared error of x0."""
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
+        """Return the factor on the squared error of x0."""
 
-    def __call__(self, level: NoiseLevel, target: Target, drawn: SampledTimes) -> Number:
-        return self.on_x0(level, drawn) / target.weight(level)
+    def __call__(self, level: NoiseLevel, target: Target, times: SampledTimes) -> Number:
+        return self.on_x0(level, times) / target.weight(level)
 
-    def apply(self, error: Tensor, level: NoiseLevel, target: Target, drawn: SampledTimes) -> Tensor:
-        """The weighted errors (B,)."""
-        factor = self(level, target, drawn)
+    def apply(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:
+        """Return the weighted errors, (B,)."""
+        factor = self(level, target, times)
         if isinstance(factor, float) and factor == 1.0:
             return error
         return error * (cast_like(factor, error) if isinstance(factor, Tensor) else factor)
 
 
 def snr(level: NoiseLevel) -> Number:
-    """alpha^2 / sigma^2."""
+    """Return alpha^2 / sigma^2."""
     return (level.alpha / level.sigma) ** 2
 
 
 @dataclass(frozen=True)
 class ConstantWeight(LossWeight):
-    """The target's error as it is: L_simple for epsilon. Source: Ho et al. 2020, eq. 14, https://arxiv.org/abs/2006.11239"""
+    """Weight 1 on the target's error: L_simple for epsilon. Source: Ho et al. 2020, eq. 14, https://arxiv.org/abs/2006.11239"""
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
-        raise ValueError("loss_weight=constant has no form on x0: it weighs the target's own error. Call it instead.")
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
+        raise ValueError(
+            "loss_weight=constant is defined on the target's own error, not on x0. Call the weight instead."
+        )
 
-    def __call__(self, level: NoiseLevel, target: Target, drawn: SampledTimes) -> Number:
+    def __call__(self, level: NoiseLevel, target: Target, times: SampledTimes) -> Number:
         return 1.0
 
 
 @dataclass(frozen=True)
 class SNRWeight(LossWeight):
-    """w = SNR on x0, which is 1 on eps, whatever the target. Source: Salimans and Ho 2022, eq. 9, https://arxiv.org/abs/2202.00512"""
+    """w = SNR on x0, which is 1 on eps, for every target. Source: Salimans and Ho 2022, eq. 9, https://arxiv.org/abs/2202.00512"""
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
         return snr(level)
 
 
@@ -66,16 +68,16 @@ class MinSNRWeight(LossWeight):
     """w = min(SNR, gamma) on x0. Source: Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556
 
     Args:
-        gamma: where the weight stops growing; the paper uses 5.
+        gamma: upper bound of the weight; the paper uses 5.
     """
 
     gamma: float = 5.0
 
     def __post_init__(self) -> None:
         if not self.gamma > 0:
-            raise ValueError(f"gamma={self.gamma:g}: the weight must be above 0.")
+            raise ValueError(f"gamma={self.gamma:g} must be above 0, as the weight must be.")
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
         return minimum(snr(level), self.gamma)
 
 
@@ -91,9 +93,9 @@ class SoftMinSNRWeight(LossWeight):
 
     def __post_init__(self) -> None:
         if not self.gamma > 0:
-            raise ValueError(f"gamma={self.gamma:g}: the weight must be above 0.")
+            raise ValueError(f"gamma={self.gamma:g} must be above 0, as the weight must be.")
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
         return self.gamma * snr(level) / (snr(level) + self.gamma)
 
 
@@ -101,7 +103,7 @@ class SoftMinSNRWeight(LossWeight):
 class TruncatedSNRWeight(LossWeight):
     """w = max(SNR, 1) on x0. Source: Salimans and Ho 2022, eq. 10, https://arxiv.org/abs/2202.00512"""
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
         return maximum(snr(level), 1.0)
 
 
@@ -120,7 +122,7 @@ class P2Weight(LossWeight):
     k: float = 1.0
     gamma: float = 1.0
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
         return snr(level) * (self.k + snr(level)) ** -self.gamma
 
 
@@ -138,42 +140,42 @@ class EDMWeight(LossWeight):
 
     sigma_data: float = 0.5
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
         return snr(level) + self.sigma_data**-2
 
 
 @dataclass(frozen=True)
 class ELBOWeight(LossWeight):
-    """The weight of the variational bound: 1/2 on eps, per unit of log-SNR, whatever the time distribution.
+    """The weight of the variational bound: 1/2 on eps, per unit of log-SNR, for any time distribution.
 
-    With it the mean loss is the diffusion part of the bound in nats per dimension, in the limit of many steps.
+    The mean loss is then the diffusion term of the bound in nats per dimension, in the limit of many steps.
 
     Source: Kingma et al. 2021, eq. 18, https://arxiv.org/abs/2107.00630; Song et al. 2021, https://arxiv.org/abs/2101.09258
     """
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
-        return 0.5 * snr(level) / drawn.log_snr_density()
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
+        return 0.5 * snr(level) / times.log_snr_density()
 
 
 @dataclass(frozen=True)
 class SigmoidWeight(LossWeight):
-    """sigmoid(bias - log-SNR) / 2 on eps, per unit of log-SNR, whatever the time distribution.
+    """sigmoid(bias - log-SNR) / 2 on eps, per unit of log-SNR, for any time distribution.
 
     Source: Kingma and Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024, sec. 3, https://arxiv.org/abs/2410.19324
 
     Args:
-        bias: moves weight to lower noise; the second paper uses -3 at 512 pixels and less at higher resolution.
+        bias: shifts weight to lower noise; the second paper uses -3 at 512 pixels and less at higher resolution.
     """
 
     bias: float = 2.0
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
-        return 0.5 * snr(level) * sigmoid(self.bias - level.log_snr) / drawn.log_snr_density()
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
+        return 0.5 * snr(level) * sigmoid(self.bias - level.log_snr) / times.log_snr_density()
 
 
 @dataclass(frozen=True)
 class ImportanceWeight(LossWeight):
-    """Another weight times p_uniform(t) / p(t): the mean loss is that of uniform times, whatever the distribution.
+    """Another weight times p_uniform(t) / p(t): the mean loss is that of uniform times, for any distribution.
 
     Args:
         weight: the weight under uniform times.
@@ -181,20 +183,20 @@ class ImportanceWeight(LossWeight):
 
     weight: LossWeight = ConstantWeight()
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
-        return self.weight.on_x0(level, drawn) * drawn.importance()
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
+        return self.weight.on_x0(level, times) * times.importance()
 
-    def __call__(self, level: NoiseLevel, target: Target, drawn: SampledTimes) -> Number:
-        return self.weight(level, target, drawn) * drawn.importance()
+    def __call__(self, level: NoiseLevel, target: Target, times: SampledTimes) -> Number:
+        return self.weight(level, target, times) * times.importance()
 
-    def apply(self, error: Tensor, level: NoiseLevel, target: Target, drawn: SampledTimes) -> Tensor:
-        return self.weight.apply(error, level, target, drawn) * cast_like(drawn.importance(), error)
+    def apply(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:
+        return self.weight.apply(error, level, target, times) * cast_like(times.importance(), error)
 
 
 class UncertaintyWeight(nn.Module, LossWeight):
-    """w / exp(u) error + u with u(level) learned: the error of every level is scaled to 1, and none outweighs another.
+    """w / exp(u) error + u with u(level) learned, which normalises the error of every level to 1.
 
-    u is a linear map of random Fourier features of ln(sigma / alpha) / 4, zero at first. It is dropped after training.
+    u is a linear map of random Fourier features of ln(sigma / alpha) / 4, initially zero, and unused after training.
 
     Source: Karras et al. 2024, eq. 14 and app. B.3, https://arxiv.org/abs/2312.02696
 
@@ -215,19 +217,19 @@ class UncertaintyWeight(nn.Module, LossWeight):
         self.register_buffer("frequencies", 2.0 * math.pi * torch.randn(features, generator=generator))
         self.register_buffer("phases", 2.0 * math.pi * torch.rand(features, generator=generator))
         self.linear = nn.Linear(features, 1, bias=False)
-        nn.init.zeros_(self.linear.weight)  # starts as the plain weight
+        nn.init.zeros_(self.linear.weight)  # starts as the unmodified weight
 
-    def on_x0(self, level: NoiseLevel, drawn: SampledTimes) -> Number:
-        return self.weight.on_x0(level, drawn)
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
+        return self.weight.on_x0(level, times)
 
-    def __call__(self, level: NoiseLevel, target: Target, drawn: SampledTimes) -> Number:  # type: ignore[override]
-        return self.weight(level, target, drawn)
+    def __call__(self, level: NoiseLevel, target: Target, times: SampledTimes) -> Number:
+        return self.weight(level, target, times)
 
     def log_variance(self, level: NoiseLevel) -> Tensor:
         """u, (B,) float32."""
-        told = cast_like(torch.as_tensor(-0.125 * level.log_snr), self.frequencies).clamp(-20.0, 20.0).reshape(-1, 1)
-        return self.linear(2.0**0.5 * (told * self.frequencies + self.phases).cos())[:, 0]
+        c_noise = cast_like(torch.as_tensor(-0.125 * level.log_snr), self.frequencies).clamp(-20.0, 20.0).reshape(-1, 1)
+        return self.linear(2.0**0.5 * (c_noise * self.frequencies + self.phases).cos())[:, 0]
 
-    def apply(self, error: Tensor, level: NoiseLevel, target: Target, drawn: SampledTimes) -> Tensor:  # type: ignore[override]
+    def apply(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:  # type: ignore[override]
         u = self.log_variance(level).to(error)
-        return self.weight.apply(error, level, target, drawn) * exp(-u) + u
+        return self.weight.apply(error, level, target, times) * exp(-u) + u

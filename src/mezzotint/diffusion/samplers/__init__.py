@@ -1,14 +1,16 @@
-"""Samplers: each a frozen object that steps x from one level to the next.
+"""Samplers: frozen objects that step x from one level to the next.
 
-Nearly all are one formula. With x0 and eps the prediction at `now` (alpha, sigma), and primes for `next`,
+Nearly all of them are one formula. With x0 and eps the prediction at `now` (alpha, sigma), and primes for `next`,
 
     x' = alpha' x0 + sqrt(sigma'^2 - v) eps + sum_j w_j (f_j - f_0) + sqrt(v) z.
 
-v is the variance of fresh noise: 0 for the probability-flow ODE, the posterior's for ancestral sampling. The w_j
-weigh what earlier (or inner, or later) predictions f_j, of x0 or eps, differ from this one: none of them gives DDIM
-and DDPM. Written so, both ends are exact for all: at alpha = 0 there is nothing earlier, at sigma' = 0 remains x0.
+v is the variance of fresh noise: 0 for the probability-flow ODE, the posterior's for ancestral sampling. The w_j are
+weights on the differences between earlier (or inner, or later) predictions f_j, of x0 or eps, and this one; without
+them the step is DDIM's or DDPM's. Both ends are exact: at alpha = 0 there are no earlier predictions, and at sigma' = 0
+only x0 remains.
 
-No loop, grid, clip or progress bar in here: `integrate` loops, grids are given, guidance wraps the denoiser.
+Samplers contain no loop, grid, clipping or progress bar: `integrate` loops, grids are arguments, and guidance wraps the
+denoiser.
 """
 
 from mezzotint.lazy import exported

@@ -1,8 +1,7 @@
-"""Multistep samplers of the kind of Adams and Bashforth: LMS, DEIS, PNDM, and gradient estimation."""
+"""Adams-Bashforth multistep samplers: LMS, DEIS, IPNDM and gradient estimation."""
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ..coordinates import Coordinate, FlowCoordinate, NoiseCoordinate
 from ..levels import NoiseLevel
@@ -14,17 +13,17 @@ from .polynomials import match, stieltjes_moments
 
 @dataclass(frozen=True)
 class LMS(Multistep):
-    """Adams-Bashforth in a coordinate, on the steps as they lie: y' = y + sum_j f_j times the integral of L_j(u) du.
+    """Variable-step Adams-Bashforth in a coordinate: y' = y + sum_j f_j times the integral of L_j(u) du.
 
-    L_j are Lagrange's polynomials in u. In the noise coordinate, where f is eps and u = sigma / alpha, it is
-    k-diffusion's LMS and rho AB-DEIS; the flow coordinate reaches pure noise as well. Clean data are regular in both,
-    so the last step keeps its order.
+    L_j are the Lagrange polynomials in u. In the noise coordinate, where f is eps and u = sigma / alpha, this is
+    k-diffusion's LMS and rho AB-DEIS; the flow coordinate also covers pure noise. Both are regular at clean data, so
+    the last step keeps its order.
 
     Source: Zhang and Chen 2023, eq. 15, https://arxiv.org/abs/2204.13902
 
     Args:
-        points: predictions combined, 1 to 4.
-        coordinate: Noise or Flow.
+        points: number of predictions combined, 1 to 4.
+        coordinate: NoiseCoordinate or FlowCoordinate.
     """
 
     points: int = 4
@@ -33,7 +32,9 @@ class LMS(Multistep):
     def __post_init__(self) -> None:
         check_points(self, 4)
         if not isinstance(self.coordinate, NoiseCoordinate | FlowCoordinate):
-            raise ValueError(f"coordinate={self.coordinate}: LMS is for Noise() or Flow().")
+            raise ValueError(
+                f"coordinate={self.coordinate}: LMS supports NoiseCoordinate() and FlowCoordinate(). Use one of them."
+            )
 
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
         of = self.coordinate.of
@@ -46,20 +47,20 @@ class LMS(Multistep):
 class DEIS(Multistep):
     """t AB-DEIS: Adams-Bashforth in rho = sigma / alpha, with eps a polynomial in the time t of a schedule.
 
-    x'/alpha' = x/alpha + sum_j eps_j times the integral of L_j(t) d rho, by Gauss's rule in float64. In rho itself it
-    is `LMS`, in log rho `ExponentialAdamsBashforth(coordinate=Noise())`.
+    x'/alpha' = x/alpha + sum_j eps_j times the integral of L_j(t) d rho, by Gaussian quadrature in float64. In rho
+    itself it is `LMS`, in log rho `ExponentialAdamsBashforth(coordinate=NoiseCoordinate())`.
 
     Source: Zhang and Chen 2023, eq. 15, https://arxiv.org/abs/2204.13902
 
     Args:
-        points: predictions combined, 1 to 4.
-        schedule: whose t; the paper takes that of the process. The default's is the angle atan(rho), which reaches
-            from clean data to pure noise.
+        points: number of predictions combined, 1 to 4.
+        schedule: defines t; the paper uses the schedule of the process. The default's t is the angle atan(rho), which
+            is finite from clean data to pure noise.
     """
 
     points: int = 3
     schedule: Schedule = ContinuousCosineSchedule()
-    coordinate: ClassVar[Coordinate] = NoiseCoordinate()  # type: ignore[misc]
+    coordinate = NoiseCoordinate()
 
     def __post_init__(self) -> None:
         check_points(self, 4)
@@ -79,26 +80,26 @@ ADAMS_BASHFORTH = ((), (-1 / 2,), (-16 / 12, 5 / 12), (-59 / 24, 37 / 24, -9 / 2
 
 @dataclass(frozen=True)
 class IPNDM(Multistep):
-    """DDIM's step with e = (55 e_0 - 59 e_1 + 37 e_2 - 9 e_3) / 24 in place of eps, as if the steps were equal.
+    """DDIM's step with e = (55 e_0 - 59 e_1 + 37 e_2 - 9 e_3) / 24 in place of eps: weights for equal steps.
 
-    The first steps use (23 e_0 - 16 e_1 + 5 e_2) / 12, (3 e_0 - e_1) / 2 and e_0. Second order, since the weights ask
-    for equal steps in rho and the grids have none. PNDM and PLMS: `WarmStarted` by a Runge-Kutta method.
+    The first steps use (23 e_0 - 16 e_1 + 5 e_2) / 12, (3 e_0 - e_1) / 2 and e_0. Second order, because the weights
+    assume equal steps in rho, which no grid has. For PNDM and PLMS, wrap it in `WarmStarted` with a Runge-Kutta method.
 
     Source: Zhang and Chen 2023, app. H.1, https://arxiv.org/abs/2204.13902; Liu et al. 2022, eqs. 9 and 12,
     https://arxiv.org/abs/2202.09778
 
     Args:
-        points: predictions combined, 1 to 4.
+        points: number of predictions combined, 1 to 4.
     """
 
     points: int = 4
-    coordinate: ClassVar[Coordinate] = NoiseCoordinate()  # type: ignore[misc]
+    coordinate = NoiseCoordinate()
 
     def __post_init__(self) -> None:
         check_points(self, 4)
 
     @property
-    def order(self) -> int | None:  # type: ignore[override]
+    def order(self) -> int | None:
         return min(self.points, 2)
 
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
@@ -110,7 +111,7 @@ class IPNDM(Multistep):
 class GradientEstimation(Multistep):
     """DDIM's step with e = gamma e_0 - (gamma - 1) e_1 in place of eps; the step to clean data is DDIM's.
 
-    First order, since the weight does not ask how long the steps are; gamma = 3/2 is `IPNDM` with two points.
+    First order, because the weight is independent of the step sizes; gamma = 3/2 is `IPNDM` with two points.
 
     Source: Permenter and Yuan 2024, eq. 15, https://arxiv.org/abs/2306.04848
 
@@ -119,11 +120,11 @@ class GradientEstimation(Multistep):
     """
 
     gamma: float = 2.0
-    points: ClassVar[int] = 2  # type: ignore[misc]
-    coordinate: ClassVar[Coordinate] = NoiseCoordinate()  # type: ignore[misc]
+    points = 2
+    coordinate = NoiseCoordinate()
 
     @property
-    def order(self) -> int | None:  # type: ignore[override]
+    def order(self) -> int | None:
         return 1
 
     @property

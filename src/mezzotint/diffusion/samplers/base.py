@@ -1,17 +1,19 @@
-"""What a sampler is: one step between two levels."""
+"""The sampler interface: one step between two noise levels."""
 
 import abc
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.instantiate.finite import Finite
 
+from ..denoiser import Predict
 from ..grids.spacings import Grid
 from ..levels import NoiseLevel
+from ..noise_sources import NoiseSource
 
-State = Any  # whatever a sampler remembers from step to step; None at first unless `init` says otherwise
+State = Any  # solver state carried from step to step; None before the first step unless `init` returns something else
 
 
 def rho(level: NoiseLevel) -> float:
@@ -24,29 +26,37 @@ def lam(level: NoiseLevel) -> float:
     return float(level.half_log_snr)
 
 
-def plus(x: Tensor, value: Tensor, weight: float) -> Tensor:
-    """x + weight value, in place while gradients are off: for an x that has just been made."""
+def add_scaled_(x: Tensor, value: Tensor, weight: float) -> Tensor:
+    """x + weight value, in place while gradients are off: only for an x that the caller has just allocated."""
     return torch.add(x, value, alpha=weight) if torch.is_grad_enabled() else x.add_(value, alpha=weight)
 
 
 class Sampler(metaclass=Finite):
     """A frozen object that steps x from the level `now` to the level `next`.
 
-    What every sampler declares:
+    A subclass overrides the properties that differ from these defaults:
 
     - `order`: global order of the error on the probability-flow ODE; None for stochastic samplers.
-    - `weak_order`: order of the error of mean and variance, for stochastic samplers; None for the others.
-    - `calls`: calls of the denoiser a step; None where it varies. A step to a clean level may need fewer, and a first
-      step that does not start in noise one or two more (see `starting`).
-    - `order_from_noise`: the order that is left on fine grids that start in noise; the same as `order` unless said.
-    - `turns`: whether it can walk a grid that goes up and down; what remembers earlier steps, or draws the noise of a
-      step down, cannot. `Renoised` makes every sampler do so.
-    - `cfg_pp`: whether its step is published for CFG++, whose x0 and eps do not belong to one x.
+    - `weak_order`: order of the error of mean and variance of a stochastic sampler; None for deterministic ones.
+    - `calls`: denoiser calls per step; None where it varies. A step to a clean level may need fewer, and a first step
+      that does not start in noise one or two more (see `warm_start.py`).
+    - `order_from_noise`: the order observed on fine grids that start in noise; by default `order`.
+    - `turns`: whether the sampler supports grids that go both up and down in noise. Samplers that use earlier steps, or
+      add noise on the way down, do not; wrapped in `Renoised`, every sampler does.
+    - `cfg_pp`: whether the step is published for CFG++, whose x0 and eps do not belong to one x.
     """
 
-    order: ClassVar[int | None] = None
-    weak_order: ClassVar[int | None] = None
-    calls: ClassVar[int | None] = 1
+    @property
+    def order(self) -> int | None:
+        return None
+
+    @property
+    def weak_order(self) -> int | None:
+        return None
+
+    @property
+    def calls(self) -> int | None:
+        return 1
 
     @property
     def order_from_noise(self) -> int | None:
@@ -61,16 +71,17 @@ class Sampler(metaclass=Finite):
         return False
 
     def init(self, grid: Grid) -> State:
-        """The state before the first step; raises ValueError for a grid that this sampler cannot walk."""
+        """Return the state before the first step; raise ValueError for a grid that this sampler does not support."""
         return None
 
     @abc.abstractmethod
     def step(
-        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
     ) -> tuple[Tensor, State]:
-        """x at `next` and the new state, from x at `now`.
+        """Return x at `next` and the new state, given x at `now`.
 
         Args:
             denoise: (x, level) -> Prediction.
-            noise: (x, now, next) -> unit normal like x, fresh at every call.
+            x: the state at `now`, (B, C, H, W).
+            noise: (x, now, next) -> standard normal noise shaped like x, independent at every call.
         """

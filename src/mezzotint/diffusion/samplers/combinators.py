@@ -1,31 +1,32 @@
-"""Samplers made of samplers."""
+"""Sampler combinators: samplers that wrap other samplers."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..coordinates import FlowCoordinate
+from ..denoiser import Predict
 from ..gaussian import transition
 from ..grids.spacings import Grid
 from ..levels import NoiseLevel
+from ..noise_sources import NoiseSource
 from .base import Sampler, State, rho
 from .multistep import Multistep
 from .predictor_corrector import PredictorCorrector
 from .runge_kutta import RungeKutta
 from .warm_start import run_up
 
-AGAIN = object()  # the state of a sampler that is to begin anew
+RESTART = object()  # the state of a wrapped sampler that has to be initialised again
 
 
 @dataclass(frozen=True)
 class Renoised(Sampler):
-    """A step to a noisier level draws from q(x_next | x_now) and makes the sampler begin anew; other steps are its own.
+    """Steps to noisier levels sample q(x_next | x_now) and reset the sampler; all other steps are the sampler's.
 
-    On a grid that goes up and down again this is Restart, or RePaint's resampling. (A deterministic sampler alone on
-    a grid that goes up is inversion.)
+    On a grid that returns to higher noise this is Restart, or RePaint's resampling. (A deterministic sampler by itself
+    on a grid of increasing noise performs inversion.)
 
     Source: Xu et al. 2023, algorithm 1, https://arxiv.org/abs/2306.14878; Lugmayr et al. 2022,
     https://arxiv.org/abs/2201.09865
@@ -34,11 +35,11 @@ class Renoised(Sampler):
     sampler: Sampler
 
     @property
-    def weak_order(self) -> int | None:  # type: ignore[override]
+    def weak_order(self) -> int | None:
         return self.sampler.order or self.sampler.weak_order
 
     @property
-    def calls(self) -> int | None:  # type: ignore[override]
+    def calls(self) -> int | None:
         return self.sampler.calls
 
     @property
@@ -49,40 +50,40 @@ class Renoised(Sampler):
         return grid, self.sampler.init(grid)
 
     def step(
-        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
     ) -> tuple[Tensor, State]:
         grid, inner = state
         if rho(next) > rho(now):
             factor, variance = transition(now, next)
-            return torch.add(x * factor, noise(x, now, next), alpha=float(variance) ** 0.5), (grid, AGAIN)
-        if inner is AGAIN:
+            return torch.add(x * factor, noise(x, now, next), alpha=float(variance) ** 0.5), (grid, RESTART)
+        if inner is RESTART:
             inner = self.sampler.init((now, *grid[1:]))
         x, inner = self.sampler.step(denoise, x, now, next, inner, noise)
         return x, (grid, inner)
 
 
-def retakes(sampler: Sampler) -> bool:
-    """Whether it takes its last step again, from where that began: what was done to x in between would be lost."""
+def repeats_steps(sampler: Sampler) -> bool:
+    """Return whether the sampler repeats its last step from the start of it, which discards changes made to x since."""
     if isinstance(sampler, Renoised):
-        return retakes(sampler.sampler)
-    return isinstance(sampler, PredictorCorrector) and sampler.corrector > 0
+        return repeats_steps(sampler.sampler)
+    return isinstance(sampler, PredictorCorrector) and sampler.corrector_points > 0
 
 
 @dataclass(frozen=True)
 class EDMStochastic(Sampler):
-    r"""EDM's stochastic sampler: a little noise, then the sampler from the raised level.
+    r"""EDM's stochastic sampler: noise is added to reach a raised level, from which the wrapped sampler steps.
 
     sigma^ = (1 + g) sigma, x^ = x + sqrt(sigma^^2 - sigma^2) S_noise z, and
     g = min(S_churn / N, sqrt(2) - 1) where S_tmin <= sigma / alpha <= S_tmax, else 0; N is the number of steps. With
-    Heun(Noise()) it is algorithm 2. The noise is exact, so the weak order is the sampler's own while S_noise = 1.
+    Heun(NoiseCoordinate()) it is algorithm 2. The noise is exact, so for S_noise = 1 the weak order is the sampler's.
 
     Source: Karras et al. 2022, algorithm 2, https://arxiv.org/abs/2206.00364
 
     Args:
         sampler: a one-step sampler.
-        s_churn: S_churn, the noise added over the whole trajectory.
+        s_churn: S_churn, the total amount of noise added over the trajectory.
         s_tmin, s_tmax: S_tmin and S_tmax, the band of sigma / alpha in which noise is added.
-        s_noise: S_noise; above 1 it makes up for a network that removes too much noise, and inflates the variance.
+        s_noise: S_noise; above 1 it compensates for a network that removes too much noise, and inflates the variance.
     """
 
     positive = ("s_tmax",)
@@ -96,14 +97,16 @@ class EDMStochastic(Sampler):
 
     def __post_init__(self) -> None:
         if isinstance(self.sampler, Multistep | PredictorCorrector | WarmStarted):
-            raise ValueError(f"{self.sampler} extrapolates along a path, and churn leaves it. Use a one-step sampler.")
+            raise ValueError(
+                f"{self.sampler} extrapolates from earlier steps, which churn invalidates. Use a one-step sampler."
+            )
 
     @property
-    def weak_order(self) -> int | None:  # type: ignore[override]
+    def weak_order(self) -> int | None:
         return self.sampler.order or self.sampler.weak_order
 
     @property
-    def calls(self) -> int | None:  # type: ignore[override]
+    def calls(self) -> int | None:
         return self.sampler.calls
 
     @property
@@ -118,7 +121,7 @@ class EDMStochastic(Sampler):
         return min(self.s_churn / max(len(grid) - 1, 1), math.sqrt(2.0) - 1.0), self.sampler.init(grid)
 
     def step(
-        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
     ) -> tuple[Tensor, State]:
         gain, inner = state
         if gain and now.alpha and self.s_tmin <= rho(now) <= self.s_tmax:
@@ -131,10 +134,10 @@ class EDMStochastic(Sampler):
 
 @dataclass(frozen=True)
 class LangevinCorrected(Sampler):
-    r"""Predictor-corrector: after each step, n steps of Langevin dynamics at the level reached.
+    r"""Predictor-corrector sampling: each step is followed by n steps of Langevin dynamics at the new level.
 
     x <- x + e score + sqrt(2 e) z with e = 2 (snr sigma)^2. The paper sets e = 2 (snr |z| / |score|)^2 with norms over
-    the batch; their expected ratio, sigma, keeps each sample independent of its neighbours.
+    the batch; here the expected ratio, sigma, is used, which keeps samples independent of their batch.
 
     Source: Song et al. 2021, algorithms 2 to 5, https://arxiv.org/abs/2011.13456
 
@@ -152,11 +155,13 @@ class LangevinCorrected(Sampler):
     snr: float = 0.16
 
     def __post_init__(self) -> None:
-        if retakes(self.sampler):
-            raise ValueError(f"{self.sampler} takes each step twice, which undoes the Langevin steps. Use another.")
+        if repeats_steps(self.sampler):
+            raise ValueError(
+                f"{self.sampler} repeats each step, which undoes the Langevin steps. Use a sampler without a corrector."
+            )
 
     @property
-    def calls(self) -> int | None:  # type: ignore[override]
+    def calls(self) -> int | None:
         return self.sampler.calls and self.sampler.calls + self.n
 
     @property
@@ -167,7 +172,7 @@ class LangevinCorrected(Sampler):
         return self.sampler.init(grid)
 
     def step(
-        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
     ) -> tuple[Tensor, State]:
         x, state = self.sampler.step(denoise, x, now, next, state, noise)
         if next.clean:
@@ -183,18 +188,18 @@ class LangevinCorrected(Sampler):
 
 @dataclass(frozen=True)
 class WarmStarted(Sampler):
-    """A multistep sampler whose first steps are taken by a Runge-Kutta method, so that it begins with a full history.
+    """A multistep sampler whose first steps are taken by a Runge-Kutta method, so that it starts with a full history.
 
-    PNDM is Started(IPNDM(4), RK4(Noise()), 3), and with Heun(Noise()) and one step it is PLMS; the middle of a
-    Runge-Kutta step lies in the coordinate here and in t there. Started(LMS(4, Flow()), RK4(), 3) keeps its order 4
-    from pure noise to clean data.
+    PNDM is WarmStarted(IPNDM(4), RK4(NoiseCoordinate()), 3), and with Heun(NoiseCoordinate()) and one step it is PLMS;
+    the midpoint of a Runge-Kutta step is taken in the coordinate here and in t there.
+    WarmStarted(LMS(4, FlowCoordinate()), RK4(), 3) keeps its order 4 from pure noise to clean data.
 
     Source: Liu et al. 2022, algorithm 2, https://arxiv.org/abs/2202.09778
 
     Args:
         sampler: the multistep sampler.
         start: the method of the first steps.
-        steps: how many; points - 1 fill the history.
+        steps: number of first steps; points - 1 fill the history.
     """
 
     sampler: Multistep
@@ -202,7 +207,7 @@ class WarmStarted(Sampler):
     steps: int = 3
 
     @property
-    def order(self) -> int | None:  # type: ignore[override]
+    def order(self) -> int | None:
         return self.sampler.order
 
     @property
@@ -210,11 +215,11 @@ class WarmStarted(Sampler):
         return self.order if isinstance(self.sampler.coordinate, FlowCoordinate) else self.sampler.order_from_noise
 
     @property
-    def weak_order(self) -> int | None:  # type: ignore[override]
+    def weak_order(self) -> int | None:
         return self.sampler.weak_order
 
     @property
-    def calls(self) -> int | None:  # type: ignore[override]
+    def calls(self) -> int | None:
         return self.sampler.calls
 
     @property
@@ -225,13 +230,62 @@ class WarmStarted(Sampler):
         return 0, None
 
     def step(
-        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
     ) -> tuple[Tensor, State]:
-        taken, older = state
-        if taken >= self.steps:
+        done, older = state
+        if done >= self.steps:
             x, older = self.sampler.step(denoise, x, now, next, older, noise)
-            return x, (taken, older)
+            return x, (done, older)
         x, ((_, first), *_) = run_up(self.start, denoise, x, now, next)
         levels, fields = older or ((), ())
         field, kept = self.sampler.coordinate.field(first), self.sampler.points - 1
-        return x, (taken + 1, ((now, *levels)[:kept], (field, *fields)[:kept]))
+        return x, (done + 1, ((now, *levels)[:kept], (field, *fields)[:kept]))
+
+
+@dataclass(frozen=True, eq=False)
+class InpaintReplacement(Sampler):
+    """Inpainting by replacement: after each step the known part of x is resampled from q(x_next | known).
+
+    With Renoised on a RePaint grid this is RePaint: InpaintReplacement(Renoised(DDPM()), known, mask).
+
+    Source: Lugmayr et al. 2022, eq. 8, https://arxiv.org/abs/2201.09865; Song et al. 2021, app. I.2
+
+    Args:
+        sampler: takes the steps.
+        known: clean image (B, C, H, W).
+        mask: true where the image is known, broadcastable with it.
+    """
+
+    sampler: Sampler
+    known: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        if repeats_steps(self.sampler):
+            raise ValueError(
+                f"{self.sampler} repeats each step, which undoes the replacement. Use a sampler without a corrector."
+            )
+
+    @property
+    def calls(self) -> int | None:
+        return self.sampler.calls
+
+    @property
+    def turns(self) -> bool:
+        return self.sampler.turns
+
+    @property
+    def cfg_pp(self) -> bool:
+        return self.sampler.cfg_pp
+
+    def init(self, grid: Grid) -> State:
+        return self.sampler.init(grid)
+
+    def step(
+        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
+    ) -> tuple[Tensor, State]:
+        x, state = self.sampler.step(denoise, x, now, next, state, noise)
+        known = self.known * next.alpha
+        if not next.clean:
+            known = torch.add(known, noise(x, now, next), alpha=float(next.sigma))
+        return torch.where(self.mask, known, x), state

@@ -1,10 +1,9 @@
-"""ER-SDE: the extended reverse-time SDE with its own noise scale."""
+"""ER-SDE: samplers of the extended reverse-time SDE."""
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
-from ..coordinates import Coordinate, DataCoordinate
+from ..coordinates import DataCoordinate
 from ..levels import NoiseLevel
 from .base import rho
 from .multistep import Levels, Multistep, check_points
@@ -16,24 +15,27 @@ class ERSDE(Multistep):
     r"""x'/alpha' = (phi'/phi) x/alpha + (1 - phi'/phi) D_0 + terms in D's slope + sqrt(rho'^2 - rho^2 (phi'/phi)^2) z.
 
     rho = sigma / alpha and phi(rho) = rho (exp(rho^0.3) + 10). x0 is the polynomial in rho through the last `points`
-    predictions, and the integrals over phi are taken by Gauss's rule; the paper's third order uses backward
-    differences for the derivatives of that polynomial.
+    predictions, integrated over phi by Gaussian quadrature; the paper's third order uses backward differences for the
+    derivatives of that polynomial.
 
     Source: Cui et al. 2023, algorithms 1 to 3 and ER-SDE 5, https://arxiv.org/abs/2309.06169
 
     Args:
-        points: predictions combined, 1 to 3.
+        points: number of predictions combined, 1 to 3.
     """
 
     points: int = 3
-    coordinate: ClassVar[Coordinate] = DataCoordinate()  # type: ignore[misc]
-    order: ClassVar[int | None] = None  # type: ignore[misc]
+    coordinate = DataCoordinate()
 
     def __post_init__(self) -> None:
         check_points(self, 3)
 
     @property
-    def weak_order(self) -> int | None:  # type: ignore[override]
+    def order(self) -> int | None:
+        return None
+
+    @property
+    def weak_order(self) -> int | None:
         return min(self.points, 2)
 
     def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:

@@ -1,15 +1,18 @@
-"""Linear multistep samplers: one call a step, with weights on the predictions of the steps before."""
+"""Linear multistep samplers: one call per step, with weights on the predictions of earlier steps."""
 
+import abc
 from functools import lru_cache
-from typing import Any
+from typing import Protocol
 
 from torch import Tensor
 
 from ..coordinates import Coordinate, NoiseCoordinate
+from ..denoiser import Predict
 from ..grids.spacings import Grid
 from ..levels import NoiseLevel
+from ..noise_sources import NoiseSource
 from ..prediction import Prediction
-from .base import Sampler, State, plus
+from .base import Sampler, State, add_scaled_
 from .runge_kutta import RungeKutta
 from .warm_start import run_up, starter
 
@@ -19,19 +22,20 @@ Levels = tuple[NoiseLevel, ...]
 class Multistep(Sampler):
     """x' = alpha' x0 + sqrt(sigma'^2 - v) eps + sum_j w_j (f_j - f_0) + sqrt(v) z, with f_1, f_2, ... of earlier steps.
 
-    What a member says: which field f is remembered (`coordinate`: Noise for eps, Data for x0), how many predictions a
-    step combines (`points`), the weights w and the variance v. The first steps have fewer predictions, but for a start
-    half-way (`starting`), and the step to clean data is first order wherever tau is infinite there.
+    A subclass defines the field f that is stored (`coordinate`: NoiseCoordinate for eps, DataCoordinate for x0), the
+    number of predictions that a step combines (`points`), the weights w and the variance v. The first steps have fewer
+    predictions, except where `starter` chooses a one-step method, and the step to clean data is first order wherever
+    tau is infinite there.
 
-    A restart forgets: the state is the levels of earlier predictions and their fields, newest first, or before the
-    first step the method that is to take it.
+    The state holds the levels of earlier predictions and their fields, newest first; before the first step it may be
+    the method that takes that step. A restart discards it.
     """
 
     points: int
     coordinate: Coordinate
 
     @property
-    def order(self) -> int | None:  # type: ignore[override]
+    def order(self) -> int | None:
         return self.points
 
     @property
@@ -49,16 +53,16 @@ class Multistep(Sampler):
         """v, the variance of the fresh noise in x'."""
         return 0.0
 
-    def taken(self, pred: Prediction, next: NoiseLevel, levels: Levels) -> Prediction:
-        """What a step is made of; another than the prediction itself only under CFG++."""
+    def base_prediction(self, pred: Prediction, next: NoiseLevel, levels: Levels) -> Prediction:
+        """Return the prediction that the step starts from; it differs from `pred` only under CFG++."""
         return pred
 
+    @abc.abstractmethod
     def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]:
-        """w_j for predictions at other levels, nearest first; as many as are of use."""
-        raise NotImplementedError
+        """Return w_j for predictions at other levels, nearest first; it may be shorter than `others`."""
 
     def step(
-        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
     ) -> tuple[Tensor, State]:
         kept = self.points - 1
         if isinstance(state, RungeKutta):
@@ -69,33 +73,55 @@ class Multistep(Sampler):
         pred = denoise(x, now)
         levels, fields = state or ((), ())
         field = self.coordinate.field(pred.unguided)
-        x, std = advance(self, self.taken(pred, next, levels), now, next, levels, fields)
+        x, std = apply_weights(self, self.base_prediction(pred, next, levels), now, next, levels, fields)
         if std:
-            x = plus(x, noise(x, now, next), std)
+            x = add_scaled_(x, noise(x, now, next), std)
         return x, ((now, *levels)[:kept], (field, *fields)[:kept])
 
 
-def advance(
-    rule: Any, pred: Prediction, now: NoiseLevel, next: NoiseLevel, levels: Levels, fields: tuple[Tensor, ...]
+class Rule(Protocol):
+    """The weights and noise variance of a multistep step; hashable, since `step_coefficients` are cached."""
+
+    @property
+    def coordinate(self) -> Coordinate: ...
+
+    def weights(self, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, ...]: ...
+
+    def variance(self, now: NoiseLevel, next: NoiseLevel) -> float: ...
+
+
+def apply_weights(
+    rule: Rule, pred: Prediction, now: NoiseLevel, next: NoiseLevel, levels: Levels, fields: tuple[Tensor, ...]
 ) -> tuple[Tensor, float]:
-    """x' but for its noise, and the standard deviation of that; with the fields at other levels, nearest first."""
-    on_x0, on_eps, weights, std = plan(rule, now, next, levels)
+    """Return x' without its noise, and the noise's standard deviation; `fields` are at `levels`, nearest first."""
+    on_x0, on_eps, weights, std = step_coefficients(rule, now, next, levels)
     x = pred.mix(on_x0, on_eps)
     for weight, field in zip(weights, fields, strict=False):
-        x = plus(x, field, weight)
+        x = add_scaled_(x, field, weight)
     return x, std
 
 
 @lru_cache(maxsize=4096)
-def plan(rule: Any, now: NoiseLevel, next: NoiseLevel, others: Levels) -> tuple[float, float, tuple[float, ...], float]:
-    """The floats of a step: on x0, on eps, on each other field, on the noise."""
+def step_coefficients(
+    rule: Rule, now: NoiseLevel, next: NoiseLevel, others: Levels
+) -> tuple[float, float, tuple[float, ...], float]:
+    """Return the factors on x0, on eps, on each other field, and on the noise."""
     p, q = rule.coordinate.direction(now)
-    infinite = next.alpha == 0 and isinstance(rule.coordinate, NoiseCoordinate)  # where no polynomial can be followed
+    infinite = next.alpha == 0 and isinstance(
+        rule.coordinate, NoiseCoordinate
+    )  # the polynomial's variable is infinite at `next`
     weights, variance = () if infinite else rule.weights(now, next, others), rule.variance(now, next)
     total = sum(weights)
-    return next.alpha - p * total, (next.sigma**2 - variance) ** 0.5 - q * total, weights, variance**0.5
+    on_x0, on_eps = next.alpha - p * total, (next.sigma**2 - variance) ** 0.5 - q * total
+    return float(on_x0), float(on_eps), weights, variance**0.5
 
 
-def check_points(sampler: Any, most: int) -> None:
+class HasPoints(Protocol):
+    @property
+    def points(self) -> int: ...
+
+
+def check_points(sampler: HasPoints, most: int) -> None:
+    """Raise ValueError unless the sampler combines 1 to `most` predictions."""
     if not 1 <= sampler.points <= most:
         raise ValueError(f"points={sampler.points}: {type(sampler).__name__} combines 1 to {most} predictions.")

@@ -1,4 +1,4 @@
-"""Runge-Kutta methods on the probability-flow ODE: a coordinate times a tableau."""
+"""Runge-Kutta methods for the probability-flow ODE: a coordinate and a Butcher tableau."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from torch import Tensor
 from mezzotint.instantiate.finite import Finite
 
 from ..coordinates import AngleCoordinate, Coordinate, FlowCoordinate, NoiseCoordinate
+from ..denoiser import Predict
 from ..levels import NoiseLevel
+from ..noise_sources import NoiseSource
 from .base import Sampler, State
 
 
@@ -23,8 +25,8 @@ class Tableau(metaclass=Finite):
     """A Butcher tableau: stage i + 1 is y + h sum_j rows[i][j] k_j, the step y + h sum_j weights[j] k_j.
 
     Args:
-        closing: the tableau for the step to clean data, where no network can be asked: no node at 1, and one order
-            less costs nothing because it is used once. None where the tableau itself has no node at 1.
+        closing: the tableau for the step to clean data, without a node at 1, since no network can be called there; one
+            order less is enough because it is used once. None where the tableau itself has no node at 1.
     """
 
     rows: tuple[tuple[float, ...], ...]
@@ -41,27 +43,29 @@ CLASSICAL = Tableau(((0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3,
 
 
 class RungeKutta(Sampler):
-    """y = x / m moves from u to u' by its tableau: y' = y + h sum_j w_j k_j, h = u' - u, k_j = dy/du at stage j.
+    """y = x / m steps from u to u' by a tableau: y' = y + h sum_j w_j k_j, h = u' - u, k_j = dy/du at stage j.
 
-    Stages lie anywhere between the two levels, off every table; they are asked for in the frame where m = 1. A step
-    that is infinite in its coordinate is Euler's, and so is one so long there that it would miss Gaussian data by a
-    quarter of their spread, and by more than Euler's does: with sigma / alpha as coordinate a cosine table's first one,
-    from 20,000 to 12.
+    Stages lie between the two levels, in general between the entries of a table, and are evaluated in the frame with
+    m = 1. A step that is infinite in the coordinate is an Euler step. So is a step whose error on Gaussian data exceeds
+    a quarter of their standard deviation and the error of the Euler step: for example, in sigma / alpha, a cosine
+    table's first step, from 20,000 to 12.
     """
 
     tableau: ClassVar[Tableau]
     coordinate: Coordinate
 
     def __post_init__(self) -> None:
-        if not isinstance(self.coordinate, Coordinate):  # there is a target Flow and a protocol Noise beside
-            raise ValueError(f"coordinate={self.coordinate}: take one of mezzotint.diffusion.coordinates.")
+        if not isinstance(self.coordinate, Coordinate):  # Flow is also a target
+            raise ValueError(
+                f"coordinate={self.coordinate!r} is not a Coordinate. Use one of mezzotint.diffusion.coordinates."
+            )
 
     @property
-    def order(self) -> int | None:  # type: ignore[override]
+    def order(self) -> int | None:
         return self.tableau.order
 
     @property
-    def calls(self) -> int | None:  # type: ignore[override]
+    def calls(self) -> int | None:
         return len(self.tableau.weights)
 
     @property
@@ -69,13 +73,13 @@ class RungeKutta(Sampler):
         return self.order and (min(self.order, 2) if isinstance(self.coordinate, NoiseCoordinate) else self.order)
 
     def step(
-        self, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: Any
+        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
     ) -> tuple[Tensor, State]:
         at = self.coordinate
         (m, u), (m_next, u_next) = at.of(now), at.of(next)
-        if m == 0 or m_next == 0:  # one of the ends, at infinity: the limit of Euler's step
+        if m == 0 or m_next == 0:  # an end at infinity: the limit of the Euler step
             return denoise(x, now).mix(next.alpha, next.sigma), None
-        tableau = suited(self.tableau, at, now, next)
+        tableau = tableau_for(self.tableau, at, now, next)
         y, h = (x if m == 1.0 else x / m), u_next - u
         k = [at.field(denoise(x, now))]
         for row in tableau.rows:
@@ -85,27 +89,30 @@ class RungeKutta(Sampler):
 
 
 @lru_cache(maxsize=4096)
-def suited(tableau: Tableau, at: Coordinate, now: NoiseLevel, next: NoiseLevel) -> Tableau:
-    """The tableau for this step: the closing one to clean data, Euler's where a long step would go astray."""
+def tableau_for(tableau: Tableau, at: Coordinate, now: NoiseLevel, next: NoiseLevel) -> Tableau:
+    """Return the tableau for this step: the closing one to clean data, Euler's where a long step would diverge."""
     if next.clean and tableau.closing:
         tableau = tableau.closing
-    if isinstance(at, FlowCoordinate | AngleCoordinate):  # finite from end to end
+    if isinstance(at, FlowCoordinate | AngleCoordinate):  # finite at both ends
         return tableau
-    misses = [(miss(tableau, at, now, next, std), miss(EULER, at, now, next, std)) for std in (0.25, 0.5, 1.0)]
-    astray = any(own > 0.25 for own, _ in misses) and all(own > euler for own, euler in misses)
-    return EULER if astray else tableau
+    errors = [
+        (gaussian_error(tableau, at, now, next, std), gaussian_error(EULER, at, now, next, std))
+        for std in (0.25, 0.5, 1.0)
+    ]
+    diverges = any(own > 0.25 for own, _ in errors) and all(own > euler for own, euler in errors)
+    return EULER if diverges else tableau
 
 
-def miss(tableau: Tableau, at: Coordinate, now: NoiseLevel, next: NoiseLevel, std: float) -> float:
-    """The error of a step relative to the spread it should leave, for data N(0, std^2), whose fields are linear."""
+def gaussian_error(tableau: Tableau, at: Coordinate, now: NoiseLevel, next: NoiseLevel, std: float) -> float:
+    """Return the relative error of a step in the standard deviation of x, for data N(0, std^2), whose ODE is linear."""
 
-    def spread(level: NoiseLevel) -> float:
+    def std_of_x(level: NoiseLevel) -> float:
         return math.hypot(level.alpha * std, level.sigma)
 
     def slope(y: float, u: float) -> float:
         level = at.level(u)
         p, q = at.direction(level)
-        return float(p * level.alpha * std**2 + q * level.sigma) * y / spread(level) ** 2
+        return float(p * level.alpha * std**2 + q * level.sigma) * y / std_of_x(level) ** 2
 
     u = at.of(now)[1]
     h, k = at.of(next)[1] - u, [slope(1.0, u)]
@@ -113,11 +120,11 @@ def miss(tableau: Tableau, at: Coordinate, now: NoiseLevel, next: NoiseLevel, st
         y = 1.0 + h * sum(weight * value for weight, value in zip(row, k, strict=True))
         k.append(slope(y, u + h * sum(row)))
     reached = 1.0 + h * sum(weight * value for weight, value in zip(tableau.weights, k, strict=True))
-    return abs(reached * spread(at.level(u)) / spread(at.level(u + h)) - 1.0)
+    return abs(reached * std_of_x(at.level(u)) / std_of_x(at.level(u + h)) - 1.0)
 
 
 def _combine(y: Tensor, h: float, weights: Sequence[float], k: Sequence[Tensor]) -> Tensor:
-    """y + h sum_j weights[j] k_j."""
+    """Return y + h sum_j weights[j] k_j."""
     for weight, slope in zip(weights, k, strict=True):
         if weight:
             y = torch.add(y, slope, alpha=h * weight)
@@ -137,7 +144,7 @@ class Euler(RungeKutta):
 
 @dataclass(frozen=True)
 class Heun(RungeKutta):
-    """y' = y + h (k_1 + k_2) / 2, k_2 at the end of Euler's step; the step to clean data is Euler's.
+    """y' = y + h (k_1 + k_2) / 2, k_2 at the end of the Euler step; the step to clean data is an Euler step.
 
     In the noise coordinate: algorithm 1 of EDM. The flow coordinate, the default, is regular at both ends.
 
@@ -150,7 +157,7 @@ class Heun(RungeKutta):
 
 @dataclass(frozen=True)
 class Midpoint(RungeKutta):
-    """y' = y + h k_2, k_2 half-way along Euler's step.
+    """y' = y + h k_2, k_2 at the midpoint of the Euler step.
 
     Source: Karras et al. 2022, app. D.2 with alpha = 1/2, https://arxiv.org/abs/2206.00364
     """
@@ -161,7 +168,7 @@ class Midpoint(RungeKutta):
 
 @dataclass(frozen=True)
 class RK4(RungeKutta):
-    """The classical fourth-order method, four calls a step; the step to clean data is Heun's third-order method.
+    """The classical fourth-order method, four calls per step; the step to clean data is Heun's third-order method.
 
     Source: Hairer, Norsett and Wanner 1993, Solving Ordinary Differential Equations I, table II.1.2
     """
@@ -172,7 +179,7 @@ class RK4(RungeKutta):
 
 @dataclass(frozen=True)
 class Heun3(RungeKutta):
-    """Heun's third-order method, three calls a step and none at its end.
+    """Heun's third-order method, three calls per step and no node at 1.
 
     Source: Hairer, Norsett and Wanner 1993, Solving Ordinary Differential Equations I, table II.1.1
     """

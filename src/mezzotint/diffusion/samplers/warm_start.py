@@ -1,31 +1,32 @@
 """The first step of multistep samplers, which have no earlier predictions yet.
 
-In noise a prediction hardly changes from step to step, and DDIM's first step, of order 1, costs nothing that is seen.
-Half-way (editing, inversion, each loop of a restart) it would leave order 2, whatever the later steps are: there the
-first step is that of a one-step method, at one or two further calls.
+In noise a prediction hardly changes from step to step, and a first step of order 1 (DDIM's) has no visible cost. At
+lower noise (editing, inversion, each loop of a restart) it would limit the order to 2, whatever the later steps are:
+there the first step is taken by a one-step method, at one or two extra calls.
 """
-
-from typing import Any
 
 from torch import Tensor
 
+from ..denoiser import Predict
 from ..grids.spacings import Grid
 from ..levels import NoiseLevel
+from ..noise_sources import global_noise
 from ..prediction import Prediction
 from .base import rho
 from .runge_kutta import Heun3, Midpoint, RungeKutta
 
-NOISE = 10.0  # sigma / alpha from which on a grid starts in noise: data of unit variance are 1 % of x's or less
+NOISE = 10.0  # a grid starts in noise at this sigma / alpha or above: unit data then are 1 % of the variance of x
 
 
 def starter(order: int | None, first: int, grid: Grid) -> RungeKutta | None:
-    """The method of the first step, or None where the sampler's own is good enough: in noise, and for low orders.
+    """Return the method of the first step, or None where the sampler's own suffices: in noise, and for low orders.
 
-    A single step of a method of order p - 1 has an error of h^p, all that global order p asks for.
+    A single step of a method of order p - 1 has an error of h^p, which is all that global order p requires.
 
     Args:
-        order: of the sampler; None for stochastic ones, which are of weak order 2 at most.
-        first: order of its own first step.
+        order: the sampler's order; None for stochastic samplers, whose weak order is at most 2.
+        first: the order of the sampler's own first step.
+        grid: the levels to visit.
     """
     if order is None or order - 1 <= first or rho(grid[0]) >= NOISE:
         return None
@@ -33,17 +34,17 @@ def starter(order: int | None, first: int, grid: Grid) -> RungeKutta | None:
 
 
 def run_up(
-    start: RungeKutta, denoise: Any, x: Tensor, now: NoiseLevel, next: NoiseLevel
+    start: RungeKutta, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel
 ) -> tuple[Tensor, list[tuple[NoiseLevel, Prediction]]]:
-    """x after a step of the method, and what was predicted on the way, from `now` on.
+    """Return x after a step of the method, and the predictions of its stages with their levels, from `now` on.
 
-    Of the stages between, only the last is as near to the path as the step that is made of them.
+    Of the later stages only the last is as accurate as the step itself.
     """
-    seen: list[tuple[NoiseLevel, Prediction]] = []
+    stages: list[tuple[NoiseLevel, Prediction]] = []
 
-    def listen(x: Tensor, level: NoiseLevel) -> Prediction:
-        seen.append((level, denoise(x, level)))
-        return seen[-1][1]
+    def record(x: Tensor, level: NoiseLevel, /, **cond: object) -> Prediction:
+        stages.append((level, denoise(x, level)))
+        return stages[-1][1]
 
-    x, _ = start.step(listen, x, now, next, None, None)
-    return x, seen
+    x, _ = start.step(record, x, now, next, None, global_noise)
+    return x, stages

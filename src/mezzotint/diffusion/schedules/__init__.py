@@ -1,4 +1,4 @@
-"""Noise schedules: alpha and sigma as functions of time, continuous or on a table."""
+"""Noise schedules: alpha and sigma as functions of time, continuous or tabulated."""
 
 from mezzotint.lazy import exported
 

@@ -1,7 +1,8 @@
-"""Schedules: level(t) and its inverse time(level), exact at both ends.
+"""Continuous schedules: level(t) and its inverse time(level), exact at both ends.
 
-A schedule is a path of levels from clean (t = 0) to the noisiest (t = t_max), for a float t (sampling) or a tensor of
-times (training). Tables (`tables.py`) have t = 0 clean and 1..steps noisy; those in here are formulas in t.
+A schedule is a path of noise levels from clean (t = 0) to the noisiest (t = t_max), for a float t (sampling) or a
+tensor of times (training). The schedules here are formulas in t; `discrete.py` has tables, with t = 0 clean and
+t = 1..steps noisy.
 """
 
 import abc
@@ -18,32 +19,39 @@ from ..scalar_ops import Number, asinh, atan2, exp, expm1, log1p, minimum, preci
 
 
 class Schedule(metaclass=Finite):
-    """A path of noise levels from clean (t = 0) to the noisiest (t = t_max)."""
+    """A path of noise levels from clean (t = 0) to the noisiest (t = t_max).
 
-    t_max: float
+    `steps` is the number of noisy entries of a table, None for a continuous schedule.
+    """
+
     steps: int | None = None
+
+    @property
+    def t_max(self) -> float:
+        """The largest time, 1 by default."""
+        return 1.0
 
     @abc.abstractmethod
     def level(self, t: Number) -> NoiseLevel:
-        """The level at time t; of times in a tensor, whatever their dtype, in float64."""
+        """Return the level at time t; for a tensor of times, of any dtype, in float64."""
 
     @abc.abstractmethod
     def time(self, level: NoiseLevel) -> Number:
-        """The time of the level with this ratio of noise to signal, in whatever frame; kept to the noisy range."""
+        """Return the time with this ratio of noise to signal, in any frame, clamped to the noisy range."""
 
     def rate(self, t: Tensor) -> Tensor:
-        """d log_snr / dt, negative."""
+        """Return d log_snr / dt at times t (B,), negative."""
         with torch.inference_mode(False), torch.enable_grad():
             u = t.detach().double().clone().requires_grad_()
             log_snr = torch.as_tensor(self.level(u).log_snr)
             return torch.autograd.grad(log_snr.sum(), u, create_graph=isinstance(self, nn.Module))[0]
 
     def previous(self, t: Tensor, steps: int | None = None) -> Tensor:
-        """The next cleaner time of a chain of `steps` equal steps (a table: its own), never below 0."""
+        """Return the next cleaner time on a chain of `steps` equal steps (for a table, its entries), at least 0."""
         return (t - self.t_max / (steps or self.steps or 1000)).clamp(min=0)
 
     def prior_std(self, level: NoiseLevel) -> float:
-        """Standard deviation of x where sampling starts: sigma, and 1 where the frame preserves variance."""
+        """Return the standard deviation of x at the start of sampling: sigma, or 1 in a variance-preserving frame."""
         return 1.0 if abs(float(level.norm) - 1.0) < 1e-6 else float(level.sigma)
 
     def __call__(self, t: Number) -> NoiseLevel:
@@ -56,8 +64,6 @@ class ContinuousCosineSchedule(Schedule):
 
     Source: Ho and Salimans 2021, https://arxiv.org/abs/2207.12598, without their truncation
     """
-
-    t_max = 1.0
 
     def level(self, t: Number) -> NoiseLevel:
         t = precise(t)
@@ -74,7 +80,7 @@ class VPSchedule(Schedule):
     Source: Song et al. 2021, eq. 32, https://arxiv.org/abs/2011.13456
 
     Args:
-        beta_min, beta_max: the rate of noise at t = 0 and t = 1.
+        beta_min, beta_max: beta at t = 0 and t = 1.
     """
 
     positive = ("beta_max",)
@@ -82,7 +88,6 @@ class VPSchedule(Schedule):
 
     beta_min: float = 0.1
     beta_max: float = 20.0
-    t_max = 1.0
 
     def level(self, t: Number) -> NoiseLevel:
         c = _accumulated(self.beta_min, self.beta_max, t)
@@ -99,7 +104,7 @@ class SubVPSchedule(Schedule):
     Source: Song et al. 2021, eq. 29, https://arxiv.org/abs/2011.13456
 
     Args:
-        beta_min, beta_max: the rate of noise at t = 0 and t = 1.
+        beta_min, beta_max: beta at t = 0 and t = 1.
     """
 
     positive = ("beta_max",)
@@ -107,7 +112,6 @@ class SubVPSchedule(Schedule):
 
     beta_min: float = 0.1
     beta_max: float = 20.0
-    t_max = 1.0
 
     def level(self, t: Number) -> NoiseLevel:
         c = _accumulated(self.beta_min, self.beta_max, t)
@@ -119,13 +123,13 @@ class SubVPSchedule(Schedule):
 
 
 def _accumulated(beta_min: float, beta_max: float, t: Number) -> Number:
-    """c(t), the integral of beta from 0 to t."""
+    """Return c(t), the integral of beta from 0 to t."""
     t = precise(t)
     return (beta_min + 0.5 * (beta_max - beta_min) * t) * t
 
 
 def _time_of_accumulated(beta_min: float, beta_max: float, c: Number) -> Number:
-    """The t in [0, 1] where c(t) is this, the quadratic's root in the form that is exact for small c."""
+    """Return t in [0, 1] with c(t) = c, by the root of the quadratic in the form that is accurate for small c."""
     b, d = beta_min, beta_max - beta_min
     c = minimum(c, b + 0.5 * d)
     return 2.0 * c / (b + (b * b + 2.0 * d * c) ** 0.5)
@@ -138,7 +142,7 @@ class EDMSchedule(Schedule):
     Source: Karras et al. 2022, table 1, https://arxiv.org/abs/2206.00364
 
     Args:
-        sigma_max: where sampling starts. Higher levels are taken as they are, only pure noise is held to sigma_max.
+        sigma_max: the level where sampling starts. `time` maps pure noise to it; higher finite levels are kept.
     """
 
     positive = ("sigma_max",)
@@ -146,7 +150,7 @@ class EDMSchedule(Schedule):
     sigma_max: float = 80.0
 
     @property
-    def t_max(self) -> float:  # type: ignore[override]
+    def t_max(self) -> float:
         return float(self.sigma_max)
 
     def level(self, t: Number) -> NoiseLevel:
@@ -168,13 +172,12 @@ class RectifiedFlowSchedule(Schedule):
     shift: Esser et al. 2024, eq. 23, https://arxiv.org/abs/2403.03206
 
     Args:
-        shift: k; lowers the log-SNR by 2 ln k at every t, as larger images need. 1 is none.
+        shift: k; lowers the log-SNR by 2 ln k at every t, as larger images need. 1 is no shift.
     """
 
     positive = ("shift",)
 
     shift: float = 1.0
-    t_max = 1.0
 
     def level(self, t: Number) -> NoiseLevel:
         t = precise(t)
@@ -198,7 +201,10 @@ class TrigFlowSchedule(Schedule):
     positive = ("sigma_data",)
 
     sigma_data: float = 0.5
-    t_max = math.pi / 2
+
+    @property
+    def t_max(self) -> float:
+        return math.pi / 2
 
     def level(self, t: Number) -> NoiseLevel:
         t = minimum(precise(t), self.t_max)  # float32 rounds pi / 2 up
@@ -210,9 +216,9 @@ class TrigFlowSchedule(Schedule):
 
 @dataclass(frozen=True)
 class LaplaceSchedule(Schedule):
-    """log-SNR = mean + scale s log(2 min(t, 1 - t)), s = -1 for t < 1/2 and 1 after: Laplace's quantiles, t in [0, 1].
+    """log-SNR = mean + scale s log(2 min(t, 1 - t)), s = -1 for t < 1/2, else 1: Laplace quantiles, t in [0, 1].
 
-    Variance preserving. Under uniform times the log-SNR has Laplace's distribution.
+    Variance preserving. Under uniform times the log-SNR has a Laplace distribution.
 
     Source: Hang et al. 2024, table 1, https://arxiv.org/abs/2407.03297
 
@@ -225,15 +231,14 @@ class LaplaceSchedule(Schedule):
 
     mean: float = 0.0
     scale: float = 0.5
-    t_max = 1.0
 
     def level(self, t: Number) -> NoiseLevel:
         t = precise(t)
         if isinstance(t, Tensor):
-            away = torch.where(t < 0.5, -torch.log(2.0 * t), torch.log(2.0 * (1.0 - t)))
-            return NoiseLevel.from_log_snr(self.mean + self.scale * away)
-        away = self.scale * math.log(2.0 * min(t, 1.0 - t)) if 0.0 < t < 1.0 else -math.inf
-        return NoiseLevel.from_log_snr(self.mean - away if t < 0.5 else self.mean + away)
+            deviation = torch.where(t < 0.5, -torch.log(2.0 * t), torch.log(2.0 * (1.0 - t)))
+            return NoiseLevel.from_log_snr(self.mean + self.scale * deviation)
+        deviation = self.scale * math.log(2.0 * min(t, 1.0 - t)) if 0.0 < t < 1.0 else -math.inf
+        return NoiseLevel.from_log_snr(self.mean - deviation if t < 0.5 else self.mean + deviation)
 
     def time(self, level: NoiseLevel) -> Number:
         v = (level.log_snr - self.mean) / self.scale
@@ -244,15 +249,15 @@ class LaplaceSchedule(Schedule):
 
 @dataclass(frozen=True)
 class ShiftedSchedule(Schedule):
-    """Another schedule with log-SNR changed by a constant, in the variance-preserving frame.
+    """Another schedule with its log-SNR shifted by a constant, in the variance-preserving frame.
 
-    Images of side d need 2 ln(64 / d) against 64; scaling the data by b is 2 ln b.
+    Images of side d need a shift of 2 ln(64 / d) relative to 64; scaling the data by b is a shift of 2 ln b.
 
     Source: Hoogeboom et al. 2023, eq. 4, https://arxiv.org/abs/2301.11093; Chen 2023, sec. 2.2, https://arxiv.org/abs/2301.10972
 
     Args:
-        schedule: the other one, a table or not.
-        log_snr: what is added; negative is noisier.
+        schedule: the schedule to shift, continuous or a table.
+        log_snr: the shift; negative is noisier.
     """
 
     schedule: Schedule
@@ -260,10 +265,12 @@ class ShiftedSchedule(Schedule):
 
     def __post_init__(self) -> None:
         if isinstance(self.schedule, nn.Module):
-            raise ValueError(f"{self.schedule} learns where it lies, so it is not shifted. Give it other ends instead.")
+            raise ValueError(
+                f"{self.schedule} learns its log-SNR and cannot be shifted. Change its log_snr_max and log_snr_min."
+            )
 
     @property
-    def t_max(self) -> float:  # type: ignore[override]
+    def t_max(self) -> float:
         return self.schedule.t_max
 
     @property

@@ -1,4 +1,4 @@
-"""Discrete schedules: tables of betas, t = 0 clean and t = 1..steps noisy, between entries by log-SNR."""
+"""Discrete schedules: tables of betas, t = 0 clean and t = 1..steps noisy, interpolated in log-SNR."""
 
 import abc
 import math
@@ -17,49 +17,48 @@ from .continuous import Schedule
 class DiscreteSchedule(Schedule):
     """A table of `steps` betas: alpha_bar_t = prod_{i <= t} (1 - beta_i), alpha = sqrt(alpha_bar), variance preserving.
 
-    Source: Ho et al. 2020, eq. 4, https://arxiv.org/abs/2006.11239. Betas given for 1000 steps are multiplied by
-    1000 / steps for other numbers of steps, so that the last level stays about the same (code of Nichol and Dhariwal).
+    Source: Ho et al. 2020, eq. 4, https://arxiv.org/abs/2006.11239. Betas specified for 1000 steps are multiplied by
+    1000 / steps for other numbers of steps, which keeps the last level about the same (code of Nichol and Dhariwal).
     """
 
     steps: int  # type: ignore[override]
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError(f"{self} has steps={self.steps}: a schedule needs at least one step.")
+            raise ValueError(f"{self} has steps={self.steps}: a schedule needs at least one step. Use steps=1 or more.")
 
     @abc.abstractmethod
     def betas(self) -> Tensor:
-        """(steps,) float64; entry i leads from t = i to t = i + 1."""
+        """Return beta, (steps,) float64; entry i belongs to the step from t = i to t = i + 1."""
 
     @property
-    def t_max(self) -> float:  # type: ignore[override]
+    def t_max(self) -> float:
         return float(self.steps)
 
     @cached_property
     def _log_alpha_bar(self) -> Tensor:
-        """(steps + 1,) float64, from 0 downwards; only the last may be -inf."""
+        """log alpha_bar, (steps + 1,) float64, decreasing from 0; only the last may be -inf."""
         betas = self.betas()
         last = float(betas[-1])
         if not bool(((betas[:-1] > 0) & (betas[:-1] < 1)).all()) or not 0 < last <= 1:
             raise ValueError(
                 f"{self} has betas from {betas.min():g} to {betas.max():g}: each must lie between 0 and 1 (the last "
-                f"may be 1), or no noise is added or no signal is left before the end. Use more steps or smaller betas."
+                f"may be 1), or a step adds no noise or removes all signal. Use more steps or smaller betas."
             )
         return torch.cat([betas.new_zeros(1), torch.log1p(-betas).cumsum(0)])
 
     @cached_property
     def _tables(self) -> dict[torch.device, tuple[Tensor, Tensor, Tensor]]:
-        """alpha, sigma and -log_snr, once for each device that asked."""
+        """alpha, sigma and -log_snr, cached per device."""
         log_ab = self._log_alpha_bar
         alpha, sigma = (0.5 * log_ab).exp(), torch.expm1(log_ab).abs().sqrt()
         return {log_ab.device: (alpha, sigma, -2.0 * (alpha.log() - sigma.log()))}
 
     def _table(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        found = self._tables.get(device)
-        if found is None:
-            at_home = self._tables[torch.device("cpu")]
-            found = self._tables[device] = tuple(v.to(device) for v in at_home)  # type: ignore[assignment]
-        return found  # type: ignore[return-value]
+        if device not in self._tables:
+            alpha, sigma, key = self._tables[torch.device("cpu")]
+            self._tables[device] = alpha.to(device), sigma.to(device), key.to(device)
+        return self._tables[device]
 
     @cached_property
     def _floats(self) -> tuple[list[NoiseLevel], list[float]]:
@@ -72,13 +71,13 @@ class DiscreteSchedule(Schedule):
         levels, key = self._floats
         i = int(t)
         if not 0 <= t <= self.steps:
-            raise ValueError(f"t={t:g} is outside {self}, whose times run from 0 to {self.steps}.")
+            raise ValueError(f"t={t:g} is outside {self}, whose times run from 0 to {self.steps}. Use one of these.")
         if i == t:
             return levels[i]
         f = t - i
-        if i == 0:  # the ratio of noise to signal grows linearly from 0
+        if i == 0:  # sigma / alpha grows linearly from 0
             return NoiseLevel.from_log_snr(-(key[1] + 2.0 * math.log(f)))
-        if key[i + 1] == math.inf:  # the inverse ratio falls linearly to 0
+        if key[i + 1] == math.inf:  # alpha / sigma decreases linearly to 0
             return NoiseLevel.from_log_snr(-(key[i] - 2.0 * math.log(1.0 - f)))
         return NoiseLevel.from_log_snr(-(key[i] + f * (key[i + 1] - key[i])))
 
@@ -93,8 +92,8 @@ class DiscreteSchedule(Schedule):
         between = torch.lerp(key[i], after, f)
         between = torch.where(after == math.inf, key[i] - 2.0 * torch.log1p(-f), between)
         between = torch.where(i == 0, key[1] + 2.0 * f.log(), between)
-        found, on_table = NoiseLevel.from_log_snr(-between), f == 0
-        return NoiseLevel(torch.where(on_table, alpha[i], found.alpha), torch.where(on_table, sigma[i], found.sigma))
+        inner, on_table = NoiseLevel.from_log_snr(-between), f == 0
+        return NoiseLevel(torch.where(on_table, alpha[i], inner.alpha), torch.where(on_table, sigma[i], inner.sigma))
 
     def time(self, level: NoiseLevel) -> Number:
         if isinstance(level.alpha, Tensor):
@@ -119,16 +118,16 @@ class DiscreteSchedule(Schedule):
         return (i - 1 + between.clamp(max=1.0)).clamp(min=1.0)
 
     def rate(self, t: Tensor) -> Tensor:
-        """Slope of the interpolated log-SNR, the mean of both sides at an entry, one-sided at the first and last.
+        """Return the slope of the interpolated log-SNR: at an entry the mean of both sides, one-sided at the ends.
 
-        Where the table ends in pure noise, whose log-SNR is -inf, the entry before counts as its last.
+        Where the table ends in pure noise, whose log-SNR is -inf, the entry before it is treated as the last.
         """
         key = self._table(t.device)[2]
         last = self.steps - (self._floats[1][-1] == math.inf)
         if last < 2:
             raise ValueError(
-                f"{self} has one level with both signal and noise, and so no slope of log-SNR. Use more steps, or a "
-                "weight that needs none, such as loss_weight=constant."
+                f"{self} has a single level with both signal and noise, so log-SNR has no slope. Use more steps, or a "
+                "weight that does not need it, such as loss_weight=constant."
             )
         low, high = t.ceil().long() - 1, t.floor().long() + 1
         low, high = low.clamp(1, last - 1), high.clamp(2, last)
@@ -139,17 +138,17 @@ class DiscreteSchedule(Schedule):
 
 
 def _for_thousand(betas: Tensor) -> Tensor:
-    """Betas that were given for 1000 steps, for as many steps as there are."""
+    """Rescale betas specified for 1000 steps to their own number of steps."""
     return betas * (1000.0 / len(betas))
 
 
 @dataclass(frozen=True)
 class LinearSchedule(DiscreteSchedule):
-    """beta linear in t. Source: Ho et al. 2020, sec. 4, https://arxiv.org/abs/2006.11239
+    """Linear schedule: beta linear in t. Source: Ho et al. 2020, sec. 4, https://arxiv.org/abs/2006.11239
 
     Args:
         steps: T.
-        beta_start, beta_end: the two ends of beta at T = 1000; other T multiply both by 1000 / T.
+        beta_start, beta_end: the first and last beta at T = 1000; other T multiply both by 1000 / T.
     """
 
     positive = ("beta_end",)
@@ -165,11 +164,11 @@ class LinearSchedule(DiscreteSchedule):
 
 @dataclass(frozen=True)
 class ScaledLinearSchedule(DiscreteSchedule):
-    """sqrt(beta) linear in t. Source: Rombach et al. 2022 (code), https://arxiv.org/abs/2112.10752
+    """Scaled linear schedule: sqrt(beta) linear in t. Source: Rombach et al. 2022 (code), https://arxiv.org/abs/2112.10752
 
     Args:
         steps: T.
-        beta_start, beta_end: the two ends of beta at T = 1000; other T multiply both by 1000 / T.
+        beta_start, beta_end: the first and last beta at T = 1000; other T multiply both by 1000 / T.
     """
 
     positive = ("beta_end",)
@@ -191,7 +190,7 @@ class SigmoidBetaSchedule(DiscreteSchedule):
 
     Args:
         steps: T.
-        beta_start, beta_end: the two limits of beta at T = 1000; other T multiply both by 1000 / T.
+        beta_start, beta_end: the limits of beta at T = 1000; other T multiply both by 1000 / T.
     """
 
     positive = ("beta_end",)
@@ -215,7 +214,7 @@ class CosineSchedule(DiscreteSchedule):
     Args:
         steps: T.
         offset: s; keeps the first steps from vanishing.
-        max_beta: largest beta, so that the last level keeps a trace of signal.
+        max_beta: upper bound of beta, which keeps alpha > 0 at the last level.
     """
 
     positive = ("max_beta",)
@@ -241,7 +240,7 @@ class SigmoidSchedule(DiscreteSchedule):
         steps: T.
         start, end: range of the sigmoid's argument.
         tau: temperature.
-        max_beta: largest beta, so that the last level keeps a trace of signal.
+        max_beta: upper bound of beta, which keeps alpha > 0 at the last level.
     """
 
     positive = ("max_beta", "tau")
@@ -261,10 +260,10 @@ class SigmoidSchedule(DiscreteSchedule):
 
 @dataclass(frozen=True)
 class TabulatedSchedule(DiscreteSchedule):
-    """Betas as they are given, whatever their number.
+    """A schedule of explicit betas.
 
     Args:
-        values: each in (0, 1), the last may be 1.
+        values: the betas, each in (0, 1); the last may be 1.
     """
 
     values: tuple[float, ...]
@@ -283,14 +282,14 @@ class TabulatedSchedule(DiscreteSchedule):
 
 @dataclass(frozen=True)
 class ZeroTerminalSNRSchedule(DiscreteSchedule):
-    """Another table with alpha moved and stretched so that its last entry is 0 and its first noisy one stays.
+    """Another table with alpha shifted and rescaled so that its last entry is 0 and its first noisy one is unchanged.
 
-    alpha <- (alpha - alpha_T) alpha_1 / (alpha_1 - alpha_T). Epsilon and score cannot be decoded at the end.
+    alpha <- (alpha - alpha_T) alpha_1 / (alpha_1 - alpha_T). Epsilon and score cannot be decoded at its end.
 
     Source: Lin et al. 2023, alg. 1, https://arxiv.org/abs/2305.08891
 
     Args:
-        schedule: the other table.
+        schedule: the table to rescale.
     """
 
     schedule: DiscreteSchedule

@@ -1,4 +1,4 @@
-"""A schedule that learns."""
+"""A learned noise schedule."""
 
 import torch
 from torch import Tensor, nn
@@ -10,32 +10,30 @@ from .continuous import Schedule
 
 
 class LearnedSchedule(nn.Module, Schedule):
-    """log-SNR falls from its highest to its lowest value by a monotone network of t; t = 0 itself is clean.
+    """log-SNR as a monotone network of t, decreasing between two learned ends; t = 0 itself is clean.
 
     log_snr(t) = high - (high - low) (g(t) - g(0)) / (g(1) - g(0)), g(t) = a t + sum_k c_k sigmoid(w_k t + b_k) with
-    positive a, c, w. Variance preserving, t in [0, 1]. Everything is learned, by gradients that reach the level.
+    positive a, c, w. Variance preserving, t in [0, 1]. All of it is trained by gradients through the level.
 
     Source: Kingma et al. 2021, app. H, https://arxiv.org/abs/2107.00630
 
     Args:
-        log_snr_max, log_snr_min: log-SNR at both ends of the noisy range, at first; the paper's are 13.3 and -5.
+        log_snr_max, log_snr_min: initial log-SNR at the ends of the noisy range; the paper uses 13.3 and -5.
         width: number of sigmoids.
     """
 
     positive = ("width",)
 
-    t_max = 1.0
-
     def __init__(self, log_snr_max: float = 13.3, log_snr_min: float = -5.0, width: int = 64):
         super().__init__()
         if not log_snr_min < log_snr_max:
             raise ValueError(
-                f"log_snr_max={log_snr_max} must be above log_snr_min={log_snr_min}: log-SNR falls with time. "
+                f"log_snr_max={log_snr_max} must be above log_snr_min={log_snr_min}: log-SNR decreases with time. "
                 "Swap the two."
             )
         self.ends = nn.Parameter(torch.tensor([log_snr_max, log_snr_min], dtype=torch.float32))
         self.slope = nn.Parameter(torch.zeros(()))
-        self.amplitudes = nn.Parameter(torch.full((width,), -4.0))  # nearly a straight line at first
+        self.amplitudes = nn.Parameter(torch.full((width,), -4.0))  # nearly linear at first
         self.steepness = nn.Parameter(torch.full((width,), 3.0))
         self.offsets = nn.Parameter(torch.linspace(0.0, -3.0, width))
 
@@ -44,7 +42,7 @@ class LearnedSchedule(nn.Module, Schedule):
         return f"log_snr_max={high:g}, log_snr_min={low:g}, width={len(self.offsets)}"
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """Of times, of any shape, float64, on the parameters' device; differentiable in both."""
+        """Return log-SNR at times of any shape, float64 on the parameters' device; differentiable in both."""
         at = torch.cat([t.double().reshape(-1), t.new_tensor([0.0, 1.0]).double()])
         inner = F.softplus(self.steepness.double()) * at[:, None] + self.offsets.double()
         g = F.softplus(self.slope.double()) * at + inner.sigmoid() @ F.softplus(self.amplitudes.double())
@@ -54,27 +52,27 @@ class LearnedSchedule(nn.Module, Schedule):
     def level(self, t: Number) -> NoiseLevel:
         device = self.ends.device
         if isinstance(t, Tensor):
-            found = NoiseLevel.from_log_snr(self.log_snr(t.to(device)))
+            noisy = NoiseLevel.from_log_snr(self.log_snr(t.to(device)))
             clean = (t == 0).to(device)
-            return NoiseLevel(torch.where(clean, 1.0, found.alpha), torch.where(clean, 0.0, found.sigma))
+            return NoiseLevel(torch.where(clean, 1.0, noisy.alpha), torch.where(clean, 0.0, noisy.sigma))
         if t == 0:
             return NoiseLevel(1.0, 0.0)
         with torch.no_grad():
             return NoiseLevel.from_log_snr(float(self.log_snr(torch.tensor([t], dtype=torch.float64, device=device))))
 
     def time(self, level: NoiseLevel) -> Number:
-        """By cutting the interval into 8, eighteen times; differentiable in the level, not in what was learned."""
-        wanted = torch.as_tensor(level.log_snr, dtype=torch.float64, device=self.ends.device)
-        low, cuts = torch.zeros_like(wanted).reshape(-1, 1), torch.arange(1, 9, device=wanted.device) / 8.0
+        """Return the time by 18 subdivisions into 8; differentiable in the level, not in the parameters."""
+        target = torch.as_tensor(level.log_snr, dtype=torch.float64, device=self.ends.device)
+        low, cuts = torch.zeros_like(target).reshape(-1, 1), torch.arange(1, 9, device=target.device) / 8.0
         with torch.no_grad():
             for k in range(18):
                 at = low + cuts.double() * 8.0**-k
-                passed = self.log_snr(at.reshape(-1)).reshape(at.shape) > wanted.reshape(-1, 1)
+                passed = self.log_snr(at.reshape(-1)).reshape(at.shape) > target.reshape(-1, 1)
                 low = low + passed.sum(1, keepdim=True).clamp(max=7) * 8.0 ** -(k + 1)
-        t = (low + 8.0**-18).reshape(wanted.shape)
-        if wanted.requires_grad:  # by the inverse function's derivative, 1 / rate
-            t = t + (wanted - wanted.detach()) / self.rate(t).detach()
+        t = (low + 8.0**-18).reshape(target.shape)
+        if target.requires_grad:  # by the inverse function's derivative, 1 / rate
+            t = t + (target - target.detach()) / self.rate(t).detach()
         return t if isinstance(level.alpha, Tensor) else float(t)
 
-    def __call__(self, t: Number) -> NoiseLevel:  # type: ignore[override]
+    def __call__(self, t: Number) -> NoiseLevel:
         return self.level(t)

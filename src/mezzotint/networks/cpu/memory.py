@@ -1,4 +1,4 @@
-"""Which memory format and which precision are the fast ones, by device; and memory that is kept between steps."""
+"""The fastest memory format and precision by device, and reuse of freed memory."""
 
 import ctypes
 import sys
@@ -9,15 +9,15 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def preferred_memory_format(device: torch.device | str, dtype: torch.dtype) -> torch.memory_format:
-    """The layout in which convolutional networks train fastest, by device and by the precision of the convolutions.
+    """Return the layout in which convolutional networks train fastest, by device and precision of the convolutions.
 
-    CUDA: channels last, which the tensor cores want. CPU: channels last in float32 with AVX-512 (1.1 times as fast;
+    CUDA: channels last, as tensor cores require. CPU: channels last in float32 with AVX-512 (1.1 times as fast;
     with AVX2 0.96 to 0.99 times), but not in bfloat16, where PyTorch's GroupNorm is 13 times slower in that layout and
-    the whole step 0.84 times as fast. Anything else stays as it is.
+    the whole step 0.84 times as fast. All other devices: contiguous.
 
     Args:
-        device: where the network runs.
-        dtype: of its convolutions: torch.bfloat16 under a bfloat16 autocast.
+        device: the network's device.
+        dtype: dtype of its convolutions; torch.bfloat16 under a bfloat16 autocast.
     """
     kind = torch.device(device).type
     wide = "AVX512" in torch.backends.cpu.get_cpu_capability()
@@ -26,7 +26,7 @@ def preferred_memory_format(device: torch.device | str, dtype: torch.dtype) -> t
 
 
 def bfloat16_is_fast(device: torch.device | str) -> bool:
-    """Whether the device has bfloat16 arithmetic. A CPU without emulates it, and is up to 100 times slower."""
+    """Return whether the device has bfloat16 arithmetic. CPUs without it emulate it, up to 100 times slower."""
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -36,10 +36,10 @@ def bfloat16_is_fast(device: torch.device | str) -> bool:
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that its tensors free, for the next ones; whether that could be arranged.
+    """Let malloc keep freed memory for reuse; return whether that succeeded.
 
-    A training step on a CPU asks the system for every large tensor anew, and the system fills each page with zeros
-    before it is used. A small U-Net on 64 images of 32 x 32 spends a tenth of its time so. Linux with glibc only.
+    By default every large tensor of a training step on a CPU is newly mapped, and the kernel zeroes each page. A small
+    U-Net on 64 images of 32 x 32 spends a tenth of its time there. Linux with glibc only.
     """
     if not sys.platform.startswith("linux"):
         return False

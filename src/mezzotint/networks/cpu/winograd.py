@@ -8,17 +8,17 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
-CHANNELS = 64  # in and out, and
-PRODUCTS = 2**24  # tiles x inputs x outputs, from which on it is the faster way
-FACTORS = 2**21  # worked on at once: 8 MB stay in the cache
+CHANNELS = 64  # Winograd is faster from this many input and output channels, and
+PRODUCTS = 2**24  # from this many tiles x inputs x outputs
+FACTORS = 2**21  # elements per chunk: 8 MB stay in the cache
 
 
 class Conv3x3(nn.Conv2d):
     """A 3 x 3 convolution that keeps height and width: (B, C, H, W) -> (B, outputs, H, W).
 
-    Where that is faster a training step takes the way of `Winograd`, equal but for rounding: many channels in float32
-    on a CPU with AVX2, where DDPM's CIFAR-10 network trains 1.2 to 1.3 times as fast. In evaluation mode and without
-    gradients it is always PyTorch's own, so that a sampled image does not depend on how many are sampled at once.
+    Training uses `Winograd`, equal up to rounding, where it is faster: with many channels in float32 on a CPU with
+    AVX2, where DDPM's CIFAR-10 network trains 1.2 to 1.3 times as fast. Evaluation mode and code without gradients
+    always use PyTorch's convolution, so that a sampled image does not depend on the batch size.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -31,12 +31,12 @@ class Conv3x3(nn.Conv2d):
 
 
 def winograd_is_faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether `Winograd` is the faster way, and can be taken."""
+    """Return whether `Winograd` is supported and faster."""
     outputs, inputs = weight.shape[:2]
     batch, _, height, width = x.shape
     return (
         not torch.compiler.is_compiling()
-        and type(x) is Tensor  # a fake one would be long about so many small operations
+        and type(x) is Tensor  # many small operations are slow on fake tensors
         and torch.is_grad_enabled()
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
@@ -52,13 +52,13 @@ def winograd_is_faster(x: Tensor, weight: Tensor) -> bool:
 class Winograd(torch.autograd.Function):
     """`conv2d(x, weight, bias, padding=1)` by Winograd's F(2 x 2, 3 x 3).
 
-    Two neighbours of a row share four pixels, and four products give both, where plain sums take six:
+    Two adjacent outputs of a row depend on four pixels and take four products, where direct sums take six:
 
         y0 = (a - c) g0 + (b + c) (g0 + g1 + g2) / 2 + (c - b) (g0 - g1 + g2) / 2
         y1 = (b + c) (g0 + g1 + g2) / 2 - (c - b) (g0 - g1 + g2) / 2 - (b - d) g2
 
-    Over rows and columns, 2 x 2 pixels take 16 products instead of 36: one product of matrices for each of the 16,
-    tiles by channels. The backward pass is the adjoint, step by step.
+    Over rows and columns, 2 x 2 pixels take 16 products instead of 36: 16 matrix products, tiles by channels. The
+    backward pass applies the adjoint of each step.
 
     Source: Lavin and Gray 2016, https://arxiv.org/abs/1509.09308, section 4.1.
     """
@@ -76,7 +76,7 @@ class Winograd(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         (gradient,), (x, weight) = gradients, ctx.saved_tensors
-        if torch.is_grad_enabled():  # a derivative of the derivative is asked for
+        if torch.is_grad_enabled():  # double backward
             one, no = [1, 1], [0, 0]
             return torch.ops.aten.convolution_backward(
                 gradient, x, weight, [len(weight)], one, one, one, False, no, 1, [True] * 3
@@ -92,34 +92,34 @@ class Winograd(torch.autograd.Function):
 
 
 def chunk_size(x: Tensor, weight: Tensor) -> int:
-    """How many images are worked on at once."""
+    """Return the number of images per chunk."""
     return max(1, FACTORS // (4 * x[0, 0].numel() * max(weight.shape[:2])))
 
 
 def memory_format_of(x: Tensor) -> torch.memory_format:
-    """The layout of x, for a result."""
+    """Return the memory format of x, for a result."""
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
 
 def weight_matrix(like: Tensor) -> Tensor:
-    """(16, 9): the 16 factors of a kernel, of its 9 weights."""
+    """Return the map from the 9 weights of a kernel to its 16 factors, (16, 9)."""
     row = like.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
     return torch.kron(row, row)
 
 
 def factors_of_weight(weight: Tensor) -> Tensor:
-    """(outputs, inputs, 3, 3) -> (16, outputs, inputs)."""
+    """Transform a kernel: (outputs, inputs, 3, 3) -> (16, outputs, inputs)."""
     return (weight_matrix(weight) @ weight.reshape(-1, 9).T).unflatten(1, weight.shape[:2])
 
 
 def factors_of_weight_adjoint(factors: Tensor) -> Tensor:
-    """(16, outputs, inputs) -> (outputs inputs, 9)."""
+    """The adjoint of `factors_of_weight`: (16, outputs, inputs) -> (outputs inputs, 9)."""
     return factors.flatten(1).T @ weight_matrix(factors)
 
 
 def factors(x: Tensor) -> Tensor:
-    """What the weights are multiplied with: (B, C, H, W) -> (16, tiles, C)."""
+    """Transform the input: (B, C, H, W) -> (16, tiles, C)."""
     batch, channels, height, width = x.shape
     pixels = padded_channels_last(x)
     rows = x.new_empty(4, batch, height // 2, width + 2, channels)
@@ -130,7 +130,7 @@ def factors(x: Tensor) -> Tensor:
 
 
 def factors_adjoint(factors: Tensor, x: Tensor) -> None:
-    """Into x (B, C, H, W), from (16, tiles, C)."""
+    """The adjoint of `factors`: write (16, tiles, C) to x (B, C, H, W)."""
     batch, channels, height, width = x.shape
     both = factors.view(4, 4, batch, height // 2, width // 2, channels)
     rows = x.new_empty(4, batch, height // 2, width + 2, channels)
@@ -141,7 +141,7 @@ def factors_adjoint(factors: Tensor, x: Tensor) -> None:
 
 
 def write_pixels(products: Tensor, y: Tensor) -> None:
-    """Into y (B, C, H, W), from the products (16, tiles, C)."""
+    """Transform the products (16, tiles, C) to the output and write it to y (B, C, H, W)."""
     batch, channels, height, width = y.shape
     both = products.view(4, 4, batch, height // 2, width // 2, channels)
     rows = y.new_empty(2, 4, batch, height // 2, width // 2, channels)
@@ -152,7 +152,7 @@ def write_pixels(products: Tensor, y: Tensor) -> None:
 
 
 def write_pixels_adjoint(y: Tensor) -> Tensor:
-    """(B, C, H, W) -> (16, tiles, C)."""
+    """The adjoint of `write_pixels`: (B, C, H, W) -> (16, tiles, C)."""
     batch, channels, height, width = y.shape
     pixels = padded_channels_last(y)[:, 1:-1, 1:-1]
     columns = y.new_empty(4, batch, height, width // 2, channels)
@@ -163,7 +163,7 @@ def write_pixels_adjoint(y: Tensor) -> Tensor:
 
 
 def differences(windows: Tensor, out: Sequence[Tensor]) -> None:
-    """The four factors of the four pixels (a, b, c, d) in the last dimension."""
+    """Write the four factors of the four pixels (a, b, c, d) in the last dimension to `out`."""
     a, b, c, d = windows.unbind(-1)
     torch.sub(a, c, out=out[0])
     torch.add(b, c, out=out[1])
@@ -172,10 +172,10 @@ def differences(windows: Tensor, out: Sequence[Tensor]) -> None:
 
 
 def differences_adjoint(factors: Sequence[Tensor], pixels: Tensor, dimension: int) -> None:
-    """Into all pixels of a dimension; windows overlap by two, which are added up."""
+    """The adjoint of `differences` along a dimension; windows overlap by two pixels, whose values are summed."""
     first, second, third, fourth = factors
     a, b, c, d = pixels.unfold(dimension, 4, 2).unbind(-1)
-    pixels.narrow(dimension, -2, 2).zero_()  # the last two, which no a and no b is
+    pixels.narrow(dimension, -2, 2).zero_()  # the last two pixels are in no a and no b
     a.copy_(first)
     torch.sub(second, third, out=b).add_(fourth)
     c.add_(second).add_(third).sub_(first)
@@ -183,14 +183,14 @@ def differences_adjoint(factors: Sequence[Tensor], pixels: Tensor, dimension: in
 
 
 def sums(products: Sequence[Tensor], out: Sequence[Tensor]) -> None:
-    """Two neighbours of four products."""
+    """Write two adjacent outputs of four products to `out`."""
     first, second, third, fourth = products
     torch.add(first, second, out=out[0]).add_(third)
     torch.sub(second, third, out=out[1]).sub_(fourth)
 
 
 def sums_adjoint(pairs: Tensor, out: Sequence[Tensor]) -> None:
-    """Four of the two neighbours in the last dimension."""
+    """The adjoint of `sums`, from two adjacent values in the last dimension."""
     even, odd = pairs.unbind(-1)
     out[0].copy_(even)
     torch.add(even, odd, out=out[1])
@@ -199,11 +199,13 @@ def sums_adjoint(pairs: Tensor, out: Sequence[Tensor]) -> None:
 
 
 def padded_channels_last(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, H + 2, W + 2, C), zeros around. Padded before it is turned: see `unaligned`."""
+    """Zero-pad and permute: (B, C, H, W) -> (B, H + 2, W + 2, C). Padding comes first: see `unaligned`."""
     return functional.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1).contiguous()
 
 
 def unaligned(batch: int, height: int, width: int, channels: int, like: Tensor) -> Tensor:
-    """(B, H, W, C), unset. Pixels lie a little over a power of two apart: else all that is copied in turn would share
-    a few lines of the cache, and turning the layout would take four times as long."""
+    """Return an uninitialised tensor (B, H, W, C) with a pixel stride just above a power of two.
+
+    With a power of two, consecutive pixels map to a few cache lines, and permuting takes four times as long.
+    """
     return like.new_empty(batch, height, width, channels + 8)[..., :channels]

@@ -1,6 +1,6 @@
-"""Time distributions: at which noise levels the network is trained, each with its density.
+"""Time distributions: the noise levels at which the network is trained, with their densities.
 
-`t, log_density = times(u, schedule)` sends uniform numbers to times by the inverse of the distribution function. On a
+`t, log_density = times(u, schedule)` maps uniform numbers to times by the inverse of the distribution function. On a
 table t is int64 in 1..steps and the density is a probability; on a continuous schedule it is a density in t.
 """
 

@@ -1,4 +1,4 @@
-"""What a time distribution is, and what it gives for a batch."""
+"""The interface of time distributions, and the times of a batch."""
 
 import abc
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from ...schedules.continuous import Schedule
 
 
 class SampledTimes:
-    """The times of a batch, and how likely they were.
+    """The sampled times of a batch, with their densities.
 
     Args:
         t: (B,), int64 on a table.
-        log_density: (B,) float64, of t; or what works it out when a weight asks for it.
-        schedule: whose times.
+        log_density: log density of t, (B,) float64, or a function that computes it on demand.
+        schedule: the schedule of t.
     """
 
     def __init__(self, t: Tensor, log_density: Tensor | Callable[[], Tensor], schedule: Schedule):
@@ -30,11 +30,11 @@ class SampledTimes:
         return self._log_density
 
     def log_snr_density(self) -> Tensor:
-        """p(log-SNR) = p(t) / |d log_snr / dt|."""
+        """Return p(log-SNR) = p(t) / |d log_snr / dt|, (B,)."""
         return self.log_density.exp() / self.schedule.rate(self.t).abs()
 
     def importance(self) -> Tensor:
-        """What a uniform distribution of t would have, over p(t)."""
+        """Return p_uniform(t) / p(t), (B,)."""
         return (-self.log_density).exp() / self.schedule.t_max
 
 
@@ -43,20 +43,20 @@ class TimeDistribution(metaclass=Finite):
 
     @abc.abstractmethod
     def __call__(self, u: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
-        """u (B,) float64 uniform in (0, 1) -> t (B,), log density at t (B,) float64; t rises with u."""
+        """Map u, (B,) float64 uniform in (0, 1), to t (B,), increasing in u, and its log density (B,) float64."""
 
     def uniforms(self, draws: KeyedRandom) -> Tensor:
-        """The uniform numbers behind a batch, (B,) float64."""
+        """Return the uniform numbers of a batch, (B,) float64."""
         return draws.uniform("time")
 
-    def drawn(self, draws: KeyedRandom, schedule: Schedule) -> SampledTimes:
-        """The times of a named batch."""
+    def sample(self, draws: KeyedRandom, schedule: Schedule) -> SampledTimes:
+        """Return the times of the batch that `draws` indexes."""
         u = self.uniforms(draws)
         return SampledTimes(self.at(u, schedule), lambda: self(u, schedule)[1], schedule)
 
     def at(self, u: Tensor, schedule: Schedule) -> Tensor:
-        """t alone, where the density costs more."""
+        """Return t without the density, which may be expensive."""
         return self(u, schedule)[0]
 
     def observe(self, t: Tensor, losses: Tensor, schedule: Schedule) -> None:
-        """Told the loss of each training example, its bound with it and unweighted; most distributions do not care."""
+        """Record the unweighted losses of training examples, bound included; most distributions ignore them."""

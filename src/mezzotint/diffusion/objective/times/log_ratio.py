@@ -1,4 +1,4 @@
-"""Distributions of the ratio of noise to signal, given by their quantiles."""
+"""Time distributions defined by the quantiles of log(sigma / alpha)."""
 
 import abc
 import math
@@ -14,15 +14,15 @@ from .base import TimeDistribution
 
 
 class LogRatioTimes(TimeDistribution):
-    """A distribution of log(sigma / alpha), given by its quantiles and held to the schedule's range.
+    """A distribution of log(sigma / alpha), defined by its quantiles and truncated to the schedule's range.
 
-    The density in t is 1 / (dt / du), so quantiles are all that a member must say. On a table each entry has the
-    probability of what lies nearer to it than to its neighbours.
+    The density in t is 1 / (dt / du), so a subclass only defines the quantiles. On a table each entry has the
+    probability of the interval that is closer to it than to its neighbours.
     """
 
     @abc.abstractmethod
     def log_ratio(self, u: Tensor) -> Tensor:
-        """log(sigma / alpha) below which a share u lies; rising and differentiable."""
+        """Return the u-quantile of log(sigma / alpha), increasing and differentiable in u."""
 
     def __call__(self, u: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
         if schedule.steps:
@@ -39,12 +39,12 @@ class LogRatioTimes(TimeDistribution):
         return self(u, schedule)[0] if schedule.steps else self._time(u, schedule)
 
     def _time(self, u: Tensor, schedule: Schedule) -> Tensor:
-        """On a continuous schedule, differentiable in u."""
+        """Return t on a continuous schedule, differentiable in u."""
         ratio = self.log_ratio(u * _share(self, schedule)).exp()
         return torch.as_tensor(schedule.time(NoiseLevel(torch.ones_like(ratio), ratio)))
 
     def share_below(self, log_ratio: Tensor) -> Tensor:
-        """The distribution function, by bisection of the quantiles."""
+        """Return the distribution function at log(sigma / alpha), by bisection of the quantiles."""
         low, high = torch.zeros_like(log_ratio), torch.ones_like(log_ratio)
         for _ in range(60):
             middle = 0.5 * (low + high)
@@ -54,7 +54,7 @@ class LogRatioTimes(TimeDistribution):
 
 
 def _share(times: LogRatioTimes, schedule: Schedule) -> float:
-    """How much of the distribution lies below the schedule's last level."""
+    """Return the probability mass below the schedule's last level."""
     return _last_share(times, float(schedule.level(schedule.t_max).ratio))
 
 
@@ -65,7 +65,7 @@ def _last_share(times: LogRatioTimes, ratio: float) -> float:
 
 @lru_cache(maxsize=64)
 def _bounds(times: LogRatioTimes, schedule: Schedule) -> Tensor:
-    """(steps + 1,) float64 from 0 to 1: the distribution function half-way between neighbouring entries."""
+    """Return the distribution function half-way between neighbouring entries, (steps + 1,) float64 from 0 to 1."""
     assert schedule.steps is not None, "a table"
     y = -0.5 * torch.as_tensor(schedule.level(torch.arange(1, schedule.steps + 1)).log_snr)
     edges = y.new_tensor([0.0, 1.0])
@@ -119,10 +119,10 @@ class LogLogisticTimes(LogRatioTimes):
 
 @dataclass(frozen=True)
 class SplitLogNormalTimes(LogRatioTimes):
-    """log(sigma / alpha) normal on both sides of its mode, with a std for each. Source: Crowson et al. 2024 (code)
+    """log(sigma / alpha) normal on both sides of its mode, with one std per side. Source: Crowson et al. 2024 (code)
 
     Args:
-        mode: the most frequent log(sigma / alpha).
+        mode: the mode of log(sigma / alpha).
         below, above: standard deviations on the two sides.
     """
 
@@ -133,10 +133,10 @@ class SplitLogNormalTimes(LogRatioTimes):
     above: float = 1.2
 
     def log_ratio(self, u: Tensor) -> Tensor:
-        whole = self.below + self.above
-        # each half is held to its own side, so that the one not taken spoils no gradient
-        left = torch.special.ndtri((0.5 * u * whole / self.below).clamp(max=0.5))
-        right = torch.special.ndtri((1.0 - 0.5 * (1.0 - u) * whole / self.above).clamp(min=0.5))
+        total = self.below + self.above
+        # each half is clamped to its side, so that the other one's gradient stays finite
+        left = torch.special.ndtri((0.5 * u * total / self.below).clamp(max=0.5))
+        right = torch.special.ndtri((1.0 - 0.5 * (1.0 - u) * total / self.above).clamp(min=0.5))
         return self.mode + self.below * left + self.above * right
 
 
@@ -147,9 +147,9 @@ class CosineInterpolatedTimes(LogRatioTimes):
     Source: Hoogeboom et al. 2023, sec. 3.1, https://arxiv.org/abs/2301.11093
 
     Args:
-        size: side of the images.
-        low, high: the sides whose noise the two schedules have.
-        log_snr_max: at u = 0; minus it at u = 1.
+        size: side of the images in pixels.
+        low, high: the resolutions of the two schedules.
+        log_snr_max: log-SNR at u = 0, and its negative at u = 1.
     """
 
     positive = ("size", "low", "high")

@@ -1,4 +1,4 @@
-"""Times as they are worth: where the losses are large."""
+"""Loss-aware time sampling, the second-moment resampler of improved DDPM."""
 
 import torch
 from torch import Tensor, nn
@@ -8,18 +8,18 @@ from .base import TimeDistribution
 
 
 class LossAwareTimes(nn.Module, TimeDistribution):
-    """p(t) proportional to the root of the mean squared loss at t, so that the estimate of the whole loss varies least.
+    """p(t) proportional to the root mean square loss at t, which minimises the variance of the loss estimate.
 
-    Times fall into `bins` equal parts; until each has been seen `history` times, they are uniform. Use it with
-    `weight=Importance(...)`, which divides by p. Reading the losses waits for the device at every step. In a
-    distributed run each rank may keep a history of its own: the estimate is unbiased whatever p.
+    Times are divided into `bins` equal parts and are uniform until each has been sampled `history` times. Use it with
+    `weight=ImportanceWeight(...)`, which divides by p. Reading the losses synchronises with the device at every step.
+    In a distributed run each rank keeps its own history: the estimate is unbiased for any p.
 
     Source: Nichol and Dhariwal 2021, eq. 18, https://arxiv.org/abs/2102.09672
 
     Args:
-        bins: parts of the range of t; at most as many as a table has entries.
-        history: losses remembered in each part.
-        uniform: share of uniform times that is mixed in, so that p is nowhere zero.
+        bins: number of parts; at most the number of entries of a table.
+        history: losses stored per part.
+        uniform: fraction of uniform times, which keeps p above zero everywhere.
     """
 
     positive = ("bins", "history")
@@ -38,16 +38,16 @@ class LossAwareTimes(nn.Module, TimeDistribution):
         return f"bins={self.bins}, history={self.history}, uniform={self.uniform}"
 
     def probabilities(self) -> Tensor:
-        """(bins,) float64 on the CPU."""
+        """Return the probability of each bin, (bins,) float64 on the CPU."""
         flat = torch.full((self.bins,), 1.0 / self.bins, dtype=torch.float64)
         if bool((self.seen < self.history).any()):
             return flat
         p = self.losses.double().square().mean(1).sqrt().cpu()
-        if not p.sum() > 0:  # all are 0, or not numbers
+        if not p.sum() > 0:  # all zero, or NaN
             return flat
         return (1.0 - self.uniform) * p / p.sum() + self.uniform * flat
 
-    def __call__(self, u: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def __call__(self, u: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
         p = self.probabilities().to(u.device)
         ends = p.cumsum(0)
         k = torch.searchsorted(ends, u).clamp(max=self.bins - 1)
@@ -68,7 +68,7 @@ class LossAwareTimes(nn.Module, TimeDistribution):
             self.seen[k] += 1
 
     def _first(self, k: Tensor, steps: int) -> Tensor:
-        """Index of the first entry of a bin: ceil(k steps / bins)."""
+        """Return the index of the first entry of a bin, ceil(k steps / bins)."""
         if self.bins > steps:
             raise ValueError(f"bins={self.bins} on a table of {steps} steps leaves bins empty. Use at most {steps}.")
         return -((-k * steps) // self.bins)

@@ -1,4 +1,4 @@
-"""Uniform times, and uniform numbers that lie more evenly than chance would have them, for any distribution."""
+"""Uniform times, and stratified or low-discrepancy sampling of any time distribution."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .base import TimeDistribution
 
 @dataclass(frozen=True)
 class UniformTimes(TimeDistribution):
-    """All times alike. Source: Ho et al. 2020, alg. 1, https://arxiv.org/abs/2006.11239"""
+    """Uniform t. Source: Ho et al. 2020, alg. 1, https://arxiv.org/abs/2006.11239"""
 
     def __call__(self, u: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
         if schedule.steps:
@@ -25,14 +25,14 @@ class UniformTimes(TimeDistribution):
 
 @dataclass(frozen=True)
 class StratifiedTimes(TimeDistribution):
-    """Any distribution, with example i of the run in stratum i mod `strata`: u = (i mod strata + u') / strata.
+    """Stratified `times`, example i of the run in stratum i mod `strata`: u = (i mod strata + u') / strata.
 
-    The global index decides, so the whole batch is stratified over ranks and accumulation alike, for every batch size
-    that is a multiple of `strata`. Each example for itself has the distribution of `times`.
+    The stratum follows from the global index, so the global batch is stratified across ranks and gradient accumulation
+    for every batch size that is a multiple of `strata`. Each example by itself has the distribution of `times`.
 
     Args:
         times: the distribution.
-        strata: number of equal parts; best a divisor of the global batch size.
+        strata: number of strata; preferably a divisor of the global batch size.
     """
 
     positive = ("strata",)
@@ -55,10 +55,10 @@ class StratifiedTimes(TimeDistribution):
 
 @dataclass(frozen=True)
 class LowDiscrepancyTimes(TimeDistribution):
-    """Any distribution, along the golden-ratio sequence: u_i = frac(u_0 + i (sqrt 5 - 1) / 2), i the global index.
+    """Low-discrepancy sampling of `times`: u_i = frac(u_0 + i (sqrt 5 - 1) / 2), i the global index.
 
-    Any run of consecutive examples covers (0, 1) evenly, whatever the batch size, over ranks and accumulation alike.
-    u_0 is drawn once for the seed, so each example for itself has the distribution of `times`.
+    Any consecutive examples cover (0, 1) evenly, for every batch size and across ranks and gradient accumulation. u_0
+    is random, one per seed, so each example by itself has the distribution of `times`.
 
     Source: Kingma et al. 2021, app. I.1, for the idea (their u_i = frac(u_0 + i / B)), https://arxiv.org/abs/2107.00630
 
@@ -76,9 +76,9 @@ class LowDiscrepancyTimes(TimeDistribution):
 
     def uniforms(self, draws: KeyedRandom) -> Tensor:
         start = KeyedRandom(draws.seed, torch.zeros(1, dtype=torch.int64)).uniform("time").to(draws.index.device)
-        golden = int((math.sqrt(5.0) - 1.0) * 2**51)  # a fraction of 2^52, so that no digit is lost at any index
-        turned = ((draws.index * golden) & (2**52 - 1)).double().add_(0.5).mul_(2.0**-52)
-        return (turned + start).remainder_(1.0).clamp_(2.0**-53, 1.0 - 2.0**-53)
+        golden = int((math.sqrt(5.0) - 1.0) * 2**51)  # a fraction of 2^52, exact at any index
+        rotations = ((draws.index * golden) & (2**52 - 1)).double().add_(0.5).mul_(2.0**-52)
+        return (rotations + start).remainder_(1.0).clamp_(2.0**-53, 1.0 - 2.0**-53)
 
     def observe(self, t: Tensor, losses: Tensor, schedule: Schedule) -> None:
         self.times.observe(t, losses, schedule)
