@@ -165,7 +165,7 @@ def test_edit_from_nothing_to_everything():
     fresh = sample(denoise, DDIM(), Trailing(20), eps)
     assert (half - image).abs().mean() < (full - image).abs().mean()
     torch.testing.assert_close(full, fresh, rtol=0, atol=0.05)
-    with pytest.raises(ValueError, match="share"):
+    with pytest.raises(ValueError, match="fraction of the steps"):
         edit(denoise, DDIM(), Trailing(20), image, eps, strength=1.5)
 
 

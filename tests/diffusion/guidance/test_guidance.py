@@ -635,5 +635,5 @@ def test_guidance_around_nothing_says_so():
     ],
 )
 def test_settings_that_cannot_be_are_refused(refused):
-    with pytest.raises(ValueError, match=r"give|is no denoiser|must be"):
+    with pytest.raises(ValueError, match=r"give|is not a denoiser|must be"):
         refused()

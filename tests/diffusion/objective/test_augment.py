@@ -97,6 +97,6 @@ def test_the_network_is_told_in_training_alone():
 
 
 def test_a_probability_is_a_share():
-    with pytest.raises(ValueError, match=r"probability=1.5 is not a share"):
+    with pytest.raises(ValueError, match=r"probability=1.5: give a number from 0 to 1"):
         GeometricAugmentation(1.5)
     assert math.isclose(GeometricAugmentation().probability, 0.12)

@@ -355,7 +355,7 @@ def test_label_dropout_is_by_name_and_of_the_right_share():
     assert (denoiser.network.labels[3] == -1).all()
     Objective(label_dropout=0.5)(denoiser, X0, draws(64))
     assert denoiser.network.labels[4] is None
-    with pytest.raises(ValueError, match="not a share"):
+    with pytest.raises(ValueError, match="is a fraction of the examples"):
         Objective(label_dropout=1.5)
 
 

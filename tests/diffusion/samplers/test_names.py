@@ -363,9 +363,9 @@ def test_what_cannot_be_ancestral_is_refused():
     for each in (LMS(2), UniPC(2), DDPM(), DDIM(1.0), WarmStarted(LMS(2), Heun(), 1)):
         with pytest.raises(ValueError, match="Use a one-step"):
             Ancestral(each)
-    with pytest.raises(ValueError, match="positive share"):
+    with pytest.raises(ValueError, match="positive eta"):
         Ancestral(DDIM(), 0.0)
-    with pytest.raises(ValueError, match="positive share"):
+    with pytest.raises(ValueError, match="positive eta"):
         DPMSolverSinglestepSDE(0.0)
     with pytest.raises(ValueError, match="'midpoint' or 'exact'"):
         DPMSolverPP(3, line="heun")
