@@ -51,5 +51,5 @@ def test_mixed_noise_is_normal_at_every_angle():
 
 @pytest.mark.parametrize(("pairs", "points"), [([(0, 1)], 1), ([], 5)])
 def test_a_way_needs_two_ends(generator, pairs, points):
-    with pytest.raises(ValueError, match="a way has two ends"):
+    with pytest.raises(ValueError, match="give at least one pair and 2 points"):
         interpolate(generator, pairs, points)

@@ -268,7 +268,7 @@ def test_the_score_and_its_deviation_are_those_of_each_part():
     error = metric.errors(200)["score_digits_200"]
     assert error.size == pytest.approx(float(scores.std(correction=0)), rel=1e-4)
     assert metric.notes(39) == [
-        "score_digits_39 is of 4 parts of 9 or 10 images, fewer than its 10 classes: it grows "
+        "score_digits_39 averages 4 parts of 9 or 10 images, fewer than its 10 classes: it grows "
         "with n, so compare at equal n only."
     ]
     assert metric.notes(40) == []

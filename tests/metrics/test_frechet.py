@@ -243,12 +243,12 @@ def test_halves_are_frechet_distances_of_real_images_alone(digits):
 def test_halves_are_named_by_the_real_images(digits):
     assert halves(digits).reported_name(50) == halves(digits).reported_name(50, 1797) == "halves_digits_1797"
     assert halves(digits).notes(50) == [
-        "halves_digits_1797 is between halves, 898 against 899 images: a distance of more images comes out smaller."
+        "halves_digits_1797 is between halves, 898 against 899 images: the distance of larger sets is smaller."
     ]
     assert halves(digits).compared(50) == halves(digits).compared(50, 1797) == "898 against 899 images"
     assert "halves, 250 against 250 images" in SplitHalfFrechet(DigitsClassifier(), keep=500).notes(50, 1797)[0]
     assert SplitHalfFrechet(DigitsClassifier(), keep=500).reported_name(50, 1797) == "halves_digits_500"
-    with pytest.raises(ValueError, match="at least four real images, and has 3"):
+    with pytest.raises(ValueError, match="at least 4 real images, and has 3"):
         halves(digits.take(torch.arange(3))).compute()
 
 

@@ -127,7 +127,7 @@ def test_the_extrapolation_removes_most_of_the_bias(projection):
     assert plain > 0.02
     assert abs(float(metric.compute())) < plain / 3
     assert metric.reported_name(2000) == "fd_projection_infinity_2000"
-    assert "features want more" in metric.notes(30)[0]
+    assert "features need more" in metric.notes(30)[0]
     assert metric.notes(2000) == []
     assert (metric.min_images(), FrechetInfinity(projection(16)).min_images()["generated"]) == (
         {"real": 2, "generated": 8},
@@ -212,7 +212,7 @@ def test_a_name_tells_how_many_images_a_value_is_of_and_not_how_many_were_drawn(
     assert KernelDistance(six, keep=4000).reported_name(9000) == "kd_projection_4k"
     assert FrechetInfinity(six, keep=4000).reported_name(9000) == "fd_projection_infinity_4k"
     assert FrechetBootstrap(six, keep=4000).notes(4000) == []
-    assert "that of 4000 images, larger than of all 9000" in FrechetBootstrap(six, keep=4000).notes(9000)[0]
+    assert "estimated from 4000 of 9000 images" in FrechetBootstrap(six, keep=4000).notes(9000)[0]
 
 
 # ---- by class -----------------------------------------------------------------------------------------------------

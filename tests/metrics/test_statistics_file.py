@@ -61,7 +61,7 @@ def test_a_pickle_is_not_opened(tmp_path, digit_pixels):
 
     np.savez(tmp_path / "trap.npz", mu=np.array([Trap()], dtype=object), sigma=np.zeros(1))
     metrics = {"frechet": FrechetDistance(DigitsClassifier())}
-    with pytest.raises(DataError, match="a pickle is a program"):
+    with pytest.raises(DataError, match="a pickle can run code"):
         evaluate([digit_pixels[:9]], StatisticsFile(str(tmp_path / "trap.npz")), metrics, n=9)
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(DataError, match="cannot be read as arrays"):

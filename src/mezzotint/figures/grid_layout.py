@@ -1,33 +1,33 @@
-"""Where images lie in a picture of many: how it is put together, and how it is taken apart again. Knows no torch."""
+"""The layout of an image grid, shared by the code that draws it and the code that cuts it apart. Needs no torch."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
-FOOT = 12  # pixels below an image for what is written there
+FOOT = 12  # pixels below an image for its label
 SEEN = 48  # pixels: smaller images are enlarged to at least this
 
 
 def enlargement(height: int, width: int) -> int:
-    """The whole number by which images of this size are enlarged until the shorter side can be seen."""
+    """Return the integer factor that enlarges images of this size to a visible one."""
     return max(1, -(-SEEN // min(height, width)))
 
 
 def gap(height: int) -> int:
-    """Pixels between images that are this high in the picture."""
+    """Return the pixels between images of this height in the picture."""
     return max(2, height // 16)
 
 
 def cut(picture: "np.ndarray", height: int, width: int, foot: int = 0) -> "np.ndarray | None":
-    """The images in a picture of many, (rows, columns, height, width, C), as small as they were drawn.
+    """Return the images of a grid at their original size, (rows, columns, height, width, C).
 
     Args:
-        picture: (H, W, C), of images that had this height and width.
-        foot: pixels below each image for what is written there.
+        picture: (H, W, C), a grid of images of this height and width.
+        foot: pixels below each image for its label.
 
     Returns:
-        None where the picture's size says that it holds no such images.
+        None if the picture's size does not fit such a grid.
     """
     factor = enlargement(height, width)
     between = gap(height * factor)

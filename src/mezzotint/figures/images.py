@@ -1,4 +1,4 @@
-"""Pictures for people: grids, film strips and GIFs of uint8 images, enlarged until they can be seen."""
+"""Image grids, film strips and GIFs of uint8 images, enlarged to a visible size."""
 
 import textwrap
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from mezzotint.figures.grid_layout import gap as gap_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PAPER = 255  # the colour between images
-LETTER, LINE = 6, 11  # pixels of what is written
-WATCHED = 320  # pixels: a GIF is enlarged up to this
+PAPER = 255  # grey level between images
+LETTER, LINE = 6, 11  # pixels of a character and a line of text
+WATCHED = 320  # pixels: small GIFs are enlarged up to this
 
 
 def grid(
@@ -26,14 +26,14 @@ def grid(
     labels: Sequence[object] | Tensor | None = None,
     heads: Sequence[str] | None = None,
 ) -> "Image":
-    """One picture of many: uint8 (B, C, H, W) in reading order, a label under each if given.
+    """Return a grid of uint8 (B, C, H, W) in reading order, with a label under each image if given.
 
     Args:
-        columns: images a row; by default as many as make the grid about square.
-        heads: what stands above the columns; `info["head"]` of the picture is the height of that in pixels.
+        columns: images per row; by default the grid is about square.
+        heads: column headings; `info["head"]` of the picture is their height in pixels.
     """
     if labels is not None and len(labels) != len(images):
-        raise ValueError(f"grid: {len(labels)} labels for {len(images)} images; give one label an image, or none")
+        raise ValueError(f"grid: {len(labels)} labels for {len(images)} images; give one label per image, or none")
     page = tile(images, columns, foot=0 if labels is None else FOOT)
     picture = as_pil(page.pixels)
     if labels is not None:
@@ -42,7 +42,7 @@ def grid(
 
 
 def headed(picture: "Image", heads: Sequence[str], page: "Page") -> "Image":
-    """The picture with a line or more above each column, broken where it is too long."""
+    """Return the picture with wrapped headings above its columns."""
     from PIL import Image, ImageDraw
 
     width = max(1, page.size[1] // LETTER)
@@ -60,7 +60,7 @@ def headed(picture: "Image", heads: Sequence[str], page: "Page") -> "Image":
 
 @dataclass(frozen=True)
 class Page:
-    """Images on white paper: uint8 (3, H, W), the corner (top, left) of each image, and the (height, width) of one."""
+    """A page of images: uint8 (3, H, W), the corner (top, left) of each image, and the (height, width) of one."""
 
     pixels: Tensor
     corners: list[tuple[int, int]]
@@ -68,7 +68,7 @@ class Page:
 
 
 def tile(images: Tensor, columns: int | None = None, foot: int = 0) -> Page:
-    """Lay out uint8 (B, C, H, W) in reading order, with `foot` pixels below each for what is written there."""
+    """Lay out uint8 (B, C, H, W) in reading order, with `foot` pixels below each image for its label."""
     images = colour(images)
     count, _, height, width = images.shape
     columns = min(columns or -(-count // max(1, int(count**0.5))), count)
@@ -83,23 +83,22 @@ def tile(images: Tensor, columns: int | None = None, foot: int = 0) -> Page:
 
 
 def film_strip(frames: Tensor, estimates: Tensor | None = None) -> "Image":
-    """The denoising of a few images from left to right: uint8 (F, B, C, H, W).
+    """Return the denoising of a few images from left to right: uint8 (F, B, C, H, W).
 
-    Each image takes one row of what the sampler held, and below it, if given, one row of the clean images that the
-    denoiser took it for.
+    Each image has one row of the sampler's states and below it, if given, one row of the denoiser's estimates of x0.
     """
     rows = [frames] if estimates is None else [frames, estimates]
     if any(row.shape != frames.shape for row in rows) or frames.dim() != 5:
         shapes = " and ".join(str(tuple(row.shape)) for row in rows)
-        raise ValueError(f"film_strip takes frames and estimates of one shape (F, B, C, H, W); these are {shapes}")
+        raise ValueError(f"film_strip takes frames and estimates of one shape (F, B, C, H, W), and was given {shapes}")
     strip = torch.stack(rows, dim=1).permute(2, 1, 0, 3, 4, 5)  # image, row, frame
     return grid(strip.flatten(0, 2), columns=len(frames))
 
 
 def gif(frames: Tensor, path: str | Path, seconds: float = 3.0, columns: int | None = None) -> Path:
-    """An animation of the denoising: uint8 (F, B, C, H, W), each frame a grid; the last one is held for a second.
+    """Write an animation of the denoising: uint8 (F, B, C, H, W), each frame a grid; the last one is held for a second.
 
-    A small grid is enlarged by a whole number, for a GIF is looked at as large as it is.
+    A small grid is enlarged by an integer factor, because viewers show a GIF at its own size.
     """
     pages = [grid(frame, columns) for frame in frames]
     factor = max(1, WATCHED // max(pages[0].size))
@@ -113,7 +112,7 @@ def gif(frames: Tensor, path: str | Path, seconds: float = 3.0, columns: int | N
 
 
 def show(x: Tensor, columns: int | None = None, labels: Sequence[object] | Tensor | None = None) -> "Image":
-    """A picture for a notebook of float images in [-1, 1] or uint8 images, (C, H, W) or (B, C, H, W)."""
+    """Return a picture of float images in [-1, 1] or uint8 images, (C, H, W) or (B, C, H, W), for a notebook."""
     x = x.detach().cpu()
     if x.dim() == 3:
         x = x[None]
@@ -125,17 +124,17 @@ def show(x: Tensor, columns: int | None = None, labels: Sequence[object] | Tenso
 
 
 def colour(images: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W), enlarged by a whole number so that the shorter side can be seen.
+    """Return uint8 (B, 3, H, W), enlarged by an integer factor to a visible size.
 
-    Grey images are repeated; of two, or more than three, channels the first three that there are make the colours.
+    Grey images are repeated; of two, or more than three, channels the first three are the colours.
     """
     if images.dtype != torch.uint8 or images.dim() != 4:
         raise ValueError(
-            f"a picture is made of uint8 images (B, C, H, W); this is {images.dtype} {tuple(images.shape)}. "
+            f"a picture takes uint8 images (B, C, H, W), and was given {images.dtype} {tuple(images.shape)}. "
             "show() also takes floats in [-1, 1]."
         )
     if not len(images):
-        raise ValueError("a picture needs at least one image; there is none")
+        raise ValueError("a picture needs at least one image, and was given none")
     images = images.detach().cpu()
     channels = images.shape[1]
     if channels == 1:
@@ -147,14 +146,14 @@ def colour(images: Tensor) -> Tensor:
 
 
 def as_pil(page: Tensor) -> "Image":
-    """uint8 (3, H, W) to PIL."""
+    """Convert uint8 (3, H, W) to a PIL image."""
     from PIL import Image
 
     return Image.fromarray(page.permute(1, 2, 0).contiguous().numpy())
 
 
 def write(picture: "Image", labels: list[str], corners: list[tuple[int, int]], size: tuple[int, int]) -> None:
-    """Each label below its image, cut off where it would reach the next one."""
+    """Write each label below its image, truncated to the width of the image."""
     from PIL import ImageDraw
 
     draw = ImageDraw.Draw(picture)

@@ -1,4 +1,4 @@
-"""The losses of runs as matplotlib Figures, from what they wrote while they trained."""
+"""Loss curves of runs as matplotlib Figures, from their logs."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def plot_loss(*runs: str | Path) -> "Figure":
-    """The losses of runs by images seen: of one, training and validation; of several, validation where there is any."""
+    """Plot losses by images seen: training and validation of one run; validation, if any, of several."""
     figure, (axis,) = page(1, 1, "images seen")
     known = names(runs)
     held_out = []
@@ -43,11 +43,12 @@ def plot_loss(*runs: str | Path) -> "Figure":
 def plot_loss_by_level(
     run: str | Path, schedule: Schedule | None = None, times: TimeDistribution | None = None
 ) -> "Figure":
-    """The validation loss in equal shares of the training times: darker is later in the run.
+    """Plot the validation loss in equal fractions of the training times; later in the run is darker.
 
     Args:
-        schedule: the run's, such as `mezzotint.load(run).schedule`: draws by log-SNR; without, by the share's number.
-        times: the run's distribution of times, by default uniform.
+        schedule: the run's, such as `mezzotint.load(run).schedule`, for an axis of log-SNR; else fractions are
+            numbered.
+        times: the run's time distribution, by default uniform.
 
     Raises:
         ValueError: the run has not been validated.
@@ -71,7 +72,7 @@ def plot_loss_by_level(
 
 
 def middles(shares: int, schedule: Schedule, times: TimeDistribution) -> list[float]:
-    """log-SNR in the middle of each equal share of the training times, cleanest first."""
+    """Return log-SNR in the middle of each equal fraction of the training times, cleanest first."""
     u = (torch.arange(shares, dtype=torch.float64) + 0.5) / shares
     return torch.as_tensor(levels(schedule, times.at(u, schedule)).log_snr).tolist()
 
@@ -85,7 +86,7 @@ def read_metrics(run: str | Path) -> list[dict[str, Any]]:
 
 
 def logarithmic(axis: "Axes") -> None:
-    """A logarithmic scale with plain numbers, for values that often stay within one power of ten."""
+    """Set a logarithmic scale with plain numbers, for values that often stay within one decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     axis.set_yscale("log")
@@ -96,7 +97,7 @@ def logarithmic(axis: "Axes") -> None:
 
 
 def names(runs: Sequence[str | Path]) -> list[str]:
-    """What tells the runs apart: the last parts of their paths, as few as are needed."""
+    """Return the shortest unique path suffix of each run."""
     parts = [Path(run).resolve().parts for run in runs]
     length = next((n for n in range(1, 9) if len({part[-n:] for part in parts}) == len(parts)), 1)
     return ["/".join(part[-length:]) for part in parts]

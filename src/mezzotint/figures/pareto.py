@@ -1,4 +1,4 @@
-"""Quality against cost: what papers print of samplers, with error bars and the Pareto front."""
+"""Plots of sample quality against network calls, with error bars and the Pareto front."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "osD^vP*X"  # another number of them than of colours: 56 lines before two look the same
-ROOM = 10.0  # times the lowest value that the highest one is, from where on the axis is logarithmic
+MARKERS = "osD^vP*X"  # 8 markers and 7 colours give 56 distinct lines
+DECADE = 10.0  # ratio of the highest to the lowest value above which the axis is logarithmic
 
 
 @dataclass(frozen=True)
 class Point:
-    """A value that so many network calls an image gave, and its standard deviation where that is known."""
+    """A value, the network calls per image that it took, and its standard deviation if known."""
 
     calls: float
     value: float
@@ -31,8 +31,8 @@ class Panel:
     Args:
         title: its name.
         lines: the points of each sampler.
-        higher_is_better: as of precision and recall; a distance is better where it is lower.
-        marks: values to compare with, by name, drawn as level lines.
+        higher_is_better: True for precision and recall, False for distances.
+        marks: baselines by name, drawn as horizontal lines.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Panel:
 
 
 def pareto(points: Iterable[Point], higher_is_better: bool = False) -> list[Point]:
-    """The points that no other one beats in calls and value both, by calls."""
+    """Return the points that no other point beats in both calls and value, in order of calls."""
     sign = -1.0 if higher_is_better else 1.0
     front: list[Point] = []
     for point in sorted(points, key=lambda p: (p.calls, sign * p.value)):
@@ -52,13 +52,13 @@ def pareto(points: Iterable[Point], higher_is_better: bool = False) -> list[Poin
 
 
 def plot_quality(panels: Sequence[Panel]) -> "Figure":
-    """Each panel's values by network calls, one line a sampler; points of the Pareto front are ringed.
+    """Plot each panel's values by network calls, one line per sampler; points on the Pareto front are circled.
 
     Raises:
-        ValueError: there is no point to draw.
+        ValueError: there are no points.
     """
     if not any(points for panel in panels for points in panel.lines.values()):
-        raise ValueError("there is no point with network calls and a value to draw.")
+        raise ValueError("there are no points to plot: give panels with values and network calls.")
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = page(rows, columns, height=3.9 * rows)
@@ -94,7 +94,7 @@ def draw(axis: "Axes", panel: Panel) -> None:
 
 
 def scale(axis: "Axes", points: Sequence[Point], marks: Sequence[float]) -> None:
-    """Calls on a logarithmic axis with the numbers that occur; values too where they span more than a decade."""
+    """Set a logarithmic axis of calls with ticks at their values, and one of values that span more than a decade."""
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     axis.set(xscale="log", xlabel="network calls an image", xticks=spread([point.calls for point in points]))
@@ -102,7 +102,7 @@ def scale(axis: "Axes", points: Sequence[Point], marks: Sequence[float]) -> None
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.minorticks_off()
     values = [point.value for point in points] + list(marks)
-    if min(values) > 0 and max(values) > ROOM * min(values):
+    if min(values) > 0 and max(values) > DECADE * min(values):
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.yaxis.set_major_formatter(ScalarFormatter())
@@ -111,7 +111,7 @@ def scale(axis: "Axes", points: Sequence[Point], marks: Sequence[float]) -> None
 
 
 def spread(calls: Sequence[float], apart: float = 1.25) -> list[float]:
-    """Of these numbers those that stand apart enough on a logarithmic axis to be written, the frequent ones first."""
+    """Return those of these numbers whose tick labels do not overlap on a logarithmic axis, most frequent first."""
     kept: list[float] = []
     for value, _ in sorted(Counter(calls).items(), key=lambda pair: (-pair[1], pair[0])):
         if all(max(value, other) >= apart * min(value, other) for other in kept):

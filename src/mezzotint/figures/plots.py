@@ -1,7 +1,7 @@
-"""Plots for people: schedules, grids, times and weights as matplotlib Figures, colour-blind safe.
+"""Plots of schedules, grids, time distributions and loss weights as matplotlib Figures, colour-blind safe.
 
-Each function takes parts by name and returns a Figure without touching pyplot or its state; `figure.savefig("x.svg")`
-writes PNG, SVG or PDF by the name. In a notebook, `%matplotlib inline` once makes them appear.
+Each function takes parts by name and returns a Figure without using pyplot; `figure.savefig("x.svg")` writes PNG, SVG
+or PDF by the suffix. In a notebook, `%matplotlib inline` once makes them appear.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito 2008, https://jfly.uni-koeln.de/color/, without yellow, which white paper swallows
+# Okabe and Ito 2008, https://jfly.uni-koeln.de/color/, without yellow, which is illegible on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
 DASHES = ("-", "--", ":", "-.")
-SEEN = 20.0  # log-SNR: beyond this in either direction nothing happens
+SEEN = 20.0  # log-SNR: the range that is plotted
 
 
 def plot_schedules(schedules: Mapping[str, Schedule], points: int = 400) -> "Figure":
-    """alpha, sigma, log-SNR and SNR by time, as a share of each schedule's own range."""
+    """Plot alpha, sigma, log-SNR and SNR by time, as a fraction of each schedule's range."""
     figure, axes = page(2, 2, "time / last time")
     share = torch.sin(torch.linspace(0.0, torch.pi / 2, points, dtype=torch.float64)) ** 2  # more points at both ends
     top = 0.0
@@ -52,7 +52,7 @@ def plot_schedules(schedules: Mapping[str, Schedule], points: int = 400) -> "Fig
 
 
 def plot_grids(spacings: Mapping[str, Spacing], schedule: Schedule) -> "Figure":
-    """The levels that each spacing visits, by time and by log-SNR; the final clean level is at time 0."""
+    """Plot the levels that each spacing visits, by time and by log-SNR; the final clean level is at time 0."""
     figure, axes = page(1, 2, height=1.4 + 0.4 * len(spacings))
     for i, spacing in enumerate(spacings.values()):
         grid = spacing(schedule)
@@ -69,10 +69,10 @@ def plot_grids(spacings: Mapping[str, Spacing], schedule: Schedule) -> "Figure":
 
 
 def plot_times(times: Mapping[str, TimeDistribution], schedule: Schedule, points: int = 2000) -> "Figure":
-    """Where training asks: the density of log-SNR under each distribution of times."""
+    """Plot the density of log-SNR in training under each time distribution."""
     figure, (axis,) = page(1, 1, "log-SNR")
     for i, (name, distribution) in enumerate(times.items()):
-        log_snr, density, _ = _drawn(distribution, schedule, points)
+        log_snr, density, _ = _quantiles(distribution, schedule, points)
         axis.plot(log_snr, density, label=name, **style(i))
     titles([axis], f"density of log-SNR on {type(schedule).__name__}")
     axis.set(xlim=(-SEEN, SEEN), ylim=(0, None))
@@ -86,14 +86,14 @@ def plot_weights(
     times: TimeDistribution | None = None,
     points: int = 2000,
 ) -> "Figure":
-    """The weight on the squared error of v at each level, alone and times how often the level is drawn.
+    """Plot the weight on the squared error of v at each level, alone and multiplied by the density of the level.
 
-    v, because it is regular at both ends: the errors of eps and x0 are alpha and sigma times its own. The second is
-    what counts in the mean loss, per unit of log-SNR; it is drawn with a largest value of 1.
+    v is regular at both ends: the errors of eps and x0 are alpha and sigma times its error. The product is the
+    contribution to the mean loss per unit of log-SNR, normalised to a maximum of 1.
     """
     figure, axes = page(1, 2, "log-SNR")
     target, times = target or Epsilon(), times or UniformTimes()
-    log_snr, density, drawn = _drawn(times, schedule, points)
+    log_snr, density, drawn = _quantiles(times, schedule, points)
     level = levels(schedule, drawn.t)
     on_v = torch.as_tensor(target.determinant(level) / level.norm**2) ** 2
     for i, (name, weight) in enumerate(weights.items()):
@@ -108,14 +108,14 @@ def plot_weights(
 
 
 def levels(schedule: Schedule, t: Tensor) -> NoiseLevel:
-    """The levels at these times, as tensors without gradients."""
+    """Return the levels at these times, as tensors without gradients."""
     with torch.no_grad():
         level = schedule.level(t)
     return NoiseLevel(torch.as_tensor(level.alpha), torch.as_tensor(level.sigma))
 
 
-def _drawn(times: TimeDistribution, schedule: Schedule, points: int) -> tuple[Tensor, Tensor, SampledTimes]:
-    """Evenly spread quantiles of a distribution: their log-SNR, the density of log-SNR there, and the draw itself."""
+def _quantiles(times: TimeDistribution, schedule: Schedule, points: int) -> tuple[Tensor, Tensor, SampledTimes]:
+    """Return evenly spaced quantiles of a distribution: log-SNR, its density there, and the sampled times."""
     u = (torch.arange(points, dtype=torch.float64) + 0.5) / points
     drawn = SampledTimes(*times(u, schedule), schedule)
     return torch.as_tensor(levels(schedule, drawn.t).log_snr), drawn.log_snr_density().detach(), drawn
@@ -135,7 +135,7 @@ def page(rows: int, columns: int, x: str = "", height: float | None = None) -> t
 
 
 def style(i: int) -> dict[str, Any]:
-    """Colour and dashes of line i: neighbours differ in both, so that the plot survives a grey printer."""
+    """Return colour and dashes of line i: adjacent lines differ in both, so that the plot is legible in grey."""
     return {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.8}
 
 

@@ -1,4 +1,4 @@
-"""Tables of images as matplotlib Figures: sweeps with the noise held fixed, interpolations, neighbours, films."""
+"""Tables of images as matplotlib Figures: sweeps at fixed noise, interpolations, nearest neighbours, trajectories."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
     from mezzotint.metrics import ImageTable, Neighbours
 
-Named = Mapping[str, Sequence[object]]  # one pair: what changes, and its values
+Named = Mapping[str, Sequence[object]]  # one pair: what varies, and its values
 INCH = 0.62  # of one image, at least
-WIDE = 16.0  # inches: a wider page than this is made of smaller images
+WIDE = 16.0  # inches: images shrink to fit this width
 
 
 def plot_matrix(images: Tensor, rows: Named, columns: Named, blocks: Named | None = None) -> "Figure":
-    """A table of images: the same samples in every row, while what the rows are named for changes.
+    """Plot a table of images: the same samples in every row, while the labelled quantity varies from row to row.
 
     Args:
         images: uint8 (rows, columns, C, H, W), or with blocks (rows, blocks, columns, C, H, W).
-        rows, columns: what changes from row to row and from column to column, as one pair of name and values, such as
+        rows, columns: what varies from row to row and from column to column, as one pair of name and values, such as
             {"guidance.scale": [1, 2, 4]} and {"class": [0, 1, 2, 3]}.
-        blocks: what else changes, as tables side by side.
+        blocks: a third quantity that varies, as tables side by side.
 
     Raises:
-        ValueError: numbers of images that are not those of the names.
+        ValueError: the numbers of images and labels differ.
     """
     from matplotlib.figure import Figure
 
@@ -58,11 +58,11 @@ def plot_matrix(images: Tensor, rows: Named, columns: Named, blocks: Named | Non
 
 
 def plot_film(film: Trajectory, numbers: Sequence[int] | None = None) -> "Figure":
-    """The way from noise to image: under each sample the clean image that the denoiser took it for.
+    """Plot a trajectory from noise to image, with the denoiser's estimate of x0 under each state.
 
     Args:
-        film: of a Generator.
-        numbers: of the samples, to be written beside them; by default 0, 1, ...
+        film: the trajectory, from `SampleGenerator.film`.
+        numbers: sample numbers for the row labels; by default 0, 1, ...
     """
     frames = torch.stack([film.frames, film.estimates], dim=2).permute(1, 2, 0, 3, 4, 5)  # sample, row, frame
     numbers = range(frames.shape[0]) if numbers is None else numbers
@@ -83,7 +83,7 @@ def plot_table(table: "ImageTable") -> "Figure":
 
 
 def _draw(axis: "Axes", images: Tensor, ys: Sequence[object], xs: Sequence[object]) -> None:
-    """One table of uint8 (rows, columns, C, H, W), named along its left and lower edge."""
+    """Draw one table of uint8 (rows, columns, C, H, W), labelled along its left and lower edge."""
     page = tile(images.flatten(0, 1), images.shape[1])
     axis.imshow(as_pil(page.pixels))
     down = [top + page.size[0] / 2 for top, _ in page.corners[:: images.shape[1]]]

@@ -1,7 +1,7 @@
-"""Generation: from a denoiser to pictures. The engine that draws numbered samples, and the pictures of them.
+"""Sampling: numbered samples from any denoiser, sampler and grid.
 
-Sample i of a seed is one image, whatever else is drawn beside it. Nothing here imports lightning; Pillow and numpy are
-imported where a picture is made. Names are imported when they are first used: taking a picture apart needs no torch.
+Sample i of a seed is one image, independent of the other samples, the batch and the number of processes. Nothing here
+imports lightning. Names are imported on first use.
 """
 
 from mezzotint.lazy import lazy

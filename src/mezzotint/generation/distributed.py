@@ -1,4 +1,4 @@
-"""Numbered samples drawn by several processes together, each its own share."""
+"""The distribution of numbered samples over processes."""
 
 from collections.abc import Iterator
 
@@ -12,10 +12,10 @@ Numbered = tuple[Tensor, Tensor | None, Tensor]
 
 
 def share(generator: SampleGenerator, n: int, progress: Progress | None = None) -> Iterator[Numbered]:
-    """Of samples 0 .. n - 1 those that this process draws, in batches of (uint8 (B, C, H, W), labels (B,) or None,
+    """Generate this process's share of samples 0 .. n - 1, in batches of (uint8 (B, C, H, W), labels (B,) or None,
     numbers (B,)).
 
-    Whole batches, every world-th one: each is the batch that one process alone would draw, to the last bit.
+    Every world_size-th batch, each bitwise equal to the batch that a single process would generate.
     """
     rank, world = rank_and_world()
     for first in range(rank * generator.batch, n, world * generator.batch):

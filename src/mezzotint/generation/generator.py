@@ -28,7 +28,7 @@ Progress = Callable[[int], None]
 
 
 class CallCounter:
-    """Counts the images that pass through a denoiser's network; guidance that doubles the batch counts double."""
+    """A denoiser that counts the images passing through it; guidance that doubles the batch counts double."""
 
     def __init__(self, inner: Denoise, tally: list[int]) -> None:
         self.inner, self.tally = inner, tally
@@ -47,14 +47,14 @@ class CallCounter:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The denoising of a few images: what the sampler held and what the denoiser took it for, at chosen steps.
+    """The denoising of a few images: states of the sampler and the denoiser's estimates of x0, at selected steps.
 
-    Both uint8 (F, B, C, H, W); the last frame of both is the result. Frames are scaled to a norm (alpha, sigma) of 1,
-    for noise of a large sigma would be black and white.
+    Both are uint8 (F, B, C, H, W); the last frame of both is the result. States are scaled to a norm (alpha, sigma) of
+    1, because noise of a large sigma would be clipped to black and white.
 
     Args:
         labels: the class of each image (B,).
-        noise: the share of noise in each frame at that norm, sigma / sqrt(alpha^2 + sigma^2): 0 at the end.
+        noise: the fraction of noise in each frame, sigma / sqrt(alpha^2 + sigma^2): 0 at the end.
     """
 
     frames: Tensor
@@ -63,7 +63,7 @@ class Trajectory:
     noise: tuple[float, ...] = ()
 
     def thinned(self, frames: int) -> "Trajectory":
-        """The same in at most so many frames, spread evenly from the first to the last."""
+        """Return at most this many frames, spread evenly from the first to the last."""
         count = len(self.frames)
         chosen = torch.linspace(0, count - 1, min(frames, count)).round().long()
         noise = tuple(self.noise[i] for i in chosen.tolist()) if self.noise else ()
@@ -72,20 +72,23 @@ class Trajectory:
 
 @dataclass
 class SampleGenerator(metaclass=Finite):
-    """Draws numbered samples: image i is a function of (seed, i), whatever the batch, the order or the number of ranks.
+    """A generator of numbered samples: image i is a function of (seed, i), independent of batch, order and rank.
 
-    Its noise is `KeyedRandom(seed, i)`, its class round[i modulo the length of the round]; left out, a round has
-    each class once, so that any range of whole rounds is balanced.
+    Its noise is keyed by (seed, i), and its class is round[i % len(round)]; by default a round contains each class
+    once, so that whole rounds are balanced.
 
     Args:
-        denoise: a Denoiser, in evaluation mode and where it shall run.
-        sampler, grid: how and along which levels; see mezzotint.diffusion.
+        denoise: a Denoiser in evaluation mode, on its device.
+        sampler, grid: the solver and its noise levels; see mezzotint.diffusion.
         shape: (C, H, W).
-        classes: 0 draws without labels.
-        batch: images at a time; changes speed and memory, not the images.
-        guidance: wraps the denoiser, such as classifier-free guidance; None for none.
-        label: draw this class alone; -1 draws without a class from a network that knows classes.
-        round: the classes that samples have in turn, int64 (R,).
+        classes: number of classes; 0 samples without labels.
+        batch: images per batch; changes speed and memory, not the images.
+        guidance: wraps the denoiser, for example by classifier-free guidance; None for none.
+        label: sample only this class; -1 samples unconditionally from a conditional network.
+        round: the cycle of classes, int64 (R,).
+
+    Raises:
+        ValueError: a batch below 1, or a label that is not a class.
     """
 
     natural = ("classes",)
@@ -104,9 +107,9 @@ class SampleGenerator(metaclass=Finite):
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise ValueError(f"batch={self.batch}: at least one image must be drawn at a time")
-        asked = [] if self.round is None else [int(self.round.min()), int(self.round.max())]
-        for label in ([] if self.label is None else [self.label]) + asked:
+            raise ValueError(f"batch={self.batch}: give at least one image per batch")
+        requested = [] if self.round is None else [int(self.round.min()), int(self.round.max())]
+        for label in ([] if self.label is None else [self.label]) + requested:
             if -1 <= label < self.classes:
                 continue
             known = f"0 to {self.classes - 1}, or -1 for no class" if self.classes else "this run has no classes"
@@ -120,7 +123,7 @@ class SampleGenerator(metaclass=Finite):
 
     @property
     def calls(self) -> float:
-        """Network calls an image, guidance included, over all that has been drawn."""
+        """Network calls per image, including guidance, over all samples so far."""
         return self.tally[0] / max(1, self.drawn)
 
     @property
@@ -130,7 +133,7 @@ class SampleGenerator(metaclass=Finite):
         return torch.device("cpu")
 
     def labels(self, index: Tensor) -> Tensor | None:
-        """The class of each sample, (B,) int64."""
+        """Return the class of each sample, (B,) int64, or None without classes."""
         if not self.classes:
             return None
         if self.label is not None:
@@ -140,7 +143,7 @@ class SampleGenerator(metaclass=Finite):
     def batches(
         self, start: int, stop: int, progress: Progress | None = None
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Samples start .. stop - 1 in batches of (uint8 (B, C, H, W), labels (B,) or None), on the CPU."""
+        """Generate samples start .. stop - 1 in batches of (uint8 (B, C, H, W), labels (B,) or None), on the CPU."""
         for first in range(start, stop, self.batch):
             index = torch.arange(first, min(first + self.batch, stop))
             images = self.range.to_uint8(self.sample_from(*self.start(index)))
@@ -149,18 +152,21 @@ class SampleGenerator(metaclass=Finite):
                 progress(len(index))
 
     def images(self, start: int, stop: int, progress: Progress | None = None) -> tuple[Tensor, Tensor | None]:
-        """Samples start .. stop - 1: uint8 (N, C, H, W), and their labels (N,) or None.
+        """Return samples start .. stop - 1: uint8 (N, C, H, W), and their labels (N,) or None.
 
         Args:
-            progress: told how many images each finished batch brought.
+            progress: called with the number of images in each batch.
+
+        Raises:
+            ValueError: an empty range.
         """
         if stop <= start:
-            raise ValueError(f"samples {start} to {stop} are none; ask for at least one")
+            raise ValueError(f"samples {start} to {stop}: the range is empty. Give a stop above the start")
         images, labels = zip(*self.batches(start, stop, progress), strict=True)
         return torch.cat(images), None if labels[0] is None else torch.cat(labels)
 
     def chosen(self, numbers: Sequence[int], progress: Progress | None = None) -> tuple[Tensor, Tensor | None]:
-        """The samples of these numbers: uint8 (N, C, H, W), and their labels (N,) or None."""
+        """Return the samples of these numbers: uint8 (N, C, H, W), and their labels (N,) or None."""
         index = torch.tensor(numbers, dtype=torch.int64)
         parts = []
         for part in index.split(self.batch):
@@ -170,20 +176,20 @@ class SampleGenerator(metaclass=Finite):
         return torch.cat(parts), self.labels(index)
 
     def film(self, start: int, stop: int, frames: int = 10) -> Trajectory:
-        """The way of samples start .. stop - 1 from noise to image, at `frames` steps spread evenly."""
+        """Return the trajectory of samples start .. stop - 1 from noise to image, at `frames` evenly spaced steps."""
         return self.film_of(range(start, stop), frames)
 
     def film_of(self, numbers: Sequence[int], frames: int = 10) -> Trajectory:
-        """The same of the samples of these numbers. No more steps are kept in memory than there are frames."""
+        """Return the trajectory of the samples of these numbers. Only the returned steps are kept in memory."""
         steps = len(self.grid(self.guided.schedule)) - 1
         kept = min(frames - 1, steps)
-        due = [i * steps // kept for i in range(kept)]  # steps, the next one first
+        due = [i * steps // kept for i in range(kept)]  # remaining steps to record
         seen: list[tuple[Tensor, Tensor, float]] = []
 
         def watch(frame: StepRecord) -> None:
             if not due or frame.index < due[0]:
                 return
-            while due and due[0] <= frame.index:  # of steps that asked nothing the next one stands for them
+            while due and due[0] <= frame.index:  # steps without a network call are represented by the next one
                 del due[0]
             scale = 1 / frame.level.norm
             seen.append((frame.x.cpu() * scale, frame.prediction.x0.cpu(), float(frame.level.sigma * scale)))
@@ -212,8 +218,8 @@ class SampleGenerator(metaclass=Finite):
 
         Args:
             noise: (B, C, H, W).
-            labels: the class of each (B,), or None.
-            steps: the noise of stochastic samplers.
+            labels: the class of each sample (B,), or None.
+            steps: noise source of stochastic samplers.
             watch: called after each step.
         """
         condition = {} if labels is None else {"label": labels.to(self.device)}
@@ -224,7 +230,7 @@ class SampleGenerator(metaclass=Finite):
 
 @dataclass(frozen=True)
 class SamplingRecipe(metaclass=Finite):
-    """How a run draws: sampler, grid and guidance, without a denoiser yet."""
+    """A sampling configuration: sampler, grid and guidance, without a denoiser."""
 
     positive = ("batch",)
 
@@ -236,7 +242,7 @@ class SamplingRecipe(metaclass=Finite):
     def generator(
         self, denoise: Denoise, shape: tuple[int, ...], seed: int = 0, classes: int = 0, **more: Any
     ) -> SampleGenerator:
-        """A Generator that draws in this way from a denoiser."""
+        """Return a generator that samples from a denoiser in this way."""
         return SampleGenerator(
             denoise, self.sampler, self.grid, tuple(shape), seed, classes, self.batch, self.guidance, **more
         )

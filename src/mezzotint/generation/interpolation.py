@@ -1,4 +1,4 @@
-"""The way from one sample to another: the images whose noises lie between theirs."""
+"""Interpolation between samples through their noises."""
 
 import math
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from mezzotint.generation.generator import Progress, SampleGenerator
 
 @dataclass(frozen=True)
 class SlerpNoise:
-    """cos(angle) first + sin(angle) last: normal noise at every angle, since the two are independent.
+    """cos(angle) first + sin(angle) last: standard normal at every angle, since the two are independent.
 
-    Shoemake's slerp does the same with the angle that the two tensors happen to enclose, which in many dimensions is
-    nearly a right one; with the right angle itself the sum is exactly normal.
+    Shoemake's slerp uses the actual angle between the two tensors, which is close to a right angle in many dimensions;
+    with the right angle itself the sum is exactly normal.
 
     Sources: Shoemake 1985, https://doi.org/10.1145/325165.325242; Song et al. 2021, sec. 5.3 and app. D.5,
     https://arxiv.org/abs/2010.02502
 
     Args:
-        first, last: noises, each for the whole batch.
+        first, last: noise sources, each for the full batch.
         angle: float64 (B,), 0 for the first and pi / 2 for the last.
     """
 
@@ -40,26 +40,27 @@ class SlerpNoise:
 
 
 def mix(first: Tensor, last: Tensor, angle: Tensor) -> Tensor:
-    """cos(angle) first + sin(angle) last, with one angle (B,) for each of a batch."""
+    """Return cos(angle) first + sin(angle) last, with one angle per image (B,)."""
     return broadcast_like(angle.cos(), first) * first + broadcast_like(angle.sin(), last) * last
 
 
 def interpolate(
     generator: SampleGenerator, pairs: Sequence[tuple[int, int]], points: int = 9, progress: Progress | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """From the first sample of each pair to the last in even steps: uint8 (pairs, points, C, H, W), labels (pairs,).
+    """Interpolate between the samples of each pair in even steps: uint8 (pairs, points, C, H, W), labels (pairs,).
 
-    The noise at the start and that of every step go along together, so both ends are the samples of those numbers with
-    any sampler. A row has one class, that of its first sample: take pairs of one class to end at the second sample.
+    The initial noise and that of every step are interpolated, so both ends are the samples of those numbers with any
+    sampler. A row has the class of its first sample: choose pairs of one class to end at the second sample.
 
     Args:
-        points: images a row, both ends included.
+        points: images per row, including both ends.
+        progress: called with the number of images in each batch.
 
     Raises:
         ValueError: fewer than two points, or no pair.
     """
     if points < 2 or not pairs:
-        raise ValueError(f"points={points}, {len(pairs)} pairs: a way has two ends; give a pair and 2 points or more")
+        raise ValueError(f"points={points}, {len(pairs)} pairs: give at least one pair and 2 points")
     firsts, lasts = torch.tensor(pairs, dtype=torch.int64).T.repeat_interleave(points, dim=1)
     shares = torch.arange(points, dtype=torch.float64) / (points - 1)
     angles = (shares * (math.pi / 2)).repeat(len(pairs))
@@ -73,7 +74,7 @@ def interpolate(
 
 
 def between(generator: SampleGenerator, first: Tensor, last: Tensor, angle: Tensor) -> Tensor:
-    """float32 samples of a batch between the samples of the numbers `first` and `last`."""
+    """Return a batch of float32 samples between those of the numbers `first` and `last`."""
     ends = [KeyedRandom(generator.seed, index) for index in (first, last)]
     start = mix(*(draws.normal("sample", generator.shape) for draws in ends), angle)
     steps = SlerpNoise(WhiteNoise(ends[0]), WhiteNoise(ends[1]), angle)

@@ -1,21 +1,21 @@
-"""Of which class each sample is drawn: a round of labels that begins anew where it ends.
+"""Class labels of samples: a cycle of labels.
 
-Sample i has the label round[i % len(round)], so a label is a function of the sample's number alone, as its noise is.
+Sample i has the label cycle[i % len(cycle)], so its label is a function of its number alone, as its noise is.
 """
 
 import torch
 from torch import Tensor
 
-IMBALANCE = 0.01  # of the images that would have to change their class; below it each class once a round is as good
+IMBALANCE = 0.01  # fraction of images that would have to change class; below it, balanced classes are as good
 
 BALANCED = "i modulo the number of classes"
 IN_SHARES = "in the shares of the classes of the {}"
 
 
 def imbalance(counts: Tensor) -> float:
-    """The share of the images that would have to change their class for all classes to have equally many.
+    """Return the fraction of images that would have to change class for all classes to be equally frequent.
 
-    That is the total variation distance between their shares and equal ones; 0.006 for the digits of scikit-learn.
+    This is the total variation distance between class frequencies and equal ones; 0.006 for scikit-learn's digits.
 
     Args:
         counts: images of each class, (K,).
@@ -25,11 +25,11 @@ def imbalance(counts: Tensor) -> float:
 
 
 def in_shares(counts: Tensor) -> Tensor:
-    """One label for each counted image, (sum,) int64, so mixed that the first n have these shares, whatever n is.
+    """Return one label for each counted image, (sum,) int64, ordered so that every prefix has these class frequencies.
 
-    Image j of the c images of a class stands at the height (j + 1/2) / c, and the labels are those of the images from
-    the lowest to the highest. So a class has among the first n at most half an image more or less than its share of
-    their height, and equal counts give 0, 1, ..., K - 1, 0, 1, ...
+    Image j of the c images of a class has the position (j + 1/2) / c, and labels are ordered by position. Among the
+    first n labels, a class deviates from its expected count by at most half an image, and equal counts give
+    0, 1, ..., K - 1, 0, 1, ...
     """
     labels = torch.repeat_interleave(torch.arange(len(counts)), counts)
     first = counts.cumsum(0) - counts

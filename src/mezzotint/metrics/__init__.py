@@ -1,8 +1,9 @@
-"""The room of metrics: how far drawn images are from real ones, and what made the number.
+"""Metrics of samples and models, and the protocol that makes their values comparable.
 
-An extractor turns uint8 images into features; a metric is a `torchmetrics.Metric` over one extractor that takes real
-and drawn images and can be used in anyone's Lightning code; `evaluate` runs many metrics in one pass and writes the
-protocol beside the values. A Frechet distance is called FID only over Inception features of enough images.
+An extractor turns uint8 images into features. A feature metric is a `torchmetrics.Metric` over one extractor that takes
+real and generated images and can be used in any Lightning code; other metrics read the model itself. `evaluate`
+computes any number of metrics in one pass and records the protocol. A Frechet distance is called FID only over
+published Inception features of enough images.
 
     extractor = DigitsClassifier()
     frechet = FrechetDistance(extractor)
@@ -10,7 +11,7 @@ protocol beside the values. A Frechet distance is called FID only over Inception
     frechet.update(generated_uint8, real=False)
     print(frechet.reported_name(1797), frechet.compute())
 
-Names are imported when they are first used: naming this room loads neither torchmetrics nor torchvision.
+Names are imported on first use: importing this package loads neither torchmetrics nor torchvision.
 """
 
 from mezzotint.lazy import lazy

@@ -1,4 +1,4 @@
-"""The Inception score: how sure the classifier is of each image and how evenly the classes come."""
+"""The Inception score: confident predictions per image, and evenly distributed classes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from mezzotint.metrics.metric import Error, short_count
 
 
 class InceptionScore(FeatureMetric):
-    """exp of the mean over images of KL(p(y | x) || p(y)), averaged over parts of the images; it knows no real images.
+    """exp of the mean over images of KL(p(y | x) || p(y)), averaged over parts of the images; no reference.
 
-    The parts are equally large, or differ by one, and chosen at random by the index of each image, so that any number
-    of processes gives the same value. The score grows with the images in a part.
+    The parts differ in size by at most one and are chosen at random by the index of each image, independently of the
+    number of processes. The score grows with the number of images in a part.
 
     Source: Salimans et al. 2016, sec. 4, https://arxiv.org/abs/1606.03498
 
     Args:
-        extractor: gives logits.
-        splits: parts; custom is 10.
+        extractor: has a view "logits".
+        splits: number of parts; 10 by convention.
     """
 
     higher_is_better = True
 
     def __init__(self, extractor: Extractor, splits: int = 10) -> None:
         if splits < 1:
-            raise ValueError(f"splits={splits}: at least one part is needed.")
+            raise ValueError(f"splits={splits}: give 1 or more.")
         self.generated = Probabilities("generated", splits)
         super().__init__(extractor, (self.generated,), view="logits")
         self.splits = splits
@@ -43,7 +43,7 @@ class InceptionScore(FeatureMetric):
         count, total, certainty = self.generated.state().values()
         filled = count > 0
         if not filled.any():
-            raise ValueError("the Inception score needs drawn images, and has none.")
+            raise ValueError("the Inception score needs generated images, and has none.")
         number = count[filled].double()
         marginal = total[filled] / number[:, None]
         mixed = torch.special.entr(marginal).sum(1)
@@ -52,7 +52,7 @@ class InceptionScore(FeatureMetric):
         return scores.mean()
 
     def errors(self, n: int, reference: int | None = None) -> dict[str, Error]:
-        """The standard deviation over the parts, as torch-fidelity tells it; none of a single part."""
+        """The standard deviation over the parts, as torch-fidelity reports it; none for a single part."""
         self.compute()
         if not self.deviation:
             return {}
@@ -64,7 +64,7 @@ class InceptionScore(FeatureMetric):
             return []
         each = f"{n // self.splits}" if n % self.splits == 0 else f"{n // self.splits} or {n // self.splits + 1}"
         return [
-            f"{self.reported_name(n, reference)} is of {self.splits} parts of {each} images, fewer than its "
+            f"{self.reported_name(n, reference)} averages {self.splits} parts of {each} images, fewer than its "
             f"{self.width} classes: it grows with n, so compare at equal n only."
         ]
 
@@ -74,7 +74,7 @@ class InceptionScore(FeatureMetric):
 
 
 def dealt(index: Tensor, parts: int) -> Tensor:
-    """The part of each index, int64 (B,): every run of `parts` indices has one in each part, at random."""
+    """Return the part of each index, int64 (B,): of every `parts` consecutive indices each part gets one, at random."""
     first = index - index.remainder(parts)
     chances = KeyedRandom(0, (first[:, None] + torch.arange(parts)).flatten()).uniform("parts").view(-1, parts)
     own = chances.gather(1, (index - first)[:, None])

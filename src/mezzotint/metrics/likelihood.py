@@ -38,7 +38,7 @@ STEPS = {"vlb": 1000, "ode": 32}
 
 @dataclass(frozen=True)
 class OwnVariance(Variance):
-    """The network's learned variance where it has one, else the transition's, the tighter bound for broad data."""
+    """The network's learned variance if it has one, else the transition's: the tighter bound for broad data."""
 
     def between(self, small: Number, large: Number, pred: Prediction) -> Number:
         return (TransitionVariance() if pred.fraction is None else LearnedRangeVariance()).between(small, large, pred)
@@ -158,7 +158,7 @@ class NegativeLogLikelihood(Metric):
         return values, {f"{label}{name}": bits.std().item() / count**0.5 for name, bits in whole.items()}
 
     def method_for(self, denoise: Denoise) -> str:
-        """The method for this denoiser's schedule."""
+        """Return the method for this denoiser's schedule: "vlb" or "ode"."""
         return self.method if self.method != "auto" else "vlb" if denoise.schedule.steps else "ode"
 
     def _check_count(self, count: int) -> None:

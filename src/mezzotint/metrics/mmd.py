@@ -1,4 +1,4 @@
-"""The kernel distance: KID over Inception features."""
+"""Maximum mean discrepancies: the kernel distance (KID over Inception features) and CMMD."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ BLOCK = 1024  # rows of a kernel matrix in memory at a time
 class KernelDistance(FeatureMetric):
     """Unbiased squared maximum mean discrepancy under k(x, y) = (x.y / d + 1)^3, averaged over random subsets.
 
-    Being unbiased it can be slightly negative, and values at different n can be compared. The subsets depend on `seed`
-    and the images alone, so any number of processes gives the same value.
+    Being unbiased, it can be slightly negative, and values at different n are comparable. The subsets depend on `seed`
+    and the images alone, not on the number of processes.
 
     Source: Binkowski et al. 2018, eq. 4 and sec. 4, https://arxiv.org/abs/1801.01401
 
     Args:
         extractor: turns images into features.
-        subsets: how many.
-        size: rows of each side in a subset; fewer where there are fewer images.
+        subsets: number of subsets.
+        size: rows of each side in a subset; fewer if there are fewer images.
         seed: of the subsets.
         keep: feature rows of each side held in memory.
     """
@@ -45,16 +45,16 @@ class KernelDistance(FeatureMetric):
         self.keep = keep
 
     def distances(self) -> Tensor:
-        """The distance of each subset, float64 (subsets,)."""
-        real, drawn = self.real.rows(), self.generated.rows()
-        size = min(self.size, len(real), len(drawn))
+        """Return the distance of each subset, float64 (subsets,)."""
+        real, generated = self.real.rows(), self.generated.rows()
+        size = min(self.size, len(real), len(generated))
         generator = torch.Generator().manual_seed(self.seed)
 
         def choose(rows: Tensor) -> Tensor:
             orders = [torch.randperm(len(rows), generator=generator)[:size] for _ in range(self.subsets)]
             return torch.zeros(self.subsets, len(rows)).scatter_(1, torch.stack(orders), 1.0).to(rows)
 
-        return polynomial_mmd(real, drawn, choose(real), choose(drawn))
+        return polynomial_mmd(real, generated, choose(real), choose(generated))
 
     def compute(self) -> Tensor:
         """The mean over the subsets, float64. Raises ValueError below two images on either side."""
@@ -63,9 +63,9 @@ class KernelDistance(FeatureMetric):
         return distances.mean()
 
     def errors(self, n: int, reference: int | None = None) -> dict[str, Error]:
-        """The standard deviation over the subsets, as torch-fidelity tells it; none where all are the same images.
+        """The standard deviation over the subsets, as torch-fidelity reports it; none if every subset is the full set.
 
-        Subsets overlap. The mean of many is known about as well as that of disjoint ones, of which n / size fit in.
+        Subsets overlap: the mean of many is about as precise as that of the n / size disjoint ones.
         """
         self.compute()
         count = min(n, self.keep, n if reference is None else reference)
@@ -81,7 +81,7 @@ class KernelDistance(FeatureMetric):
 
 
 def polynomial_mmd(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
-    """Unbiased MMD^2 under k(a, b) = (a.b / d + 1)^3 of subsets of x (n, d) and y (m, d), for all subsets at once.
+    """Return the unbiased MMD^2 under k(a, b) = (a.b / d + 1)^3 of subsets of x (n, d) and y (m, d), all at once.
 
     A subset is a row of zeros and ones, in_x (subsets, n) and in_y (subsets, m), and its sum of kernel values is a
     quadratic form in it, so that each kernel value is computed once whatever the number of subsets.
@@ -101,7 +101,7 @@ def polynomial_mmd(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
 
 
 def kernel(a: Tensor, b: Tensor) -> Tensor:
-    """(a.b / d + 1)^3 for rows a (n, d) and b (m, d): (n, m)."""
+    """Return (a.b / d + 1)^3 for rows a (n, d) and b (m, d): (n, m)."""
     base = torch.addmm(a.new_ones(()), a, b.T, alpha=1 / a.shape[1])
     return base.square().mul_(base)
 
@@ -109,8 +109,8 @@ def kernel(a: Tensor, b: Tensor) -> Tensor:
 class CMMD(FeatureMetric):
     """scale MMD^2 of features of unit length under k(x, y) = exp(-|x - y|^2 / (2 sigma^2)), pairs with itself included.
 
-    Counting each image's pair with itself adds about scale (1 - k) / n of bias, which falls as n grows. Over CLIP it
-    is called cmmd, over other features mmd.
+    Pairing each image with itself adds a bias of about scale (1 - k) / n. Over CLIP it is called cmmd, over other
+    features mmd.
 
     Source: Jayasumana et al. 2024, eq. 3 and sec. 4, https://arxiv.org/abs/2401.09603; the estimator is Gretton et al.
     2012, eq. 5, https://jmlr.org/papers/v13/gretton12a.html
@@ -118,7 +118,7 @@ class CMMD(FeatureMetric):
     Args:
         extractor: turns images into features.
         sigma: width of the kernel.
-        scale: what makes the numbers readable.
+        scale: factor that makes the numbers readable.
         keep: feature rows of each side held in memory; the paper uses 30,000 images.
     """
 
@@ -128,15 +128,15 @@ class CMMD(FeatureMetric):
         self.real, self.generated = FeatureReservoir("real", keep), FeatureReservoir("generated", keep)
         super().__init__(extractor, (self.real, self.generated))
         if sigma <= 0 or scale <= 0:
-            raise ValueError(f"sigma={sigma}, scale={scale}: both must be above 0.")
+            raise ValueError(f"sigma={sigma}, scale={scale}: give numbers above 0.")
         self.sigma = sigma
         self.scale = scale
         self.keep = keep
 
     def compute(self) -> Tensor:
         """The distance, float64. Raises ValueError below two images on either side."""
-        real, drawn = (torch.nn.functional.normalize(side.rows(), dim=1) for side in (self.real, self.generated))
-        return self.scale * gaussian_mmd(real, drawn, self.sigma)
+        real, generated = (torch.nn.functional.normalize(side.rows(), dim=1) for side in (self.real, self.generated))
+        return self.scale * gaussian_mmd(real, generated, self.sigma)
 
     def reported_name(self, n: int, reference: int | None = None) -> str:
         name = "cmmd" if self.extractor.name == "clip" else f"mmd_{self.extractor.name}"
@@ -144,9 +144,9 @@ class CMMD(FeatureMetric):
 
 
 def gaussian_mmd(x: Tensor, y: Tensor, sigma: float) -> Tensor:
-    """MMD^2 of rows x (n, d) and y (m, d): mean k(x, x') + mean k(y, y') - 2 mean k(x, y), over all pairs.
+    """Return MMD^2 of rows x (n, d) and y (m, d): mean k(x, x') + mean k(y, y') - 2 mean k(x, y), over all pairs.
 
-    It is the sum of means of k - 1 = expm1(...), for k is close to 1 where sigma is large and the ones cancel.
+    Means are taken of k - 1 = expm1(...): for large sigma k is close to 1, and the ones cancel.
     """
 
     def mean(a: Tensor, b: Tensor) -> Tensor:

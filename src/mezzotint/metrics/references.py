@@ -1,4 +1,4 @@
-"""Statistics of the real images, computed once and found again by what they were made of."""
+"""Reference statistics: states of the real images, cached by what they were computed from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mezzotint.metrics.feature_metric import FeatureMetric, content_keys
 from mezzotint.metrics.statistics_file import StatisticsFile
 
 States = dict[Accumulator, dict[str, Tensor]]
-VERSION = 3  # of the stored states: raise it when what is stored changes its meaning
+VERSION = 3  # of the cached states: raise it when their meaning changes
 
 
 def load_references(
@@ -36,15 +36,18 @@ def load_references(
     cache: str | Path | None = None,
     batch: int = 512,
 ) -> list[Path]:
-    """Gives empty metrics the states of the real images, from the cache where they are, else in one pass.
+    """Load the states of the real images into empty metrics, from the cache if possible, else in one pass.
 
-    All processes call it: each computes its share, and afterwards the first one alone holds the real states, so that
-    merging adds them once. A stored file is named by a hash of the images' content, the extractor's weights, its
-    preprocessing, the view and what is kept of it: whatever changes, another file is read. It carries a hash of what it
-    holds; one that is damaged is made anew.
+    Every process calls it and computes its share; afterwards only the first process holds the real states, so that
+    merging adds them once. A cached file is named by a hash of the images' content, the extractor's weights, its
+    preprocessing, the view and what is kept of it, so a change of any of them leads to another file. It contains a hash
+    of its tensors; a damaged file is computed anew.
 
     Returns:
-        The stored files, none without a cache.
+        The cached files; none without a cache.
+
+    Raises:
+        DataError: the cache cannot be written. ConfigError: published statistics do not serve a metric.
     """
     rank, _ = rank_and_world()
     if isinstance(reference, StatisticsFile):
@@ -57,7 +60,7 @@ def load_references(
     stored = _agreed({name: _stored(found) for name, found in paths.items()} if rank == 0 else {})
     missing = {name: metrics[name] for name, states in stored.items() if states is None}
     if cache is not None and missing and rank == 0:
-        with _storing(Path(cache)):  # noticed before the work and not after it
+        with _storing(Path(cache)):  # before the work, not after it
             pass
     _compute(missing, reference, device, batch)
     for name, states in stored.items():
@@ -77,7 +80,7 @@ def add_batch(
     labels: Tensor | None = None,
     index: Tensor | None = None,
 ) -> None:
-    """Adds a batch to every metric; each extractor sees it once."""
+    """Add a batch to every metric, with one pass through each extractor."""
     keys = content_keys(images)
     views: dict[Extractor, dict[str, Tensor]] = {}
     for metric in metrics.values():
@@ -89,7 +92,7 @@ def add_batch(
 def _compute(
     metrics: Mapping[str, FeatureMetric], reference: ImageSource, device: torch.device | str, batch: int
 ) -> None:
-    """Each process adds its share of the reference; then the first one gets the whole, and the others forget theirs."""
+    """Add each process's share of the reference, and move the merged states to the first process."""
     rank, world = rank_and_world()
     needed = {name: metric for name, metric in metrics.items() if metric.reference_accumulators}
     share = torch.arange(rank, len(reference), world)
@@ -127,18 +130,18 @@ def _path(
 
 
 def _stored(paths: Mapping[Accumulator, Path | None]) -> States | None:
-    """What the files hold, or None where one is missing or damaged."""
+    """Return the states in the files, or None if one is missing or damaged."""
     found = {accumulator: _read(path) for accumulator, path in paths.items() if path is not None and path.is_file()}
     return found if len(found) == len(paths) and None not in found.values() else None  # type: ignore[return-value]
 
 
 def _agreed(stored: dict[str, States | None]) -> dict[str, States | None]:
-    """As the first process sees it, for all must decide alike; to the others the states themselves are no use."""
+    """Return the first process's view, so that all decide alike; other processes get no tensors."""
     if rank_and_world()[1] == 1:
         return stored
-    told = [{name: None if states is None else {} for name, states in stored.items()}]
-    dist.broadcast_object_list(told, src=0)
-    return stored if rank_and_world()[0] == 0 else told[0]
+    shared = [{name: None if states is None else {} for name, states in stored.items()}]
+    dist.broadcast_object_list(shared, src=0)
+    return stored if rank_and_world()[0] == 0 else shared[0]
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -155,7 +158,7 @@ def _write(state: Mapping[str, Tensor], path: Path | None) -> None:
 
 @contextmanager
 def _storing(cache: Path) -> Iterator[None]:
-    """A folder that can be written, or DataError."""
+    """Require a folder that can be written. Raises DataError."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=cache):
@@ -168,22 +171,22 @@ def _storing(cache: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:
-    """The states in a file, or None, with a word on standard error, where it is not what was written."""
+    """Return the states in a file, or None, with a line on standard error, if it is damaged."""
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            told = (file.metadata() or {}).get("sha256")
-        if told == _sha256(state, path.name):
+            expected = (file.metadata() or {}).get("sha256")
+        if expected == _sha256(state, path.name):
             return state
-        reason = "its content is not what its hash says"
-    except Exception as error:  # of whatever kind flipped bits lead to
+        reason = "its content does not match its hash"
+    except Exception as error:  # flipped bits lead to errors of any type
         reason = str(error) or type(error).__name__
-    print(f"{path} is damaged ({reason}); the reference is computed anew.", file=sys.stderr, flush=True)
+    print(f"{path} is damaged ({reason}); the reference is computed again.", file=sys.stderr, flush=True)
     return None
 
 
 def _sha256(state: Mapping[str, Tensor], place: str) -> str:
-    """Of the file's name, which says what it is of, and of names, types, shapes and bytes in it."""
+    """Return the hash of the file's name, which identifies its origin, and of names, types, shapes and bytes in it."""
     hashed = hashlib.sha256(place.encode())
     for name, value in sorted(state.items()):
         hashed.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())

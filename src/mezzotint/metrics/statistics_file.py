@@ -1,4 +1,4 @@
-"""Reference statistics that others published: mean and covariance of Inception features in an npz file."""
+"""Published reference statistics: mean and covariance of Inception features in an npz file."""
 
 from __future__ import annotations
 
@@ -23,47 +23,47 @@ NAMES = {"pooled": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
 
 @dataclass(frozen=True)
 class StatisticsFile:
-    """A reference for Frechet distances alone, as ADM's, EDM's and pytorch-fid's npz files hold it.
+    """A reference for Frechet distances only, as in the npz files of ADM, EDM and pytorch-fid.
 
-    Arrays only: nothing in the file is executed, and a pickle inside is refused. Most files say neither how many images
-    nor which extractor made them; mu and sigma are Inception's by their width, mu_s and sigma_s those of sFID. Those of
-    `mezzotint stats out=FILE` say both, in arrays `count`, `extractor` and `extractor_sha256`.
+    Only arrays are read: nothing in the file is executed, and pickles are refused. Most files contain neither the
+    number of images nor the extractor; mu and sigma are Inception's by their width, mu_s and sigma_s those of sFID.
+    Files of `mezzotint stats out=FILE` contain both, in the arrays `count`, `extractor` and `extractor_sha256`.
 
     Args:
         path: the npz file.
-        count: images behind the statistics; None takes the file's word, and 50,000 where it is silent.
+        count: number of images behind the statistics; None reads it from the file, or assumes 50,000.
     """
 
     path: str
     count: int | None = None
 
     def __len__(self) -> int:
-        return self._told["count"]
+        return self._metadata["count"]
 
     def digest(self) -> str:
-        """sha256 of the file."""
+        """The sha256 of the file."""
         return sha256(self._file())
 
     @property
     def counted(self) -> bool:
-        """Whether the number of images is known and not supposed."""
-        return self._told["counted"]
+        """Whether the number of images is known rather than assumed."""
+        return self._metadata["counted"]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
         """Always raises DataError: there are no images."""
-        raise DataError(f"{self.path} holds statistics and no images: it serves for Frechet distances alone.")
+        raise DataError(f"{self.path} holds statistics and no images: it only serves for Frechet distances.")
 
     def fill(self, metric: FeatureMetric) -> None:
-        """Gives a metric the real sums that these statistics come from.
+        """Load the sums behind these statistics into a metric.
 
         Raises:
-            ConfigError: the metric needs more of the real images than mean and covariance.
+            ConfigError: the metric needs more than mean and covariance, or another extractor made the statistics.
         """
         made = metric.extractor
-        if self._told["extractor_sha256"] not in (None, made.digest):
+        if self._metadata["extractor_sha256"] not in (None, made.digest):
             raise ConfigError(
-                f"{self.path} holds statistics of extractor={self._told['extractor']} with other weights "
-                f"({self._told['extractor_sha256'][:12]}) than {made.name}'s ({made.digest[:12]}): choose that one."
+                f"{self.path} holds statistics of extractor={self._metadata['extractor']} with other weights "
+                f"({self._metadata['extractor_sha256'][:12]}) than {made.name}'s ({made.digest[:12]}): choose that one."
             )
         for accumulator in metric.reference_accumulators:
             if accumulator.cache_key != MomentSums("real").cache_key:
@@ -74,7 +74,7 @@ class StatisticsFile:
             accumulator.load(self._sums(metric.view, metric.width))
 
     def _sums(self, view: str, width: int) -> dict[str, Tensor]:
-        """n, sum of x, sum of x x^T with the file's mean and unbiased covariance."""
+        """Return n and the sums of x and x x^T that give the file's mean and unbiased covariance."""
         mean, covariance = (self._array(name, view) for name in NAMES.get(view, NAMES["pooled"]))
         if mean.shape != (width,) or covariance.shape != (width, width):
             raise DataError(
@@ -82,19 +82,19 @@ class StatisticsFile:
                 f"{width} features are needed: they were made with another extractor."
             )
         if not (mean.isfinite().all() and covariance.isfinite().all()):
-            raise DataError(f"{self.path} holds statistics that are not finite: whatever made them failed.")
+            raise DataError(f"{self.path} holds statistics that are not finite: compute them again.")
         count = len(self)
         outer = covariance * (count - 1) + count * torch.outer(mean, mean)
         return {"real_count": torch.tensor(count), "real_total": mean * count, "real_outer": outer}
 
     @cached_property
-    def _told(self) -> dict[str, Any]:
-        """What the file says of itself."""
+    def _metadata(self) -> dict[str, Any]:
+        """Number of images and extractor, as far as the file contains them."""
         with self._opened() as file:
-            words = {name: str(file[name]) if name in file else None for name in ("extractor", "extractor_sha256")}
-            told = int(file["count"]) if "count" in file else None
-            count = self.count or told
-            return words | {"count": count or 50_000, "counted": count is not None}
+            extractor = {name: str(file[name]) if name in file else None for name in ("extractor", "extractor_sha256")}
+            stored = int(file["count"]) if "count" in file else None
+            count = self.count or stored
+            return extractor | {"count": count or 50_000, "counted": count is not None}
 
     def _array(self, name: str, view: str) -> Tensor:
         with self._opened() as file:
@@ -104,20 +104,20 @@ class StatisticsFile:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        """The file's arrays; what cannot be read of them is a DataError."""
+        """The file's arrays. Raises DataError if they cannot be read."""
         try:
             with np.load(self._file(), allow_pickle=False) as file:
                 yield file
         except MezzotintError:
             raise
-        except Exception as error:  # damaged archives fail in every way there is
+        except Exception as error:  # damaged archives raise errors of any type
             raise DataError(
-                f"{self.path} cannot be read as arrays ({error}). Pickled statistics are not loaded, for a pickle is "
-                "a program: convert them to an npz file with the arrays mu and sigma."
+                f"{self.path} cannot be read as arrays ({error}). Pickled statistics are not loaded, because a "
+                "pickle can run code: convert them to an npz file with the arrays mu and sigma."
             ) from error
 
     def _file(self) -> Path:
         path = Path(self.path).expanduser()
         if not path.is_file():
-            raise DataError(f"there are no statistics at {path}.")
+            raise DataError(f"there are no statistics at {path}. Give an existing npz file.")
         return path

@@ -116,9 +116,9 @@ def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_
             ["evaluate", "run=runs/a", "n=1", "metrics=[nll]"],
             "NegativeLogLikelihood needs at least 2 images of split=test",
         ),
-        (["evaluate", "run=runs/a", "n=9", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
+        (["evaluate", "run=runs/a", "n=9", "reference=coloured"], "extractor=digits takes grey images of 8 x 8"),
         (["train", *TINY, "name=b", "n=1"], "metrics.fid: FrechetDistance needs at least 2 generated images"),
-        (["train", *TINY, "name=b", "reference=coloured"], "extractor=digits judges grey images of 8 x 8"),
+        (["train", *TINY, "name=b", "reference=coloured"], "extractor=digits takes grey images of 8 x 8"),
         (["train", *TINY, "name=b", "reference=grey", "metrics=[fid_per_class]"], "need labels beside the real images"),
         (
             [

@@ -17,7 +17,7 @@ from mezzotint.app.assembly.cost import calls, forward
 from mezzotint.app.assembly.parts import Components, assemble, plan_metrics
 from mezzotint.app.config.job import Job
 from mezzotint.app.results.references import open_reference
-from mezzotint.metrics import Metric, feature_metrics
+from mezzotint.metrics import Extractor, Metric, feature_metrics
 from mezzotint.training import SampleMetrics
 
 MANY = 10_000  # images judged, where n is not given and the reference has more
@@ -140,10 +140,9 @@ def least(metrics: Mapping[str, Metric]) -> tuple[int, int]:
 
 
 @lru_cache
-def passes(extractor: Any, shape: tuple[int, ...]) -> float:
+def passes(extractor: Extractor, shape: tuple[int, ...]) -> float:
     """Operations of an extractor for one image; 0 where its weights would have to be fetched first."""
-    path = getattr(extractor, "path", None)
-    if path is not None and not path.is_file():
+    if not extractor.fetched:
         return 0.0
     extractor.network.to("cpu")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

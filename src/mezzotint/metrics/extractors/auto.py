@@ -1,4 +1,4 @@
-"""The choice of an extractor by what the images are and what is installed."""
+"""The default extractor, chosen by image shape and installed weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mezzotint.metrics.extractors.inception import InceptionV3
 
 @dataclass(frozen=True)
 class AutoExtractor:
-    """The digits classifier for 8 x 8 grey images, else Inception if its weights are here, else EfficientNet if there.
+    """The digits classifier for 8 x 8 grey images, else Inception if its weights are present, else EfficientNet.
 
-    It never downloads. With nothing to choose it says why, and evaluation goes without distances.
+    It never downloads. If none fits, it prints why, and the evaluation contains no distances.
     """
 
     def resolve(self, shape: tuple[int, int, int]) -> Extractor | None:
-        """The extractor for images of this (C, H, W), as its `validate` wants it, or None."""
+        """Return the extractor for images of this (C, H, W), or None. Raises as its `validate`."""
         if tuple(shape) == (1, 8, 8):
             return DigitsClassifier().resolve(shape)
         if shape[0] not in (1, 3):

@@ -1,4 +1,4 @@
-"""What an extractor is: uint8 images in, named views of their features out."""
+"""The extractor protocol: uint8 images in, named views of their features out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mezzotint.instantiate.finite import Finite
 class Extractor(metaclass=Finite):
     """A frozen network that turns uint8 images (B, C, H, W) into features (B, d).
 
-    It runs in eval mode, without gradients, in float32 whatever autocast says, in batches of its own fixed size
-    (features depend in their last bits on the batch that a convolution sees, so the last batch is filled up). It is no
-    nn.Module: as an attribute of a metric it never enters a checkpoint, and a deep copy of the metric shares it.
+    It runs in eval mode, without gradients, in float32 regardless of autocast, in batches of a fixed size (the last
+    bits of features depend on the batch size of a convolution, so the last batch is padded). It is not an nn.Module: as
+    an attribute of a metric it never enters a checkpoint, and deep copies of the metric share it.
 
     A view is one set of features of the same pass: every extractor has "pooled", one row an image for Frechet and
     kernel distances; "logits" (class scores) and "spatial" (an early map, flattened) where the network offers them.
@@ -45,10 +45,10 @@ class Extractor(metaclass=Finite):
 
     @abstractmethod
     def validate(self, shape: tuple[int, int, int]) -> None:
-        """Says before anything is drawn what cannot work; weights are looked for, and neither fetched nor loaded.
+        """Refuse images or missing weights before anything is computed; weights are located, not fetched or loaded.
 
         Raises:
-            ConfigError: images of this (C, H, W) cannot be judged. DataError: the weights are not to be had.
+            ConfigError: it does not take images of this (C, H, W). DataError: the weights are not available.
         """
 
     @abstractmethod
@@ -60,13 +60,18 @@ class Extractor(metaclass=Finite):
         """Width of the pooled view."""
         return self.widths["pooled"]
 
+    @property
+    def fetched(self) -> bool:
+        """Whether its weights can be loaded without a download."""
+        return True
+
     def prepare(self, shape: tuple[int, int, int]) -> None:
-        """As `validate`, and then has the weights ready: fetched, read and in the network."""
+        """Validate, then fetch and load the weights."""
         self.validate(shape)
         _ = self.network, self.digest
 
     def resolve(self, shape: tuple[int, int, int]) -> Extractor | None:
-        """The extractor for images of this shape: itself, where it is as `validate` wants it."""
+        """Return the extractor for images of this shape, here itself. Raises as `validate`."""
         self.validate(shape)
         return self
 
@@ -99,7 +104,7 @@ class Extractor(metaclass=Finite):
         return self
 
     def protocol(self) -> dict[str, Any]:
-        """What a reader needs to compute the same features."""
+        """What is needed to reproduce the features."""
         return {
             "name": self.name,
             "sha256": self.digest,
@@ -109,7 +114,7 @@ class Extractor(metaclass=Finite):
 
 
 def check_images(images: Tensor, what: str) -> None:
-    """uint8 (B, C, H, W), or an error that says how to get there."""
+    """Require uint8 (B, C, H, W). Raises TypeError or ValueError."""
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:
         given = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(
@@ -121,16 +126,16 @@ def check_images(images: Tensor, what: str) -> None:
 
 
 def to_rgb(images: Tensor, what: str) -> Tensor:
-    """Grey images (B, 1, H, W) repeated to three equal channels; RGB as it is."""
+    """Return grey images (B, 1, H, W) repeated to three equal channels, RGB unchanged."""
     if images.shape[1] not in (1, 3):
         raise ValueError(
-            f"{what} judges grey or RGB images (1 or 3 channels), and was given {images.shape[1]} channels."
+            f"{what} takes grey or RGB images (1 or 3 channels), and was given {images.shape[1]} channels."
         )
     return images.expand(-1, 3, -1, -1)
 
 
 def standardised(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
-    """(x - mean) / deviation of RGB pixels (B, 3, H, W) in [0, 1], channel by channel."""
+    """Return (x - mean) / deviation of RGB pixels (B, 3, H, W) in [0, 1], per channel."""
     m, s = (pixels.new_tensor(values)[:, None, None] for values in (mean, deviation))
     return (pixels - m) / s
 
@@ -139,22 +144,22 @@ def check_colours(shape: tuple[int, int, int], name: str) -> None:
     """Raises ConfigError for images (C, H, W) that are neither grey nor RGB."""
     if shape[0] not in (1, 3):
         raise ConfigError(
-            f"extractor={name} judges grey or RGB images, and the data has {shape[0]} channels. "
+            f"extractor={name} takes grey or RGB images, and the data has {shape[0]} channels. "
             "Use another extractor, or metrics=[]."
         )
 
 
 def sha256(path: str | Path) -> str:
-    """sha256 of a file's bytes, in hexadecimal."""
+    """Return the sha256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """No TensorFloat-32 and no algorithm chosen by timing: the same image gives the same features on the same device.
+    """Disable TensorFloat-32 and algorithms chosen by timing, so that features are reproducible on a device.
 
-    torch has two sets of switches that must not be mixed; the one in use is the one that can be read.
+    torch has two sets of switches that must not be mixed; only the set in use can be read.
     """
     cudnn, conv, matmul = torch.backends.cudnn, torch.backends.cudnn.conv, torch.backends.cuda.matmul
     timed = cudnn.benchmark, cudnn.deterministic

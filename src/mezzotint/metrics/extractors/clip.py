@@ -1,4 +1,4 @@
-"""CLIP's image tower: features that know what people say of pictures, for CMMD."""
+"""CLIP's image encoder: features aligned with captions, for CMMD."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAMES = {  # of the parts of the image tower: Hugging Face's to OpenAI's
 
 @dataclass(frozen=True)
 class CLIP(Extractor):
-    """The image embedding, before it is normalised: 768 features of ViT-L/14 at 336 pixels, which CMMD takes.
+    """The image embedding before normalisation: 768 features of ViT-L/14 at 336 pixels, which CMMD takes.
 
     The network is torch-fidelity's; weights are read under OpenAI's names or Hugging Face's.
 
@@ -83,7 +83,7 @@ class CLIP(Extractor):
 
 
 def image_tower(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The image tower's part of CLIP's state dict, under OpenAI's names without their prefix."""
+    """Return the image encoder's part of CLIP's state dict, under OpenAI's names without their prefix."""
     if "visual_projection.weight" not in state:
         return {name.removeprefix("visual."): value for name, value in state.items() if name.startswith("visual.")}
     named = {"proj": state["visual_projection.weight"].mT}
@@ -100,14 +100,14 @@ def image_tower(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _network(state: dict[str, Tensor], path: Path) -> nn.Module:
-    """An empty tower of the size that the weights have."""
+    """Return an image encoder of the size of the weights, not loaded."""
     from torch_fidelity.feature_extractor_clip import VisionTransformer
 
     try:
         width, _, _, patch = state["conv1.weight"].shape
         places, (_, features) = len(state["positional_embedding"]) - 1, state["proj"].shape
     except (KeyError, ValueError) as error:
-        raise ConfigError(f"{path} holds no image tower of CLIP ({error}). It should be {SOURCE}") from error
+        raise ConfigError(f"{path} does not hold an image encoder of CLIP ({error}). It should be {SOURCE}") from error
     depth = len({name.split(".")[2] for name in state if name.startswith("transformer.resblocks.")})
     with torch.device("meta"):
         tower = VisionTransformer(patch * round(places**0.5), patch, width, depth, width // 64, features)

@@ -1,4 +1,4 @@
-"""The classifier of 8 x 8 digits: an extractor that knows the images it judges."""
+"""A small classifier of 8 x 8 digits as extractor, trained on the same kind of images that it evaluates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHA256 = "9f123666c645740db5838d548a5f8bac477ed498867d403037ecc1e91ec26c00"  # o
 class DigitsNetwork(nn.Sequential):
     """8 x 8 grey images in [-1, 1] -> ten logits; the layers up to `head` give 64 features.
 
-    GELU and no ReLU before the features: a feature that is zero for every digit would make all covariances singular.
+    GELU rather than ReLU before the features: a feature that is 0 for every digit would make all covariances singular.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class DigitsNetwork(nn.Sequential):
 class DigitsClassifier(Extractor):
     """64 features of a small classifier of scikit-learn's digits, trained by scripts/train_digits_classifier.py.
 
-    It classifies all 297 held-out test images rightly. Distances over it are called fd_digits and kd_digits.
+    It classifies all 297 held-out test images correctly. Distances over it are called fd_digits and kd_digits.
     """
 
     name: ClassVar[str] = "digits"
@@ -74,7 +74,7 @@ class DigitsClassifier(Extractor):
     def validate(self, shape: tuple[int, int, int]) -> None:
         if tuple(shape) != (1, 8, 8):
             raise ConfigError(
-                f"extractor=digits judges grey images of 8 x 8, and the data has shape {tuple(shape)}. "
+                f"extractor=digits takes grey images of 8 x 8, and the data has shape {tuple(shape)}. "
                 "Use extractor=inception or extractor=effnet."
             )
 
@@ -86,5 +86,5 @@ class DigitsClassifier(Extractor):
 
 
 def scaled(images: Tensor) -> Tensor:
-    """What the network sees of uint8 images: float32 in [-1, 1]."""
+    """Scale uint8 images to float32 in [-1, 1]."""
     return images.to(torch.float32) / 127.5 - 1

@@ -1,4 +1,4 @@
-"""DINOv2: features learned without labels, whose distances follow human judgement better than Inception's."""
+"""DINOv2: self-supervised features whose distances agree with human judgement better than Inception's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE, PATCH = 224, 14  # pixels
 class DINOv2(Extractor):
     """The class token after the last norm: 1,024 features of ViT-L/14, for FD-DINOv2, called fd_dinov2.
 
-    Distances over the smaller networks are called fd_dinov2_vits14 and fd_dinov2_vitb14: they are other numbers.
+    Distances over the smaller networks are called fd_dinov2_vits14 and fd_dinov2_vitb14: they are not comparable.
 
     Sources: Oquab et al. 2023, https://arxiv.org/abs/2304.07193; FD-DINOv2: Stein et al. 2023,
     https://arxiv.org/abs/2306.04675
@@ -90,7 +90,7 @@ class Backbone(nn.Module):
 
     @classmethod
     def like(cls, state: dict[str, Tensor]) -> Backbone:
-        """Of the size that a state dict has; where it is another network's, of any."""
+        """Return a network of the size of a state dict; of an arbitrary size if that belongs to another network."""
         places, width = state.get("pos_embed", torch.empty(1, 2, 64)).shape[-2:]
         depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
         return cls(max(64, width // 64 * 64), depth, round((places - 1) ** 0.5))
@@ -106,7 +106,7 @@ class Backbone(nn.Module):
     def grid(self, height: int, width: int) -> Tensor:
         """Position embeddings (1, height width, features) of a grid of patches.
 
-        The factor is (n + 0.1) / m and not n / m: a guard against rounding with which the weights were made known.
+        The factor is (n + 0.1) / m rather than n / m: a guard against rounding that the published code has.
         """
         learned = self.pos_embed[:, 1:]
         side = round(learned.shape[1] ** 0.5)

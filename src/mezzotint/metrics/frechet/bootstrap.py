@@ -1,4 +1,4 @@
-"""The error bar of a Frechet distance from one set of drawn images."""
+"""The bootstrap error of a Frechet distance, estimated from one set of generated images."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ class LabelledRows(FeatureReservoir):
 
 
 class FrechetBootstrap(FeatureMetric):
-    """The standard deviation of the Frechet distance over bootstrap resamples of the drawn images.
+    """Standard deviation of the Frechet distance over bootstrap resamples of the generated images.
 
-    Images with labels are resampled class by class: how many there are of each is the plan's doing and no chance. It
-    errs on the large side: of 1,000 digits 0.03 to 0.05 where seeds spread by 0.01 to 0.02; 0.10 with classes shuffled.
+    Labelled images are resampled within their class, because class counts are planned and not random. The estimate is
+    conservative: 0.03 to 0.05 for 1,000 digits, whose standard deviation over seeds is 0.01 to 0.02; 0.10 if classes
+    are ignored.
 
-    Only the spread is reported: a resample repeats images, and its own distance is biased upwards. The spread over
-    several seed ranges of the model is the better error bar, and costs more images.
+    Only the deviation is reported: a resample repeats images, so its distance is biased upwards. The standard deviation
+    over several seeds of the model is the better error bar, and costs more images.
 
     Source: Efron 1979, https://doi.org/10.1214/aos/1176344552
 
     Args:
         extractor: turns images into features.
-        repeats: resamples.
+        repeats: number of resamples.
         seed: of the resamples.
-        keep: feature rows of drawn images held in memory; of more images the error comes out too large.
-        minimum: as of the Frechet distance that it stands behind.
+        keep: feature rows of generated images held in memory; with more images the error is overestimated.
+        minimum: as in `FrechetDistance`, whose value the error belongs to.
     """
 
     natural = ("minimum",)
@@ -57,7 +58,7 @@ class FrechetBootstrap(FeatureMetric):
         minimum: int = MINIMUM,
     ) -> None:
         if repeats < 2:
-            raise ValueError(f"repeats={repeats}: a spread needs two resamples.")
+            raise ValueError(f"repeats={repeats}: give 2 or more, for a standard deviation.")
         self.real, self.generated = MomentSums("real"), LabelledRows("generated", keep)
         super().__init__(extractor, (self.real, self.generated))
         self.repeats = repeats
@@ -68,13 +69,13 @@ class FrechetBootstrap(FeatureMetric):
     def compute(self) -> Tensor:
         """The standard deviation, float64. Raises ValueError below two images on either side."""
         real, rows = self.real.moments(), self.generated.rows()
-        drawn, labels = rows[:, :-1], rows[:, -1].cpu()
+        generated, labels = rows[:, :-1], rows[:, -1].cpu()
         classes = [(labels == label).nonzero().flatten() for label in labels.unique()]
         generator = torch.Generator().manual_seed(self.seed)
         distances = []
         for _ in range(self.repeats):
             chosen = torch.cat([of[torch.randint(len(of), (len(of),), generator=generator)] for of in classes])
-            distances.append(frechet_distance(real, Moments.of(drawn[chosen.to(drawn.device)])))
+            distances.append(frechet_distance(real, Moments.of(generated[chosen.to(generated.device)])))
         return torch.tensor(distances, dtype=torch.float64).std()
 
     def reported_name(self, n: int, reference: int | None = None) -> str:
@@ -83,6 +84,5 @@ class FrechetBootstrap(FeatureMetric):
     def notes(self, n: int, reference: int | None = None) -> list[str]:
         if n <= self.keep:
             return []
-        return [
-            f"{self.reported_name(n, reference)} is that of {self.keep} images, larger than of all {n}: raise its keep."
-        ]
+        name = self.reported_name(n, reference)
+        return [f"{name} is estimated from {self.keep} of {n} images, which overestimates it: raise its keep."]

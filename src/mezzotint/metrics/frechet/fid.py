@@ -1,4 +1,4 @@
-"""The Frechet distance: FID where it may be called so."""
+"""The Frechet distance, called FID only over published Inception weights and enough images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MINIMUM = 2048  # images from which a distance over Inception is called FID
 
 
 class FrechetDistance(FeatureMetric):
-    """Frechet distance between real and drawn images in feature space, from streaming sums in float64.
+    """Frechet distance between real and generated images in feature space, from streaming sums in float64.
 
-    d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr sqrt(S1 S2), with unbiased covariances. It falls as n grows: compare at
+    d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr sqrt(S1 S2), with unbiased covariances. Its bias falls with n: compare at
     equal n.
 
     Source: Heusel et al. 2017, https://arxiv.org/abs/1706.08500; view=spatial: sFID, Nash et al. 2021,
@@ -27,7 +27,7 @@ class FrechetDistance(FeatureMetric):
     Args:
         extractor: turns images into features.
         view: "pooled", or "spatial" for sFID.
-        minimum: images, real and drawn, from which a distance over Inception is called FID.
+        minimum: real and generated images required to call a distance over Inception FID.
     """
 
     natural = ("minimum",)
@@ -56,22 +56,22 @@ class FrechetDistance(FeatureMetric):
 
 
 def frechet_name(extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM) -> str:
-    """What a Frechet distance is called: "fid", or "fd_" and the extractor's name."""
+    """Return the base of a Frechet distance's reported name: "fid", or "fd_" and the extractor's name."""
     return f"fd_{extractor.name}" if why_not_fid(extractor, n, reference, minimum) else "fid"
 
 
 def name_notes(
     label: str, extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM
 ) -> list[str]:
-    """Why a Frechet distance over Inception is not called FID: one line; none where it is, nor over other features."""
+    """Return one line that says why a distance over Inception is not called FID; none for FID or other features."""
     reason = why_not_fid(extractor, n, reference, minimum)
     return [f"{label} is not called FID: {reason}."] if reason and isinstance(extractor, InceptionV3) else []
 
 
 def why_not_fid(extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM) -> str | None:
-    """The reason why a Frechet distance is not called FID, or None where it is one."""
+    """Return the reason why a Frechet distance is not called FID, or None if it is."""
     if not isinstance(extractor, InceptionV3):
-        return f"the features are those of {extractor.name}, not of Inception"
+        return f"its features are those of {extractor.name}, not of Inception"
     if not extractor.published:
         return "the Inception weights are not the published ones"
     least = n if reference is None else min(n, reference)

@@ -1,4 +1,4 @@
-"""FID-infinity: the Frechet distance without the bias of a finite sample."""
+"""FID-infinity: the Frechet distance extrapolated to infinitely many generated images."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from mezzotint.metrics.metric import short_count
 
 
 class FrechetInfinity(FeatureMetric):
-    """The intercept of a straight line through d^2 against 1/m, m from half of the drawn images to all of them.
+    """Intercept of a least-squares line through d^2 against 1/m, with m from half of the generated images to all.
 
-    The bias of d^2 is close to linear in 1/m once m is well above the number of features; the bias of the reference
-    remains. The m images are the first in the order of their contents' hashes, with copies spread evenly: a random
-    choice that is always the same.
+    The bias of d^2 is close to linear in 1/m once m is well above the number of features; the bias due to the finite
+    reference remains. The m images are the first in the order of their content hashes, with copies spread evenly: a
+    reproducible random choice.
 
-    Source: Chong and Forsyth 2020, sec. 3, https://arxiv.org/abs/1911.07023 (who begin at 5,000 of 50,000)
+    Source: Chong and Forsyth 2020, sec. 3, https://arxiv.org/abs/1911.07023 (who start at 5,000 of 50,000)
 
     Args:
         extractor: turns images into features.
-        points: sizes m, equally spaced.
-        first: the smallest m as a share of the images.
-        keep: feature rows of drawn images held in memory.
-        minimum: images, real and drawn, from which a distance over Inception is called FID.
+        points: number of sizes m, equally spaced.
+        first: the smallest m as a fraction of the images.
+        keep: feature rows of generated images held in memory.
+        minimum: real and generated images required to call a distance over Inception FID.
     """
 
     natural = ("minimum",)
@@ -45,7 +45,9 @@ class FrechetInfinity(FeatureMetric):
         minimum: int = MINIMUM,
     ) -> None:
         if points < 2 or not 0 < first < 1:
-            raise ValueError(f"points={points}, first={first}: two points or more, and a share between 0 and 1.")
+            raise ValueError(
+                f"points={points}, first={first}: give at least two points, and a fraction between 0 and 1."
+            )
         self.real, self.generated = MomentSums("real"), FeatureReservoir("generated", keep)
         super().__init__(extractor, (self.real, self.generated))
         self.points = points
@@ -58,11 +60,11 @@ class FrechetInfinity(FeatureMetric):
 
     def compute(self) -> Tensor:
         """The extrapolated distance, float64; possibly slightly negative. Raises ValueError for too few images."""
-        real, drawn = self.real.moments(), self.generated.shuffled()
-        sizes = torch.linspace(self.first * len(drawn), len(drawn), self.points).round().to(torch.int64)
+        real, generated = self.real.moments(), self.generated.shuffled()
+        sizes = torch.linspace(self.first * len(generated), len(generated), self.points).round().to(torch.int64)
         if not 2 <= sizes[0] < sizes[-1]:
-            raise ValueError(f"an extrapolation from {len(drawn)} images is not possible: draw more.")
-        distances = [frechet_distance(real, Moments.of(drawn[:size])) for size in sizes.tolist()]
+            raise ValueError(f"an extrapolation from {len(generated)} images is not possible: generate more.")
+        distances = [frechet_distance(real, Moments.of(generated[:size])) for size in sizes.tolist()]
         return _intercept(1 / sizes.double(), torch.tensor(distances, dtype=torch.float64))
 
     def reported_name(self, n: int, reference: int | None = None) -> str:
@@ -75,11 +77,11 @@ class FrechetInfinity(FeatureMetric):
         found = name_notes(label, self.extractor, kept, reference, self.minimum)
         least = round(self.first * kept)
         if least <= self.width:
-            found.append(f"{label} extrapolates from {least} images: {self.width} features want more.")
+            found.append(f"{label} extrapolates from {least} images: {self.width} features need more.")
         return found
 
 
 def _intercept(x: Tensor, y: Tensor) -> Tensor:
-    """Of the least-squares line through the points."""
+    """Return the intercept of the least-squares line through the points."""
     slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
     return y.mean() - slope * x.mean()

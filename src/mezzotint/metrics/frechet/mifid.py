@@ -1,4 +1,4 @@
-"""MiFID: the Frechet distance of a model that copies is made larger."""
+"""MiFID: a Frechet distance that penalises memorised images."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mezzotint.metrics.metric import short_count
 
 
 class MiFID(FeatureMetric):
-    """d^2 / c where c < threshold, else d^2, with c the mean over drawn images of min over real ones of 1 - |cos|.
+    """d^2 / c if c < threshold, else d^2, where c is the mean over generated images of min over real ones of 1 - |cos|.
 
-    The real images should be the training set. The threshold is a property of the features: where held-out images fall
-    below it too, it says nothing; `memorised` is calibrated and names the copies.
+    The real images should be the training set. The threshold depends on the features: if held-out images fall below it
+    too, the penalty is meaningless; `Memorisation` is calibrated and shows the copies.
 
     Source: Bai et al. 2021, sec. 3, https://arxiv.org/abs/2106.03062
 
     Args:
         extractor: turns images into features.
         threshold: the paper's epsilon, 0.1 for Inception.
-        keep: feature rows of each side held in memory, and so the images that it is of.
-        minimum: images, real and drawn, from which a distance over Inception is called FID.
+        keep: feature rows of each side held in memory, to which the value is limited.
+        minimum: real and generated images required to call a distance over Inception FID.
     """
 
     natural = ("threshold", "minimum")
@@ -43,10 +43,10 @@ class MiFID(FeatureMetric):
 
     def compute(self) -> Tensor:
         """The distance, float64. Raises ValueError below two images on either side."""
-        real, drawn = self.real.rows(), self.generated.rows()
-        closeness = mean_cosine_distance(drawn, real)
+        real, generated = self.real.rows(), self.generated.rows()
+        closeness = mean_cosine_distance(generated, real)
         factor = closeness if closeness < self.threshold else torch.ones_like(closeness)
-        return frechet_distance(Moments.of(real), Moments.of(drawn)) / (factor + 1e-14)
+        return frechet_distance(Moments.of(real), Moments.of(generated)) / (factor + 1e-14)
 
     def reported_name(self, n: int, reference: int | None = None) -> str:
         n = min(n, self.keep)
@@ -58,7 +58,7 @@ class MiFID(FeatureMetric):
 
 
 def mean_cosine_distance(rows: Tensor, others: Tensor) -> Tensor:
-    """The mean over rows of the smallest 1 - |cos| to any of the others."""
+    """Return the mean over rows of the smallest cosine distance 1 - |cos| to any of the others."""
     directions = torch.nn.functional.normalize(others, dim=1).T
     parts = torch.nn.functional.normalize(rows, dim=1).split(1024)
     return torch.cat([1 - (part @ directions).abs().amax(dim=1) for part in parts]).mean()

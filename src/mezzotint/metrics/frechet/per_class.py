@@ -1,4 +1,4 @@
-"""The Frechet distance of each class: what a good average can hide."""
+"""Frechet distances per class, which a good overall distance can hide."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mezzotint.metrics.metric import Context, short_count
 
 
 class FrechetPerClass(FeatureMetric):
-    """Frechet distance between the real and the drawn images of one class, for each class that has both.
+    """Frechet distance between the real and the generated images of one class, for each class that has both.
 
-    Its memory is classes x width^2 numbers: 0.3 MB for ten classes of 64 features, 34 GB for ImageNet over Inception.
+    It holds classes x width^2 numbers: 0.3 MB for ten classes of 64 features, 34 GB for ImageNet over Inception.
 
     Args:
         extractor: turns images into features.
         classes: labels run from 0 to classes - 1.
-        minimum: images of a class, real and drawn, from which a distance over Inception is called FID.
+        minimum: real and generated images of a class required to call a distance over Inception FID.
     """
 
     natural = ("minimum",)
@@ -32,7 +32,9 @@ class FrechetPerClass(FeatureMetric):
 
     def __init__(self, extractor: Extractor, classes: int, minimum: int = MINIMUM) -> None:
         if classes < 1:
-            raise ValueError(f"classes={classes}: values by class need data with labels.")
+            raise ValueError(
+                f"classes={classes}: values per class need labelled data. Leave metrics=fid_per_class out."
+            )
         self.real, self.generated = ClassSums("real", classes), ClassSums("generated", classes)
         super().__init__(extractor, (self.real, self.generated))
         self.classes = classes
@@ -46,7 +48,7 @@ class FrechetPerClass(FeatureMetric):
     def compute(self) -> Tensor:
         """The distances, float64 (classes,), NaN for a class with fewer than two images on either side."""
         pairs = [(self.real.moments(c), self.generated.moments(c)) for c in range(self.classes)]
-        found = [frechet_distance(real, drawn) if real and drawn else float("nan") for real, drawn in pairs]
+        found = [frechet_distance(real, generated) if real and generated else float("nan") for real, generated in pairs]
         return torch.tensor(found, dtype=torch.float64)
 
     def reported_name(self, n: int, reference: int | None = None) -> str:
@@ -60,11 +62,11 @@ class FrechetPerClass(FeatureMetric):
         for side, (count, _, _) in sides:
             if len(few := (count < 2).nonzero().flatten().tolist()) > 0:
                 some = ", ".join(map(str, few[:10])) + (", ..." if len(few) > 10 else "")
-                found.append(f"{label}: no value for class {some}, of which there are fewer than two {side} images.")
+                found.append(f"{label}: no value for class {some}, with fewer than two {side} images.")
         return found
 
     def per_class(self, n: int, reference: int | None = None) -> int:
-        """How many images of a class there are on the smaller side, where classes are balanced."""
+        """Return the number of images per class on the smaller side, if classes are balanced."""
         return min(n, n if reference is None else reference) // self.classes
 
     def values(self, n: int, reference: int | None = None) -> dict[str, float]:
@@ -90,7 +92,7 @@ class ClassSums(SumAccumulator):
         labels = batch.labels
         if labels is None:
             raise DataError(
-                f"values by class need labels beside the {self.side} images: leave metrics=fid_per_class out."
+                f"values per class need labels beside the {self.side} images: leave metrics=fid_per_class out."
             )
         count, total, outer = self.state().values()
         for c in labels.unique().tolist():

@@ -1,4 +1,4 @@
-"""How far two halves of the real images are from each other: the mark that a good model reaches."""
+"""The Frechet distance between halves of the real images: a baseline for the distance of samples."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mezzotint.metrics.metric import short_count
 
 
 class SplitHalfFrechet(FeatureMetric):
-    """The median Frechet distance between two random halves of the real images; drawn images have no part in it.
+    """Median Frechet distance between two random halves of the real images; generated images play no part.
 
-    It stands beside the Frechet distance of drawn images and says what of that is chance. Halves are smaller than the
-    whole, and a distance falls as the number of images grows: a model may come out below it.
+    It shows how much of the Frechet distance of samples is due to chance. Halves are smaller than the set, and the bias
+    of a distance falls with the number of images, so a model may score below it.
 
     Args:
         extractor: turns images into features.
-        splits: halvings, whose median is taken.
-        seed: of the halvings.
+        splits: number of random splits, whose median is taken.
+        seed: of the splits.
         keep: feature rows of real images held in memory.
     """
 
@@ -46,7 +46,7 @@ class SplitHalfFrechet(FeatureMetric):
         """The distance, float64. Raises ValueError below four real images."""
         rows = self.real.rows()
         if len(rows) < 4:
-            raise ValueError(f"SplitHalfFrechet needs at least four real images, and has {len(rows)}.")
+            raise ValueError(f"SplitHalfFrechet needs at least 4 real images, and has {len(rows)}.")
         generator = torch.Generator().manual_seed(self.seed)
         orders = [torch.randperm(len(rows), generator=generator) for _ in range(self.splits)]
         return torch.tensor(
@@ -62,14 +62,14 @@ class SplitHalfFrechet(FeatureMetric):
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
         name, halves = self.reported_name(n, reference), self.compared(n, reference)
-        return [f"{name} is between halves, {halves}: a distance of more images comes out smaller."]
+        return [f"{name} is between halves, {halves}: the distance of larger sets is smaller."]
 
     def count(self, reference: int | None) -> int:
-        """The images that are halved."""
+        """Return the number of images that are split."""
         return len(self.real.rows()) if reference is None else min(reference, self.keep)
 
 
 def split_half_distance(rows: Tensor) -> float:
-    """The Frechet distance between the first and the second half of the rows."""
+    """Return the Frechet distance between the first and the second half of the rows."""
     first, second = rows.tensor_split(2)
     return frechet_distance(Moments.of(first), Moments.of(second))

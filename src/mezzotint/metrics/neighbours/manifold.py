@@ -1,4 +1,4 @@
-"""What metrics of balls share: an image's ball reaches to its k-th nearest neighbour among its own kind."""
+"""k-NN manifold metrics: each image's hypersphere has the radius of its k-th nearest neighbour in its own set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mezzotint.metrics.neighbours.knn import BLOCK, TIE, distance_blocks, radii
 
 
 class ManifoldMetric(FeatureMetric, ABC):
-    """Two numbers, each reported under its own name, from the features themselves.
+    """Base of metrics that report two values computed from kept feature rows.
 
     Args:
         extractor: turns images into features.
@@ -47,9 +47,9 @@ class ManifoldMetric(FeatureMetric, ABC):
 
 
 class PrecisionRecall(ManifoldMetric):
-    """Precision: the share of drawn images inside some real image's ball; recall: the other way round.
+    """Precision: the fraction of generated images inside the hypersphere of a real image; recall: the reverse.
 
-    An image's ball reaches to its k-th nearest neighbour among its own kind.
+    The radius of an image's hypersphere is the distance to its k-th nearest neighbour in its own set.
 
     Source: Kynkaanniemi et al. 2019, eq. 1 and 2, https://arxiv.org/abs/1904.06991
 
@@ -65,26 +65,27 @@ class PrecisionRecall(ManifoldMetric):
         super().__init__(extractor, neighbours, keep)
 
     def compute(self) -> Tensor:
-        """Precision and recall, float64 (2,). Raises ValueError for not more than k images."""
-        real, drawn = self.real.rows(), self.generated.rows()
+        """Precision and recall, float64 (2,). Raises ValueError for k images or fewer."""
+        real, generated = self.real.rows(), self.generated.rows()
         return torch.stack(
-            [fraction_covered(drawn, real, self.neighbours), fraction_covered(real, drawn, self.neighbours)]
+            [fraction_covered(*pair, self.neighbours) for pair in ((generated, real), (real, generated))]
         )
 
 
 def fraction_covered(rows: Tensor, centres: Tensor, neighbours: int) -> Tensor:
-    """The share of rows inside the ball of at least one centre."""
-    reach = radii(centres, neighbours) * (1 + TIE)
-    return torch.cat([(block <= reach).any(dim=1) for block in distance_blocks(rows, centres)]).double().mean()
+    """Return the fraction of rows inside the hypersphere of at least one centre."""
+    radius = radii(centres, neighbours) * (1 + TIE)
+    return torch.cat([(block <= radius).any(dim=1) for block in distance_blocks(rows, centres)]).double().mean()
 
 
 class DensityCoverage(ManifoldMetric):
-    """Density: real balls around a drawn image, divided by k (1 where the sets are alike, more where the drawn ones
-    crowd where the real ones are dense); coverage: the share of real images with a drawn one in their ball.
+    """Density: the number of real hyperspheres that contain a generated image, divided by k (1 for equal distributions,
+    more if samples concentrate where real images are dense); coverage: the fraction of real images with a generated one
+    in their hypersphere.
 
-    A real image's ball reaches to its k-th nearest real neighbour, which lies outside. Where real images repeat, what
-    is drawn at that distance counts in part, so that the real images themselves have a density of 1: the paper's ball
-    around an image that comes more than k times is empty.
+    The radius of a real image's hypersphere is the distance to its k-th nearest real neighbour, which lies outside. If
+    real images repeat, a generated image at exactly that distance counts in part, so that the real images themselves
+    have a density of 1: the paper's hypersphere around an image with more than k copies is empty.
 
     Source: Naeem et al. 2020, eq. 3 and 4, https://arxiv.org/abs/2002.09797
 
@@ -103,27 +104,27 @@ class DensityCoverage(ManifoldMetric):
         return {"real": self.neighbours + 1, "generated": 2}
 
     def compute(self) -> Tensor:
-        """Density and coverage, float64 (2,). Raises ValueError for not more than k real images."""
-        real, drawn = self.real.rows(), self.generated.rows()
-        reach, edge = balls(real, self.neighbours)
+        """Density and coverage, float64 (2,). Raises ValueError for k real images or fewer."""
+        real, generated = self.real.rows(), self.generated.rows()
+        radius, edge = hyperspheres(real, self.neighbours)
         inside, hit = 0.0, edge.new_zeros(len(real), dtype=torch.bool)
-        for block in distance_blocks(drawn, real):
-            within, touching = block < reach * (1 - TIE), (block - reach).abs() <= reach * TIE
+        for block in distance_blocks(generated, real):
+            within, touching = block < radius * (1 - TIE), (block - radius).abs() <= radius * TIE
             inside += float(within.sum()) + float(touching.double().sum(0) @ edge)
             hit |= (within | (touching & (edge > 0))).any(dim=0)
-        density = torch.tensor(inside / (self.neighbours * len(drawn)), dtype=torch.float64, device=real.device)
+        density = torch.tensor(inside / (self.neighbours * len(generated)), dtype=torch.float64, device=real.device)
         return torch.stack([density, hit.double().mean()])
 
 
-def balls(rows: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
-    """For each row (n, d) the distance to its k-th neighbour, and what a point at this distance counts: both (n,).
+def hyperspheres(rows: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+    """Return the distance of each row (n, d) to its k-th neighbour, and the weight of a point at this distance: (n,).
 
-    A ball holds k rows, its centre among them. Where no two are equally far its edge counts nothing; where some are,
-    as copies of an image, those on the edge share what is missing inside.
+    A hypersphere contains k rows, its centre among them. If all distances differ, its surface has weight 0; if some are
+    equal, as for copies of an image, the rows on the surface share what is missing inside.
     """
-    reach, edge = radii(rows, neighbours), []
-    for block, limit in zip(distance_blocks(rows, rows), reach[:, None].split(BLOCK), strict=True):
+    radius, edge = radii(rows, neighbours), []
+    for block, limit in zip(distance_blocks(rows, rows), radius[:, None].split(BLOCK), strict=True):
         touching = ((block - limit).abs() <= limit * TIE).sum(1)
         inner = (block < limit * (1 - TIE)).sum(1)
         edge.append((neighbours - inner).double() / touching)
-    return reach, torch.cat(edge)
+    return radius, torch.cat(edge)
