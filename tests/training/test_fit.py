@@ -305,15 +305,46 @@ def test_lightnings_own_callbacks_stand_beside_ours(tmp_path):
         train(tmp_path / "other", extra={"wrong": object()})
 
 
-def test_what_lightning_has_no_place_for_here_is_refused_at_once(tmp_path):
+def test_early_stopping_on_the_validation_loss_stops_a_run(tmp_path):
     import lightning.pytorch.callbacks as theirs
 
-    for wrong in (theirs.EarlyStopping("loss"), theirs.ModelCheckpoint()):
-        with pytest.raises(ConfigError, match=f"{type(wrong).__name__} looks at what Lightning"):
-            train(tmp_path / "run", steps=2, extra={"wrong": wrong})
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(ConfigError, match=r"lightning: .*LearningRateMonitor.* no logger"):
-        train(tmp_path / "run", steps=2, extra={"wrong": theirs.LearningRateMonitor()})
+    stop = theirs.EarlyStopping("validation/loss", min_delta=1e9, patience=1)  # nothing is so much better
+    outcome = train(tmp_path, steps=70, extra={"stop": stop})
+    assert (outcome["state"], outcome["signal"], outcome["steps"]) == ("preempted", "a callback", 40)
+    assert newest(tmp_path / "checkpoints").name == "step-00000040.ckpt"  # the second validation
+    with pytest.raises(ConfigError, match=r"callbacks: .*metric `los` which is not available.*`validation/loss`"):
+        train(tmp_path / "run", steps=20, extra={"wrong": theirs.EarlyStopping("los")})
+
+
+def test_early_stopping_goes_on_counting_in_a_run_that_was_killed(tmp_path):
+    import lightning.pytorch.callbacks as theirs
+
+    def stopped() -> dict:
+        return {"stop": theirs.EarlyStopping("validation/loss", min_delta=1e9, patience=2)}
+
+    with pytest.raises(Killed):
+        train(tmp_path, steps=100, extra=stopped() | {"kill": Kill(50)})
+    assert train(tmp_path, steps=100, extra=stopped())["steps"] == 60
+
+
+def test_lightnings_callbacks_find_in_a_run_what_they_look_at(tmp_path):
+    import lightning.pytorch.callbacks as theirs
+
+    best = theirs.ModelCheckpoint(monitor="sample_metrics/fd_pixels_80", filename="{step}")
+    metrics = {}
+
+    class Look(theirs.Callback):
+        def on_validation_end(self, trainer, module):
+            metrics.update(trainer.callback_metrics)
+
+    extra = {"best": best, "look": Look(), "rate": theirs.LearningRateMonitor(), "timer": theirs.Timer()}
+    train(tmp_path, steps=60, extra=extra)
+    assert {"loss", "grad_norm", "lr", "validation/loss", "sample_metrics/fd_pixels_80"} <= metrics.keys()
+    found = [line["sample_metrics"]["fd_pixels_80"] for line in lines(tmp_path) if "sample_metrics" in line]
+    assert float(best.best_model_score) == pytest.approx(min(found))
+    assert Path(best.best_model_path).parent == tmp_path / "lightning" / "checkpoints"
+    assert torch.load(best.best_model_path, weights_only=True)["ema"]
+    assert [line["step"] for line in lines(tmp_path) if "lr-AdamW" in line] == [1, 50]  # the epoch, and every 50th
 
 
 def test_a_run_that_lightnings_callbacks_end_is_saved(tmp_path):
@@ -340,9 +371,10 @@ def test_the_module_is_a_hinge():
     assert len(Path(module.__file__).read_text().splitlines()) < 150
 
 
-def test_naming_what_a_config_names_imports_no_lightning():
+def test_settings_import_no_lightning():
+    """Callbacks are Lightning's, so that naming one imports it; whoever samples or evaluates names none."""
     code = (
-        "import sys; from mezzotint.training import AdamW, EMA, Hardware, Log, WandB, Validation, Checkpoints;"
+        "import sys; from mezzotint.training import AdamW, EvaluationPlan, Hardware;"
         "heavy = {'lightning', 'torchvision', 'torchmetrics', 'wandb', 'PIL', 'tensorboard'} & sys.modules.keys();"
         "sys.exit(str(heavy) if heavy else 0)"
     )

@@ -1,11 +1,9 @@
 """Train a run, or go on with it: the one way from built objects to a directory with weights in it."""
 
-import copy
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,17 @@ from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, MezzotintError, TrainingError, no_room
 from mezzotint.reading import damaged, reason
 from mezzotint.runs import RunDir, checkpoints
-from mezzotint.training.bridge import CallbackAdapter
 from mezzotint.training.callbacks.base import Callback, TrainingRun
 from mezzotint.training.callbacks.checkpoints import Checkpoints
 from mezzotint.training.callbacks.ema import EMA
+from mezzotint.training.callbacks.group import CallbackGroup
 from mezzotint.training.callbacks.log import Log
 from mezzotint.training.callbacks.nan_guard import NaNGuard
 from mezzotint.training.callbacks.preemption import Preemption
 from mezzotint.training.hardware.hardware import Hardware, is_full, out_of_memory
-from mezzotint.training.hardware.sharding import full_tensor
 from mezzotint.training.module import DiffusionModule
 from mezzotint.training.optimizers import AdamW, rescheduled
+from mezzotint.training.own_trainer import connect
 from mezzotint.training.saved_run import written
 from mezzotint.training.tracking.tracker import as_tracker
 from mezzotint.training.trainer import build_trainer, quiet
@@ -97,6 +95,7 @@ def fit(
         fused=hardware.exact_precision != "16-mixed",
         sharded=place.world > 1 and hardware.strategy == "fsdp",
     )
+    module.in_run = True
     run = TrainingRun(
         directory,
         module,
@@ -126,15 +125,15 @@ def fit(
             print(remark, file=sys.stderr)
     ours, theirs = sorted_out(quiet_callbacks() if callbacks is None else callbacks)
     run.loggers = [as_tracker(logger) for logger in (loggers or {}).values()]
-    ours = sorted([*ours, *([ema] if ema else [])], key=lambda callback: callback.order)
+    group = CallbackGroup(run, [*ours, *([ema] if ema else [])])
     directory.mkdir(parents=True, exist_ok=True)
     described = written(run, denoiser=denoiser, objective=objective, optimizer=optimizer, ema=ema, hardware=hardware)
     with described, quiet():
         hardware.prepare(denoiser.network)
         try:
-            trainer = build_trainer(hardware, place, run, data, [*theirs, CallbackAdapter(run, ours)])
-            connect(run, trainer, data, ema)
-            train(trainer, module, data, saved, run, ours)
+            trainer = build_trainer(hardware, place, run, data, [*theirs, group])
+            connect(run, trainer, data.val_dataloader, ema)
+            train(trainer, module, data, saved, group)
         except MisconfigurationException as error:
             raise ConfigError(f"lightning: {' '.join(str(error).split())}") from error
         except RuntimeError as error:
@@ -143,6 +142,8 @@ def fit(
                     f"{names[0]} got no gradient in a step, and {place.world} processes wait for every parameter's. "
                     "Let the loss depend on it, freeze it (requires_grad_(False)), or train in one process"
                 ) from error
+            if "Early stopping conditioned on metric" in str(error):
+                raise ConfigError(f"callbacks: {' '.join(str(error).split())}") from error
             if not is_full(error):
                 raise
             raise out_of_memory(hardware, data.micro_batch) from error
@@ -203,47 +204,15 @@ def remarks(run: TrainingRun, hardware: Hardware) -> Iterator[str]:
 
 
 def sorted_out(callbacks: Mapping[str, Any]) -> tuple[list[Callback], list[pl.Callback]]:
-    """Our callbacks, which the Bridge calls, and Lightning's, which the Trainer calls."""
+    """Callbacks of ours, which a CallbackGroup calls, and Lightning's, which the Trainer calls."""
     values = list(callbacks.values())
     if not any(isinstance(callback, Log) for callback in values):
         values.append(Log(LINES))
-    if strangers := [c for c in values if not isinstance(c, (Callback, pl.Callback))]:
+    if strangers := [c for c in values if not isinstance(c, pl.Callback)]:
         raise ConfigError(
             f"callbacks: {type(strangers[0]).__name__} is neither a callback of mezzotint nor of lightning"
         )
-    blind = (pl.callbacks.EarlyStopping, pl.callbacks.Checkpoint)
-    if lost := [callback for callback in values if isinstance(callback, blind)]:
-        raise ConfigError(
-            f"callbacks: {type(lost[0]).__name__} looks at what Lightning itself logs and validates, which is nothing "
-            "here. Checkpoints(best='validation') keeps the newest and the best moment of a run"
-        )
-    return [c for c in values if isinstance(c, Callback)], [c for c in values if isinstance(c, pl.Callback)]
-
-
-def connect(run: TrainingRun, trainer: pl.Trainer, data: DataModule, ema: EMA | None) -> None:
-    """Give the run its hands: what callbacks may do without knowing Lightning."""
-    template = copy.deepcopy(run.module.denoiser).eval().requires_grad_(False)  # while it is whole
-
-    def twin() -> Denoiser:
-        copied = template.to(run.module.device)
-        for ours, live in zip(copied.buffers(), run.module.denoiser.buffers(), strict=True):
-            ours.copy_(full_tensor(live.detach()))
-        return copied
-
-    run.sharded = run.module.sharded
-    run.copy = twin
-    run.average = (lambda: ema.denoiser(run)) if ema else (lambda: plain(run))
-    run.save = trainer.save_checkpoint
-    run.forward = trainer.precision_plugin.forward_context
-    run.validation = data.val_dataloader
-
-
-def plain(run: TrainingRun) -> Denoiser:
-    """A copy of the denoiser with the weights as they are."""
-    copied = run.copy()
-    for ours, live in zip(copied.parameters(), run.module.denoiser.parameters(), strict=True):
-        ours.copy_(full_tensor(live.detach()))
-    return copied
+    return [c for c in values if isinstance(c, Callback)], [c for c in values if not isinstance(c, Callback)]
 
 
 def train(
@@ -251,10 +220,10 @@ def train(
     module: DiffusionModule,
     data: DataModule,
     saved: Path | None,
-    run: TrainingRun,
-    callbacks: list[Callback],
+    group: CallbackGroup,
 ) -> None:
     """Let Lightning train, say what ended it in our terms, and close every callback whatever happens."""
+    run = group.run
     failure: BaseException | None = None
     heeds = signal.getsignal(signal.SIGINT)
     try:
@@ -283,9 +252,7 @@ def train(
         failure = error
         raise
     finally:
-        with ExitStack() as closing:  # whatever one of them meets, the others are closed too
-            for callback in reversed(callbacks):
-                closing.callback(callback.close, run, failure)
+        group.close(failure)
 
 
 def summary(run: TrainingRun, lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The LightningModule: a hinge between Lightning's loop and the mathematics, and nothing more."""
+"""The LightningModule: the loss of a denoiser, its optimizer, and what Lightning's callbacks and loggers look at."""
 
 from typing import Any
 
@@ -8,34 +8,39 @@ from torch import Tensor, nn
 
 from mezzotint.data.scaling import PixelScaling
 from mezzotint.diffusion import Denoiser, KeyedRandom
-from mezzotint.errors import DataError
 from mezzotint.instantiate.finite import Finite
+from mezzotint.training import batches, hyperparameters
+from mezzotint.training.batches import Batch
 from mezzotint.training.callbacks.validation import APART, FixedDraws
 from mezzotint.training.hardware.sharding import shard
 from mezzotint.training.hardware.strides import keep_strides
 from mezzotint.training.optimizers import AdamW, clip_, settle
 
-Batch = dict[str, Tensor]
-
 
 class DiffusionModule(LightningModule, metaclass=Finite):
-    """The loss of a denoiser under an objective, and its optimiser.
+    """The loss of a denoiser under an objective, and its optimizer.
+
+    It trains in any Trainer, on any LightningDataModule whose batches are images (B, C, H, W), pairs (image, label) or
+    dicts of these and `index`; uint8 images are scaled by `range`, floats are taken as they are. It logs loss,
+    grad_norm and lr at each step and validation/loss, that of the weights as they are. Without `index`, examples are
+    numbered by the images seen: runs repeat, but another batch size or number of processes draws other noise.
 
     A step leaves behind what callbacks read until the next one, detached and still on the device: `losses`, one tensor
     (b,) a micro-batch, the `index` of these examples (on the CPU), and the norm of the gradient before clipping.
-
-    `fit` brings its own Trainer. In another one it trains with every DataModule that gives such batches; the learning
-    rate follows from that Trainer's steps, the batch size and the budget.
 
     Args:
         denoiser: the network with its conventions.
         objective: per-example losses; may own parameters, which are trained too.
         optimizer: settings with `rate`, `build` and `clip`, such as AdamW.
-        seed, budget, batch_size: of the run; budget in images, batch over all processes and micro-batches.
-        fused: whether the optimiser may be fused (not beside a gradient scaler, which must see the gradients first).
+        seed: of the run.
+        budget: images to see, for the learning rate; None takes the steps that the Trainer plans.
+        batch_size: images a step, over all processes and micro-batches; None takes that of the data loader.
+        fused: whether the optimizer may be fused (not beside a gradient scaler, which must see the gradients first).
         range: how uint8 becomes numbers.
         sharded: whether each rank holds a part of the network only.
     """
+
+    load_from_checkpoint = classmethod(hyperparameters.load_from_checkpoint)
 
     def __init__(
         self,
@@ -44,8 +49,8 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         optimizer: AdamW,
         *,
         seed: int = 0,
-        budget: int,
-        batch_size: int,
+        budget: int | None = None,
+        batch_size: int | None = None,
         fused: bool = True,
         range: PixelScaling | None = None,
         sharded: bool = False,
@@ -55,41 +60,49 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         self.settings, self.seed, self.budget, self.batch_size = optimizer, seed, budget, batch_size
         self.fused, self.range, self.sharded = fused, range or PixelScaling(), sharded
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in denoiser.modules())
+        self.labelled, self.shape = batches.takes_labels(denoiser.network), (0, 0, 0)
         self.losses: list[Tensor] = []
         self.index: list[Tensor] = []
         self.grad_norm: Tensor | None = None
         self.stepped = False  # what lies here belongs to a step that is done
         self.rate = 0.0
+        self.counted = 0  # held-out examples of this look
+        self.logging = self.in_run = False  # a run, which is `fit`'s, logs in its own way and has a config
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Lightning notes the hook it is in some fifty times a step, which nn.Module's bookkeeping makes slow."""
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
+    def setup(self, stage: str) -> None:
+        """Log, and keep the arguments for `load_from_checkpoint`, in a Trainer of one's own."""
+        self.logging = not self.in_run
+        if self.logging:
+            self.save_hyperparameters(hyperparameters.described(self))
 
     def example_losses(self, denoiser: Denoiser, batch: Batch, draws: KeyedRandom) -> Tensor:
         """Losses (b,) of the examples of a batch; uint8 images become numbers here, on the device."""
         condition = {"label": batch["label"]} if "label" in batch else {}
-        return self.objective(denoiser, self.range.to_float(batch["image"]), draws, **condition)
+        x = batch["image"]
+        return self.objective(denoiser, self.range.to_float(x) if x.dtype == torch.uint8 else x, draws, **condition)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The mean loss of a micro-batch; Lightning divides it by their number."""
+        if self.stepped:
+            self.losses, self.index, self.stepped = [], [], False
+        batch = batches.numbered(self, batch)
         draws = KeyedRandom(self.seed, batch["index"])
         if self.random:  # dropout inside the network: a function of the seed and of the first example
             torch.manual_seed(int(KeyedRandom(self.seed, batch["index"][:1]).uniform("dropout").item() * 2**31))
         losses = self.example_losses(self.denoiser, batch, draws)
-        if self.stepped:
-            self.losses, self.index, self.stepped = [], [], False
+        self.shape = batch["image"].shape[1:]
         self.losses.append(losses.detach())
         self.index.append(batch["index"])
-        return losses.mean()
+        loss = losses.mean()
+        if self.logging:
+            self.log("loss", loss.detach(), prog_bar=True, batch_size=len(losses))
+        return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Logs validation/loss, of the weights as they are, at fixed times and with fixed noise.
-
-        For a Trainer of one's own: a run has Validation, which looks at the average.
-        """
+    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Log validation/loss, of the weights as they are, at fixed times and with fixed noise; not in a run."""
+        self.counted = 0 if batch_idx == 0 else self.counted
+        batch = batches.numbered(self, batch, self.counted)
+        self.counted += len(batch["index"])
         with torch.inference_mode(False), torch.no_grad():  # tables that are made here are remembered for training
             loss = self.example_losses(self.denoiser, batch, FixedDraws(0, batch["index"] + APART)).mean()
         self.log("validation/loss", loss, batch_size=len(batch["index"]), sync_dist=True)
@@ -104,7 +117,8 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         return self.settings.build(self, self.fused)
 
     def on_train_start(self) -> None:
-        """A checkpoint brings the optimiser's settings along; whether it may be fused is a matter of this machine."""
+        """A checkpoint brings the optimizer's settings along; whether it may be fused is a matter of this machine."""
+        hyperparameters.plan(self, self.trainer)
         settle(self.trainer.optimizers[0], self.fused)
         if self.trainer.world_size > 1 and not self.sharded:
             keep_strides(self)
@@ -118,32 +132,18 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         optimizer.step(closure=optimizer_closure)
         self.stepped = True
 
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-        """As the optimiser does it, without its entries for torch's profiler."""
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                p.grad = None
-
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """As the optimiser's settings say; as a Trainer of one's own says where it was told."""
+        """As the optimizer's settings say, or a Trainer of one's own."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self.grad_norm = clip_(gradients, self.settings.clip if gradient_clip_val is None else None)
         if gradient_clip_val is not None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        if self.logging:
+            self.log_dict({"grad_norm": self.grad_norm, "lr": self.rate})
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """All but the index, from which the random numbers are made on the CPU.
-
-        Raises:
-            DataError: a batch of another make.
-        """
-        if not (isinstance(batch, dict) and {"image", "index"} <= batch.keys()):
-            given = f"holds {', '.join(map(str, batch))}" if isinstance(batch, dict) else f"is a {type(batch).__name__}"
-            raise DataError(
-                "a batch is a dict of image, uint8 (B, C, H, W), index, int64 (B,), and label where there are classes; "
-                f"this one {given}. Examples of one index have the same times and noise: count them on through all "
-                "epochs, as mezzotint.data.DataModule does."
-            )
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Batch:
+        """All but the index, from which the random numbers are made on the CPU. Raises DataError: no such batch."""
+        batch = batches.named(batch, self.labelled)
         return {k: v if k == "index" else v.to(device, non_blocking=True) for k, v in batch.items()}

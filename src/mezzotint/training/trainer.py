@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
 
 from mezzotint.data.datamodule import DataModule
 from mezzotint.runs import checkpoints
 from mezzotint.training.callbacks.base import TrainingRun
+from mezzotint.training.callbacks.group import CallbackGroup
 from mezzotint.training.hardware.hardware import Hardware, ProcessInfo
 
 
@@ -23,6 +25,7 @@ def build_trainer(
     """Lightning's Trainer with everything off that our callbacks do, or that promises to be exact forbid."""
     arguments = hardware.trainer_arguments(place)
     plugins = [*arguments.pop("plugins", []), AtomicCheckpointIO()]
+    theirs = [callback for callback in callbacks if not isinstance(callback, CallbackGroup)]
     trainer = pl.Trainer(
         **arguments,
         plugins=plugins,
@@ -32,8 +35,10 @@ def build_trainer(
         accumulate_grad_batches=data.accumulation,
         limit_val_batches=0,
         num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
+        val_check_interval=run.steps,  # so that EarlyStopping and ModelCheckpoint look when a validation ends
+        check_val_every_n_epoch=None,
+        logger=RunLogger(run) if theirs else False,
+        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in theirs),
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,  # the data module knows its rank
@@ -69,6 +74,25 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+class RunLogger(Logger):
+    """What Lightning's callbacks log in a run (learning rates, device statistics) becomes part of its log."""
+
+    name, version = "lightning", ""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self.run = run
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.run.directory)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.run.pending.update(metrics)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """The run has its config."""
 
 
 CHATTER = (

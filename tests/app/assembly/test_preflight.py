@@ -60,10 +60,6 @@ NEVER = "runs/never"
         (["paths.cache=/proc/x"], "/proc cannot be written"),
         (["grid=repaint"], "sampler: DDIM(eta=0.0) only retraces its deterministic path where the grid gets noisier"),
         (["callbacks.checkpoints=null"], "callbacks: none of them saves, and nothing could be drawn"),
-        (
-            ["+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: loss}"],
-            "callbacks: EarlyStopping looks at what Lightning itself logs and validates",
-        ),
         (["sampler=[ddim,heun]"], "sampler=[ddim,heun]: one sampler at a time; lists are for metrics"),
         (["sampler=ddim,heun"], "sampler=ddim,heun: one sampler at a time, or -m for a job each"),
         (["metrics=[fid,kernl]"], "metrics=kernl: no such choice"),

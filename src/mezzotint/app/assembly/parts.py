@@ -23,7 +23,7 @@ from mezzotint.generation import SamplingRecipe
 from mezzotint.instantiate.build import build, build_denoiser
 from mezzotint.instantiate.locate import locate
 from mezzotint.metrics import Context, EvaluatedModel, Metric
-from mezzotint.training import EvaluationPlan, SampleMetrics
+from mezzotint.training import EvaluationPlan
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,10 @@ def check_judges(job: Job, parts: Components, metrics: dict[str, Metric], real: 
         if real is not None or not metric.required_splits:
             with placed(f"metrics.{name}"):
                 metric.validate(context)
+    if not parts.callbacks:
+        return
+    from mezzotint.training import SampleMetrics
+
     for name, callback in parts.callbacks.items():
         if isinstance(callback, SampleMetrics):
             with placed(f"callbacks.{name}"):

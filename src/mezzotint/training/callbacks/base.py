@@ -1,4 +1,4 @@
-"""What watches a training run, and what it sees of it."""
+"""The callbacks' base class, a Lightning callback with simpler hooks, and what callbacks see of a training run."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lightning.pytorch as pl
 from torch import Tensor
 
 from mezzotint.instantiate.finite import Finite
 from mezzotint.runs.score import Score
 from mezzotint.training.amounts import least
+from mezzotint.training.flat import flat
 
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
+    from mezzotint.training.callbacks.group import CallbackGroup
     from mezzotint.training.module import DiffusionModule
     from mezzotint.training.tracking.tracker import Tracker
 
@@ -30,6 +33,7 @@ class TrainingRun:
         step: optimiser steps done; `steps` of them spend the budget.
         values: the newest numbers known on the host (loss, images_per_second, ...); reading them costs no transfer.
         pending: numbers that wait for the next line of the log.
+        reported: the same by flat names (validation/loss), on their way to Lightning's callbacks and loggers.
         scores: the newest score, by the name of the callback that found it.
         sampling, judging: how samples are drawn and judged; None where nobody said.
         copy: gives a copy of the denoiser that is never trained, always the same one, with the buffers of now; its
@@ -63,6 +67,7 @@ class TrainingRun:
     stopped: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     pending: dict[str, Any] = field(default_factory=dict)
+    reported: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
     sharded: bool = False
     loggers: list["Tracker"] = field(default_factory=list)
@@ -83,6 +88,11 @@ class TrainingRun:
     @property
     def finished(self) -> bool:
         return self.step >= self.steps
+
+    def report(self, name: str, values: dict[str, float]) -> None:
+        """Log numbers that a callback found at this step, the same on every rank."""
+        self.pending[name] = values
+        self.reported |= flat({name: values})
 
     def count(self, amount: float) -> int:
         """An amount in images: a number below 1 is a share of the budget."""
@@ -107,31 +117,66 @@ class TrainingRun:
         return self.images // interval > (self.images - self.batch_size) // interval
 
 
-class Callback(metaclass=Finite):
-    """Base of what watches a run. Hooks are called on every rank: once per optimiser step, never per micro-batch.
+class Callback(pl.Callback, metaclass=Finite):
+    """Base of callbacks with hooks that are called once per optimizer step, on every rank, never per micro-batch.
 
-    `order` says who comes first: averages before what looks at them, checkpoints after all that they hold.
+    `fit` calls them through one CallbackGroup. In a Trainer of one's own the first of them makes that group at the
+    start of training, for all that the Trainer has, and passes Lightning's hooks on to it: list them in any order.
+
+    `order` is the order within a step: averages before what samples from them, checkpoints after all that they hold.
+    A callback with state overrides Lightning's `state_dict` and `load_state_dict`; the state is loaded before `start`.
+    In the checkpoints of a run it lies under `key`; otherwise where Lightning puts it.
     """
 
     order: int = 0
+    key: str = ""
+    group: "CallbackGroup | None" = None
 
     def start(self, run: TrainingRun) -> None:
         """Before the first step, after a checkpoint has been restored; the weights are where they will be trained."""
 
     def step(self, run: TrainingRun) -> None:
-        """After an optimiser step. Must not wait for the device; every few dozen steps is often enough for that."""
+        """After an optimizer step. Must not wait for the device; every few dozen steps is often enough for that."""
 
     def finish(self, run: TrainingRun) -> None:
         """After the last step, when the budget is spent."""
 
-    def save(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
-        """Put what must not be lost into a checkpoint, as plain Python and tensors; may refuse by raising."""
-
-    def load(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
-        """Take it out again."""
+    def check(self, run: TrainingRun) -> None:
+        """Refuse, by raising, that a checkpoint is written now."""
 
     def close(self, run: TrainingRun, error: BaseException | None) -> None:
         """Last of all, whatever happened."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        from mezzotint.training.callbacks.group import CallbackGroup
+
+        ours = [callback for callback in trainer.callbacks if isinstance(callback, Callback)]
+        if ours[0] is self:
+            self.group = CallbackGroup.of(trainer, pl_module, ours)
+            self.group.on_train_start(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if self.group:
+            self.group.on_train_batch_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.group:
+            self.group.conclude()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self.group:
+            self.group.check()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if self.group:
+            self.group.close(exception)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        group, self.group = self.group, None
+        if group:
+            group.close(None)
 
 
 class PeriodicCallback(Callback):

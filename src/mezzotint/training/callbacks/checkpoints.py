@@ -23,6 +23,7 @@ class Checkpoints(Callback):
     """
 
     order = 100
+    key = "best"
 
     def __init__(
         self, every: float = 0.1, keep: int = 3, best: Literal["sample_metrics", "validation"] | None = "sample_metrics"
@@ -66,9 +67,9 @@ class Checkpoints(Callback):
                 if not (self.record and step == self.record.step):
                     checkpoints.named(folder, step).unlink()
 
-    def save(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
-        checkpoint["best"] = asdict(self.record) if self.record else None
+    def state_dict(self) -> dict[str, Any]:
+        """The best score so far; empty before the first one."""
+        return asdict(self.record) if self.record else {}
 
-    def load(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
-        kept = checkpoint.get("best")
-        self.loaded = Score(**kept) if kept else None
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.loaded = Score(**state_dict) if state_dict else None

@@ -1,13 +1,17 @@
 """Exponential moving averages of the weights, which are what one samples from."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mezzotint.instantiate.nodes import Recorded
-from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.callbacks.base import Callback, TrainingRun, missing
 from mezzotint.training.hardware.sharding import full_tensor, shard_like
+
+if TYPE_CHECKING:
+    from mezzotint.diffusion import Denoiser
 
 
 class EMA(Recorded, Callback):
@@ -23,6 +27,7 @@ class EMA(Recorded, Callback):
     """
 
     order = -20
+    key = "ema"
 
     def __init__(self, halflife: float | list[float] = 0.05, rampup: float | None = 0.05) -> None:
         self.halflives = tuple(halflife) if isinstance(halflife, (list, tuple)) else (halflife,)
@@ -36,9 +41,10 @@ class EMA(Recorded, Callback):
         self.loaded: dict[str, dict[str, Tensor]] = {}
         self.names: dict[str, int] = {}
         self.live: list[Tensor] = []
+        self.copy: Callable[[], Denoiser] = missing
 
     def start(self, run: TrainingRun) -> None:
-        denoiser = run.module.denoiser
+        denoiser, self.copy = run.module.denoiser, run.copy
         named = dict(denoiser.named_parameters(prefix="denoiser"))
         number = {id(p): i for i, p in enumerate(named.values())}
         everybody = denoiser.named_parameters(prefix="denoiser", remove_duplicate=False)  # of shared ones all names
@@ -62,17 +68,20 @@ class EMA(Recorded, Callback):
         for halflife, average in zip(self.halflives, self.averages.values(), strict=True):
             torch._foreach_lerp_(average, live, 1 - self.beta(run.count(halflife), run.images, run.batch_size))
 
-    def denoiser(self, run: TrainingRun) -> Any:
+    def denoiser(self) -> "Denoiser":
         """A copy of the denoiser that holds the first average, in evaluation mode; valid until the next call."""
-        copied = run.copy()
+        copied = self.copy()
         torch._foreach_copy_(list(copied.parameters()), [full_tensor(t) for t in next(iter(self.averages.values()))])
         return copied
 
-    def save(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
-        checkpoint["ema"] = {}
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """The averages by name: all weights, by their names in the module."""
+        state = dict(self.loaded)
         for average, parts in self.averages.items():
-            values = [full_tensor(part) for part in parts]
-            checkpoint["ema"][average] = {name: values[i] for name, i in self.names.items()}
+            if parts:
+                values = [full_tensor(part) for part in parts]
+                state[average] = {name: values[i] for name, i in self.names.items()}
+        return state
 
-    def load(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
-        self.loaded = checkpoint.get("ema", {})
+    def load_state_dict(self, state_dict: dict[str, dict[str, Tensor]]) -> None:
+        self.loaded = state_dict

@@ -12,6 +12,7 @@ from torch import Tensor
 from mezzotint.runs import RunDir
 from mezzotint.training.amounts import check_steps
 from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.flat import flat
 from mezzotint.training.tracking.tracker import RunInfo
 
 
@@ -28,6 +29,7 @@ class Log(Callback):
     """
 
     order = 20
+    key = "log"
 
     def __init__(self, every: int | tuple[float, ...] = 50) -> None:
         check_steps(every)
@@ -37,9 +39,11 @@ class Log(Callback):
         self.last = 0  # step of the last line
         self.seconds = 0.0  # of training, all starts together
         self.loaded: dict[str, Any] = {}
+        self.run: TrainingRun | None = None
         self.out: Any = None
 
     def start(self, run: TrainingRun) -> None:
+        self.run = run
         self.restore(run)
         lines = []
         if run.rank == 0:
@@ -79,7 +83,10 @@ class Log(Callback):
             mean = mean / run.world
         loss, norm = mean.tolist()
         self.losses, self.norms = [], []
-        self.write(run, {"loss": loss, "grad_norm": norm, "lr": run.module.rate})
+        values = {"loss": loss, "grad_norm": norm, "lr": run.module.rate}
+        if not run.module.logging:  # which would log them itself, at every step
+            run.reported |= values
+        self.write(run, values)
 
     def write(self, run: TrainingRun, values: dict[str, Any]) -> None:
         now = time.monotonic()
@@ -98,15 +105,17 @@ class Log(Callback):
                 logger.log(run.images, flat(line))
         self.last = run.step
 
-    def save(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """The open window of all ranks and the seconds so far; empty before training."""
+        if self.run is None:
+            return self.loaded
         if self.out is not None:
             os.fsync(self.out.fileno())
-        window = [gathered(run, self.losses), gathered(run, self.norms)]
-        seconds = self.seconds + time.monotonic() - self.clock
-        checkpoint["log"] = {"losses": window[0], "norms": window[1], "seconds": seconds}
+        losses, norms = gathered(self.run, self.losses), gathered(self.run, self.norms)
+        return {"losses": losses, "norms": norms, "seconds": self.seconds + time.monotonic() - self.clock}
 
-    def load(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
-        self.loaded = checkpoint.get("log", {})
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.loaded = state_dict
 
     def restore(self, run: TrainingRun) -> None:
         """Each rank takes its own part of the open window; another number of ranks takes the mean of all."""
@@ -140,11 +149,3 @@ def gathered(run: TrainingRun, window: list[Tensor]) -> Tensor:
     rows = [torch.empty_like(mine) for _ in range(run.world)]
     torch.distributed.all_gather(rows, mine)
     return torch.stack(rows).cpu()
-
-
-def flat(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """Nested numbers as one level: {"validation": {"loss": 1}} is {"validation/loss": 1}."""
-    values: dict[str, float] = {}
-    for name, value in line.items():
-        values |= flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
-    return values

@@ -42,18 +42,18 @@ class NaNGuard(Callback):
     def step(self, run: TrainingRun) -> None:
         self.note(run)
         if run.step % run.between(self.every) == 0:
-            self.check(run)
+            self.look(run)
 
     def finish(self, run: TrainingRun) -> None:
-        self.check(run)
+        self.look(run)
 
-    def save(self, run: TrainingRun, checkpoint: dict[str, Any]) -> None:
+    def check(self, run: TrainingRun) -> None:
         self.guard(run)
 
     def guard(self, run: TrainingRun) -> None:
         """Raise on every rank if a loss, or now a weight, is not finite."""
         self.note(run)
-        self.check(run)
+        self.look(run)
         weights = [p.detach() for p in run.module.parameters()]
         if not full_tensor(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(weights)))).isfinite():
             raise TrainingError(f"The weights are not finite after step {run.step}. {ADVICE}")
@@ -64,7 +64,7 @@ class NaNGuard(Callback):
             self.noted = run.step
             self.window.append((run.step, run.module.losses, run.module.index))
 
-    def check(self, run: TrainingRun) -> None:
+    def look(self, run: TrainingRun) -> None:
         """Raise on every rank if any rank has seen a loss that is not finite."""
         window, self.window = self.window, []
         if not window:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.atomic import atomic_path
+from mezzotint.generation import SamplingRecipe
 from mezzotint.runs import RunDir
 from mezzotint.training.callbacks.base import PeriodicCallback, TrainingRun
 
@@ -21,20 +22,26 @@ class Preview(PeriodicCallback):
         images: how many a grid holds, at most.
         share: of the arithmetic of training that grids may cost; where `images` cost more, a grid holds fewer, though
             never less than 4. None draws all of them.
+        sampling: how they are drawn; None takes the recipe of the run, and draws nothing where there is none.
     """
 
     order = 40
 
-    def __init__(self, every: float = 0.1, images: int = 64, share: float | None = 0.15) -> None:
+    def __init__(
+        self, every: float = 0.1, images: int = 64, share: float | None = 0.15, sampling: SamplingRecipe | None = None
+    ) -> None:
         if every <= 0 or images < 1 or (share is not None and share <= 0):
             raise ValueError(f"every={every}, images={images}, share={share}: all must be above 0")
-        self.every, self.images, self.share = every, images, share
+        self.every, self.images, self.share, self.sampling = every, images, share, sampling
 
     def passes(self, run: TrainingRun) -> int:
-        return 0 if run.sampling is None else self.count(run) * self.steps(run)
+        return 0 if self.recipe(run) is None else self.count(run) * self.steps(run)
+
+    def recipe(self, run: TrainingRun) -> SamplingRecipe | None:
+        return self.sampling or run.sampling
 
     def look(self, run: TrainingRun) -> None:
-        if run.sampling is None:
+        if self.recipe(run) is None:
             return
         images = self.draw(run)
         if run.rank:
@@ -52,14 +59,13 @@ class Preview(PeriodicCallback):
         """Images of a grid: each costs a forward pass a step of the sampler's grid."""
         return run.affordable(self.images, self.every, self.share, self.steps(run), least=4)
 
-    @staticmethod
-    def steps(run: TrainingRun) -> int:
-        return len(run.sampling.grid(run.module.denoiser.schedule)) - 1
+    def steps(self, run: TrainingRun) -> int:
+        return len(self.recipe(run).grid(run.module.denoiser.schedule)) - 1
 
     def draw(self, run: TrainingRun) -> Tensor:
         """The images, uint8 (N, C, H, W) on the CPU, on every rank."""
         data = run.dataset
-        generator = run.sampling.generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
+        generator = self.recipe(run).generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
         count = self.count(run)
         first, last = (count * rank // run.world for rank in (run.rank, run.rank + 1))
         mine = torch.empty(0, *data.shape, dtype=torch.uint8)

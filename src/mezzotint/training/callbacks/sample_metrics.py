@@ -1,31 +1,15 @@
 """How good the samples are while a run trains, by the metrics that judge it at the end."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
 
 from mezzotint.errors import ConfigError
+from mezzotint.generation import SamplingRecipe
 from mezzotint.training.callbacks.base import PeriodicCallback, Score, TrainingRun
-
-
-@dataclass(frozen=True)
-class EvaluationPlan:
-    """How a run is judged, without anything built yet.
-
-    Args:
-        metrics: builds the metrics, by their names in the config.
-        reference: gives the real images.
-        cache: folder for the statistics of the real images; None computes them anew each time.
-        labels: of the real images and the run's directory, the classes that samples have in turn; None takes each once.
-    """
-
-    metrics: Callable[[], Mapping[str, Any]]
-    reference: Callable[[], Any]
-    cache: str | Path | None = None
-    labels: Callable[[Any, Path], Any] = lambda reference, directory: None
+from mezzotint.training.evaluation_plan import EvaluationPlan
 
 
 class SampleMetrics(PeriodicCallback):
@@ -39,7 +23,10 @@ class SampleMetrics(PeriodicCallback):
         every: images between two looks, or below 1 the share of the budget; the end is always looked at.
         n: samples; each costs as much as `mezzotint sample` takes for it.
         steps: of the grid, fewer for a cheaper look; None takes the grid as it is.
-        metrics: those of the config to compute, by name; None takes all that judge samples by their features.
+        metrics: those of the run to compute, by name; None takes all that evaluate samples by their features. In a
+            Trainer of one's own the metrics themselves, by names of one's own.
+        sampling: how samples are drawn; None takes the recipe of the run.
+        reference: the real images, such as `dataset.split("train")`; None takes those of the run.
     """
 
     positive = ("steps",)
@@ -47,14 +34,24 @@ class SampleMetrics(PeriodicCallback):
     order = 15
 
     def __init__(
-        self, every: float = 0.1, n: int = 500, steps: int | None = None, metrics: list[str] | None = None
+        self,
+        every: float = 0.1,
+        n: int = 500,
+        steps: int | None = None,
+        metrics: list[str] | Mapping[str, Any] | None = None,
+        sampling: SamplingRecipe | None = None,
+        reference: Any = None,
     ) -> None:
         if every <= 0 or n < 2:
             raise ValueError(f"every={every}, n={n}: every must be above 0, and n 2 or more")
-        self.every, self.n, self.steps, self.names = every, n, steps, metrics
+        self.every, self.n, self.steps = every, n, steps
+        self.recipe, self.plan = sampling, None
+        self.names: list[str] | None = list(metrics) if metrics is not None else None
+        if isinstance(metrics, Mapping):
+            self.plan = EvaluationPlan(lambda: metrics, lambda: reference)
 
     def passes(self, run: TrainingRun) -> int:
-        return self.n * (len(self.shortened(run.sampling).grid(run.module.denoiser.schedule)) - 1)
+        return self.n * (len(self.shortened(self.recipe or run.sampling).grid(run.module.denoiser.schedule)) - 1)
 
     def choose(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """The metrics that it computes.
@@ -91,24 +88,28 @@ class SampleMetrics(PeriodicCallback):
         from mezzotint.metrics import load_references
         from mezzotint.metrics.evaluation import reset_on
 
-        if run.judging is None or run.sampling is None:
+        plan, sampling = self.plan or run.judging, self.recipe or run.sampling
+        if plan is None or sampling is None:
             raise ConfigError(
-                "SampleMetrics needs a recipe for sampling and one for evaluation: fit(..., sampling=, judging=)"
+                "SampleMetrics needs a recipe for sampling and one for evaluation: fit(..., sampling=, judging=), or "
+                "in a Trainer of one's own SampleMetrics(metrics={...}, sampling=, reference=)"
             )
-        self.metrics = self.choose(run.judging.metrics())
-        self.sampling = self.shortened(run.sampling)
-        self.reference = run.judging.reference()
-        self.labels = run.judging.labels(self.reference, run.directory)
+        self.metrics = self.choose(plan.metrics())
+        self.sampling = self.shortened(sampling)
+        self.reference, self.cache = plan.reference(), plan.cache
+        if self.reference is None:
+            self.reference = run.dataset.split("train")
+        self.labels = plan.labels(self.reference, run.directory)
         device = run.module.device
         reset_on(self.metrics, device)
-        load_references(self.metrics, self.reference, device, run.judging.cache)
+        load_references(self.metrics, self.reference, device, self.cache)
 
     def look(self, run: TrainingRun) -> None:
         values = self.values(run)
         name, value = next(iter(values.items()))
         higher = bool(next(iter(self.metrics.values())).higher_is_better)
         run.scores["sample_metrics"] = Score(run.step, run.images, name, value, higher)
-        run.pending["sample_metrics"] = values
+        run.report("sample_metrics", values)
 
     def values(self, run: TrainingRun) -> dict[str, float]:
         """By name; the same on every rank, to the last bit."""
@@ -119,8 +120,7 @@ class SampleMetrics(PeriodicCallback):
         drawn_as = {"seed": run.seed, "classes": data.classes, "round": self.labels}
         generator = self.sampling.generator(run.average(), data.shape, **drawn_as)
         drawn = share(generator, self.n)
-        cache = run.judging.cache
-        done = evaluate(drawn, self.reference, self.metrics, self.n, device=generator.device, cache=cache)
+        done = evaluate(drawn, self.reference, self.metrics, self.n, device=generator.device, cache=self.cache)
         told = [done.values]
         if run.world > 1:
             torch.distributed.broadcast_object_list(told)  # what decides about a checkpoint must not differ

@@ -66,7 +66,7 @@ class Validation(PeriodicCallback):
         means = (totals / counts).tolist()
         loss = float(totals.sum() / counts.sum())
         run.scores["validation"] = Score(run.step, run.images, "validation loss", loss)
-        run.pending["validation"] = {"loss": loss} | {f"share_{i}": mean for i, mean in enumerate(means)}
+        run.report("validation", {"loss": loss} | {f"share_{i}": mean for i, mean in enumerate(means)})
 
     @torch.no_grad()
     def sums(self, run: TrainingRun, denoiser: Any, first: int = 0) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mezzotint.errors import ConfigError
 from mezzotint.runs import RunDir
-from mezzotint.training.tracking.tracker import RunInfo, Tracker, edges
+from mezzotint.training.tracking.tracker import RunInfo, Tracker, edges, pixels
 
 
 class TensorBoard(Tracker):
@@ -44,14 +44,9 @@ class TensorBoard(Tracker):
         self.log(self.images, values)
 
     def picture(self, images: int, name: str, file: Path) -> None:
-        import numpy
-        from PIL import Image
-
         if file.suffix == ".gif":
             return  # what shows them here needs a film's every frame
-        with Image.open(file, formats=("PNG",)) as picture:
-            pixels = numpy.asarray(picture.convert("RGB"))
-        self.writer.add_image(name, pixels, images, dataformats="HWC")
+        self.writer.add_image(name, pixels(file), images, dataformats="HWC")
         self.writer.flush()
 
     def histogram(self, images: int, name: str, counts: Sequence[int], low: float, high: float) -> None:

@@ -83,7 +83,7 @@ class CSV(Tracker):
     """metrics.csv beside metrics.jsonl: one row a line, one column a number."""
 
     def start(self, subject: RunInfo, lines: list[dict[str, Any]]) -> None:
-        from mezzotint.training.callbacks.log import flat
+        from mezzotint.training.flat import flat
 
         self.file = RunDir(subject.directory).metrics_table_file
         self.rows = [flat(line) for line in lines]
@@ -121,6 +121,30 @@ class LightningLoggerAdapter(Tracker):
 
     def finish(self, code: int) -> None:
         self.logger.finalize("failed" if code else "success")
+
+
+class MediaLogger(Tracker):
+    """A logger of a Trainer of one's own, which has the numbers already: pictures alone are passed on to it."""
+
+    def __init__(self, logger: Any) -> None:
+        self.logger = logger
+
+    def picture(self, images: int, name: str, file: Path) -> None:
+        from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+
+        if isinstance(self.logger, WandbLogger):
+            self.logger.log_image(name, [str(file)])
+        elif isinstance(self.logger, TensorBoardLogger):
+            self.logger.experiment.add_image(name, pixels(file), images, dataformats="HWC")
+
+
+def pixels(file: Path) -> Any:
+    """The colours of a PNG, uint8 (height, width, 3)."""
+    import numpy
+    from PIL import Image
+
+    with Image.open(file, formats=("PNG",)) as picture:
+        return numpy.asarray(picture.convert("RGB"))
 
 
 def edges(bins: int, low: float, high: float) -> list[float]:

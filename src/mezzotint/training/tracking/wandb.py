@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mezzotint.errors import ConfigError
 from mezzotint.reading import files, mismatch
 from mezzotint.runs import RunDir, formats
-from mezzotint.training.callbacks.log import flat
+from mezzotint.training.flat import flat
 from mezzotint.training.tracking.tracker import STATES, RunInfo, Tracker, edges
 from mezzotint.training.tracking.wandb_server import server
 from mezzotint.training.tracking.wandb_state import WandbUploadState

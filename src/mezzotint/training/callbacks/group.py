@@ -1,0 +1,142 @@
+"""Several callbacks as one Lightning callback, and the way from what they find to Lightning's own."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from mezzotint.runs import checkpoints
+from mezzotint.training.agreement import check_ranks_agree
+from mezzotint.training.callbacks.base import Callback, TrainingRun
+
+EACH_LINE = {"loss", "grad_norm", "lr"}  # logged all the time; anything else is the result of a validation
+
+
+class CallbackGroup(pl.Callback):
+    """Calls callbacks in their order, once per optimizer step: a dozen of them cost a step what one would.
+
+    As a callback of a Trainer, which it is in `fit`, it also keeps their states: by their keys beside the weights, as
+    checkpoint format 1 has them.
+    """
+
+    def __init__(self, run: TrainingRun, callbacks: Iterable[Callback], own: bool = False) -> None:
+        self.run, self.closed = run, False
+        self.reporter = Reporter(own)
+        self.callbacks = sorted([*callbacks, self.reporter], key=lambda callback: callback.order)
+
+    @classmethod
+    def of(cls, trainer: pl.Trainer, module: pl.LightningModule, callbacks: Iterable[Callback]) -> "CallbackGroup":
+        """The group of the callbacks of a Trainer of one's own."""
+        from mezzotint.training.own_trainer import run_of
+
+        return cls(run_of(trainer, module, callbacks), callbacks, own=True)
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
+        for callback in self.callbacks:
+            kept = checkpoint.get("callbacks", {}).get(callback.state_key)
+            if state := checkpoint.get(callback.key) if callback.key else kept:
+                callback.load_state_dict(state)
+        rewind(checkpoint, self.run.step * trainer.accumulate_grad_batches)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["images"], checkpoint["format_version"] = self.run.images, checkpoints.FORMAT
+        self.check()
+        for callback in self.callbacks:
+            state = callback.state_dict()
+            if callback.key:
+                checkpoint[callback.key] = state or None
+            elif state:
+                checkpoint["callbacks"][callback.state_key] = state
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.run.step = trainer.global_step
+        self.reporter.trainer = trainer
+        check_ranks_agree(self.run)
+        for callback in self.callbacks:
+            callback.start(self.run)
+        self.run.begun = True
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        run = self.run
+        if trainer.global_step == run.step:  # a micro-batch that was only added up
+            return
+        run.step = trainer.global_step
+        if trainer.should_stop and not run.stopped:
+            run.stopped = "a callback"  # of Lightning's, such as its Timer: before ours, so that the step is saved
+        for callback in self.callbacks:
+            callback.step(run)
+        if run.finished:
+            self.finish()
+        elif run.stopped:
+            trainer.should_stop = True
+
+    def finish(self) -> None:
+        for callback in self.callbacks:
+            callback.finish(self.run)
+
+    def conclude(self) -> None:
+        """The end of a training that no signal ended, perhaps before its budget."""
+        if self.run.begun and not self.run.finished and self.run.stopped in (None, "a callback"):
+            self.run.budget = self.run.images  # so that it is the last step for all of them
+            self.finish()
+
+    def check(self) -> None:
+        for callback in self.callbacks:
+            callback.check(self.run)
+
+    def close(self, error: BaseException | None) -> None:
+        """Close all callbacks, the last one first; whatever one of them meets, the others are closed too."""
+        if self.closed:
+            return
+        self.closed = True
+        with ExitStack() as closing:
+            for callback in self.callbacks:
+                closing.callback(callback.close, self.run, error)
+
+
+class Reporter(Callback):
+    """Hands the numbers that callbacks found in a step to Lightning.
+
+    They are in `trainer.callback_metrics`, by the names of metrics.jsonl, before checkpoints are written. In a Trainer
+    of one's own they also go to its loggers. In a run, where Lightning itself validates nothing, its callbacks hear
+    that a validation has ended, so that EarlyStopping and ModelCheckpoint look at the new numbers.
+    """
+
+    order = 50
+    trainer: pl.Trainer
+
+    def __init__(self, own: bool) -> None:
+        self.own = own
+
+    def step(self, run: TrainingRun) -> None:
+        if run.reported and not run.finished:
+            self.hand_over(run)
+
+    def finish(self, run: TrainingRun) -> None:
+        if run.reported:
+            self.hand_over(run)
+
+    def hand_over(self, run: TrainingRun) -> None:
+        trainer, values = self.trainer, dict(run.reported)
+        run.reported.clear()
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        if self.own:
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=trainer.global_step - 1)  # as Lightning counts
+        elif values.keys() - EACH_LINE:
+            for callback in trainer.callbacks:
+                callback.on_validation_end(trainer, trainer.lightning_module)
+            if trainer.should_stop and not run.stopped:
+                run.stopped = "a callback"
+
+
+def rewind(checkpoint: dict[str, Any], batches: int) -> None:
+    """Set Lightning's count of micro-batches to what this process would have counted.
+
+    Another number of micro-batches a step than before would otherwise end the next step in the middle of one.
+    """
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    for scope in ("total", "current"):
+        progress[scope] |= {"ready": batches, "started": batches, "processed": batches, "completed": batches - 1}
