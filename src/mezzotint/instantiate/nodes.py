@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -36,7 +36,7 @@ def node_of(part: Any) -> Node:
         return part
     if isinstance(part, Path):
         return str(part)
-    if isinstance(part, (list, tuple)):
+    if isinstance(part, Sequence):
         return [node_of(item) for item in part]
     if isinstance(part, Mapping):
         return {str(key): node_of(value) for key, value in part.items()}

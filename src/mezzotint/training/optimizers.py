@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,7 +45,8 @@ class AdamW(metaclass=Finite):
         for name, value in (("eps", self.eps), ("clip", 1.0 if self.clip is None else self.clip)):
             if not value > 0:
                 raise ValueError(f"{name}={value} must be above 0")
-        if isinstance(self.warmup, tuple):
+        if isinstance(self.warmup, Sequence):
+            object.__setattr__(self, "warmup", tuple(self.warmup))  # whatever list a config gives
             check("warmup", self.warmup)
         elif self.warmup < 0:
             raise ValueError(f"warmup={self.warmup} must be 0 or more")

@@ -1,6 +1,6 @@
 """Exponential moving averages of the weights, which are what one samples from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,7 +30,7 @@ class EMA(Recorded, Callback):
     key = "ema"
 
     def __init__(self, halflife: float | list[float] = 0.05, rampup: float | None = 0.05) -> None:
-        self.halflives = tuple(halflife) if isinstance(halflife, (list, tuple)) else (halflife,)
+        self.halflives = tuple(halflife) if isinstance(halflife, Sequence) else (halflife,)
         if not self.halflives or min(self.halflives) <= 0 or (rampup is not None and rampup <= 0):
             raise ValueError(f"halflife={halflife}, rampup={rampup}: both must be above 0 (rampup may be null)")
         names = [f"{halflife:g}" for halflife in self.halflives]
