@@ -8,7 +8,7 @@ READY := $(VENV)/.ready-py$(VERSION)
 OVERRIDES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-cluster lint type bench notebooks lock clean
+.PHONY: help train test test-slow test-cluster format lint type bench notebooks lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ test-slow: $(READY)  ## run all tests, including the slow ones
 
 test-cluster: $(READY)  ## test multi-process sweeps, SLURM, two hosts, a full disk (minutes; skips what is unavailable)
 	$(BIN)/python -m pytest -rs -m slow tests/cluster --ignore tests/cluster/test_launchers.py
+
+format: $(READY)  ## sort imports and lay out the code
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
 
 lint: $(READY)  ## check style and import layers
 	$(BIN)/ruff check .

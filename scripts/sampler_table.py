@@ -1,4 +1,7 @@
-"""Measure every sampler on a case with a known answer and write docs/samplers.md: `python scripts/sampler_table.py`."""
+"""Measure samplers on a case with a known answer: `python scripts/sampler_table.py [NAME ...]` writes docs/samplers.md.
+
+With names of configs/sampler only these are measured, and the other rows stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -141,9 +144,14 @@ are the sampler without that suffix with `guidance=cfg_pp`; `euler_cfg_pp` is `d
 """
 
 
-def page() -> str:
+def page(names: Sequence[str] = (), kept: str = "") -> str:
+    """Return the page; where names are given, rows of other samplers are taken from the page `kept`."""
+    known = {line.split(" | ")[0].removeprefix("| "): line for line in kept.splitlines() if line.startswith("| ")}
     lines = []
     for name, sampler in catalogue().items():
+        if name in known and name.split()[0] not in names:
+            lines.append(known[name])
+            continue
         measured = [f"{measured_order(sampler, first):.1f}" for first in (300.0, 1.0)]
         lines.append("| " + " | ".join(row(name, sampler, measured, errors_at(sampler))) + " |")
     return HEAD + "\n".join(lines) + "\n"
@@ -214,5 +222,6 @@ class Impulses:
 
 if __name__ == "__main__":
     out = ROOT / "docs" / "samplers.md"
-    out.write_text(page())
+    names = sys.argv[1:]
+    out.write_text(page(names, out.read_text() if names else ""))
     sys.stdout.write(f"wrote {out}\n")

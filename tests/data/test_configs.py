@@ -22,7 +22,7 @@ def test_a_config_is_a_dataset(file):
     dataset = build(node, "data")
     assert isinstance(dataset, Dataset)
     assert dataset.shape == tuple(node["shape"])
-    assert node["flip"] is dataset.flip
+    assert node.get("flip", False) is dataset.flip
 
 
 def test_every_dataset_has_a_config():
