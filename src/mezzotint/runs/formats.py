@@ -9,6 +9,7 @@ from typing import Any
 
 from mezzotint import reading
 from mezzotint.instantiate import renamed
+from mezzotint.instantiate.trust import NEEDED
 from mezzotint.reading import (
     ANY,
     DEEPEST,
@@ -28,21 +29,7 @@ VALIDATION_LOSS, TRAINING_LOSS = "validation loss", "training loss"  # the objec
 ANEW = "remove it, and `mezzotint evaluate` makes it anew"
 MOST_OF_CONFIG = 1 << 20  # bytes
 NODE = (dict, type(None))
-GROUPS = (
-    "data",
-    "network",
-    "schedule",
-    "target",
-    "objective",
-    "time_distribution",
-    "loss",
-    "optimizer",
-    "sampler",
-    "grid",
-)
-GROUPS += ("hardware", "paths", "c_noise", "c_in", "loss_weight", "ema", "guidance", "extractor")
-GROUPS += ("metrics", "callbacks", "logger")
-CONFIG = {f"{key}?": NODE for key in GROUPS}
+CONFIG = {f"{key}?": NODE for key in NEEDED}
 COUNT = (int, type(None))
 STATUS = {
     "state?": str,
