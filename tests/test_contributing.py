@@ -198,6 +198,7 @@ def test_a_moved_sampler_gets_its_row_and_no_other_changes(tree):
     assert len(after) == len(before) + 1
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", SELECTED)
 def test_moved_examples_pass_the_tests_of_their_kind(kind, tree):
     said = run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SELECTED[kind])
