@@ -23,12 +23,9 @@ REMAINING: dict[str, int] = {
     "__init__": 1,
     "app": 127,
     "data": 9,
-    "diffusion": 2,
     "errors": 1,
     "instantiate": 16,
     "metrics": 14,
-    "runs": 3,
-    "signals": 1,
     "training": 68,
 }
 

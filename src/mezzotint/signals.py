@@ -60,7 +60,7 @@ class Preempted(KeyboardInterrupt):
 
     @property
     def again(self) -> bool:
-        """Whether the signal requests that the job be requeued."""
+        """Return True if the signal requests that the job be requeued."""
         return self.name in {signal.Signals(number).name for number in REQUEUE_SIGNALS}
 
 

@@ -60,7 +60,7 @@ class NoiseLevel:
 
     @property
     def clean(self) -> bool | Tensor:
-        """Whether sigma is 0, per example for a tensor level."""
+        """True where sigma is 0, per example for a tensor level."""
         return self.sigma == 0
 
     def perturb(self, x0: Tensor, eps: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ Number = float | Tensor
 
 
 def precise(t: Number) -> Number:
-    """Return a tensor in float64, except on devices without it (MPS); a float is returned as it is."""
+    """Return a tensor in float64, except on devices without it (MPS); a float is returned unchanged."""
     return t.double() if isinstance(t, Tensor) and t.device.type != "mps" else t
 
 

@@ -63,7 +63,7 @@ class RunDir:
 
     @property
     def metrics_table_file(self) -> Path:
-        """The CSV logger's mirror of the metrics."""
+        """The CSV logger's copy of the metrics."""
         return self.path / "metrics.csv"
 
     @property
@@ -235,7 +235,7 @@ class RunDir:
 
     @property
     def locked(self) -> bool:
-        """Whether a process holds the run; False where files cannot be locked."""
+        """True if a process holds the run's lock; False where files cannot be locked."""
         try:
             with opened(self.log_file, self.path) as log:
                 return is_locked(log)
@@ -375,7 +375,7 @@ class RunDir:
 
     @staticmethod
     def of_evaluation(file: Path) -> "RunDir | None":
-        """Return the run that the file of an evaluation lies in; None where it lies elsewhere."""
+        """Return the run that contains the file of an evaluation; None if no run does."""
         run = RunDir(file.absolute().parent.parent)
         return run if run.evaluation.name == file.absolute().parent.name else None
 
