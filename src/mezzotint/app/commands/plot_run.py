@@ -284,7 +284,7 @@ def jobs(asked: PlotRequest, run: Path) -> Iterator[Job]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    saved = compose_from_run(run, "sample")
+    saved = compose_from_run(run, "sample", asked.overrides)
     hydra_hooks.find_plugins()
     own = ",".join(quoted(f"file://{folder}") for folder in own_configs(asked.flags))
     fixed = [*guided(asked, run), *asked.overrides, f"hydra.searchpath=[{own}]"]

@@ -22,7 +22,7 @@ from mezzotint.app.config.arguments import (
     value,
     vouched,
 )
-from mezzotint.app.config.job import FREE, Config, defaults, literal, relocatable
+from mezzotint.app.config.job import FREE, PLACES, Config, defaults, literal, relocatable
 from mezzotint.app.config.own_data import base
 from mezzotint.app.config.validate_arguments import check_words
 from mezzotint.app.help import config_dir, groups
@@ -72,7 +72,7 @@ def composition(command: str, words: Sequence[str]) -> Composition:
     if name == SAVED:
         if many and command == "train":
             raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
-        saved = compose_from_run(pointed(Path(run)), command)
+        saved = compose_from_run(pointed(Path(run)), command, words)
         rest = [word for word in words if not word.lstrip("+").startswith("run=")]
         return Composition(command, name, rest, run, saved)
     return Composition(command, name, [*words, *base(words)], run)
@@ -93,14 +93,17 @@ def pointed(directory: Path) -> Path:
     return directory.parent / directory.readlink() if directory.is_symlink() else directory
 
 
-def compose_from_run(directory: Path, command: str) -> Config:
+def compose_from_run(directory: Path, command: str, words: Sequence[str] = ()) -> Config:
     """Store a run's config.yaml as the primary config, each of its groups as the choice `_run_`; return its content.
 
     `sampler=ddim` then replaces the group without leftovers, and `grid.steps=20` changes one value of it. The content
     is plain values: no interpolation in it is resolved, and nothing in it configures Hydra.
 
+    Args:
+        words: overrides of the command line.
+
     Raises:
-        ConfigError: the file is not a run's config.
+        ConfigError: the file is not a run's config, or names a folder to download data to.
     """
     import yaml
     from hydra.core.config_store import ConfigStore
@@ -116,6 +119,8 @@ def compose_from_run(directory: Path, command: str) -> Config:
         raise ConfigError(f"{run.config_file}: {strange[0]!r} is no key of a run's config")
     saved = defaults() | relocatable(literal(read))  # defaults for keys that are newer than the run
     saved |= {"out": None, "label": None}  # of one command; a config that says where to write is not one of ours
+    saved |= {"paths": present_paths(read.get("paths"), directory)}
+    refuse_download_folder(saved, directory, words)
     if command == "sample":
         saved["n"] = None  # it was the number of images to evaluate
     ours = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())
@@ -131,6 +136,39 @@ def compose_from_run(directory: Path, command: str) -> Config:
     chosen += ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
     store.store(name=SAVED, node={**saved, "run": literal(str(directory)), "defaults": chosen, "hydra": hydra_node})
     return read
+
+
+def present_paths(saved: Any, directory: Path) -> Any:
+    """Return `paths` of the present user for a run whose config says `saved`.
+
+    A run may come from elsewhere, so its config does not decide where files are written. The folder of runs is kept
+    where the run still lies in it.
+    """
+    import yaml
+
+    if not isinstance(saved, dict):
+        return saved  # compared with `Paths` like every group
+    ours = yaml.safe_load((config_dir() / "paths" / "default.yaml").read_text())
+    parent = directory.resolve().parent
+    above = {parent, parent.parent} if (parent / "multirun.yaml").is_file() else {parent}
+    runs = saved.get("runs")
+    if isinstance(runs, str) and runs and Path(runs).resolve() in above:
+        ours["runs"] = literal(runs)
+    return literal(saved) | {key: ours[key] for key in PLACES}
+
+
+def refuse_download_folder(saved: Config, directory: Path, words: Sequence[str]) -> None:
+    """Refuse a run that names a folder of its own to download data to. Raises ConfigError."""
+    data = saved.get("data")
+    folder = data.get("cache") if isinstance(data, dict) else None
+    parts = Path(folder).parts if isinstance(folder, str) else ()
+    below = parts[:1] == ("${paths.data}",) and ".." not in parts
+    if folder is None or below or any(value(key, words) for key in ("data", "data.cache")):
+        return
+    raise ConfigError(
+        f"{RunDir(directory).config_file}: data.cache={folder} would be written to, and a saved run does not decide "
+        f"that; if you want it, say data.cache={folder} here, or data.root=DIR of files that are there"
+    )
 
 
 def judging(rule: Trust, config: Any, saved: Config, words: Sequence[str]) -> Trust:
