@@ -36,6 +36,7 @@ from mezzotint.metrics.statistics_file import StatisticsFile
 Labelled = tuple[Tensor, Tensor | None]
 Numbered = tuple[Tensor, Tensor | None, Tensor]
 SPREAD = "_std"  # behind the name of a value: its error, found by a metric of its own
+FEW_REAL = 50  # real images, below which a comparison with them says next to nothing
 PACKAGES = ("mezzotint", "torch", "torchmetrics", "torch-fidelity")
 
 
@@ -169,10 +170,11 @@ def evaluate(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - start, 3),
     }
+    of_metrics = (note for found in measured.values() for note in found.notes)
     return Evaluation(
         {name: value for found in measured.values() for name, value in found.values.items()},
         _joined(protocol, about or {}),
-        tuple(dict.fromkeys(note for found in measured.values() for note in found.notes)),
+        tuple(dict.fromkeys([*few_real(metrics, len(reference)), *of_metrics])),
         {name: error.size for found in measured.values() for name, error in found.errors.items()},
         {name: found.picture for name, found in measured.items() if found.picture is not None},
     )
@@ -204,6 +206,17 @@ def add_samples(
     total = _over_processes(seen, device)
     if total != n:
         raise ValueError(f"n={n} images were announced, and {total} were given: reported names would carry a wrong n.")
+
+
+def few_real(metrics: Mapping[str, Metric], count: int) -> list[str]:
+    """Return the note on a reference of `count` images, where that is too few for any metric that compares with it."""
+    compared = any(keeper.side == "real" for metric in feature_metrics(metrics).values() for keeper in metric.keepers)
+    if not compared or count >= FEW_REAL:
+        return []
+    return [
+        f"the reference holds {count} real images: a distance to so few says next to nothing about the samples. "
+        "Compare with more, such as reference=train or all."
+    ]
 
 
 def reset_on(metrics: Mapping[str, FeatureMetric], device: torch.device | str) -> None:

@@ -24,7 +24,7 @@ MANY = 10_000  # images judged, where n is not given and the reference has more
 PICTURES, FILM = 64, 8  # images in the grid and in the film
 FEWEST = 16  # images that are judged whatever they cost
 FREE = 2e10  # operations that any machine does in seconds: nothing is saved by doing fewer
-OF_PICTURES = 0.35  # of training's arithmetic, for the grid and the film
+OF_PICTURES = 0.35  # of the share that drawing and evaluation may take, for the grid and the film
 
 
 @dataclass(frozen=True)
@@ -102,16 +102,16 @@ def look(job: Job, parts: Components, metrics: dict[str, Metric], real: int) -> 
     times = job.seeds * (1 + any(isinstance(callback, SampleMetrics) for callback in parts.callbacks.values()))
     training = 3 * once * job.budget
     whole = Look(PICTURES, *wanted, wanted, times, calls(parts) * once, extract, training)
-    return whole if job.evaluation_share is None else bounded(whole, job.evaluation_share * training, least(featured))
+    return whole if job.evaluation_share is None else bounded(whole, job.evaluation_share, least(featured))
 
 
-def bounded(whole: Look, allowed: float, least: tuple[int, int]) -> Look:
-    """As much of a look as may be had for so many operations."""
-    pictures = whole.pictures
-    if (pictures + FILM) * whole.draw > max(OF_PICTURES * whole.training, FREE):
-        pictures = max(FILM, int(OF_PICTURES * whole.training / whole.draw) - FILM)
+def bounded(whole: Look, share: float, least: tuple[int, int]) -> Look:
+    """Return the most images that cost at most `share` of the training's arithmetic, pictures included."""
+    pictures, drawing = whole.pictures, OF_PICTURES * min(share, 1.0) * whole.training
+    if (pictures + FILM) * whole.draw > max(drawing, FREE):
+        pictures = max(FILM, int(drawing / whole.draw) - FILM)
     found = replace(whole, pictures=min(PICTURES, pictures))
-    allowed = max(allowed, FREE)
+    allowed = max(share * whole.training - (found.cost - found.judging), FREE)
     if found.judging <= allowed:
         return found
     judged, reference = whole.whole

@@ -42,6 +42,7 @@ class Components:
     judging: EvaluationPlan
     train: Any = None  # the training images, where a rehearsal has read them
     unreached: tuple[str, ...] = ()  # parameters that get no gradient, where a rehearsal has looked for them
+    notes: tuple[str, ...] = ()  # on the evaluation at the end, where a rehearsal has counted the reference
 
 
 def assemble(job: Job, device: str = "cpu") -> Components:
@@ -148,7 +149,7 @@ def dry_run(job: Job) -> Components:
     with placed("reference"), suited(job):
         real = len(train if job.reference == "train" else open_reference(job.reference, parts.dataset).images)
     check_judges(job, parts, metrics, real)
-    return replace(parts, train=train)
+    return replace(parts, train=train, notes=tuple(few_references(job, metrics, real)))
 
 
 def check_judges(job: Job, parts: Components, metrics: dict[str, Metric], real: int | None = None) -> None:
@@ -177,6 +178,13 @@ def check_judges(job: Job, parts: Components, metrics: dict[str, Metric], real: 
                 for metric in callback.choose(metrics).values():
                     metric.validate(Context(callback.n, real))
                 callback.shortened(parts.sampling)
+
+
+def few_references(job: Job, metrics: dict[str, Metric], real: int) -> list[str]:
+    """Return the note on too small a reference, of `real` images before `reference_images=` takes fewer."""
+    from mezzotint.metrics.evaluation import few_real
+
+    return few_real(metrics, min(real, job.reference_images or real))
 
 
 def meet(job: Job) -> Components:

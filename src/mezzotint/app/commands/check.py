@@ -8,7 +8,7 @@ from mezzotint.app.assembly import rates
 from mezzotint.app.assembly.cost import Row, cost, flops, shares
 from mezzotint.app.assembly.duration import duration
 from mezzotint.app.assembly.evaluation_share import Look, look
-from mezzotint.app.assembly.parts import Components, assemble, check_judges, meet, placed, plan_metrics
+from mezzotint.app.assembly.parts import Components, assemble, check_judges, few_references, meet, placed, plan_metrics
 from mezzotint.app.assembly.preflight import obstacles
 from mezzotint.app.assembly.shapes import suited
 from mezzotint.app.commands.train import choose
@@ -127,7 +127,8 @@ def end(job: Job, parts: Components, real: int, problems: list[str]) -> tuple[li
     except MezzotintError as error:
         problems.append(str(error))
     found = look(job, parts, planned, real)
-    return [*rows, ("at the end", finale(job, found))], found
+    notes = few_references(job, planned, counted) if counted else []
+    return [*rows, ("at the end", finale(job, found)), *(("note", note) for note in notes)], found
 
 
 def finale(job: Job, found: Look) -> str:

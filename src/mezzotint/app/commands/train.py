@@ -107,7 +107,7 @@ def begun(directory: Path, job: Job, rehearsed: "Components") -> Iterator[Tracke
         RunDir(directory).link_latest(Path(job.paths["runs"]))
         print(line(job, rehearsed), flush=True)
         idle = f"{told(rehearsed.unreached)}: left as it begins" if rehearsed.unreached else None
-        for remark in filter(None, (idle, news, another)):
+        for remark in filter(None, (idle, news, another, *rehearsed.notes)):
             print(remark, file=sys.stderr)
         with tracked(directory, job.as_dict(), rehearsed.loggers) as trackers, recorded(directory, job, log):
             yield trackers
