@@ -36,6 +36,7 @@ from mezzotint.diffusion import (
     Heun,
     InpaintGuidance,
     Karras,
+    LinearSchedule,
     MomentMatching,
     NoiseLevel,
     PiGDM,
@@ -637,3 +638,13 @@ def test_guidance_around_nothing_says_so():
 def test_settings_that_cannot_be_are_refused(refused):
     with pytest.raises(ValueError, match=r"give|is not a denoiser|must be"):
         refused()
+
+
+def test_guidance_around_nothing_and_a_chain_of_something_else_are_refused() -> None:
+    x, level = torch.zeros(1, 1, 2, 2), LinearSchedule().level(500.0)
+    with pytest.raises(ValueError, match=r"CFG wraps no denoiser. Use chain\(denoise, \[CFG"):
+        CFG(3.0)(x, level)
+    with pytest.raises(TypeError, match=r"chain\(..., \[3.0\]\): give guidance"):
+        chain(exact_gaussian(LinearSchedule(), torch.zeros(1, 2, 2), 0.5), [3.0])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"chain\(3.0, ...\): give a denoiser first"):
+        chain(3.0, [CFG(3.0)])  # type: ignore[arg-type]

@@ -12,12 +12,14 @@ from mezzotint.app.assembly.parts import Components, on_meta, placed
 from mezzotint.app.assembly.preflight import checkpoints
 from mezzotint.app.config.job import Job
 from mezzotint.cost.flops import describe
+from mezzotint.diffusion import AutoSpacing
+from mezzotint.diffusion.grids.spacings import Grid
 from mezzotint.diffusion.stability import DATA_STDS, holds_images, spread, validated_grid
 from mezzotint.training.hardware.hardware import Hardware, switches
 from mezzotint.training.hardware.memory import checkpoint_size, footprint, free_memory, size
 
 Row = tuple[str, str]
-FEW = 10  # steps, below which every sampler draws narrow
+FEW = 10  # steps, below which samplers draw narrow on the usual grid too
 NARROW = 0.5  # of the spread of the data, and less: near-means
 
 
@@ -67,16 +69,23 @@ def drawing(parts: Components) -> str:
 
 
 def shrunk(parts: Components) -> str:
-    """A word where a grid of many steps draws near-means, as steps in time do on schedule=edm."""
+    """Return a remark where a grid draws near-means, as steps in time do on schedule=edm; else nothing."""
     sampler, schedule = parts.sampling.sampler, parts.denoiser.schedule
     grid = validated_grid(parts.sampling.grid(schedule))
-    if len(grid) <= FEW or holds_images(sampler):
+    if holds_images(sampler):
         return ""
-    left = spread(sampler, grid, schedule.prior_std(grid[0]), DATA_STDS[0]) / DATA_STDS[0]
-    said = (
-        f" (near-means: only {left:.0%} of the spread of Gaussian data is left on this grid; try grid=auto or karras)"
+
+    def left(levels: Grid) -> float:
+        return spread(sampler, levels, schedule.prior_std(levels[0]), DATA_STDS[0]) / DATA_STDS[0]
+
+    if (share := left(grid)) >= NARROW:
+        return ""
+    usual = validated_grid(AutoSpacing(len(grid) - 1)(schedule))
+    if len(grid) <= FEW and share >= NARROW * left(usual):  # every grid of so few steps draws narrow
+        return ""
+    return (
+        f" (near-means: only {share:.0%} of the spread of Gaussian data is left on this grid; try grid=auto or karras)"
     )
-    return said if left < NARROW else ""
 
 
 def parameters(network: nn.Module) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -46,6 +48,11 @@ class Guidance(metaclass=_Wrapper):
 
     inner: Denoise = field(default=None, kw_only=True)  # type: ignore[assignment]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__call__" in vars(cls):
+            cls.__call__ = _checked(cls.__call__)
+
     @property
     def schedule(self) -> Schedule:
         return self._wrapped().schedule
@@ -63,6 +70,17 @@ class Guidance(metaclass=_Wrapper):
 
     @abc.abstractmethod
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction: ...
+
+
+def _checked(call: Callable[..., Prediction]) -> Callable[..., Prediction]:
+    """Return the call of a guidance class so that it raises ValueError where it wraps no denoiser."""
+
+    @wraps(call)
+    def checked(self: Guidance, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
+        self._wrapped()
+        return call(self, x, level, **cond)
+
+    return checked
 
 
 def move_to(denoise: Denoise, device: torch.device | str) -> None:
@@ -85,8 +103,13 @@ def chain(inner: Denoise, parts: list[Guidance]) -> Denoise:
 
     Raises:
         ValueError: a part already wraps a denoiser, which would be lost.
+        TypeError: `inner` is no denoiser, or a part no guidance.
     """
+    if not is_denoiser(inner):
+        raise TypeError(f"chain({inner!r}, ...): give a denoiser first, such as Denoiser(network, schedule, target).")
     for part in parts:
+        if not isinstance(part, Guidance):
+            raise TypeError(f"chain(..., [{part!r}]): give guidance, such as CFG(3.0) or Clip().")
         if part.inner is not None:
             raise ValueError(f"{type(part).__name__} already wraps a denoiser. Give chain guidance without one.")
         inner = replace(part, inner=inner)
