@@ -210,7 +210,8 @@ def add_samples(
 
 def few_real(metrics: Mapping[str, Metric], count: int) -> list[str]:
     """Return the note on a reference of `count` images, where that is too few for any metric that compares with it."""
-    compared = any(keeper.side == "real" for metric in feature_metrics(metrics).values() for keeper in metric.keepers)
+    accumulators = (one for metric in feature_metrics(metrics).values() for one in metric.accumulators)
+    compared = any(one.side == "real" for one in accumulators)
     if not compared or count >= FEW_REAL:
         return []
     return [
