@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mezzotint.app import cli
+from mezzotint.app.config import compose
 from tests.app.conftest import Command
 
 PATHS = "mezzotint.app.config.job.Paths"
@@ -77,10 +77,10 @@ def test_paths_of_a_sweep_are_those_of_its_folder(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "sweep" / "0123abcd"
     run.mkdir(parents=True)
     saved = {"_target_": PATHS, "runs": str(tmp_path / "runs"), "data": "/d", "cache": "/c"}
-    assert cli.present_paths(saved, run)["runs"] != str(tmp_path / "runs")
+    assert compose.present_paths(saved, run)["runs"] != str(tmp_path / "runs")
     (run.parent / "multirun.yaml").touch()
-    found = cli.present_paths(saved, run)
+    found = compose.present_paths(saved, run)
     assert found["runs"] == str(tmp_path / "runs")
     assert "/d" not in found.values()
     assert "/c" not in found.values()
-    assert cli.present_paths("x", run) == "x"
+    assert compose.present_paths("x", run) == "x"

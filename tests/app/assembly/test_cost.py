@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_dir
 
 from mezzotint.app.assembly.cost import shrunk
 from mezzotint.app.assembly.parts import assemble
-from mezzotint.app.config.job import resolve
+from mezzotint.app.config.resolve import resolve
 from mezzotint.app.help import config_dir
 
 
