@@ -1,12 +1,10 @@
-"""Training: a LightningModule that is a hinge, and callbacks that do the rest, one a file.
+"""Training: a LightningModule, callbacks, trackers, and `fit`, which trains a run or resumes it.
 
-`fit` trains a run or resumes it. Everything is counted in images seen, and every random number has a name: nothing
-but weights, averages, the optimiser's moments and the open window of the log has to be saved, and a run that was killed
-goes on as if it had not been.
+Everything is counted in images seen, and every random number has a name: only weights, averages, the optimizer's
+moments and the open window of the log have to be saved, and a run that was killed goes on as if it had not been.
 
-What a config names (AdamW, Hardware, EMA, Log, ...) imports no lightning, so that naming it costs nothing. One
-Lightning callback, the Bridge in bridge.py, calls the hooks of ours once per optimiser step; Lightning's own callbacks
-and loggers may stand beside them.
+The callbacks are `lightning.pytorch.Callback`s for any Trainer. In `fit` one CallbackGroup calls them, once per
+optimizer step; Lightning's own stand beside them. Settings (AdamW, Hardware) import no lightning.
 """
 
 from mezzotint.lazy import lazy
