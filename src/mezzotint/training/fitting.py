@@ -16,10 +16,10 @@ from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, MezzotintError, TrainingError, no_room
 from mezzotint.reading import damaged, reason
 from mezzotint.runs import RunDir, checkpoints
+from mezzotint.training.callback_group import CallbackGroup
 from mezzotint.training.callbacks.base import Callback, TrainingRun
 from mezzotint.training.callbacks.checkpoints import Checkpoints
 from mezzotint.training.callbacks.ema import EMA
-from mezzotint.training.callbacks.group import CallbackGroup
 from mezzotint.training.callbacks.log import Log
 from mezzotint.training.callbacks.nan_guard import NaNGuard
 from mezzotint.training.callbacks.preemption import Preemption

@@ -14,8 +14,8 @@ from lightning.pytorch.profilers import PassThroughProfiler
 
 from mezzotint.data.datamodule import DataModule
 from mezzotint.runs import checkpoints
+from mezzotint.training.callback_group import CallbackGroup
 from mezzotint.training.callbacks.base import TrainingRun
-from mezzotint.training.callbacks.group import CallbackGroup
 from mezzotint.training.hardware.hardware import Hardware, ProcessInfo
 
 

@@ -16,7 +16,7 @@ from mezzotint.training.flat import flat
 
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
-    from mezzotint.training.callbacks.group import CallbackGroup
+    from mezzotint.training.callback_group import CallbackGroup
     from mezzotint.training.module import DiffusionModule
     from mezzotint.training.tracking.tracker import Tracker
 
@@ -148,7 +148,7 @@ class Callback(pl.Callback, metaclass=Finite):
         """Last of all, whatever happened."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        from mezzotint.training.callbacks.group import CallbackGroup
+        from mezzotint.training.callback_group import CallbackGroup
 
         ours = [callback for callback in trainer.callbacks if isinstance(callback, Callback)]
         if ours[0] is self:
