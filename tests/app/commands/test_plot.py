@@ -97,7 +97,7 @@ def test_neighbours_are_training_images(run: Path, mezzotint: Command, drawn: li
         assert mezzotint("plot", f"run={run}", *words).code == 0
     training = {image.numpy().tobytes() for image in Digits().split("train").pixels}
     for table in drawn:
-        assert table["rows"] == {"": ["drawn", "nearest", "2nd", "3rd"]}
+        assert table["rows"] == {"": ["sample", "nearest", "2nd", "3rd"]}
         near = table["images"][1:].flatten(0, 1)
         assert {image.numpy().tobytes() for image in near} <= training
 
