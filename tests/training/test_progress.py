@@ -73,11 +73,11 @@ def test_a_terminal_that_was_closed_ends_nothing(clock: SimpleNamespace, monkeyp
 
 
 def test_rate_time_left_loss_and_the_newest_metric_are_told() -> None:
-    text = progress.line(run(25, loss=0.5, judge={"fd_500": 1.23456, "kd_500": 2.0}), 100.0, 250)
+    text = progress.line(run(25, loss=0.5, sample_metrics={"fd_500": 1.23456, "kd_500": 2.0}), 100.0, 250)
     assert text.startswith(" 25%  250 of 1,000 images  2/s  loss 0.5000  fd_500 1.235  5:00 left  ")
     assert text.endswith(" GB")
     assert "validation 0.25" in progress.line(run(25, validation={"loss": 0.25}), 1.0, 250)
-    assert "fd_500" in progress.line(run(25, validation={"loss": 0.25}, judge={"fd_500": 1.0}), 1.0, 250)
+    assert "fd_500" in progress.line(run(25, validation={"loss": 0.25}, sample_metrics={"fd_500": 1.0}), 1.0, 250)
     assert "? left" in progress.line(run(25), 1.0, 0)
     assert "in 1:40" in progress.line(run(100), 100.0, 1000)
     smallest = TrainingRun(Path("."), SimpleNamespace(), None, seed=0, budget=5, batch_size=16, step=1)
