@@ -86,10 +86,10 @@ def test_refused_before_anything_is_made(
     [
         ("fid_split_half", 3, "SplitHalfFrechet needs at least 4 real images, and there are 3"),
         ("density_coverage", 5, "DensityCoverage needs at least 6 real images, and there are 5"),
-        ("precision_recall", 3, "PrecisionRecall needs 4 or more"),
-        ("fid", 1, "FrechetDistance needs 2 or more"),
-        ("kid", 1, "KernelDistance needs 2 or more"),
-        ("mifid", 1, "MiFID needs 2 or more"),
+        ("precision_recall", 3, "PrecisionRecall needs at least 4"),
+        ("fid", 1, "FrechetDistance needs at least 2"),
+        ("kid", 1, "KernelDistance needs at least 2"),
+        ("mifid", 1, "MiFID needs at least 2"),
         ("inception_score", 9, "InceptionScore needs at least 10 generated images, and there are 9"),
     ],
 )

@@ -1,6 +1,7 @@
 """Shapes that are suggested for small pictures: the chosen network takes them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from mezzotint.data.image_files.image_set import SmallPictures, refuse
 from mezzotint.errors import DataError
 
 
-def config(levels: int) -> dict[str, Any]:
+def job(levels: int) -> Any:
     network = {"_target_": "mezzotint.networks.UNet", "shape": [3, 256, 192], "width": 8, "attention": []}
-    return {"data": {"shape": [3, 256, 192]}, "network": network | {"multipliers": [1] * levels}}
+    return SimpleNamespace(data={"shape": [3, 256, 192]}, network=network | {"multipliers": [1] * levels})
 
 
 def small(height: int, width: int) -> TooSmall:
@@ -25,13 +26,13 @@ def small(height: int, width: int) -> TooSmall:
 def test_a_suggested_shape_is_the_largest_that_the_network_takes(levels: int, height: int, width: int) -> None:
     step = 2 ** (levels - 1)
     shape = [3, height // step * step, width // step * step]
-    assert takes(config(levels), (3, shape[1], shape[2]))
-    with pytest.raises(DataError) as told, suited(config(levels)):
+    assert takes(job(levels), (3, shape[1], shape[2]))
+    with pytest.raises(DataError) as told, suited(job(levels)):
         refuse([small(height, width), small(height + 1, width + 1)], 5, "or else")
     assert f"data.shape=[{shape[0]},{shape[1]},{shape[2]}] fits it" in str(told.value)
     assert str(told.value).count("data.shape=") == 1
 
 
 def test_where_no_shape_suits_the_network_the_picture_alone_decides() -> None:
-    with pytest.raises(SmallPictures, match=r"data\.shape=\[3,8,8\] fits it"), suited(config(6)):
+    with pytest.raises(SmallPictures, match=r"data\.shape=\[3,8,8\] fits it"), suited(job(6)):
         refuse([small(9, 9)], 1)
