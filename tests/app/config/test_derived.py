@@ -1,12 +1,13 @@
 """grid=auto is written out as the grid that it takes: a run says which, and is the run of one that named it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from mezzotint.app.config.derived import as_before, bounded, write_out
-from mezzotint.app.config.job import digest
+from mezzotint.app.config.job import Job, digest
 from mezzotint.diffusion import AutoSpacing
 from mezzotint.instantiate.build import build
 
@@ -44,23 +45,28 @@ def test_a_schedule_of_ones_own_is_asked_later():
 EXPERIMENTS = sorted(file.stem for file in (CONFIGS / "experiment").glob("*.yaml"))
 
 
-def whole(budget, batch_size=64, callbacks="default", optimizer="adamw"):
-    return {
-        "budget": budget,
-        "batch_size": batch_size,
-        "optimizer": node("optimizer", optimizer),
-        "callbacks": {name: part for name, part in node("callbacks", callbacks).items() if name != "defaults"},
-    }
+UNUSED = ("data", "network", "schedule", "target", "objective", "time_distribution", "loss", "sampler", "grid")
+
+
+def job(budget, batch_size=64, callbacks="default", optimizer="adamw"):
+    return Job(
+        **{group: {} for group in (*UNUSED, "hardware", "paths")},
+        name="a",
+        budget=budget,
+        batch_size=batch_size,
+        optimizer=node("optimizer", optimizer),
+        callbacks={name: part for name, part in node("callbacks", callbacks).items() if name != "defaults"},
+    )
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiments_at_their_own_budgets_are_what_they_were(name):
     said = node("experiment", name)
     adam = any(choice == {"override /optimizer": "adam"} for choice in said["defaults"])
-    config = whole(said["budget"], said["batch_size"], optimizer="adam" if adam else "adamw")
-    assert bounded(config) == as_before(config)
-    assert digest(bounded(config)) == digest(as_before(config))
-    assert bounded(config)["optimizer"]["warmup"] == (640_000 if adam else 6_400)
+    asked = job(said["budget"], said["batch_size"], optimizer="adam" if adam else "adamw")
+    assert bounded(asked) == as_before(asked)
+    assert digest(bounded(asked).as_dict()) == digest(as_before(asked).as_dict())
+    assert bounded(asked).optimizer["warmup"] == (640_000 if adam else 6_400)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +75,11 @@ def test_experiments_at_their_own_budgets_are_what_they_were(name):
 )
 @pytest.mark.parametrize("callbacks", ["default", "minimal"])
 def test_amounts_shrink_with_the_budget(budget, batch_size, warmup, every, callbacks):
-    config = bounded(whole(budget, batch_size, callbacks))
-    assert config["optimizer"]["warmup"] == warmup
-    assert [config["callbacks"][name]["every"] for name in ("log", "nan_guard")] == [every, every]
-    assert config["callbacks"]["preemption"]["every"] == 10
-    settled, several = build(config["optimizer"]), build(whole(budget)["optimizer"])
+    found = bounded(job(budget, batch_size, callbacks))
+    assert found.optimizer["warmup"] == warmup
+    assert [found.callbacks[name]["every"] for name in ("log", "nan_guard")] == [every, every]
+    assert found.callbacks["preemption"]["every"] == 10
+    settled, several = build(found.optimizer), build(job(budget).optimizer)
     images = range(0, budget, batch_size)
     assert [settled.rate(n, batch_size, budget) for n in images] == [
         several.rate(n, batch_size, budget) for n in images
@@ -82,11 +88,11 @@ def test_amounts_shrink_with_the_budget(budget, batch_size, warmup, every, callb
 
 @pytest.mark.parametrize("given", [3_000, 0.3, 0, [], ["a"], [0.1, -1], [True], None])
 def test_what_is_one_amount_or_none_stays_as_it_is(given):
-    config = whole(2_000)
-    config["optimizer"]["warmup"] = given
-    assert bounded(config)["optimizer"]["warmup"] == given
+    asked = job(2_000)
+    asked = replace(asked, optimizer=asked.optimizer | {"warmup": given})
+    assert bounded(asked).optimizer["warmup"] == given
 
 
 def test_a_saved_amount_stays_when_the_budget_is_raised():
-    saved = bounded(whole(2_000))
-    assert bounded(saved | {"budget": 96_000}) == saved | {"budget": 96_000}
+    saved = replace(bounded(job(2_000)), budget=96_000)
+    assert bounded(saved) == saved
