@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mezzotint.app.config.job import Job
 from mezzotint.app.results import classes
 from mezzotint.app.results.evaluations import conflicts, read
 from mezzotint.runs import RunDir
@@ -100,12 +101,15 @@ def test_an_old_run_over_numbered_folders_keeps_its_order(home: Path, mezzotint:
     fill(home / "pets", ("1", "2", "10"))
     assert mezzotint(*RUN).code == 0
     run = home / "runs/a"
-    assert classes.opened(run, RunDir(run).config())[0].class_names() == ("1", "2", "10")
+    assert classes.opened(run, Job(**RunDir(run).config()))[0].class_names() == ("1", "2", "10")
     (run / "data.json").unlink()
-    assert classes.opened(run, RunDir(run).config())[0].class_names() == ("1", "10", "2")
+    assert classes.opened(run, Job(**RunDir(run).config()))[0].class_names() == ("1", "10", "2")
     assert mezzotint("train", "run=runs/a", "budget=128").code == 0
     assert json.loads((run / "data.json").read_text())["classes"] == ["1", "10", "2"]
-    assert classes.opened(run, RunDir(run).config())[0].split("all").labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    assert (
+        classes.opened(run, Job(**RunDir(run).config()))[0].split("all").labels.tolist()
+        == [0] * 10 + [1] * 10 + [2] * 10
+    )
 
 
 def test_a_class_without_images_is_refused_before_training(home: Path, mezzotint: Command) -> None:
