@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,9 +147,9 @@ def test_how_many_checkpoints_lie_on_the_disk(every: float, keep: int, expected:
     from mezzotint.training import Checkpoints
 
     callbacks = {"checkpoints": Checkpoints(every=every, keep=keep)}
-    assert preflight.checkpoints({"budget": 1000}, callbacks) == expected
-    assert preflight.checkpoints({"budget": 1000}, callbacks | {"sample_metrics": object()}) == expected + 1
-    assert preflight.checkpoints({"budget": 1000}, {}) == 0
+    assert preflight.checkpoints(SimpleNamespace(budget=1000), callbacks) == expected
+    assert preflight.checkpoints(SimpleNamespace(budget=1000), callbacks | {"sample_metrics": object()}) == expected + 1
+    assert preflight.checkpoints(SimpleNamespace(budget=1000), {}) == 0
 
 
 def test_nothing_is_left_where_writing_was_tried(tmp_path: Path) -> None:
