@@ -99,7 +99,9 @@ def test_a_terminal_without_lines_to_draw_with_gets_plain_signs() -> None:
 
 def test_what_follows_stands_beside_the_time_left() -> None:
     going, done = run(50), run(100)
-    going.then = done.then = "drawing and judging"
-    assert "0:10 left, then drawing and judging" in progress.line(going, 10.0, 500)
+    going.then = done.then = "sampling and evaluation"
+    assert "0:10 left, then sampling and evaluation  " in progress.line(going, 10.0, 500)
+    going.then_share = 0.5
+    assert "0:10 left, then sampling and evaluation (about 0:10)" in progress.line(going, 10.0, 500)
     assert "0:10 left  " in progress.line(run(50), 10.0, 500)
     assert "then" not in progress.line(done, 10.0, 1000)

@@ -52,6 +52,7 @@ def fit(
     judging: Any = None,
     config: dict[str, Any] | None = None,
     then: str = "",
+    then_share: float = 0.0,
 ) -> dict[str, Any]:
     """Train a denoiser in `directory`, from its newest whole checkpoint if there is one.
 
@@ -67,7 +68,8 @@ def fit(
         sampling: how previews are drawn (mezzotint.generation.SamplingRecipe); None draws none.
         judging: how Judge judges samples (mezzotint.training.EvaluationPlan).
         config: plain data, for trackers.
-        then: what the caller does next, told beside the time left, such as "drawing".
+        then: what the caller does next, printed beside the time left, such as "sampling".
+        then_share: how long that takes, as an estimated share of the training's time; 0 where it is not known.
 
     Returns:
         state ("finished" or "preempted"), the signal that ended it, images, steps, seconds, and the last loss,
@@ -110,7 +112,7 @@ def fit(
         place.world,
         done,
     )
-    run.timeout, run.then = hardware.timeout, then
+    run.timeout, run.then, run.then_share = hardware.timeout, then, then_share
     if saved:
         check_saved(saved, module)
     if place.rank == 0 and done and (another := rescheduled(optimizer, batch_size, planned(run), budget, done)):

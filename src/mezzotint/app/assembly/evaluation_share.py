@@ -17,6 +17,7 @@ from mezzotint.app.assembly.cost import calls, forward
 from mezzotint.app.assembly.parts import Components, assemble, plan_metrics
 from mezzotint.app.config.job import Job
 from mezzotint.app.results.references import open_reference
+from mezzotint.errors import MezzotintError
 from mezzotint.metrics import Extractor, Metric, feature_metrics
 from mezzotint.training import SampleMetrics
 
@@ -77,6 +78,15 @@ def final(job: Job) -> Look:
     """The look at the end of a run, of which nothing but its config is known."""
     parts = assemble(job, device="meta")
     return look(job, parts, plan_metrics(job, parts.dataset.shape), count_real(job, parts.dataset))
+
+
+def final_share(job: Job) -> float:
+    """Return what the final sampling and evaluation cost as a share of the training; 0 where it cannot be counted."""
+    try:
+        found = final(job)
+    except MezzotintError:  # said where the evaluation begins
+        return 0.0
+    return found.cost / found.training
 
 
 def count_real(job: Job, dataset: Any) -> int:

@@ -163,6 +163,7 @@ def work(directory: Path, job: Job | None = None, trackers: TrackerGroup | None 
         job: the saved one, if it has been read.
         trackers: of the process that claimed the run; another process makes its own.
     """
+    from mezzotint.app.assembly.evaluation_share import final_share
     from mezzotint.app.assembly.parts import assemble
     from mezzotint.app.commands.final_evaluation import judge_moments
     from mezzotint.app.launch.process_group import process_group
@@ -191,7 +192,8 @@ def work(directory: Path, job: Job | None = None, trackers: TrackerGroup | None 
                 budget=job.budget,
                 batch_size=job.batch_size,
                 config=job.as_dict(),
-                then="drawing and judging" if job.metrics else "drawing",
+                then="sampling and evaluation" if job.metrics else "sampling",
+                then_share=final_share(job) if ProcessInfo.here().rank == 0 else 0.0,
             )
             told.code = 130 if outcome["state"] == "preempted" else 0
         if outcome["state"] == "finished" and ProcessInfo.here().world > 1:

@@ -45,7 +45,8 @@ class TrainingRun:
         sharded: no rank holds the whole network, so all must run it together.
         timeout: seconds until a silent rank is given up.
         begun: what a checkpoint holds has been restored.
-        then: what follows the training, for whoever reads the time left.
+        then: what follows the training, printed beside the time left.
+        then_share: its estimated time as a share of the training's; 0 where it is not known.
         stopped: why the run ends before its budget, such as "SIGTERM" or "a callback".
     """
 
@@ -64,6 +65,7 @@ class TrainingRun:
     timeout: float = 600.0
     begun: bool = False
     then: str = ""
+    then_share: float = 0.0
     stopped: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     pending: dict[str, Any] = field(default_factory=dict)
