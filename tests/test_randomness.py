@@ -127,7 +127,7 @@ def test_brownian_increments_are_unit_normal_and_consistent():
     assert overlap == pytest.approx(math.sqrt((snr[2] - snr[1]) / (snr[2] - snr[0])), abs=0.03)
     scaled = NoiseLevel(3 * levels[1].alpha, 3 * levels[1].sigma)
     assert torch.equal(noise(x, scaled, levels[2]), noise(x, levels[1], levels[2]))
-    with pytest.raises(ValueError, match="not a level of the reference"):
+    with pytest.raises(ValueError, match="is not in the reference grid"):
         noise(x, VPSchedule().level(0.7), levels[2])
     with pytest.raises(ValueError, match="not cleaner"):
         noise(x, levels[2], levels[1])

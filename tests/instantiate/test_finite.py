@@ -37,7 +37,17 @@ FOUND = {
     "Prediction",
     "TrainingRun",
 }
-FOUND |= {"NoiseLevel", "Prediction", "TrainingRun", "SampledTimes", "ExactMixture", "StepRecord", "Score"}
+FOUND |= {
+    "Error",
+    "Measured",
+    "NoiseLevel",
+    "Prediction",
+    "TrainingRun",
+    "SampledTimes",
+    "ExactMixture",
+    "StepRecord",
+    "Score",
+}
 
 
 def public() -> dict[str, type]:

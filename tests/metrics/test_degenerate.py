@@ -63,7 +63,7 @@ def test_a_finite_value_a_note_or_one_line(name: str, digit_pixels: Tensor) -> N
                 continue
             numbers = [*found.values.values(), *found.errors.values()]
             assert all(map(math.isfinite, numbers)), (real_kind, drawn_kind)
-            assert numbers or "no value for class" in found.notes[0], (real_kind, drawn_kind)
+            assert numbers or any("no value for class" in note for note in found.notes), (real_kind, drawn_kind)
             if name in ZERO and real_kind == drawn_kind == "alike":
                 assert next(iter(found.values.values())) == pytest.approx(0, abs=1e-9)
 
