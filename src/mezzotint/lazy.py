@@ -25,9 +25,8 @@ def lazy(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any], Cal
 
 def exported(names: dict[str, Any]) -> list[str]:
     """Return `__all__` of a package that imports each of its public names once: all but modules and private names."""
-    own = {"exported"}
     return sorted(
         name
         for name, value in names.items()
-        if not name.startswith("_") and name not in own and not isinstance(value, ModuleType)
+        if not name.startswith("_") and name != "exported" and not isinstance(value, ModuleType)
     )

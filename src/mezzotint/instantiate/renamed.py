@@ -5,6 +5,7 @@ a run keeps its digest and its files keep their names. `spelled` is a word of th
 """
 
 import re
+from functools import cache
 from typing import Any
 
 Node = Any
@@ -112,13 +113,19 @@ def modern(config: Node) -> Node:
 
 def original(config: Node) -> Node:
     """Return a config in the words of the first version. A word that it did not have stays as it is."""
+    return _translated(config, *_originals())
+
+
+@cache
+def _originals() -> tuple[dict[str, Any], ...]:
+    """The tables from the words of today to those of the first version."""
     targets = _reverse(TARGETS)
     parts = {group: _reverse(names) for group, names in PARTS.items()}
     arguments = {targets.get(path, path): _reverse(names) for path, names in ARGUMENTS.items()}
     values = {
         targets.get(path, path): {key: _reverse(names) for key, names in of.items()} for path, of in VALUES.items()
     }
-    return _translated(config, _reverse(KEYS), parts, targets, arguments, values)
+    return _reverse(KEYS), parts, targets, arguments, values
 
 
 def line(logged: Node) -> Node:
@@ -150,17 +157,11 @@ def spelled(word: str) -> str:
     part, inner, argument = rest.partition(".")
     part = PARTS.get(top, {}).get(part, _ARGUMENTS_OF.get(top, {}).get(part, part))
     top = KEYS.get(top, top)
-    value = value if dot else _choices(top, value)
-    if (top, argument) == ("callbacks", "metrics"):
-        value = _choices("metrics", value)
-    if (top, argument, value) == ("callbacks", "best", "judge"):
-        value = "sample_metrics"
+    names = CHOICES.get(top, {})
+    if dot:  # of an argument: only those of callbacks have values that changed
+        names = next((of[argument] for of in VALUES.values() if top == "callbacks" and argument in of), {})
+    value = re.sub(r"[\w.-]+", lambda found: names.get(found[0], found[0]), value)
     return f"{top}{dot}{part}{inner}{argument}={value}"
-
-
-def _choices(group: str, value: str) -> str:
-    names = CHOICES.get(group, {})
-    return re.sub(r"[\w.-]+", lambda found: names.get(found[0], found[0]), value)
 
 
 def _metric(of: Node) -> Node:

@@ -68,7 +68,7 @@ def line(run: TrainingRun, seconds: float, images: int) -> str:
     rate = images / max(seconds, 1e-9)
     whole = run.steps * run.batch_size
     left = (whole - run.images) / rate if rate > 0 else float("inf")
-    then = following(run, whole / rate if rate > 0 else 0.0)
+    then = next_phase(run, whole / rate if rate > 0 else 0.0)
     loss = run.values.get("loss")
     parts = [
         f"{100 * run.step // run.steps:3}%",
@@ -82,7 +82,7 @@ def line(run: TrainingRun, seconds: float, images: int) -> str:
     return "  ".join(parts)
 
 
-def following(run: TrainingRun, training: float) -> str:
+def next_phase(run: TrainingRun, training: float) -> str:
     """What follows the training and about how long it takes, given the seconds that the whole training takes."""
     about = f" (about {clock(run.then_share * training)})" if run.then_share and training else ""
     return f", then {run.then}{about}" if run.then else ""
