@@ -59,6 +59,11 @@ class Look:
         return self.times * self.judged * (self.draw + self.extract) + self.reference * self.extract
 
     @property
+    def share(self) -> float:
+        """What drawing and judging cost as a share of training; 0 where the network cannot be counted."""
+        return self.cost / self.training if self.training else 0.0
+
+    @property
     def reduced(self) -> bool:
         return (self.judged, self.reference) != self.whole
 
@@ -83,10 +88,9 @@ def final(job: Job) -> Look:
 def final_share(job: Job) -> float:
     """Return what the final sampling and evaluation cost as a share of the training; 0 where it cannot be counted."""
     try:
-        found = final(job)
+        return final(job).share
     except MezzotintError:  # said where the evaluation begins
         return 0.0
-    return found.cost / found.training
 
 
 def count_real(job: Job, dataset: Any) -> int:
