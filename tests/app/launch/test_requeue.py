@@ -1,6 +1,7 @@
 """Who puts a stopped job back into SLURM's queue, by a SLURM that is one shell script."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_a_queue_that_will_not_have_it_is_told_of(scontrol: Path, way: str, caps
 
 def test_one_rank_asks_and_all_stay_until_they_are_ended(scontrol: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(requeue.time, "sleep", slept.append)
+    monkeypatch.setattr(requeue, "time", SimpleNamespace(sleep=slept.append))  # subprocess sleeps too, by time.sleep
     monkeypatch.setattr(requeue.signal, "signal", lambda *_: None)
     for rank in (0, 1):
         requeue.requeue(rank)
