@@ -27,7 +27,7 @@ from mezzotint.metrics import (
     evaluate,
     over_seeds,
 )
-from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
+from mezzotint.metrics.gaussian import Moments, frechet_distance
 from mezzotint.metrics.inception_score import dealt
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mezzotint.metrics import DigitsClassifier, EfficientNet, FrechetDistance, InceptionV3, SplitHalfFrechet
 from mezzotint.metrics.frechet.fid import why_not_fid
-from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance, trace_of_root
+from mezzotint.metrics.gaussian import Moments, frechet_distance, trace_of_root
 
 
 def rows(count: int, width: int, seed: int, rank: int | None = None) -> Tensor:

@@ -20,9 +20,9 @@ from mezzotint.metrics import (
     PrecisionRecall,
     evaluate,
 )
-from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
 from mezzotint.metrics.frechet.infinity import _intercept
 from mezzotint.metrics.frechet.mifid import mean_cosine_distance
+from mezzotint.metrics.gaussian import Moments, frechet_distance
 from mezzotint.metrics.inception_score import dealt
 
 from .conftest import filled, rows

@@ -15,7 +15,7 @@ from mezzotint.data.dataset import Dataset
 from mezzotint.data.image_set import ImageSource
 from mezzotint.data.order import Order, Share, micro_batches
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.randomness import KeyedRandom
 
 Batch = dict[str, Tensor]

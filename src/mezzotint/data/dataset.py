@@ -11,7 +11,7 @@ import torch
 from mezzotint.data.image_files.class_folders import few, refuse_labels
 from mezzotint.data.image_set import ImageSource, TensorImages
 from mezzotint.errors import DataError
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 SPLITS = ("train", "test", "all")
 NTH = {2: "second", 4: "fourth"}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from .denoiser import Denoise, Denoiser, Predict
 from .editing import edit, invert, slerp
 from .exact import ExactMixture, exact_gaussian, exact_points
 from .gaussian import posterior, transition
+from .grid_search import adaptive_grid, optimal_grid
 from .grids import *
-from .grids.search import adaptive_grid, optimal_grid
 from .guidance import *
 from .levels import NoiseLevel, broadcast_like
 from .likelihood import VariationalBound, bits_per_dim, dequantise, ode_log_likelihood, variational_bound

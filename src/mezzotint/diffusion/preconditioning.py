@@ -3,7 +3,7 @@
 import abc
 from dataclasses import dataclass
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from .levels import NoiseLevel
 from .scalar_ops import Number, log

@@ -7,7 +7,7 @@ det = alpha b - sigma a is nonzero. An error e in the value is an error sigma e 
 import abc
 from dataclasses import dataclass
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from .levels import NoiseLevel
 from .scalar_ops import Number

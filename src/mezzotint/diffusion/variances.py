@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from .gaussian import posterior, transition
 from .levels import NoiseLevel, broadcast_like

@@ -22,7 +22,7 @@ from mezzotint.diffusion import (
 )
 from mezzotint.diffusion.guidance.base import move_to
 from mezzotint.diffusion.samplers import Sampler
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 Progress = Callable[[int], None]
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import ConfigError, MezzotintError
-from mezzotint.instantiate.finite import IMMENSE, immense, unbounded
+from mezzotint.finite import IMMENSE, immense, unbounded
 from mezzotint.instantiate.locate import did_you_mean, join, locate
 from mezzotint.instantiate.trust import current, misfit
 from mezzotint.instantiate.type_hints import coerce, format_type, format_value, hints_of, matches

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mezzotint.diffusion import KeyedRandom
-from mezzotint.metrics.frechet.gaussian import Moments
+from mezzotint.metrics.gaussian import Moments
 
 GOLDEN = -7046029254386353131  # 2^64 / golden ratio, odd, as an int64
 SIDES = {

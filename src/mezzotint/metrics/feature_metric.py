@@ -120,10 +120,6 @@ class FeatureMetric(torchmetrics.Metric, Metric):
     def extractors(self) -> tuple[Extractor, ...]:
         return (self.extractor,)
 
-    @property
-    def feature_metric(self) -> FeatureMetric:
-        return self
-
     def min_images(self) -> dict[str, int]:
         return {accumulator.side: 2 for accumulator in self.accumulators}
 
@@ -195,7 +191,7 @@ class FeatureMetric(torchmetrics.Metric, Metric):
 
 def feature_metrics(metrics: Mapping[str, Metric]) -> dict[str, FeatureMetric]:
     """The metrics that accumulate features, by name."""
-    return {name: found for name, metric in metrics.items() if (found := metric.feature_metric) is not None}
+    return {name: metric for name, metric in metrics.items() if isinstance(metric, FeatureMetric)}
 
 
 def content_keys(images: Tensor) -> Tensor:

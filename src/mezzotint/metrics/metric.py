@@ -14,12 +14,11 @@ from torch import Tensor
 from mezzotint.data.image_set import ImageSource
 from mezzotint.diffusion import Denoise
 from mezzotint.errors import ConfigError
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.progress import Advance
 
 if TYPE_CHECKING:
     from mezzotint.metrics.extractors.base import Extractor
-    from mezzotint.metrics.feature_metric import FeatureMetric
 
 ProgressBar = Callable[[str, int], AbstractContextManager[Advance]]  # of a title and a total
 Named = Mapping[str, Sequence[object]]  # one pair: what varies, and its values
@@ -145,11 +144,6 @@ class Metric(metaclass=Finite):
     def required_splits(self) -> tuple[str, ...]:
         """Splits of the dataset that it reads, beside the reference."""
         return ()
-
-    @property
-    def feature_metric(self) -> FeatureMetric | None:
-        """The metric itself where it accumulates features of all samples or of the reference, else None."""
-        return None
 
     def min_images(self) -> dict[str, int]:
         """The least number of images by side: "real", "generated"."""

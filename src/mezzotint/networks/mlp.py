@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
 from mezzotint.networks.embeddings import Conditioning, image_shape
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
 from mezzotint.networks.attention import SelfAttention
 from mezzotint.networks.embeddings import Conditioning, image_shape

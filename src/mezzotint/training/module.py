@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mezzotint.data.scaling import PixelScaling
 from mezzotint.diffusion import Denoiser, KeyedRandom
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.training import batches, hyperparameters
 from mezzotint.training.batches import Batch
 from mezzotint.training.callbacks.validation import APART, FixedDraws

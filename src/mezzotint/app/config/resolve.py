@@ -12,8 +12,8 @@ from mezzotint.app.config.job import PLACES, SPLITS, Config, Job, Node, defaults
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
 from mezzotint.errors import ConfigError
+from mezzotint.finite import IMMENSE, immense
 from mezzotint.instantiate.build import build, check_part
-from mezzotint.instantiate.finite import IMMENSE, immense
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.type_hints import format_type, format_value, matches
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from ..levels import NoiseLevel
 from ..schedules.continuous import Schedule

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from ..denoiser import Denoise
 from ..levels import NoiseLevel

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.randomness import KeyedRandom
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from ..levels import cast_like
 from ..likelihood import chain_term

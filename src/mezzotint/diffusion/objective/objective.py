@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.randomness import KeyedRandom
 
 from ..denoiser import Denoiser

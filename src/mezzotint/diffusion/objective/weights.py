@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from ..levels import NoiseLevel, cast_like
 from ..scalar_ops import Number, exp, maximum, minimum, sigmoid

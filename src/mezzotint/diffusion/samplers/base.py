@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from ..denoiser import Predict
 from ..grids.spacings import Grid

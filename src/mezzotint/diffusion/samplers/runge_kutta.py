@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from ..coordinates import AngleCoordinate, Coordinate, FlowCoordinate, NoiseCoordinate
 from ..denoiser import Predict

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 from ..levels import NoiseLevel
 from ..scalar_ops import Number, asinh, atan2, exp, expm1, log1p, minimum, precise, sin

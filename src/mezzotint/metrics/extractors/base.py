@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 
 class Extractor(metaclass=Finite):

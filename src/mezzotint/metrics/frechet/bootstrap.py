@@ -9,7 +9,7 @@ from mezzotint.metrics.accumulators import Batch, FeatureReservoir, MomentSums
 from mezzotint.metrics.extractors.base import Extractor
 from mezzotint.metrics.feature_metric import FeatureMetric
 from mezzotint.metrics.frechet.fid import MINIMUM, frechet_name
-from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
+from mezzotint.metrics.gaussian import Moments, frechet_distance
 from mezzotint.metrics.metric import short_count
 
 

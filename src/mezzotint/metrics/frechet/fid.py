@@ -9,7 +9,7 @@ from mezzotint.metrics.accumulators import MomentSums
 from mezzotint.metrics.extractors.base import Extractor
 from mezzotint.metrics.extractors.inception import InceptionV3
 from mezzotint.metrics.feature_metric import FeatureMetric
-from mezzotint.metrics.frechet.gaussian import frechet_distance
+from mezzotint.metrics.gaussian import frechet_distance
 from mezzotint.metrics.metric import short_count
 
 MINIMUM = 2048  # images from which a distance over Inception is called FID

@@ -10,7 +10,7 @@ from mezzotint.metrics.accumulators import Batch, MomentSums, SumAccumulator
 from mezzotint.metrics.extractors.base import Extractor
 from mezzotint.metrics.feature_metric import FeatureMetric
 from mezzotint.metrics.frechet.fid import MINIMUM, frechet_name, name_notes
-from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
+from mezzotint.metrics.gaussian import Moments, frechet_distance
 from mezzotint.metrics.metric import Context, short_count
 
 

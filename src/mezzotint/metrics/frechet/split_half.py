@@ -10,7 +10,7 @@ from torch import Tensor
 from mezzotint.metrics.accumulators import FeatureReservoir
 from mezzotint.metrics.extractors.base import Extractor
 from mezzotint.metrics.feature_metric import FeatureMetric
-from mezzotint.metrics.frechet.gaussian import Moments, frechet_distance
+from mezzotint.metrics.gaussian import Moments, frechet_distance
 from mezzotint.metrics.metric import short_count
 
 

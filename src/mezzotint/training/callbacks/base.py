@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 from torch import Tensor
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.runs.score import Score
 from mezzotint.training.amounts import least
 from mezzotint.training.flat import flat

@@ -10,7 +10,7 @@ from torch import nn
 
 from mezzotint.data.order import micro_batches
 from mezzotint.errors import ConfigError, TrainingError
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 
 PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 

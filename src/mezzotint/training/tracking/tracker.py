@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.runs import RunDir
 
 STATES = {0: "finished", 130: "preempted"}  # by exit code; every other is "failed"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from mezzotint.instantiate.finite import Finite
+from mezzotint.finite import Finite
 from mezzotint.randomness import KeyedRandom
 
 from ...schedules.continuous import Schedule

@@ -19,8 +19,8 @@ from mezzotint.diffusion import (
     SASolver,
     ShiftedSchedule,
 )
+from mezzotint.finite import Finite
 from mezzotint.instantiate.build import check
-from mezzotint.instantiate.finite import Finite
 from mezzotint.instantiate.type_hints import hints_of
 from mezzotint.training import AdamW, Callback, Hardware
 

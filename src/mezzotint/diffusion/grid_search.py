@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..denoiser import Denoise
-from ..levels import NoiseLevel
-from ..noise_sources import global_noise
-from ..prediction import Prediction
-from ..samplers.base import Sampler
-from ..samplers.ddim import DDIM
-from .spacings import ExplicitTimes, Grid
+from .denoiser import Denoise
+from .grids.spacings import ExplicitTimes, Grid
+from .levels import NoiseLevel
+from .noise_sources import global_noise
+from .prediction import Prediction
+from .samplers.base import Sampler
+from .samplers.ddim import DDIM
 
 
 @torch.no_grad()
