@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mezzotint.app.config.derived import as_before, bounded, write_out
+from mezzotint.app.config.derived import as_before, bounded, shrink_network, write_out
 from mezzotint.app.config.job import Job, digest
 from mezzotint.diffusion import AutoSpacing
 from mezzotint.instantiate.build import build
@@ -40,6 +40,20 @@ def test_a_schedule_of_ones_own_is_asked_later():
     config = {"schedule": {"_target_": "mine.Mine"}, "grid": node("grid", "auto")}
     write_out(config)
     assert config["grid"]["_target_"] == "mezzotint.diffusion.AutoSpacing"
+
+
+@pytest.mark.parametrize(
+    ("network", "given", "small"),
+    [
+        ({"_target_": "mine.Mine", "width": 64, "depth": 3}, (), {"_target_": "mine.Mine", "width": 8, "depth": 3}),
+        ({"_target_": "mine.Mine", "layers": 3}, (), {"_target_": "mine.Mine", "layers": 3}),
+        ({"_target_": "mine.Mine", "width": 16}, ("network.width",), {"_target_": "mine.Mine", "width": 16}),
+    ],
+)
+def test_debug_sizes_apply_to_the_arguments_that_a_network_lists(network, given, small):
+    config = {"network": network, "tiny": {"width": 8}}
+    shrink_network(config, given)
+    assert config == {"network": small}
 
 
 EXPERIMENTS = sorted(file.stem for file in (CONFIGS / "experiment").glob("*.yaml"))

@@ -162,7 +162,11 @@ def spoken() -> list[str]:
 
 
 def spoken_keys() -> list[str]:
-    """Return the keys that the job's command line sets."""
+    """Return the keys that the job's command line sets; none of a config that was composed without a command."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return []
     return [word.lstrip("+").partition("=")[0] for word in spoken()]
 
 

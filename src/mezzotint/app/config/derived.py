@@ -1,6 +1,6 @@
 """Values derived from other values, written out before a config is saved or compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,17 @@ def write_out(config: Config) -> None:
         karras = name.rpartition(".")[2] in KARRAS
         base = {"sigma_min": None, "sigma_max": None, "rho": 7.0} if karras else {}
         config |= {"grid": {**base, **grid, "_target_": f"{HOME}{'Karras' if karras else 'Trailing'}"}}
+
+
+def shrink_network(config: Config, given: Sequence[str] = ()) -> None:
+    """Apply `tiny`, the sizes that debug=tiny sets, to those arguments that the config of the network lists.
+
+    Args:
+        given: keys on the command line, whose values stay.
+    """
+    sizes, network = config.pop("tiny", None), config.get("network")
+    if isinstance(sizes, dict) and isinstance(network, dict):
+        network |= {key: size for key, size in sizes.items() if key in network and f"network.{key}" not in given}
 
 
 def bounded(job: Job) -> Job:

@@ -7,7 +7,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mezzotint.app.config.derived import write_out
+from mezzotint.app.config.arguments import spoken_keys
+from mezzotint.app.config.derived import shrink_network, write_out
 from mezzotint.app.config.job import PLACES, SPLITS, Config, Job, Node, defaults, literal
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
@@ -65,6 +66,8 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
     for key in NAMED:  # callbacks.progress=null removes it
         if isinstance(plain.get(key), dict):
             plain[key] = {name: node for name, node in plain[key].items() if node is not None}
+    if kind is Job:
+        shrink_network(plain, spoken_keys())
     check_top_level(plain, kind)
     anchor(plain)
     write_out(plain)
