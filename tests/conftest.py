@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +22,7 @@ for name in [name for name in os.environ if name.startswith(("MEZZOTINT_", "SLUR
     del os.environ[name]  # what the shell says that tests are started from, of its runs and its job
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # what tests of several rooms share
 QUICK = ("data", "diffusion", "figures", "generation")  # their tests neither train nor start commands
 
 

@@ -3,7 +3,6 @@
 `old_runs/README.md` says how they were made. They are copied before they are used.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -14,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
+from fingerprints import arithmetic, fingerprint, state
 
 import mezzotint as package
 from mezzotint.app import cli
@@ -31,7 +30,6 @@ from mezzotint.instantiate.build import build
 from mezzotint.instantiate.locate import locate
 from mezzotint.metrics import InceptionV3
 from mezzotint.runs import RunDir
-from mezzotint.runs.checkpoints import newest, read
 
 OLD = Path(__file__).parent / "old_runs"
 PLACE = "/old-home"  # stands in the files for the folder in which the runs were made
@@ -88,48 +86,7 @@ def command(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 # ------------------------------------------------------------------------------------------- what a run's numbers are
 
 
-def arithmetic() -> str:
-    """What this machine makes of a few sums: bit for bit the same only with the same kernels."""
-    random = torch.Generator().manual_seed(0)
-    x, w, v = (torch.randn(*shape, generator=random) for shape in ((8, 4, 8, 8), (4, 4, 3, 3), (256, 32)))
-    w.requires_grad_()
-    y = torch.nn.functional.silu(torch.nn.functional.group_norm(torch.nn.functional.conv2d(x, w, padding=1), 2))
-    z = torch.softmax(y.reshape(8, 256) @ v, 1).exp().sin().log1p()
-    z.square().mean().backward()
-    assert w.grad is not None
-    return hashlib.sha256(z.detach().numpy().tobytes() + w.grad.numpy().tobytes()).hexdigest()
-
-
 EXACT = arithmetic() == EXPECTED["arithmetic"]  # else numbers are compared with what rounding leaves open
-
-
-def flat(value: Any, name: str = "") -> Iterable[tuple[str, torch.Tensor]]:
-    """Every tensor in a part of a checkpoint with its place, in the order of the places."""
-    if isinstance(value, torch.Tensor):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            yield from flat(value[key], f"{name}/{key}")
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from flat(item, f"{name}/{i}")
-
-
-def fingerprint(tensors: Any) -> dict[str, Any]:
-    """The bits of tensors, and for machines that round otherwise the mean size of their entries."""
-    bits, sums, count = hashlib.sha256(), 0.0, 0
-    for name, tensor in flat(tensors):
-        bits.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
-        sums, count = sums + float(tensor.double().abs().sum()), count + tensor.numel()
-    return {"sha256": bits.hexdigest(), "mean": sums / count}
-
-
-def state(run: Path) -> dict[str, dict[str, Any]]:
-    """Fingerprints of a run's weights, their averages and the optimizer's state."""
-    file = newest(run / "checkpoints")
-    assert file
-    saved = read(file)
-    return {key: fingerprint(saved[key]) for key in ("state_dict", "ema", "optimizer_states")}
 
 
 def assert_same_state(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
