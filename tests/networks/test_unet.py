@@ -270,7 +270,7 @@ def test_augmentation_is_told_and_zeros_are_none():
 
 
 @pytest.mark.parametrize("network", [UNet, MLP])
-@pytest.mark.parametrize("shape", [(1, 64), (1, 8, 8, 8), (1, 0, 8), (1, 8.0, 8), "1,8", 8, (), (-1, 8, 8)])
-def test_a_shape_that_is_no_images_is_refused(network, shape):
-    with pytest.raises(ValueError, match="is not channels, height and width"):
+@pytest.mark.parametrize("shape", [(8,), (1, 2, 8, 8, 8), (1, 0, 8), (1, 8.0, 8), "1,8", 8, (), (-1, 8, 8), (True, 8)])
+def test_a_shape_that_is_no_data_is_refused(network, shape):
+    with pytest.raises(ValueError, match="is not channels and one to three sizes"):
         network(shape)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mezzotint.networks.layers import group_norm, zero
+from mezzotint.networks.layers import convolution, group_norm, zero
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -27,17 +27,17 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """x + project(attend(query, key, value)) over all H x W positions. Source: Ho, Jain and Abbeel 2020, appendix B.
+    """x + project(attend(query, key, value)) over all positions. Source: Ho, Jain and Abbeel 2020, appendix B.
 
     The last convolution is initialised to zero, so that the block starts as the identity and deep stacks train well.
     """
 
-    def __init__(self, channels: int, heads: int, groups: int) -> None:
+    def __init__(self, channels: int, heads: int, groups: int, rank: int = 2) -> None:
         super().__init__()
         self.heads = heads
         self.norm = group_norm(channels, groups)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.project = zero(nn.Conv2d(channels, channels, 1))
+        self.qkv = convolution(rank, channels, 3 * channels, 1)
+        self.project = zero(convolution(rank, channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)

@@ -8,18 +8,40 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def data_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape (C, *size) of one example, with one, two or three sizes, as a tuple.
+
+    Raises:
+        ValueError: not two to four positive integers.
+    """
+    sizes = positive_integers(shape)
+    if not 2 <= len(sizes) <= 4:
+        raise ValueError(
+            f"shape={shape} is not channels and one to three sizes: give (C, L) for series, (C, H, W) for images such "
+            "as (3, 32, 32), or (C, D, H, W) for volumes and video, all positive integers."
+        )
+    return sizes
+
+
 def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     """Return the shape (C, H, W) of one image as a tuple.
 
     Raises:
         ValueError: not three positive integers.
     """
-    sizes = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
-    if len(sizes) != 3 or any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
+    sizes = positive_integers(shape)
+    if len(sizes) != 3:
         raise ValueError(
             f"shape={shape} is not channels, height and width of an image: give three integers, such as (3, 32, 32)."
         )
     return sizes
+
+
+def positive_integers(values: Sequence[int]) -> tuple[int, ...]:
+    """Return a sequence of positive integers as a tuple, and the empty tuple for anything else."""
+    items = tuple(values) if isinstance(values, Sequence) and not isinstance(values, str) else ()
+    valid = all(isinstance(item, int) and not isinstance(item, bool) and item >= 1 for item in items)
+    return items if valid else ()
 
 
 def sinusoidal(time: Tensor, width: int) -> Tensor:

@@ -1,9 +1,18 @@
-"""U-Net layers: normalisation, conditioning, residual blocks, downsampling and upsampling."""
+"""U-Net layers in 1, 2 and 3 dimensions: normalisation, conditioning, residual blocks, downsampling and upsampling.
+
+`rank` is the number of spatial dimensions of the data, x (B, C, *size). The 3 x 3 convolutions of images have faster
+kernels on CPUs.
+"""
+
+from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mezzotint.networks.cpu import Conv3x3, UpsampleConv3x3
+
+Layer = TypeVar("Layer", bound=nn.Module)
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
@@ -12,12 +21,30 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     return nn.GroupNorm(next(n for n in range(limit, 0, -1) if channels % n == 0), channels)
 
 
-def zero(layer: nn.Conv2d) -> nn.Conv2d:
+def zero(layer: Layer) -> Layer:
     """Zero all parameters of a layer and return it."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer
+
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}  # by rank
+POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
+
+
+def convolution(rank: int, inputs: int, outputs: int, taps: int, stride: int = 1) -> Convolution:
+    """Return a convolution with `taps` (odd) weights along each dimension, padded so that stride 1 keeps the size."""
+    return CONVOLUTIONS[rank](inputs, outputs, taps, stride=stride, padding=taps // 2)
+
+
+def three_taps(rank: int, inputs: int, outputs: int) -> Convolution:
+    """Return a convolution with three weights along each dimension that keeps the size."""
+    return Conv3x3(inputs, outputs) if rank == 2 else convolution(rank, inputs, outputs, 3)
+
+
+def per_channel(embedding: Tensor, h: Tensor) -> Tensor:
+    """Return an embedding (B, C) in a shape that broadcasts over the positions of h (B, C, *size)."""
+    return embedding.reshape(*embedding.shape, *(1,) * (h.ndim - 2))
 
 
 class Shift(nn.Module):
@@ -29,7 +56,7 @@ class Shift(nn.Module):
         self.linear = nn.Linear(embedding, channels)
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        return self.norm(h + self.linear(embedding)[:, :, None, None])
+        return self.norm(h + per_channel(self.linear(embedding), h))
 
 
 class ScaleShift(nn.Module):
@@ -41,19 +68,19 @@ class ScaleShift(nn.Module):
         self.linear = nn.Linear(embedding, 2 * channels)
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.linear(embedding)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = per_channel(self.linear(embedding), h).chunk(2, dim=1)
         return self.norm(h) * (1 + scale) + shift
 
 
 class AvgPool2x(nn.Module):
-    """2 x 2 average pooling."""
+    """Average pooling by 2 along each spatial dimension."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.avg_pool2d(x, 2)
+        return POOLS[x.ndim - 2](x, 2)
 
 
 class Nearest2x(nn.Module):
-    """Nearest-neighbour upsampling by 2."""
+    """Nearest-neighbour upsampling by 2 along each spatial dimension."""
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -76,15 +103,16 @@ class ResidualBlock(nn.Module):
         groups: int,
         dropout: float = 0.0,
         resample: nn.Module | None = None,
+        rank: int = 2,
     ) -> None:
         super().__init__()
         self.norm = group_norm(inputs, groups)
         self.resample = resample or nn.Identity()
-        self.first = Conv3x3(inputs, outputs)
+        self.first = three_taps(rank, inputs, outputs)
         self.condition = condition
         self.dropout = nn.Dropout(dropout)
-        self.second = zero(Conv3x3(outputs, outputs))
-        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.second = zero(three_taps(rank, outputs, outputs))
+        self.shortcut = nn.Identity() if inputs == outputs else convolution(rank, inputs, outputs, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.first(self.resample(functional.silu(self.norm(x))))
@@ -93,22 +121,23 @@ class ResidualBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Downsampling by a 3 x 3 convolution with stride 2; the embedding is not used."""
+    """Downsampling by a convolution with three taps and stride 2; the embedding is not used."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, rank: int = 2) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.convolution = convolution(rank, channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         return self.convolution(x)
 
 
 class Upsample(nn.Module):
-    """Nearest-neighbour upsampling by 2 followed by a 3 x 3 convolution; the embedding is not used."""
+    """Nearest-neighbour upsampling by 2 followed by a convolution with three taps; the embedding is not used."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, rank: int = 2) -> None:
         super().__init__()
-        self.convolution = UpsampleConv3x3(channels, channels)
+        self.nearest = nn.Identity() if rank == 2 else Nearest2x()  # UpsampleConv3x3 does both
+        self.convolution = UpsampleConv3x3(channels, channels) if rank == 2 else three_taps(rank, channels, channels)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        return self.convolution(x)
+        return self.convolution(self.nearest(x))

@@ -8,14 +8,14 @@ from torch.nn import functional
 
 from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
-from mezzotint.networks.embeddings import Conditioning, image_shape
+from mezzotint.networks.embeddings import Conditioning, data_shape
 
 
 class MLP(Recorded, nn.Module, metaclass=Finite):
-    """Residual layers over the flattened image: h + W silu(h + embedding). Points in the plane are images (2, 1, 1).
+    """Residual layers over the flattened data: h + W silu(h + embedding). Points in the plane are images (2, 1, 1).
 
     Args:
-        shape: (C, H, W) of one image.
+        shape: (C, *size) of one example, with one to three sizes.
         classes: 0 for none; else labels 0 .. classes - 1, and -1 for "no class".
         width: width of the hidden layers; even.
         layers: number of hidden layers.
@@ -25,14 +25,14 @@ class MLP(Recorded, nn.Module, metaclass=Finite):
 
     def __init__(self, shape: Sequence[int], classes: int = 0, width: int = 128, layers: int = 2) -> None:
         super().__init__()
-        self.shape = image_shape(shape)
+        self.shape = data_shape(shape)
         self.embedding = Conditioning(classes, width, width)
         self.first = nn.Linear(math.prod(self.shape), width)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
         self.last = nn.Linear(width, math.prod(self.shape))
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map x (B, C, H, W), time (B,) and label (B,) int64, -1 for none, to (B, C, H, W)."""
+        """Map x (B, C, *size), time (B,) and label (B,) int64, -1 for none, to (B, C, *size)."""
         embedding = self.embedding(time, label)
         h = self.first(x.flatten(1).to(self.first.weight.dtype))
         for layer in self.hidden:

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
 from mezzotint.networks.attention import SelfAttention
-from mezzotint.networks.embeddings import Conditioning, image_shape
+from mezzotint.networks.embeddings import Conditioning, data_shape
 from mezzotint.networks.layers import (
     AvgPool2x,
     Downsample,
@@ -21,6 +21,7 @@ from mezzotint.networks.layers import (
     ScaleShift,
     Shift,
     Upsample,
+    convolution,
     group_norm,
     zero,
 )
@@ -91,10 +92,11 @@ class BlockFactory:
     residual: bool
     heads: int
     head_width: int | None
+    rank: int
 
     def block(self, inputs: int, outputs: int, resample: nn.Module | None = None) -> ResidualBlock:
         condition = (ScaleShift if self.scale_shift else Shift)(outputs, self.embedding, self.groups)
-        return ResidualBlock(inputs, outputs, condition, self.groups, self.dropout, resample)
+        return ResidualBlock(inputs, outputs, condition, self.groups, self.dropout, resample, self.rank)
 
     def attention(self, channels: int) -> SelfAttention:
         heads = channels // self.head_width if self.head_width else self.heads
@@ -103,32 +105,34 @@ class BlockFactory:
                 f"heads={self.heads}, head_width={self.head_width}: attention cannot split {channels} channels. "
                 "Choose a number that divides width times every multiplier that attends (and the last one)."
             )
-        return SelfAttention(channels, heads, self.groups)
+        return SelfAttention(channels, heads, self.groups, self.rank)
 
     def stage(self, inputs: int, outputs: int, attends: bool) -> Stage:
         attention = self.attention(outputs) if attends else None
         return Stage(self.block(inputs, outputs), attention)
 
     def halving(self, channels: int) -> nn.Module:
-        return self.block(channels, channels, AvgPool2x()) if self.residual else Downsample(channels)
+        return self.block(channels, channels, AvgPool2x()) if self.residual else Downsample(channels, self.rank)
 
     def doubling(self, channels: int) -> nn.Module:
-        return self.block(channels, channels, Nearest2x()) if self.residual else Upsample(channels)
+        return self.block(channels, channels, Nearest2x()) if self.residual else Upsample(channels, self.rank)
 
 
 class UNet(Recorded, nn.Module, metaclass=Finite):
     """The U-Net of DDPM, and with `scale_shift`, `head_width` and `resample="residual"` the one of ADM.
 
+    Its layers have as many spatial dimensions as the data: one for series, two for images, three for volumes and video.
+
     Source: Ho, Jain and Abbeel 2020, appendix B, https://arxiv.org/abs/2006.11239; Dhariwal and Nichol 2021, section 3,
     https://arxiv.org/abs/2105.05233. `UNet((3, 32, 32))` is the CIFAR-10 network of DDPM: 35,746,307 parameters.
 
     Args:
-        shape: (C, H, W) of one image; H and W divisible by 2^(levels - 1).
+        shape: (C, *size) of one example, with one to three sizes, each divisible by 2^(levels - 1).
         classes: 0 for none; else labels 0 .. classes - 1, and -1 for "no class".
         width: channels of the first level; even.
         multipliers: channels of each level, in multiples of width; their number is the number of levels.
         blocks: residual blocks per level of the encoder (one more in the decoder).
-        attention: sizes (the shorter side of a level's feature maps) at which each block is followed by attention.
+        attention: sizes (the shortest side of a level's feature maps) at which each block is followed by attention.
             The middle, at the lowest level, always has it.
         heads: attention heads.
         head_width: channels per head, in place of `heads`.
@@ -142,7 +146,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         augmentation: number of augmentation labels (`augment`; 9 for GeometricAugmentation), zeros by default.
 
     Raises:
-        ValueError: the image size is not divisible, no level has a size in `attention`, or heads do not divide.
+        ValueError: a size of the data is not divisible, no level has a size in `attention`, or heads do not divide.
     """
 
     positive = ("head_width",)
@@ -166,24 +170,24 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         augmentation: int = 0,
     ) -> None:
         super().__init__()
-        channels, rows, columns = self.shape = image_shape(shape)
+        channels, *size = self.shape = data_shape(shape)
         if resample not in ("plain", "residual"):
             raise ValueError(f"resample={resample!r} is not known. Choose 'plain' or 'residual'.")
         if blocks < 1:
             raise ValueError(f"blocks={blocks} leaves the levels empty. Choose 1 or more.")
         if min(multipliers, default=1) < 1 or groups < 1:
             raise ValueError(f"multipliers={list(multipliers)}, groups={groups}: all must be 1 or more.")
-        sizes = level_sizes(rows, columns, len(multipliers))
+        sizes = level_sizes(size, len(multipliers))
         attends = attending(attention, sizes)
         embedding = 4 * width
         residual = resample == "residual"
-        make = BlockFactory(embedding, groups, dropout, scale_shift, residual, heads, head_width)
+        make = BlockFactory(embedding, groups, dropout, scale_shift, residual, heads, head_width, len(size))
         widths = [width * multiplier for multiplier in multipliers]
         last = len(widths) - 1
 
         self.embedding = Conditioning(classes, width, embedding, augmentation)
         self.self_conditioning = self_conditioning
-        self.first = nn.Conv2d(channels * (2 if self_conditioning else 1), width, 3, padding=1)
+        self.first = convolution(len(size), channels * (2 if self_conditioning else 1), width, 3)
         now, kept = width, [width]
 
         self.down = nn.ModuleDict()
@@ -205,7 +209,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
 
         self.norm = group_norm(width, groups)
         # Zero, so that the untrained network returns 0, the mean of the target.
-        self.last = zero(nn.Conv2d(width, channels * (2 if learned_variance else 1), 3, padding=1))
+        self.last = zero(convolution(len(size), width, channels * (2 if learned_variance else 1), 3))
 
     def forward(
         self,
@@ -215,7 +219,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         estimate: Tensor | None = None,
         augment: Tensor | None = None,
     ) -> Tensor:
-        """Map x and estimate (B, C, H, W), time (B,), label (B,) int64 and augment (B, A) to (B, C or 2 C, H, W)."""
+        """Map x and estimate (B, C, *size), time (B,), label (B,) int64 and augment (B, A) to (B, C or 2 C, *size)."""
         embedding = functional.silu(self.embedding(time, label, augment))
         x = self.first(
             self.with_estimate(x, estimate).to(self.first.weight.dtype)
@@ -240,8 +244,8 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         return x
 
 
-def level_sizes(height: int, width: int, levels: int) -> list[int]:
-    """Return the shorter side of each level's feature maps.
+def level_sizes(size: Sequence[int], levels: int) -> list[int]:
+    """Return the shortest side of each level's feature maps.
 
     Raises:
         ValueError: no levels, or a size that cannot be halved levels - 1 times; the message has the nearest valid ones.
@@ -249,15 +253,16 @@ def level_sizes(height: int, width: int, levels: int) -> list[int]:
     if levels < 1:
         raise ValueError("multipliers=[] gives no level. Give one multiplier per level, for example [1, 2, 2, 2].")
     factor = 2 ** (levels - 1)
-    if height % factor or width % factor:
-        below, above = ([max(factor, n - n % factor), n + -n % factor] for n in (height, width))
-        nearest = " or ".join(f"{h} x {w}" for h, w in dict.fromkeys(zip(below, above, strict=True)))
+    if any(n % factor for n in size):
+        below, above = [max(factor, n - n % factor) for n in size], [n + -n % factor for n in size]
+        nearest = " or ".join(dict.fromkeys([" x ".join(map(str, below)), " x ".join(map(str, above))]))
+        given = " x ".join(map(str, size))
         raise ValueError(
-            f"{height} x {width} images do not fit {levels} levels (multipliers), which halve them {levels - 1} times: "
-            f"height and width must be divisible by {factor}. The nearest sizes are {nearest}. "
-            "Use fewer multipliers, or change the size of the data."
+            f"{f'{given} images' if len(size) == 2 else f'data of size {given}'} do not fit {levels} levels "
+            f"(multipliers), which halve them {levels - 1} times: every side must be divisible by {factor}. The "
+            f"nearest sizes are {nearest}. Use fewer multipliers, or change the size of the data."
         )
-    return [min(height, width) // 2**level for level in range(levels)]
+    return [min(size) // 2**level for level in range(levels)]
 
 
 def attending(attention: Sequence[int], sizes: list[int]) -> list[bool]:

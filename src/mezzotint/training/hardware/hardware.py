@@ -176,7 +176,8 @@ class Hardware(metaclass=Finite):
         layout = preferred_memory_format(self.device, self.dtype)
         if self.channels_last != "auto":
             layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        network.to(memory_format=layout)
+        if layout is torch.contiguous_format or all(p.ndim <= 4 for p in network.parameters()):  # no layout of volumes
+            network.to(memory_format=layout)
 
     def trainer_arguments(self, place: ProcessInfo) -> dict[str, Any]:
         """What Lightning's Trainer has to know about all this."""
