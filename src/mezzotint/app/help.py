@@ -29,6 +29,7 @@ mezzotint train experiment=cifar10_ddpm debug=tiny     a smoke test with a tiny 
 mezzotint train -m schedule=linear,cosine seed=0,1     four runs; a rerun skips finished ones
 mezzotint train callbacks=sample_metrics               evaluate samples during training, keep the best checkpoint
 mezzotint train sweep=seeds                            a predefined sweep; hydra/launcher=gpus: one run per GPU
+mezzotint train init=runs/latest data=emoji            start a new run from the weights of another one
 mezzotint train run=runs/latest                        resume a run where it stopped
 mezzotint train run=runs/latest budget=20000000        train a finished run further""",
     "sample": """\
@@ -96,6 +97,7 @@ WORDS = {
     "reference_images=N evaluation_share=0.25": "at most N reference images; cost limit as a fraction of training",
     "weights=ema|raw": "weights for sample and evaluate",
     "checkpoint=best|NUMBER": "the best checkpoint of callbacks=sample_metrics, or that of a step; else the newest",
+    "init=RUN|FILE init_weights=raw": "weights that a new run starts from: a run, a checkpoint, a safetensors file",
     "save=none|png|npz": "single images that sample writes in addition to its grids",
     "label=CLASS|[...]|{CLASS:n}": "class of sample, by label or name; several classes; or the number of each",
     "labels=auto|data|balanced": "classes of evaluated samples: as frequent as in the reference, or balanced",

@@ -1,6 +1,6 @@
 """The trained denoiser of a run, from its config and one of its checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,19 +50,36 @@ def load(
 
 def read_weights(run: RunDir, weights: str | float = "ema", step: int | str | None = None) -> dict[str, Any]:
     """Return the denoiser's state from a checkpoint: the newest intact one, the "best", or that of a step."""
+    state = averaged(read_checkpoint(run.checkpoint(step)), weights, str(run.path))
+    return {key.removeprefix("denoiser."): value for key, value in state.items() if key.startswith("denoiser.")}
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Read a checkpoint of a run; torch is imported here."""
     from mezzotint.runs import checkpoints
 
-    checkpoint = checkpoints.read(run.checkpoint(step))
+    return checkpoints.read(file)
+
+
+def averaged(checkpoint: Mapping[str, Any], weights: str | float, where: str) -> dict[str, Any]:
+    """Return the module's state in a checkpoint with the chosen average in the place of the raw weights.
+
+    Args:
+        where: the source, for the message.
+
+    Raises:
+        ConfigError: the checkpoint has no such average.
+    """
     state = dict(checkpoint["state_dict"])
-    averages = checkpoint.get("ema", {})
+    averages = checkpoint.get("ema") or {}
     weights = weights if isinstance(weights, str) else f"{weights:g}"
     if weights == "ema":
-        state |= next(iter(averages.values()), {})
-    elif weights in averages:
-        state |= averages[weights]
-    elif weights != "raw":
-        raise ConfigError(f"weights={weights}: {run.path} keeps {', '.join(['raw', *averages])}")
-    return {key.removeprefix("denoiser."): value for key, value in state.items() if key.startswith("denoiser.")}
+        return state | next(iter(averages.values()), {})
+    if weights in averages:
+        return state | averages[weights]
+    if weights != "raw":
+        raise ConfigError(f"weights={weights}: {where} keeps {', '.join(['raw', *averages])}")
+    return state
 
 
 def check_denoiser(nodes: dict[str, Node], run: RunDir) -> None:

@@ -8,6 +8,7 @@ from mezzotint.app.assembly import rates
 from mezzotint.app.assembly.cost import Row, cost, flops, shares
 from mezzotint.app.assembly.duration import duration
 from mezzotint.app.assembly.evaluation_share import Look, look
+from mezzotint.app.assembly.initial import initial_weights
 from mezzotint.app.assembly.parts import Components, assemble, check_judges, few_references, meet, placed, plan_metrics
 from mezzotint.app.assembly.preflight import obstacles
 from mezzotint.app.assembly.shapes import suited
@@ -36,7 +37,7 @@ def main(config: Any) -> None:
     parts = meet(job)
     images, real = data(job, parts, directory, problems)
     judging, found = end(job, parts, real, problems)
-    rows = [*cost(job, parts), *images, *judging, place(directory)]
+    rows = [*cost(job, parts), *images, *judging, *source(directory, job, parts, problems), place(directory)]
     if there(directory) and (another := rates.changed(directory, job, parts)):
         rows.append(("budget", another))
     problems += obstacles(job, parts, directory)
@@ -59,6 +60,16 @@ def home(job: Job, given: list[str], many: bool, problems: list[str]) -> Path:
     except ConfigError as error:
         problems.append(str(error))
     return Path(job.run) if job.run else run_folders.place(job, "name" in given, many)
+
+
+def source(directory: Path, job: Job, parts: Components, problems: list[str]) -> list[Row]:
+    """Return a row on the weights of init=, where the run would take them."""
+    try:
+        found = initial_weights(directory, job, parts)
+    except MezzotintError as error:
+        problems.append(str(error))
+        return []
+    return [("init", str(found).removeprefix("init: "))] if found else []
 
 
 def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def begun(directory: Path, job: Job, rehearsed: "Components") -> Iterator[Tracke
     from mezzotint.app.assembly import rates
     from mezzotint.app.assembly.cost import calls, line
     from mezzotint.app.assembly.gradients import told
+    from mezzotint.app.assembly.initial import initial_weights
     from mezzotint.app.assembly.preflight import obstacles
     from mezzotint.app.results import classes
 
@@ -101,11 +102,14 @@ def begun(directory: Path, job: Job, rehearsed: "Components") -> Iterator[Tracke
     new = not RunDir(directory).newest_step()
     refuse([*obstacles(job, rehearsed, directory), *(classes.empty(trained) if new else [])])
     another = rates.changed(directory, job, rehearsed)
+    first = initial_weights(directory, job, rehearsed)
     with RunDir(directory).lock() as log:
         classes.write(directory, trained)
         RunDir(directory).write_config(replace(job, run=None).as_dict())
         RunDir(directory).link_latest(Path(job.paths["runs"]))
         print(line(job, rehearsed), flush=True)
+        if first:
+            print(first, flush=True)
         idle = f"{told(rehearsed.unreached)}: left as it begins" if rehearsed.unreached else None
         for remark in filter(None, (idle, news, another, *rehearsed.notes)):
             print(remark, file=sys.stderr)
@@ -164,6 +168,7 @@ def work(directory: Path, job: Job | None = None, trackers: TrackerGroup | None 
         trackers: of the process that claimed the run; another process makes its own.
     """
     from mezzotint.app.assembly.evaluation_share import final_share
+    from mezzotint.app.assembly.initial import start_from_initial_weights
     from mezzotint.app.assembly.parts import assemble
     from mezzotint.app.commands.final_evaluation import judge_moments
     from mezzotint.app.launch.process_group import process_group
@@ -174,6 +179,7 @@ def work(directory: Path, job: Job | None = None, trackers: TrackerGroup | None 
     job = job or Job.of_dict(RunDir(directory).config())
     with rendezvous(directory), ExitStack() as stack:
         parts = assemble(settled(directory, job))
+        start_from_initial_weights(directory, job, parts)
         stack.enter_context(process_group(parts.hardware))  # or Lightning would, at addresses of torchrun's last job
         with nullcontext(trackers) if trackers else tracked(directory, job.as_dict(), parts.loggers) as told:
             outcome = fit(

@@ -18,7 +18,17 @@ SAVED = "_run_"  # the choice, in each group, that a run's own config.yaml makes
 SYNTAX = ("[", "{", "'", '"')  # with which a value begins that is written in Hydra's own terms
 NUMBER = re.compile(r"[+-]?[\d._]+(e[+-]?\d+)?|true|false|inf|nan", re.IGNORECASE)
 QUOTED = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
-TEXT = ("name", "reference", "images", "out", "data.root", "paths.runs", "paths.data", "paths.cache")  # never numbers
+TEXT = (
+    "name",
+    "init",
+    "reference",
+    "images",
+    "out",
+    "data.root",
+    "paths.runs",
+    "paths.data",
+    "paths.cache",
+)  # never numbers
 KEYS = {item.name for item in fields(Job)}
 SETTINGS = ("experiment", "debug", "sweep")  # folders of configs/ that set several groups
 MEANT = {"metrics.weights": "extractor.weights"}  # a metric has none but its extractor's

@@ -53,6 +53,8 @@ class Job:
             end; null, or a number given as n=, removes the bound.
         checkpoint: the step of the checkpoint to sample from; null is the newest, "best" the one that
             callbacks=sample_metrics kept.
+        init: weights that a new run starts from: a run, one of its checkpoints, or a file of tensors.
+        init_weights: which of its weights, as `weights` names them.
         save: what `sample` writes beside its pictures.
         label: what `sample` draws: a class by its label or name, several as a list, or {class: images of it, ...}.
         out: where `sample` puts what it draws: a folder, or the picture's file; null is the run's samples.
@@ -80,6 +82,8 @@ class Job:
     n: int | None = None
     weights: str | float = "ema"
     checkpoint: int | Literal["best"] | None = None
+    init: str | None = None
+    init_weights: str | float = "ema"
     seeds: int = 1
     reference: str = "train"
     reference_images: int | None = None

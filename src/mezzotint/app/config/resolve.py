@@ -53,6 +53,8 @@ def settle_standalone(config: Any) -> Standalone:
 def resolve(config: Any) -> Job:
     """Return the job of Hydra's config: interpolations resolved, paths absolute, the top level checked."""
     job = resolved(config, Job)
+    if job.init and not job.run:  # a run that goes on keeps the words it was begun with
+        job = replace(job, init=pointed(job.init))
     return replace(job, weights="raw") if job.weights == "ema" and job.ema is None else job
 
 
@@ -144,6 +146,12 @@ def anchor(config: Config) -> None:
         value = node.get(last) if isinstance(node, dict) else None
         if isinstance(value, str) and value and os.path.exists(os.path.expanduser(value)):
             node[last] = absolute(value)
+
+
+def pointed(path: str) -> str:
+    """Return an absolute path, of a link such as runs/latest the run that it leads to now."""
+    place = Path(absolute(path))
+    return str(place.parent / place.readlink() if place.is_symlink() else place)
 
 
 def absolute(path: str) -> str:
