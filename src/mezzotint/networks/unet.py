@@ -130,7 +130,8 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         shape: (C, *size) of one example, with one to three sizes, each divisible by 2^(levels - 1).
         classes: 0 for none; else labels 0 .. classes - 1, and -1 for "no class".
         width: channels of the first level; even.
-        multipliers: channels of each level, in multiples of width; their number is the number of levels.
+        multipliers: channels of each level, in multiples of width (0.5 is the first of ADM at 512 x 512); their number
+            is the number of levels.
         blocks: residual blocks per level of the encoder (one more in the decoder).
         attention: sizes (the shortest side of a level's feature maps) at which each block is followed by attention.
             The middle, at the lowest level, always has it.
@@ -156,7 +157,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         shape: Sequence[int],
         classes: int = 0,
         width: int = 128,
-        multipliers: Sequence[int] = (1, 2, 2, 2),
+        multipliers: Sequence[float] = (1, 2, 2, 2),
         blocks: int = 2,
         attention: Sequence[int] = (16,),
         heads: int = 1,
@@ -175,20 +176,21 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
             raise ValueError(f"resample={resample!r} is not known. Choose 'plain' or 'residual'.")
         if blocks < 1:
             raise ValueError(f"blocks={blocks} leaves the levels empty. Choose 1 or more.")
-        if min(multipliers, default=1) < 1 or groups < 1:
-            raise ValueError(f"multipliers={list(multipliers)}, groups={groups}: all must be 1 or more.")
+        if min(multipliers, default=1) <= 0 or groups < 1:
+            raise ValueError(f"multipliers={list(multipliers)}, groups={groups}: all must be above 0.")
         sizes = level_sizes(size, len(multipliers))
         attends = attending(attention, sizes)
         embedding = 4 * width
         residual = resample == "residual"
         make = BlockFactory(embedding, groups, dropout, scale_shift, residual, heads, head_width, len(size))
-        widths = [width * multiplier for multiplier in multipliers]
+        widths = level_widths(width, multipliers)
         last = len(widths) - 1
 
         self.embedding = Conditioning(classes, width, embedding, augmentation)
         self.self_conditioning = self_conditioning
-        self.first = convolution(len(size), channels * (2 if self_conditioning else 1), width, 3)
-        now, kept = width, [width]
+        now = widths[0]
+        self.first = convolution(len(size), channels * (2 if self_conditioning else 1), now, 3)
+        kept = [now]
 
         self.down = nn.ModuleDict()
         for level, target in enumerate(widths):
@@ -207,9 +209,9 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
             self.up[f"level{level}"] = UpLevel(stages, make.doubling(target) if level else None)
             now = target
 
-        self.norm = group_norm(width, groups)
+        self.norm = group_norm(now, groups)
         # Zero, so that the untrained network returns 0, the mean of the target.
-        self.last = zero(convolution(len(size), width, channels * (2 if learned_variance else 1), 3))
+        self.last = zero(convolution(len(size), now, channels * (2 if learned_variance else 1), 3))
 
     def forward(
         self,
@@ -242,6 +244,18 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
                 "or train and sample without self-conditioning."
             )
         return x
+
+
+def level_widths(width: int, multipliers: Sequence[float]) -> list[int]:
+    """Return the channels of each level.
+
+    Raises:
+        ValueError: a product of width and multiplier is not an integer.
+    """
+    widths = [width * multiplier for multiplier in multipliers]
+    if any(product % 1 for product in widths):
+        raise ValueError(f"width={width}, multipliers={list(multipliers)}: each product must be a number of channels.")
+    return [int(product) for product in widths]
 
 
 def level_sizes(size: Sequence[int], levels: int) -> list[int]:
