@@ -10,6 +10,7 @@ Each public name is exported once, by the package that holds its kind; all of th
 from mezzotint.lazy import exported
 from mezzotint.randomness import KeyedRandom, permutation
 
+from .conditions import is_null, null_like
 from .coordinates import AngleCoordinate, Coordinate, DataCoordinate, FlowCoordinate, NoiseCoordinate
 from .denoiser import Denoise, Denoiser, Predict
 from .editing import edit, invert, slerp

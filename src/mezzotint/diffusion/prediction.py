@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -139,3 +141,17 @@ class Renoised(Prediction):
     def with_x0(self, x0: Tensor) -> Prediction:
         """Return the prediction with another guided x0 and the same eps."""
         return Renoised(self.null, x0, self.fraction)
+
+
+def weighted_sum(parts: Sequence[Prediction], weights: Sequence[float]) -> Prediction:
+    """Return the sum of predictions of one target at one x and level, with weights that sum to 1; the last's fraction.
+
+    For two predictions this is `lerp`.
+    """
+    first, *others = parts
+    if len(others) == 1:
+        return first.lerp(others[0], weights[1])
+    value, last = first.value * weights[0], parts[-1]
+    for part, weight in zip(others, weights[1:], strict=True):
+        value = value + weight * part.value
+    return Prediction(last.x, last.level, value, last.a, last.b, last.fraction, last.det)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..conditions import concatenated, without
 from ..coordinates import FlowCoordinate
 from ..denoiser import Denoise
 from ..levels import NoiseLevel, broadcast_like
@@ -19,8 +21,6 @@ from .base import Guidance, is_denoiser
 
 if TYPE_CHECKING:
     from ..samplers import Sampler
-
-NULL = -1
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,25 @@ class PairwiseGuidance(Guidance):
 
     Args:
         scale: w.
-        weak: a weaker denoiser, such as an earlier snapshot or a smaller network; None for the same one without label.
+        weak: a weaker denoiser, such as an earlier snapshot or a smaller network; None for the same one without its
+            conditions.
         low, high: guidance is applied where low < sigma / alpha <= high; elsewhere the strong prediction is used.
+        conditions: names of the conditions that the weak prediction lacks; None for the label, and for all where there
+            is no label.
+        null: by name, what stands in their place in the weak prediction, such as the embedding of a negative prompt,
+            (1, ...) or (B, ...); by default their null.
     """
 
     scale: float = 1.0
     weak: Denoise | None = None
     low: float = 0.0
     high: float = math.inf
+    conditions: tuple[str, ...] | None = field(default=None, kw_only=True)
+    null: Mapping[str, Tensor] | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.conditions is not None:
+            object.__setattr__(self, "conditions", tuple(self.conditions))
         if not 0.0 <= self.low < self.high:
             raise ValueError(
                 f"low={self.low:g}, high={self.high:g}: guidance is applied in between; give 0 <= low < high."
@@ -73,25 +82,17 @@ class PairwiseGuidance(Guidance):
         """Return whether the weak prediction is needed at a level."""
         return self.scale != 1.0 and bool(self.low < level.ratio <= self.high)
 
-    def _against_null(self, x: Tensor, level: NoiseLevel, *, label: Tensor | None = None, **cond: Any) -> Prediction:
-        if label is None:
-            raise ValueError("Classifier-free guidance needs a label. Pass label=, or use guidance=none.")
-        null = torch.full_like(label, NULL)
+    def _against_null(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
+        null = without(cond, self.conditions, self.null)
         if self.scale == 0.0:
-            return self.inner(x, level, label=null, **cond)
-        twice = {name: _twice(value, len(x)) for name, value in cond.items()}
-        weak, strong = self.inner(torch.cat([x, x]), level, label=torch.cat([null, label]), **twice).chunk(2)
+            return self.inner(x, level, **null)
+        weak, strong = self.inner(torch.cat([x, x]), level, **concatenated([null, cond], len(x))).chunk(2)
         return self.combine(weak, strong)
-
-
-def _twice(value: Any, n: int) -> Any:
-    """Duplicate conditioning that has the length of the batch."""
-    return torch.cat([value, value]) if isinstance(value, Tensor) and value.ndim and len(value) == n else value
 
 
 @dataclass(frozen=True)
 class CFG(PairwiseGuidance):
-    """Classifier-free guidance: D = D_null + w (D_label - D_null), in one call of twice the batch.
+    """Classifier-free guidance: D = D_null + w (D_cond - D_null), in one call of twice the batch.
 
     Every prediction is x and one linear functional, so the choice of eps, x0 or v does not matter. The w of
     Ho and Salimans is this one minus 1. With a `weak` denoiser: autoguidance, D = D_weak + w (D - D_weak).

@@ -1,6 +1,6 @@
 """The training objective: a time distribution, a loss weight and a loss."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mezzotint.finite import Finite
 from mezzotint.randomness import KeyedRandom
 
+from ..conditions import conditions_of, dropped
 from ..denoiser import Denoiser
 from ..levels import NoiseLevel, broadcast_like, cast_like
 from ..scalar_ops import Number
@@ -31,6 +32,8 @@ class Objective(nn.Module, metaclass=Finite):
         loss: the loss of one example.
         noise: the noise that is added to the data.
         label_dropout: fraction of examples whose label becomes -1, the null label, for classifier-free guidance.
+        condition_dropout: for other conditions, by name, the fraction of examples in which it becomes its null, each
+            independent of the others; "all" is the fraction that loses all conditions together, the label included.
         input_perturbation: additional noise in the network's input that is not part of the target, as a multiple of
             eps; Ning et al. 2023 use 0.1, https://arxiv.org/abs/2301.11706
         self_conditioning: fraction of examples whose network input includes a first estimate of x0 (`estimate`, zeros
@@ -50,31 +53,37 @@ class Objective(nn.Module, metaclass=Finite):
         input_perturbation: float = 0.0,
         self_conditioning: float = 0.0,
         augment: GeometricAugmentation | None = None,
+        condition_dropout: Mapping[str, float] | None = None,
     ):
         super().__init__()
         self.times = UniformTimes() if times is None else times
         self.weight = ConstantWeight() if weight is None else weight
         self.loss = SquaredErrorLoss() if loss is None else loss
         self.noise = GaussianNoise() if noise is None else noise
-        for name, share in (("label_dropout", label_dropout), ("self_conditioning", self_conditioning)):
+        rates = dict(condition_dropout or {})
+        named = {f"condition_dropout.{name}": rate for name, rate in rates.items()}
+        named |= {"label_dropout": label_dropout, "self_conditioning": self_conditioning}
+        for name, share in named.items():
             if not 0.0 <= share <= 1.0:
                 raise ValueError(f"{name}={share} is a fraction of the examples. Give a number from 0 to 1.")
-        self.label_dropout, self.self_conditioning = label_dropout, self_conditioning
+        if "label" in rates:
+            raise ValueError(f"condition_dropout={rates}: the label has its own rate, label_dropout.")
+        self.label_dropout, self.condition_dropout = label_dropout, rates
+        self.self_conditioning = self_conditioning
         self.input_perturbation, self.augment = input_perturbation, augment
         self.within = nn.ModuleList(
             part for name in ("times", "weight") for part in nested_modules(getattr(self, name))
         )
 
     def forward(self, denoiser: Denoiser, x0: Tensor, draws: KeyedRandom, **cond: Any) -> Tensor:
-        """Return losses (B,) of clean x0 (B, C, H, W); conditioning by name, label (B,) int64."""
+        """Return losses (B,) of clean x0 (B, C, H, W); conditions by name, such as label (B,) int64."""
         schedule, target = denoiser.schedule, denoiser.target
         if self.augment is not None and denoiser.training:
             x0, cond["augment"] = self.augment(x0, draws)
         times = self.times.sample(draws, schedule)
         level, eps = schedule.level(times.t), self.noise(x0, draws)
         x = level.perturb(x0, self._perturbed(eps, draws))
-        if self.label_dropout and cond.get("label") is not None:
-            cond["label"] = torch.where(self._selected("label_dropout", draws, x0), -1, cond["label"])
+        cond |= self._dropped(conditions_of(cond), draws, x0.device)
         if self.self_conditioning:
             cond["estimate"] = self._estimate(denoiser, x, times.t, level, draws, cond)
         prediction = denoiser.predict_at(x, times.t, level, **cond)
@@ -91,17 +100,36 @@ class Objective(nn.Module, metaclass=Finite):
             return eps
         return eps + self.input_perturbation * draws.to(eps.device).normal("perturbation", eps.shape[1:]).to(eps)
 
-    def _selected(self, share: str, draws: KeyedRandom, like: Tensor) -> Tensor:
-        """Return (B,), true for the fraction of examples that the named setting gives."""
-        return (draws.uniform(share) < getattr(self, share)).to(like.device, non_blocking=True)
+    def _dropped(self, conditions: Mapping[str, Tensor], draws: KeyedRandom, device: torch.device) -> dict[str, Tensor]:
+        """Return the conditions that have a rate of dropout, with their null in the selected examples."""
+        rates = {"label": self.label_dropout} | self.condition_dropout
+        joint = rates.pop("all", 0.0)
+        if unknown := [name for name in rates if name not in conditions and name != "label"]:
+            raise ValueError(
+                f"condition_dropout={self.condition_dropout}, and there is no condition {unknown[0]!r}: "
+                f"{', '.join(sorted(conditions)) or 'none'} is given. Name a condition of the data, or all."
+            )
+        result = {}
+        for name, value in conditions.items():
+            if rates.get(name, 0.0):
+                value = dropped(value, selected(f"{name}_dropout", rates[name], draws, device))
+            if joint:
+                value = dropped(value, selected("condition_dropout", joint, draws, device))
+            result[name] = value
+        return result
 
     @torch.no_grad()
     def _estimate(
         self, denoiser: Denoiser, x: Tensor, t: Tensor, level: NoiseLevel, draws: KeyedRandom, cond: dict[str, Any]
     ) -> Tensor:
         first = denoiser.predict_at(x, t, level, **cond, estimate=torch.zeros_like(x)).x0
-        selected = self._selected("self_conditioning", draws, x).reshape(-1, *(1,) * (x.ndim - 1))
-        return torch.where(selected, first, 0.0)
+        chosen = selected("self_conditioning", self.self_conditioning, draws, x.device)
+        return torch.where(chosen.reshape(-1, *(1,) * (x.ndim - 1)), first, 0.0)
+
+
+def selected(purpose: str, share: float, draws: KeyedRandom, device: torch.device) -> Tensor:
+    """Return (B,), true for a fraction of the examples."""
+    return (draws.uniform(purpose) < share).to(device, non_blocking=True)
 
 
 def nested_modules(part: Any) -> Iterator[nn.Module]:
