@@ -2,7 +2,9 @@
 
 from mezzotint.lazy import exported
 from mezzotint.networks.cpu.memory import bfloat16_is_fast, keep_freed_memory, preferred_memory_format
+from mezzotint.networks.edm2 import EDM2UNet
 from mezzotint.networks.mlp import MLP
+from mezzotint.networks.song_unet import SongUNet
 from mezzotint.networks.unet import UNet
 
 __all__ = exported(globals())

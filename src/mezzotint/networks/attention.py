@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mezzotint.networks.layers import convolution, group_norm, zero
+from mezzotint.networks.layers import convolution, group_norm, scaled, zero
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -27,19 +27,21 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """x + project(attend(query, key, value)) over all positions. Source: Ho, Jain and Abbeel 2020, appendix B.
+    """scale (x + project(attend(query, key, value))), all positions. Source: Ho, Jain and Abbeel 2020, appendix B.
 
     The last convolution is initialised to zero, so that the block starts as the identity and deep stacks train well.
     """
 
-    def __init__(self, channels: int, heads: int, groups: int, rank: int = 2) -> None:
+    def __init__(
+        self, channels: int, heads: int, groups: int, rank: int = 2, scale: float = 1.0, eps: float = 1e-5
+    ) -> None:
         super().__init__()
-        self.heads = heads
-        self.norm = group_norm(channels, groups)
+        self.heads, self.scale = heads, scale
+        self.norm = group_norm(channels, groups, eps)
         self.qkv = convolution(rank, channels, 3 * channels, 1)
         self.project = zero(convolution(rank, channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)
         query, key, value = (part.unflatten(1, (self.heads, -1)) for part in (query, key, value))
-        return x + self.project(attend(query, key, value).reshape(x.shape))
+        return scaled(x + self.project(attend(query, key, value).reshape(x.shape)), self.scale)

@@ -65,6 +65,41 @@ def sinusoidal(time: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+class SinusoidalFeatures(nn.Module):
+    """`sinusoidal` as a module: (B,) -> (B, width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        if width < 4 or width % 2:
+            raise ValueError(f"width={width} cannot be split into sines and cosines: it must be even and at least 4.")
+        self.width = width
+
+    def forward(self, time: Tensor) -> Tensor:
+        return sinusoidal(time, self.width)
+
+
+class FourierFeatures(nn.Module):
+    """[sin(2 pi f time) | cos(2 pi f time)] with fixed random f ~ N(0, scale^2): (B,) -> (B, width) float32.
+
+    Source: Tancik et al. 2020, https://arxiv.org/abs/2006.10739; Song et al. 2021, appendix H.
+
+    Args:
+        width: number of features, even.
+        scale: standard deviation of the frequencies.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, scale: float = 16.0) -> None:
+        super().__init__()
+        self.width = width
+        self.register_buffer("frequencies", torch.randn(width // 2) * scale)
+
+    def forward(self, time: Tensor) -> Tensor:
+        angles = time.float()[:, None] * (2.0 * math.pi * self.frequencies.float())
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
 class TimeEmbedding(nn.Module):
     """Sinusoidal time embedding followed by two linear layers: (B,) -> (B, outputs)."""
 
@@ -94,6 +129,25 @@ class LabelEmbedding(nn.Module):
         return self.table(torch.where(label == -1, self.classes, label + too_large))
 
 
+def scaled_one_hot(label: Tensor | None, classes: int, like: Tensor) -> Tensor:
+    """Return sqrt(classes) times the one-hot code of label, and zeros for the null label -1 or None.
+
+    Its mean square is 1, so that a linear layer on it preserves magnitudes.
+
+    Args:
+        label: (B,) int64.
+        like: (B, ...), of which batch size, dtype and device are taken.
+
+    Returns:
+        (B, classes).
+    """
+    if label is None:
+        return like.new_zeros(len(like), classes)
+    identity = torch.eye(classes + 1, classes, dtype=like.dtype, device=like.device) * classes**0.5  # last row: null
+    too_large = label >= classes
+    return functional.embedding(torch.where(label == -1, classes, label + too_large), identity)
+
+
 class Conditioning(nn.Module):
     """The conditioning vector time(t) + label(c) + augment(a); label and augment are optional."""
 
@@ -107,20 +161,7 @@ class Conditioning(nn.Module):
 
     def forward(self, time: Tensor, label: Tensor | None, augment: Tensor | None = None) -> Tensor:
         """Embed time (B,), label (B,) int64 (None: the null label) and augment (B, A) (None: zeros) to (B, outputs)."""
-        embedding = self.time_and_label(time, label)
-        if augment is None:
-            return embedding
-        if self.augment is None:
-            raise ValueError(
-                "A network built with augmentation=0 takes no augmentation labels: build it with "
-                f"augmentation={augment.shape[1]}, or train without augment."
-            )
-        if augment.shape[1] != self.augment.in_features:
-            raise ValueError(
-                f"A network built with augmentation={self.augment.in_features} got {augment.shape[1]} labels: "
-                f"build it with augmentation={augment.shape[1]}."
-            )
-        return embedding + self.augment(augment.to(self.augment.weight.dtype))
+        return augmented(self.time_and_label(time, label), augment, self.augment)
 
     def time_and_label(self, time: Tensor, label: Tensor | None) -> Tensor:
         if self.label is None:
@@ -132,3 +173,24 @@ class Conditioning(nn.Module):
         if label is None:
             label = torch.full_like(time, -1, dtype=torch.int64)
         return self.time(time) + self.label(label)
+
+
+def augmented(embedding: Tensor, augment: Tensor | None, layer: nn.Linear | None) -> Tensor:
+    """Return embedding + layer(augment), and the embedding itself without augmentation labels.
+
+    Raises:
+        ValueError: the network takes none, or another number of them.
+    """
+    if augment is None:
+        return embedding
+    if layer is None:
+        raise ValueError(
+            "A network built with augmentation=0 takes no augmentation labels: build it with "
+            f"augmentation={augment.shape[1]}, or train without augment."
+        )
+    if augment.shape[1] != layer.in_features:
+        raise ValueError(
+            f"A network built with augmentation={layer.in_features} got {augment.shape[1]} labels: "
+            f"build it with augmentation={augment.shape[1]}."
+        )
+    return embedding + layer(augment.to(layer.weight.dtype))

@@ -4,7 +4,7 @@
 kernels on CPUs.
 """
 
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,10 +15,17 @@ Layer = TypeVar("Layer", bound=nn.Module)
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
-def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+@runtime_checkable
+class Constrained(Protocol):
+    """A layer whose weights are brought back to a set, such as those of unit norm, after each training step."""
+
+    def constrain(self) -> None: ...
+
+
+def group_norm(channels: int, groups: int, eps: float = 1e-5) -> nn.GroupNorm:
     """Return a GroupNorm with as many groups as possible, at most `groups`, of equal size of at least four."""
     limit = max(1, min(groups, channels // 4))
-    return nn.GroupNorm(next(n for n in range(limit, 0, -1) if channels % n == 0), channels)
+    return nn.GroupNorm(next(n for n in range(limit, 0, -1) if channels % n == 0), channels, eps)
 
 
 def zero(layer: Layer) -> Layer:
@@ -42,6 +49,11 @@ def three_taps(rank: int, inputs: int, outputs: int) -> Convolution:
     return Conv3x3(inputs, outputs) if rank == 2 else convolution(rank, inputs, outputs, 3)
 
 
+def scaled(x: Tensor, factor: float) -> Tensor:
+    """Return x times a factor, and x itself where that is 1."""
+    return x if factor == 1.0 else x * factor
+
+
 def per_channel(embedding: Tensor, h: Tensor) -> Tensor:
     """Return an embedding (B, C) in a shape that broadcasts over the positions of h (B, C, *size)."""
     return embedding.reshape(*embedding.shape, *(1,) * (h.ndim - 2))
@@ -50,9 +62,9 @@ def per_channel(embedding: Tensor, h: Tensor) -> Tensor:
 class Shift(nn.Module):
     """norm(h + b(embedding)), the conditioning of DDPM. Source: Ho, Jain and Abbeel 2020, appendix B."""
 
-    def __init__(self, channels: int, embedding: int, groups: int) -> None:
+    def __init__(self, channels: int, embedding: int, groups: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.norm = group_norm(channels, groups)
+        self.norm = group_norm(channels, groups, eps)
         self.linear = nn.Linear(embedding, channels)
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
@@ -62,9 +74,9 @@ class Shift(nn.Module):
 class ScaleShift(nn.Module):
     """(1 + s(embedding)) norm(h) + b(embedding), as in ADM. Source: Dhariwal and Nichol 2021, section 3.1."""
 
-    def __init__(self, channels: int, embedding: int, groups: int) -> None:
+    def __init__(self, channels: int, embedding: int, groups: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.norm = group_norm(channels, groups)
+        self.norm = group_norm(channels, groups, eps)
         self.linear = nn.Linear(embedding, 2 * channels)
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
@@ -91,8 +103,9 @@ class ResidualBlock(nn.Module):
 
     The second convolution is initialised to zero, so that the block starts as its shortcut and deep stacks train well.
     With `resample` (AvgPool2x or Nearest2x) both branches are resampled before the first convolution, as in ADM.
+    `scale` multiplies the sum; with `project` the shortcut is a 1 x 1 convolution between equal channels as well.
 
-    Source: Ho, Jain and Abbeel 2020, appendix B; Dhariwal and Nichol 2021, section 3.
+    Source: Ho, Jain and Abbeel 2020, appendix B; Dhariwal and Nichol 2021, section 3; Song et al. 2021, appendix H.
     """
 
     def __init__(
@@ -104,20 +117,25 @@ class ResidualBlock(nn.Module):
         dropout: float = 0.0,
         resample: nn.Module | None = None,
         rank: int = 2,
+        scale: float = 1.0,
+        project: bool = False,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.norm = group_norm(inputs, groups)
+        self.norm = group_norm(inputs, groups, eps)
         self.resample = resample or nn.Identity()
         self.first = three_taps(rank, inputs, outputs)
         self.condition = condition
         self.dropout = nn.Dropout(dropout)
         self.second = zero(three_taps(rank, outputs, outputs))
-        self.shortcut = nn.Identity() if inputs == outputs else convolution(rank, inputs, outputs, 1)
+        changes = project or inputs != outputs
+        self.shortcut = convolution(rank, inputs, outputs, 1) if changes else nn.Identity()
+        self.scale = scale
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.first(self.resample(functional.silu(self.norm(x))))
         h = functional.silu(self.condition(h, embedding))
-        return self.shortcut(self.resample(x)) + self.second(self.dropout(h))
+        return scaled(self.shortcut(self.resample(x)) + self.second(self.dropout(h)), self.scale)
 
 
 class Downsample(nn.Module):

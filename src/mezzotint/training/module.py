@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mezzotint.data.scaling import PixelScaling
 from mezzotint.diffusion import Denoiser, KeyedRandom
 from mezzotint.finite import Finite
+from mezzotint.networks.layers import Constrained
 from mezzotint.training import batches, hyperparameters
 from mezzotint.training.batches import Batch
 from mezzotint.training.callbacks.validation import APART, FixedDraws
@@ -60,6 +61,7 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         self.settings, self.seed, self.budget, self.batch_size = optimizer, seed, budget, batch_size
         self.fused, self.range, self.sharded = fused, range or PixelScaling(), sharded
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in denoiser.modules())
+        self.constrained = [part for part in denoiser.modules() if isinstance(part, Constrained)]
         self.labelled, self.shape = batches.takes_labels(denoiser.network), (0, 0, 0)
         self.losses: list[Tensor] = []
         self.index: list[Tensor] = []
@@ -130,6 +132,8 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         for group in optimizer.param_groups:
             group["lr"] = self.rate
         optimizer.step(closure=optimizer_closure)
+        for layer in self.constrained:
+            layer.constrain()
         self.stepped = True
 
     def configure_gradient_clipping(

@@ -1,0 +1,155 @@
+"""Where a tensor of a network lies in a file of another program, and how it is laid out there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import ConfigError
+
+
+class Layout(Protocol):
+    """The way between tensors of a file and the tensor of a network."""
+
+    def read(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the network's tensor."""
+        ...
+
+    def write(self, tensor: Tensor) -> list[Tensor]:
+        """Return the file's tensors."""
+        ...
+
+
+@dataclass(frozen=True)
+class Same:
+    """One tensor as it is, up to dimensions of size 1: a 1 x 1 convolution has them, a linear layer has not."""
+
+    shape: tuple[int, ...] | None = None  # in the file
+    own: tuple[int, ...] | None = None  # in the network
+
+    def read(self, parts: Sequence[Tensor]) -> Tensor:
+        return parts[0] if self.own is None else parts[0].reshape(self.own)
+
+    def write(self, tensor: Tensor) -> list[Tensor]:
+        return [tensor if self.shape is None else tensor.reshape(self.shape)]
+
+
+@dataclass(frozen=True)
+class Interleaved:
+    """Query, key and value of each head side by side in the file, all queries first in the network.
+
+    Args:
+        heads: number of heads.
+        innermost: each channel has its query, key and value together (EDM), not each head (guided diffusion).
+    """
+
+    heads: int
+    innermost: bool = False
+
+    def read(self, parts: Sequence[Tensor]) -> Tensor:
+        channels, *rest = parts[0].shape
+        if self.innermost:
+            split = parts[0].reshape(self.heads, -1, 3, *rest).movedim(2, 0)
+        else:
+            split = parts[0].reshape(self.heads, 3, -1, *rest).movedim(1, 0)
+        return split.reshape(channels, *rest)
+
+    def write(self, tensor: Tensor) -> list[Tensor]:
+        channels, *rest = tensor.shape
+        split = tensor.reshape(3, self.heads, -1, *rest)
+        return [split.movedim(0, 2 if self.innermost else 1).reshape(channels, *rest)]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Query, key and value in three tensors of the file, each of this shape."""
+
+    shape: tuple[int, ...]
+    own: tuple[int, ...]
+
+    def read(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(parts)).reshape(self.own)
+
+    def write(self, tensor: Tensor) -> list[Tensor]:
+        return [part.reshape(self.shape) for part in tensor.chunk(3)]
+
+
+@dataclass(frozen=True)
+class WithoutNull:
+    """A table of labels without the row of the null label, which becomes zeros; `transposed` if labels are columns."""
+
+    transposed: bool = False
+
+    def read(self, parts: Sequence[Tensor]) -> Tensor:
+        table = parts[0].T if self.transposed else parts[0]
+        return torch.cat([table, torch.zeros_like(table[:1])])
+
+    def write(self, tensor: Tensor) -> list[Tensor]:
+        return [tensor[:-1].T if self.transposed else tensor[:-1]]
+
+
+@dataclass(frozen=True)
+class SwappedHalves:
+    """Columns of the first time layer where cosines precede sines in the file, and follow them in the network."""
+
+    def read(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat(parts[0].chunk(2, dim=1)[::-1], dim=1)
+
+    def write(self, tensor: Tensor) -> list[Tensor]:
+        return [torch.cat(tensor.chunk(2, dim=1)[::-1], dim=1)]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The names of a tensor in the file, and its layout."""
+
+    names: tuple[str, ...]
+    layout: Layout = Same()
+
+
+Entries = dict[str, Entry]  # by the names in the network
+
+
+def renamed(prefix: str, theirs: str, parts: Mapping[str, str]) -> Entries:
+    """Entries for weight and bias of layers whose names alone differ: `parts` has the file's name of each."""
+    return {
+        f"{prefix}{own}.{kind}": Entry((f"{theirs}{name}.{kind}",))
+        for own, name in parts.items()
+        for kind in ("weight", "bias")
+    }
+
+
+def read_state(tensors: Mapping[str, Tensor], network: nn.Module, entries: Entries) -> dict[str, Tensor]:
+    """Return the network's state from the tensors of a file.
+
+    Raises:
+        ConfigError: a tensor is missing, has another shape, or is left over.
+    """
+    state, wanted = {}, network.state_dict()
+    for own, expected in wanted.items():
+        entry = entries[own]
+        if missing := [name for name in entry.names if name not in tensors]:
+            raise ConfigError(f"the file has no {missing[0]}, which {own} of the network is made of")
+        found = tuple(tensors[entry.names[0]].shape)
+        try:
+            state[own] = entry.layout.read([tensors[name] for name in entry.names])
+        except RuntimeError:
+            state[own] = torch.empty(0)
+        if state[own].shape != expected.shape:
+            raise ConfigError(
+                f"{entry.names[0]} is {found} in the file, which does not fit {own}, {tuple(expected.shape)}"
+            )
+    used = {name for own in wanted for name in entries[own].names}
+    if extra := sorted(tensors.keys() - used):
+        raise ConfigError(f"the file also has {', '.join(extra[:3])}, for which the network has no place")
+    return state
+
+
+def write_state(state: Mapping[str, Tensor], entries: Entries) -> dict[str, Tensor]:
+    """Return the tensors of a file from a network's state."""
+    tensors: dict[str, Tensor] = {}
+    for own, tensor in state.items():
+        tensors |= zip(entries[own].names, entries[own].layout.write(tensor), strict=True)
+    return tensors
