@@ -1,6 +1,16 @@
 """Networks: (x, time, label) -> prediction target, shaped like x. Plain torch modules without a schedule."""
 
 from mezzotint.lazy import exported
+from mezzotint.networks.conditions import (
+    ClassCondition,
+    Condition,
+    ConditionEmbedder,
+    EmbeddingCondition,
+    ImageCondition,
+    MultiHotCondition,
+    TextCondition,
+    VectorCondition,
+)
 from mezzotint.networks.cpu.memory import bfloat16_is_fast, keep_freed_memory, preferred_memory_format
 from mezzotint.networks.edm2 import EDM2UNet
 from mezzotint.networks.mlp import MLP

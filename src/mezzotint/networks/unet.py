@@ -1,6 +1,6 @@
 """The U-Net of DDPM and ADM: an encoder and a decoder of residual blocks by levels, with skip connections."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
-from mezzotint.networks.attention import SelfAttention
+from mezzotint.networks.attention import CrossAttention, SelfAttention
+from mezzotint.networks.conditions import Condition, ConditionEmbedder, TokenContext
 from mezzotint.networks.embeddings import Conditioning, data_shape
 from mezzotint.networks.layers import (
     AvgPool2x,
@@ -25,28 +26,33 @@ from mezzotint.networks.layers import (
     group_norm,
     zero,
 )
+from mezzotint.networks.level_sizes import attending, level_sizes, level_widths
 
 
 class Stage(nn.Module):
-    """A residual block, optionally followed by attention.
+    """A residual block, optionally followed by attention of the positions to each other, then to tokens.
 
     With `checkpointing` the backward pass recomputes activations instead of storing them: less memory, about a third
     more time, identical results.
     """
 
-    def __init__(self, block: ResidualBlock, attention: SelfAttention | None) -> None:
+    def __init__(
+        self, block: ResidualBlock, attention: SelfAttention | None, cross: CrossAttention | None = None
+    ) -> None:
         super().__init__()
         self.block = block
         self.attention = attention or nn.Identity()
+        self.cross = cross
         self.checkpointing = False
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, context: TokenContext | None = None) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(self.compute, x, embedding, use_reentrant=False)
-        return self.compute(x, embedding)
+            return checkpoint(self.compute, x, embedding, context, use_reentrant=False)
+        return self.compute(x, embedding, context)
 
-    def compute(self, x: Tensor, embedding: Tensor) -> Tensor:
-        return self.attention(self.block(x, embedding))
+    def compute(self, x: Tensor, embedding: Tensor, context: TokenContext | None) -> Tensor:
+        x = self.attention(self.block(x, embedding))
+        return x if self.cross is None or context is None else self.cross(x, context)
 
 
 class DownLevel(nn.Module):
@@ -57,9 +63,9 @@ class DownLevel(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.resample = resample
 
-    def forward(self, x: Tensor, embedding: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, skips: list[Tensor], context: TokenContext | None = None) -> Tensor:
         for stage in self.stages:
-            x = stage(x, embedding)
+            x = stage(x, embedding, context)
             skips.append(x)
         if self.resample is not None:
             x = self.resample(x, embedding)
@@ -75,9 +81,9 @@ class UpLevel(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.resample = resample
 
-    def forward(self, x: Tensor, embedding: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, skips: list[Tensor], context: TokenContext | None = None) -> Tensor:
         for stage in self.stages:
-            x = stage(torch.cat([x, skips.pop()], dim=1), embedding)
+            x = stage(torch.cat([x, skips.pop()], dim=1), embedding, context)
         return x if self.resample is None else self.resample(x, embedding)
 
 
@@ -98,18 +104,21 @@ class BlockFactory:
         condition = (ScaleShift if self.scale_shift else Shift)(outputs, self.embedding, self.groups)
         return ResidualBlock(inputs, outputs, condition, self.groups, self.dropout, resample, self.rank)
 
-    def attention(self, channels: int) -> SelfAttention:
+    def heads_of(self, channels: int) -> int:
         heads = channels // self.head_width if self.head_width else self.heads
         if heads < 1 or channels % heads or (self.head_width and channels % self.head_width):
             raise ValueError(
                 f"heads={self.heads}, head_width={self.head_width}: attention cannot split {channels} channels. "
                 "Choose a number that divides width times every multiplier that attends (and the last one)."
             )
-        return SelfAttention(channels, heads, self.groups, self.rank)
+        return heads
 
-    def stage(self, inputs: int, outputs: int, attends: bool) -> Stage:
-        attention = self.attention(outputs) if attends else None
-        return Stage(self.block(inputs, outputs), attention)
+    def stage(self, inputs: int, outputs: int, attends: bool, crosses: bool) -> Stage:
+        same = (self.groups, self.rank)  # in the order of the first weights, which seeds fix
+        attention = SelfAttention(outputs, self.heads_of(outputs), *same) if attends else None
+        block = self.block(inputs, outputs)
+        cross = CrossAttention(outputs, self.embedding, self.heads_of(outputs), *same) if crosses else None
+        return Stage(block, attention, cross)
 
     def halving(self, channels: int) -> nn.Module:
         return self.block(channels, channels, AvgPool2x()) if self.residual else Downsample(channels, self.rank)
@@ -145,9 +154,13 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         self_conditioning: 2 C input channels; the second C are `estimate`, the network's previous x0, by default
             zeros; Chen et al. 2022, https://arxiv.org/abs/2208.04202.
         augmentation: number of augmentation labels (`augment`; 9 for GeometricAugmentation), zeros by default.
+        conditions: the kind of each further condition, by its name; those of the data in a config.
+        cross_attention: sizes at which each block attends to the tokens of sequences among the conditions; None for
+            those in `attention`. The middle always does.
 
     Raises:
-        ValueError: a size of the data is not divisible, no level has a size in `attention`, or heads do not divide.
+        ValueError: a size of the data is not divisible, no level has a size in `attention` or `cross_attention`, heads
+            do not divide, or there are no tokens to attend to.
     """
 
     positive = ("head_width",)
@@ -169,6 +182,8 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         learned_variance: bool = False,
         self_conditioning: bool = False,
         augmentation: int = 0,
+        conditions: Mapping[str, Condition] | None = None,
+        cross_attention: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         channels, *size = self.shape = data_shape(shape)
@@ -187,25 +202,31 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         last = len(widths) - 1
 
         self.embedding = Conditioning(classes, width, embedding, augmentation)
+        self.conditions = ConditionEmbedder(conditions, embedding, size)
+        tokens = bool(self.conditions.sequences)
+        if cross_attention and not tokens:
+            raise ValueError(f"cross_attention={list(cross_attention)}: no condition is a sequence to attend to.")
+        crosses = [tokens and at for at in attending(attention if cross_attention is None else cross_attention, sizes)]
         self.self_conditioning = self_conditioning
         now = widths[0]
-        self.first = convolution(len(size), channels * (2 if self_conditioning else 1), now, 3)
+        inputs = channels * (2 if self_conditioning else 1) + self.conditions.channels
+        self.first = convolution(len(size), inputs, now, 3)
         kept = [now]
 
         self.down = nn.ModuleDict()
         for level, target in enumerate(widths):
-            inputs = [now, *[target] * (blocks - 1)]
-            stages = [make.stage(size, target, attends[level]) for size in inputs]
+            given = [now, *[target] * (blocks - 1)]
+            stages = [make.stage(size, target, attends[level], crosses[level]) for size in given]
             self.down[f"level{level}"] = DownLevel(stages, make.halving(target) if level < last else None)
             now = target
             kept += [target] * (blocks + (level < last))
 
-        self.middle = nn.ModuleList([make.stage(now, now, attends=True), make.stage(now, now, attends=False)])
+        self.middle = nn.ModuleList([make.stage(now, now, True, tokens), make.stage(now, now, False, False)])
 
         self.up = nn.ModuleDict()
         for level, target in reversed(list(enumerate(widths))):
-            inputs = [now, *[target] * blocks]
-            stages = [make.stage(size + kept.pop(), target, attends[level]) for size in inputs]
+            given = [now, *[target] * blocks]
+            stages = [make.stage(size + kept.pop(), target, attends[level], crosses[level]) for size in given]
             self.up[f"level{level}"] = UpLevel(stages, make.doubling(target) if level else None)
             now = target
 
@@ -220,19 +241,23 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         label: Tensor | None = None,
         estimate: Tensor | None = None,
         augment: Tensor | None = None,
+        **conditions: Tensor | None,
     ) -> Tensor:
-        """Map x and estimate (B, C, *size), time (B,), label (B,) int64 and augment (B, A) to (B, C or 2 C, *size)."""
-        embedding = functional.silu(self.embedding(time, label, augment))
-        x = self.first(
-            self.with_estimate(x, estimate).to(self.first.weight.dtype)
-        )  # the state may have higher precision
+        """Map x and estimate (B, C, *size), time (B,), label (B,) int64, augment (B, A) to (B, C or 2 C, *size).
+
+        Further conditions are given by name; one that is not given has its null.
+        """
+        given = self.conditions(x, conditions)
+        embedding = functional.silu(given.added(self.embedding(time, label, augment)))
+        x = given.beside(self.with_estimate(x, estimate))
+        x = self.first(x.to(self.first.weight.dtype))  # the state may have higher precision
         skips = [x]
         for descent in self.down.values():
-            x = descent(x, embedding, skips)
+            x = descent(x, embedding, skips, given.context)
         for stage in self.middle:
-            x = stage(x, embedding)
+            x = stage(x, embedding, given.context)
         for ascent in self.up.values():
-            x = ascent(x, embedding, skips)
+            x = ascent(x, embedding, skips, given.context)
         return self.last(functional.silu(self.norm(x)))
 
     def with_estimate(self, x: Tensor, estimate: Tensor | None) -> Tensor:
@@ -244,51 +269,3 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
                 "or train and sample without self-conditioning."
             )
         return x
-
-
-def level_widths(width: int, multipliers: Sequence[float]) -> list[int]:
-    """Return the channels of each level.
-
-    Raises:
-        ValueError: a product of width and multiplier is not an integer.
-    """
-    widths = [width * multiplier for multiplier in multipliers]
-    if any(product % 1 for product in widths):
-        raise ValueError(f"width={width}, multipliers={list(multipliers)}: each product must be a number of channels.")
-    return [int(product) for product in widths]
-
-
-def level_sizes(size: Sequence[int], levels: int) -> list[int]:
-    """Return the shortest side of each level's feature maps.
-
-    Raises:
-        ValueError: no levels, or a size that cannot be halved levels - 1 times; the message has the nearest valid ones.
-    """
-    if levels < 1:
-        raise ValueError("multipliers=[] gives no level. Give one multiplier per level, for example [1, 2, 2, 2].")
-    factor = 2 ** (levels - 1)
-    if any(n % factor for n in size):
-        below, above = [max(factor, n - n % factor) for n in size], [n + -n % factor for n in size]
-        nearest = " or ".join(dict.fromkeys([" x ".join(map(str, below)), " x ".join(map(str, above))]))
-        given = " x ".join(map(str, size))
-        raise ValueError(
-            f"{f'{given} images' if len(size) == 2 else f'data of size {given}'} do not fit {levels} levels "
-            f"(multipliers), which halve them {levels - 1} times: every side must be divisible by {factor}. The "
-            f"nearest sizes are {nearest}. Use fewer multipliers, or change the size of the data."
-        )
-    return [min(size) // 2**level for level in range(levels)]
-
-
-def attending(attention: Sequence[int], sizes: list[int]) -> list[bool]:
-    """Return for each level whether it has attention.
-
-    Raises:
-        ValueError: a size that no level has, whose attention would be silently left out.
-    """
-    missing = sorted(set(attention) - set(sizes))
-    if missing:
-        raise ValueError(
-            f"attention={list(attention)}: no level has size {', '.join(map(str, missing))}. "
-            f"The levels have {', '.join(map(str, sizes))}; name some of these, or none with attention=[]."
-        )
-    return [size in attention for size in sizes]

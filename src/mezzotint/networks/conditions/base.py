@@ -1,0 +1,94 @@
+"""The interface of conditions: a frozen description that data, networks and commands share."""
+
+import abc
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.diffusion import null_like
+from mezzotint.finite import Finite
+
+RESERVED = ("x", "time", "label", "estimate", "augment", "image", "index", "all")  # inputs and names with a meaning
+
+
+class Channels(nn.Module, abc.ABC):
+    """An embedder of values as channels beside x."""
+
+    channels: int
+
+
+@dataclass(frozen=True)
+class Condition(metaclass=Finite):
+    """The kind of one condition: shape and dtype of its values, and how a network takes it.
+
+    A value enters a network as a vector that is added to the embedding of the time, as channels beside x, or as tokens
+    that the network attends to, whose mean is added to the embedding as well. A kind builds the embedder of its way.
+    """
+
+    dtype: ClassVar[torch.dtype] = torch.float32
+    positive: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example's value."""
+
+    def as_vector(self, outputs: int) -> nn.Module | None:
+        """Return the embedder of values (B, *shape) as vectors (B, outputs), or None."""
+        return None
+
+    def as_channels(self, size: Sequence[int]) -> Channels | None:
+        """Return the embedder of values (B, *shape) as channels (B, its `channels`, *size) beside x, or None."""
+        return None
+
+    def as_tokens(self, outputs: int) -> nn.Module | None:
+        """Return the embedder of values (B, *shape) as tokens (B, L, outputs) and a mask (B, L) of those that count,
+        or None."""
+        return None
+
+    def null(self, batch: int, device: torch.device | str | None = None) -> Tensor:
+        """Return the null value of so many examples."""
+        return null_like(torch.zeros(batch, *self.shape, dtype=self.dtype, device=device))
+
+    def encode(self, value: Any) -> Tensor:
+        """Return the value of one example, such as a number, a list or a text of the command line, as a tensor.
+
+        Raises:
+            ValueError: it is no value of this kind.
+        """
+        try:
+            tensor = torch.as_tensor(value, dtype=self.dtype)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"{value!r} is not {self.wanted()}") from None
+        if tensor.ndim == 0 and self.shape == (1,):
+            tensor = tensor.reshape(1)
+        self.check(tensor[None])
+        return tensor
+
+    def check(self, values: Tensor) -> None:
+        """Raise ValueError unless these are values (B, *shape) of this kind, none of them null or infinite."""
+        if tuple(values.shape[1:]) != self.shape:
+            raise ValueError(f"it has the shape {list(values.shape[1:])} and not that of {self.wanted()}")
+        if self.dtype.is_floating_point != values.is_floating_point():
+            raise ValueError(f"it is {str(values.dtype).removeprefix('torch.')} and not {self.wanted()}")
+        if values.is_floating_point() and (wrong := ~values.isfinite().flatten(1).all(1)).any():
+            raise ValueError(
+                f"it is NaN or infinite in {int(wrong.sum())} of {len(values)} examples, first in number "
+                f"{int(wrong.nonzero()[0])}"
+            )
+
+    def wanted(self) -> str:
+        """Return a description of one value, for messages."""
+        return f"{str(self.dtype).removeprefix('torch.')} of shape {list(self.shape)}"
+
+
+def check_names(names: Collection[str]) -> None:
+    """Raise ValueError for a name of a condition that is no word, or already has a meaning."""
+    for name in names:
+        if not (isinstance(name, str) and name.isidentifier() and not hasattr(nn.ModuleDict, name)):
+            raise ValueError(f"{name!r} cannot be the name of a condition: give a word of letters, digits and _.")
+        if name in RESERVED:
+            raise ValueError(f"{name!r} cannot be the name of a condition: it already means something else.")
