@@ -179,6 +179,7 @@ TITLES = {  # of the groups
     "metrics": "evaluation metrics",
     "network": "networks",
     "objective": "training noise and labels",
+    "lr_schedule": "learning-rate schedules, instead of optimizer.decay",
     "optimizer": "optimizers",
     "paths": "directories",
     "sampler": "samplers",

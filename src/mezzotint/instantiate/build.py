@@ -8,6 +8,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import ConfigError, MezzotintError
@@ -29,6 +30,8 @@ DENOISER = ("network", "schedule", "target", "c_noise", "c_in")
 def check(node: Node, where: str = "", provided: Iterable[str] = ()) -> list[str]:
     """All that is wrong with a node and the nodes in it, one line each, without building anything.
 
+    A node with `_partial_: true` is a call whose other arguments follow later.
+
     Args:
         where: the node's place in the config, put in front of each message.
         provided: arguments of the node's target that the caller of `build` will add.
@@ -48,7 +51,8 @@ def check(node: Node, where: str = "", provided: Iterable[str] = ()) -> list[str
         current().contain(node["_target_"], given, where)
     except ConfigError as error:
         return [str(error), *problems]
-    return check_call(target, given, where, provided) + problems
+    later = required(target) if node.get("_partial_") is True else ()
+    return check_call(target, given, where, (*provided, *later)) + problems
 
 
 def check_part(node: Node, where: str, provided: Iterable[str] = ()) -> list[str]:
@@ -91,7 +95,16 @@ def unknown_argument(key: str, where: str, target: str, names: Sequence[str]) ->
 
 
 def arguments(node: Mapping[str, Node]) -> dict[str, Node]:
-    return {key: value for key, value in node.items() if key != "_target_"}
+    return {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+
+
+def required(target: Callable) -> list[str]:
+    """Return the arguments without a default."""
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except ValueError:
+        return []
+    return [p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
 # ---------------------------------------------------------------------------------------------------------------- build
@@ -114,6 +127,8 @@ def build(node: Node, where: str = "", **extra: Any) -> Any:
     current().contain(node["_target_"], arguments(node), where)
     hints = hints_of(target)
     given = {key: coerce(value, hints.get(key, Any)) for key, value in given.items()}
+    if node.get("_partial_") is True:
+        return partial(target, **given, **extra)
     try:
         built = target(**given, **extra)
     except MezzotintError as error:

@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ def node_of(part: Any) -> Node:
         return part
     if isinstance(part, Path):
         return str(part)
+    if isinstance(part, partial) and isinstance(part.func, type) and not part.args:
+        given = {key: node_of(value) for key, value in part.keywords.items()}
+        return {"_target_": path_of(part.func), "_partial_": True} | given
+    if isinstance(part, type):
+        return {"_target_": path_of(part), "_partial_": True}
     if isinstance(part, Sequence):
         return [node_of(item) for item in part]
     if isinstance(part, Mapping):

@@ -28,7 +28,8 @@ def matches(value: Node, hint: Any) -> bool:
     if origin is typing.Annotated:
         return matches(value, parts[0])
     if isinstance(value, dict) and "_target_" in value:
-        return target_matches(value, origin or hint)
+        later = value.get("_partial_") is True
+        return (origin or hint) in (Callable, Any) if later else target_matches(value, origin or hint)
     if origin is typing.Literal:
         return any(value == part and type(value) is type(part) for part in parts)
     if hint is Any or isinstance(hint, typing.TypeVar):

@@ -13,6 +13,10 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "optimizers": "AdamW",
+        "torch_optimizer": "TorchOptimizer",
+        "muon": "Muon",
+        "parameter_groups": "ParameterRule",
+        "lr_schedules": "ConstantLR CosineLR InverseSqrtLR LinearLR LRSchedule WarmupStableDecayLR",
         "tracking.tracker": "CSV RunInfo Tracker",
         "callbacks.base": "Callback Score TrainingRun",
         "callbacks.checkpoints": "Checkpoints",

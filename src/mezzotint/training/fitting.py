@@ -25,7 +25,7 @@ from mezzotint.training.callbacks.nan_guard import NaNGuard
 from mezzotint.training.callbacks.preemption import Preemption
 from mezzotint.training.hardware.hardware import Hardware, is_full, out_of_memory
 from mezzotint.training.module import DiffusionModule
-from mezzotint.training.optimizers import AdamW, rescheduled
+from mezzotint.training.optimizers import OptimizerSettings, rescheduled
 from mezzotint.training.own_trainer import connect
 from mezzotint.training.saved_run import written
 from mezzotint.training.tracking.tracker import as_tracker
@@ -40,7 +40,7 @@ def fit(
     denoiser: Denoiser,
     objective: nn.Module,
     dataset: Any,
-    optimizer: AdamW,
+    optimizer: OptimizerSettings,
     budget: int,
     batch_size: int,
     seed: int = 0,

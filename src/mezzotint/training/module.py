@@ -15,7 +15,7 @@ from mezzotint.training.batches import Batch
 from mezzotint.training.callbacks.validation import APART, FixedDraws
 from mezzotint.training.hardware.sharding import shard
 from mezzotint.training.hardware.strides import keep_strides
-from mezzotint.training.optimizers import AdamW, clip_, settle
+from mezzotint.training.optimizers import OptimizerSettings, clip_, set_rate, settle
 
 
 class DiffusionModule(LightningModule, metaclass=Finite):
@@ -47,7 +47,7 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         self,
         denoiser: Denoiser,
         objective: nn.Module,
-        optimizer: AdamW,
+        optimizer: OptimizerSettings,
         *,
         seed: int = 0,
         budget: int | None = None,
@@ -121,7 +121,8 @@ class DiffusionModule(LightningModule, metaclass=Finite):
     def on_train_start(self) -> None:
         """A checkpoint brings the optimizer's settings along; whether it may be fused is a matter of this machine."""
         hyperparameters.plan(self, self.trainer)
-        settle(self.trainer.optimizers[0], self.fused)
+        built = self.trainer.optimizers[0]
+        settle(built, bool(built.defaults.get("fused")))
         if self.trainer.world_size > 1 and not self.sharded:
             keep_strides(self)
 
@@ -129,8 +130,7 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         """The learning rate is a function of the images seen, so there is no scheduler and nothing of it to save."""
         images = self.trainer.global_step * self.batch_size
         self.rate = self.settings.rate(images, self.batch_size, self.budget)
-        for group in optimizer.param_groups:
-            group["lr"] = self.rate
+        set_rate(optimizer, self.rate)
         optimizer.step(closure=optimizer_closure)
         for layer in self.constrained:
             layer.constrain()

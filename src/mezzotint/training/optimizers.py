@@ -1,6 +1,6 @@
 """Optimisers as settings, built once the weights are on their device; the rate is a function of images seen."""
 
-import math
+from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,56 +12,49 @@ from torch import Tensor, nn
 from mezzotint.finite import Finite
 from mezzotint.training.amounts import check, least
 from mezzotint.training.hardware.sharding import full_tensor
+from mezzotint.training.lr_schedules import DECAYS, LRSchedule
+from mezzotint.training.parameter_groups import SCALE, ParameterRule, grouped, parameters
 
 
-@dataclass(frozen=True)
-class AdamW(metaclass=Finite):
-    """AdamW with linear warm-up and a decay that ends with the budget.
+class OptimizerSettings(metaclass=Finite):
+    """Base of optimizers as settings: a learning rate in images, rules for groups of parameters, clipping.
 
-    rate = lr * min(1, (n + B) / warmup) * decay(n / budget) for the step that follows n images, B of them in a batch;
-    decay(s) is 1 - s (linear), (1 + cos(pi s)) / 2 (cosine) or 1 (constant).
-    Source: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101
+    rate = lr * min(1, (n + B) / warmup) * decay(n, budget) for the step that follows n images, B of them in a batch.
 
-    Args:
+    Attributes:
         lr: the highest learning rate.
-        weight_decay: of matrices and kernels; biases and norms have none.
         warmup: images, or below 1 the share of the budget; of several, such as (6400, 0.1), the least counts.
+        decay: a schedule, or the name of one without settings: 1 - n / budget (linear), (1 + cos(pi n / budget)) / 2
+            (cosine) or 1 (constant).
         clip: largest norm of the gradient; None clips nothing.
+        groups: rules for the learning rate and weight decay of some parameters.
     """
 
-    lr: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.99)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    warmup: float | tuple[float, ...] = 6400
-    decay: Literal["linear", "cosine", "constant"] = "linear"
-    clip: float | None = 1.0
+    lr: float
+    warmup: float | tuple[float, ...]
+    decay: Literal["linear", "cosine", "constant"] | LRSchedule
+    clip: float | None
+    groups: tuple[ParameterRule, ...]
 
     def __post_init__(self) -> None:
         if not 0 < self.lr <= 1:
             raise ValueError(f"lr={self.lr}: a weight moves by about so much in a step; give more than 0 and at most 1")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas={list(self.betas)}: both must be 0 or more and below 1")
-        for name, value in (("eps", self.eps), ("clip", 1.0 if self.clip is None else self.clip)):
-            if not value > 0:
-                raise ValueError(f"{name}={value} must be above 0")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip={self.clip} must be above 0")
         if isinstance(self.warmup, Sequence):
             object.__setattr__(self, "warmup", tuple(self.warmup))  # whatever list a config gives
             check("warmup", self.warmup)
         elif self.warmup < 0:
             raise ValueError(f"warmup={self.warmup} must be 0 or more")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay={self.weight_decay} must be 0 or more")
-        if self.decay not in ("linear", "cosine", "constant"):
-            raise ValueError(f"decay={self.decay!r} is not known. Choose linear, cosine or constant.")
+        if isinstance(self.decay, str) and self.decay not in DECAYS:
+            raise ValueError(f"decay={self.decay!r} is not known. Choose {', '.join(DECAYS)}, or an lr_schedule.")
 
     def rate(self, images: int, batch_size: int, budget: int) -> float:
         """Learning rate of the step that follows `images` images."""
         warmup = self.risen(budget)
         risen = min(1.0, (images + batch_size) / warmup) if warmup else 1.0
-        spent = min(1.0, images / budget)
-        left = {"linear": 1 - spent, "cosine": (1 + math.cos(math.pi * spent)) / 2, "constant": 1.0}[self.decay]
-        return self.lr * risen * left
+        decay = DECAYS[self.decay] if isinstance(self.decay, str) else self.decay
+        return self.lr * risen * decay.factor(images, budget)
 
     def risen(self, budget: int) -> float:
         """Images of the warm-up."""
@@ -69,22 +62,56 @@ class AdamW(metaclass=Finite):
             return least(self.warmup, budget)
         return self.warmup * budget if self.warmup < 1 else self.warmup
 
+    @abstractmethod
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
-        """torch's optimiser over all parameters that train. Fused is 3 to 5 times faster, on the CPU too."""
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        if not self.weight_decay:
-            groups = [{"params": parameters, "weight_decay": 0.0}]  # one group costs a step less than two
-        optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], self.lr, self.betas, self.eps, fused=fused or None
-        )
-        if not torch.accelerator.is_available():
-            # Else each step begins with a search for CUDA's driver, which takes 0.4 ms where there is none.
-            optimizer._accelerator_graph_capture_health_check = lambda: None
-        return optimizer
+        """torch's optimizer over all parameters that train; not fused beside a gradient scaler. Raises ValueError."""
+
+
+@dataclass(frozen=True)
+class AdamW(OptimizerSettings):
+    """AdamW with linear warm-up and a decay that ends with the budget; its other arguments are those of the base.
+
+    Source: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101
+
+    Args:
+        weight_decay: of matrices, kernels and embeddings; biases and norms have none.
+    """
+
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    warmup: float | tuple[float, ...] = 6400
+    decay: Literal["linear", "cosine", "constant"] | LRSchedule = "linear"
+    clip: float | None = 1.0
+    groups: tuple[ParameterRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={list(self.betas)}: both must be 0 or more and below 1")
+        if not self.eps > 0:
+            raise ValueError(f"eps={self.eps} must be above 0")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay={self.weight_decay} must be 0 or more")
+
+    def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
+        """torch's optimizer over all parameters that train. Fused is 3 to 5 times faster, on the CPU too."""
+        groups = grouped([*parameters(module)], self.groups, self.weight_decay, ("matrix", "embedding"))
+        return settled_in(torch.optim.AdamW(groups, self.lr, self.betas, self.eps, fused=fused or None))
+
+
+def settled_in(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Spare an optimizer a search of 0.4 ms for CUDA's driver, with which each step begins where there is none."""
+    if not torch.accelerator.is_available():
+        optimizer._accelerator_graph_capture_health_check = lambda: None  # type: ignore[attr-defined]
+    return optimizer
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of each group, by its factor where it has one."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group[SCALE] if SCALE in group else rate
 
 
 def rescheduled(optimizer: Any, batch_size: int, before: Any, now: int, step: int) -> str | None:
@@ -130,13 +157,14 @@ def settle(optimizer: torch.optim.Optimizer, fused: bool) -> None:
     fused kernels walk through both together, whatever the strides say.
     """
     for group in optimizer.param_groups:
-        group["fused"] = fused or None
+        if "fused" in group:
+            group["fused"] = fused or None
         for p in group["params"]:
             state = optimizer.state.get(p, {})
             for name, value in state.items():
                 if name == "step":
                     state[name] = value.to(p.device if fused else "cpu")
-                elif value.stride() != p.stride():
+                elif isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
                     state[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 

@@ -19,7 +19,7 @@ def initial_weights(directory: Path, job: Job, parts: Components) -> Transfer | 
     """
     if job.init is None or RunDir(directory).newest_step():
         return None
-    return transfer(job.init, job.init_weights, {"denoiser": parts.denoiser, "objective": parts.objective})
+    return transfer(job.init, job.init_weights or "ema", {"denoiser": parts.denoiser, "objective": parts.objective})
 
 
 def start_from_initial_weights(directory: Path, job: Job, parts: Components) -> None:

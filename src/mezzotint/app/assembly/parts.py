@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.nn import ModuleList
 
 from mezzotint.app.assembly.compatibility import check_pairs, check_variance
 from mezzotint.app.assembly.gradients import check_reached, unreached
@@ -60,7 +61,7 @@ def assemble(job: Job, device: str = "cpu") -> Components:
         dataset=dataset,
         denoiser=build_denoiser(job.as_dict(), device),
         objective=build_objective(job),
-        optimizer=build(job.optimizer, "optimizer"),
+        optimizer=build(job.optimizer | ({"decay": job.lr_schedule} if job.lr_schedule else {}), "optimizer"),
         ema=build(job.ema, "ema"),
         callbacks=build(job.callbacks, "callbacks"),
         loggers=build(job.logger, "logger"),
@@ -198,6 +199,8 @@ def meet(job: Job) -> Components:
         parts.hardware.accumulation(job.batch_size, world)
     with placed("hardware"):
         parts.hardware.recompute(parts.denoiser.network)
+    with placed("optimizer"):
+        parts.optimizer.build(ModuleList([parts.denoiser, parts.objective]), fused=False)
     check_pairs(job, parts.denoiser, parts.objective, parts.hardware)
     missing = rehearse_training(parts)
     check_reached(missing, parts.hardware)

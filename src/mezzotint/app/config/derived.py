@@ -14,14 +14,31 @@ KARRAS = (
 )  # on which steps in time leave out the small noise levels: what Auto finds by itself
 TRAINING = "mezzotint.training."
 AMOUNTS = {  # which key of a part may name several amounts, and what they are counted in
-    f"{TRAINING}AdamW": ("warmup", "images"),
+    **{f"{TRAINING}{name}": ("warmup", "images") for name in ("AdamW", "Muon", "TorchOptimizer")},
     f"{TRAINING}Log": ("every", "steps"),
     f"{TRAINING}NaNGuard": ("every", "steps"),
 }
+RUNS_OWN = ("lr", "warmup", "decay", "clip", "groups")  # of an optimizer, what no class of torch takes
 SHRINKING = ("optimizer.warmup", "callbacks.log.every", "callbacks.nan_guard.every")  # these, as a user writes them
 
 
 def write_out(config: Config) -> None:
+    """Write out what a config may leave to us: grid=auto, and the settings around a class of torch.optim."""
+    write_out_grid(config)
+    write_out_optimizer(config)
+
+
+def write_out_optimizer(config: Config) -> None:
+    """Put a class of torch.optim at optimizer= into TorchOptimizer, which takes the arguments that it knows itself."""
+    node = config.get("optimizer")
+    path = str(node.get("_target_")) if isinstance(node, dict) else ""
+    if path.startswith("torch.optim."):
+        own = {key: value for key, value in node.items() if key in RUNS_OWN}
+        kind = {key: value for key, value in node.items() if key not in RUNS_OWN}
+        config |= {"optimizer": {"_target_": f"{TRAINING}TorchOptimizer", "kind": kind | {"_partial_": True}, **own}}
+
+
+def write_out_grid(config: Config) -> None:
     """Write the grid that grid=auto takes on this schedule in its place, as its own name would have.
 
     So a run says which it is, and is the same run as one that named it. A schedule that is not ours is asked by `Auto`

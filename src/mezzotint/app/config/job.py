@@ -54,7 +54,7 @@ class Job:
         checkpoint: the step of the checkpoint to sample from; null is the newest, "best" the one that
             callbacks=sample_metrics kept.
         init: weights that a new run starts from: a run, one of its checkpoints, or a file of tensors.
-        init_weights: which of its weights, as `weights` names them.
+        init_weights: which of its weights, as `weights` names them; null is "ema".
         save: what `sample` writes beside its pictures.
         label: what `sample` draws: a class by its label or name, several as a list, or {class: images of it, ...}.
         out: where `sample` puts what it draws: a folder, or the picture's file; null is the run's samples.
@@ -83,7 +83,7 @@ class Job:
     weights: str | float = "ema"
     checkpoint: int | Literal["best"] | None = None
     init: str | None = None
-    init_weights: str | float = "ema"
+    init_weights: str | float | None = None
     seeds: int = 1
     reference: str = "train"
     reference_images: int | None = None
@@ -95,6 +95,7 @@ class Job:
     c_noise: Node | None = None
     c_in: Node | None = None
     loss_weight: Node | None = None
+    lr_schedule: Node | None = None
     ema: Node | None = None
     guidance: Node | None = None
     extractor: Node | None = None

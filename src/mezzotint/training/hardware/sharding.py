@@ -30,6 +30,13 @@ def shard(module: nn.Module, network: nn.Module, mesh: Any) -> None:
     fully_shard(network, mesh=mesh)
 
 
+def is_shard(tensor: Tensor) -> bool:
+    """Return whether this rank may hold only a part of a tensor."""
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
+
+
 def full_tensor(tensor: Tensor) -> Tensor:
     """All of a tensor of which this rank may hold a shard; every rank must ask."""
     from torch.distributed.tensor import DTensor

@@ -1,0 +1,140 @@
+"""Muon for hidden matrices and kernels, AdamW for all other parameters."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import ConfigError
+from mezzotint.training.hardware.sharding import is_shard
+from mezzotint.training.lr_schedules import LRSchedule
+from mezzotint.training.optimizers import OptimizerSettings, settled_in
+from mezzotint.training.parameter_groups import Parameter, ParameterRule, grouped, parameters
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of p(s) = a s + b s^3 + c s^5, which drives singular values to about 1
+
+
+@dataclass(frozen=True)
+class Muon(OptimizerSettings):
+    """Momentum, orthogonalised, for hidden matrices; AdamW for biases, norms, embeddings, and the outer layers.
+
+    B <- mu B + (1 - mu) G, W <- (1 - lr wd) W - lr s(W) NS(mu B + (1 - mu) G), where NS(M) is about U V^T of
+    M = U S V^T by five Newton-Schulz iterations, and s(W) = 0.2 sqrt(max(rows, columns)) gives updates the size of
+    AdamW's, so that one learning rate serves both. A kernel counts as the matrix of its output channels by all else.
+    Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the scale: Liu et al. 2025,
+    https://arxiv.org/abs/2502.16982. Its other arguments are those of the base.
+
+    Args:
+        momentum: mu.
+        weight_decay: of matrices and kernels.
+        betas, eps: of AdamW.
+        thin: matrices with fewer rows or columns are AdamW's, such as the first and last layers, which have as many as
+            an image has channels.
+    """
+
+    lr: float = 2e-3
+    momentum: float = 0.95
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-8
+    thin: int = 16
+    warmup: float | tuple[float, ...] = 6400
+    decay: Literal["linear", "cosine", "constant"] | LRSchedule = "linear"
+    clip: float | None = 1.0
+    groups: tuple[ParameterRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(0 <= value < 1 for value in (self.momentum, *self.betas)):
+            raise ValueError(f"momentum={self.momentum}, betas={list(self.betas)}: all must be 0 or more and below 1")
+        if self.weight_decay < 0 or not self.eps > 0:
+            raise ValueError(f"weight_decay={self.weight_decay} must be 0 or more, eps={self.eps} above 0")
+
+    def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
+        """Both optimizers as one. Raises ConfigError: the network is split over processes."""
+        found = [*parameters(module)]
+        if any(is_shard(one.value) for one in found):
+            raise ConfigError("optimizer=muon needs whole matrices, and hardware.strategy=fsdp splits them; use adamw")
+        hidden = [one for one in found if self.orthogonalised(one)]
+        others = [one for one in found if not self.orthogonalised(one)]
+        members: list[torch.optim.Optimizer] = []
+        if hidden:
+            groups = grouped(hidden, self.groups, self.weight_decay)
+            members.append(OrthogonalMomentum(groups, self.lr, self.momentum))
+        if others:
+            groups = grouped(others, self.groups, self.weight_decay)
+            members.append(torch.optim.AdamW(groups, self.lr, self.betas, self.eps, fused=fused or None))
+        return Combined([settled_in(member) for member in members], fused=fused or None)
+
+    def orthogonalised(self, one: Parameter) -> bool:
+        rows = one.value.shape[0] if one.value.ndim else 0
+        return one.kind == "matrix" and min(rows, one.value.numel() // max(1, rows), *one.value.shape[:2]) >= self.thin
+
+
+class OrthogonalMomentum(torch.optim.Optimizer):
+    """Muon's step for matrices and kernels; equal to torch.optim.Muon with `match_rms_adamw` where that takes them."""
+
+    def __init__(self, groups: Sequence[dict[str, Any]], lr: float, momentum: float) -> None:
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            lr, momentum = group["lr"], group["momentum"]
+            for p in (p for p in group["params"] if p.grad is not None):
+                buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - momentum)
+                update = orthogonal(p.grad.lerp(buffer, momentum).flatten(1))
+                p.mul_(1 - lr * group["weight_decay"])
+                p.add_(update.view_as(p), alpha=-lr * 0.2 * math.sqrt(max(update.shape)))
+        return loss
+
+
+class Combined(torch.optim.Optimizer):
+    """Several optimizers of different parameters that step as one, with one list of groups and one state."""
+
+    def __init__(self, members: Sequence[torch.optim.Optimizer], fused: bool | None) -> None:
+        self.members = list(members)
+        super().__init__([group for member in members for group in member.param_groups], {"fused": fused})
+        self.share()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.share()
+
+    def share(self) -> None:
+        """Let the members work on this optimizer's groups and state, which a checkpoint may have replaced."""
+        start = 0
+        for member in self.members:
+            end = start + len(member.param_groups)
+            member.param_groups, member.state = self.param_groups[start:end], self.state
+            start = end
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for member in self.members:
+            member.step()
+        return loss
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """Return about U V^T of a matrix U S V^T: singular values between 0.7 and 1.2, in bfloat16."""
+    a, b, c = NEWTON_SCHULZ
+    x = matrix.bfloat16()
+    if tall := x.shape[0] > x.shape[1]:
+        x = x.T
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
