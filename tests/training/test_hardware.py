@@ -137,3 +137,10 @@ def test_a_device_that_is_full_ends_training_with_what_to_lower(tmp_path, monkey
     monkeypatch.setattr("mezzotint.training.module.DiffusionModule.training_step", full)
     with pytest.raises(TrainingError, match=r"no memory left for 16 images at once.*hardware.micro_batch=8 "):
         train(tmp_path, steps=4)
+
+
+def test_a_network_in_shards_is_contiguous():
+    """FSDP refuses other layouts, which channels-last convolutions have."""
+    network = UNet((1, 8, 8), width=8, multipliers=(1, 2), attention=()).to(memory_format=torch.channels_last)
+    Hardware(accelerator="cpu", strategy="fsdp").arrange(network)
+    assert all(p.is_contiguous() for p in network.parameters())

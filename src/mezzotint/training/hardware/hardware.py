@@ -174,7 +174,9 @@ class Hardware(metaclass=Finite):
             torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
             torch.backends.cudnn.allow_tf32 = self.tf32
         layout = preferred_memory_format(self.device, self.dtype)
-        if self.channels_last != "auto":
+        if self.strategy == "fsdp":
+            layout = torch.contiguous_format  # FSDP splits no other weights
+        elif self.channels_last != "auto":
             layout = torch.channels_last if self.channels_last else torch.contiguous_format
         if layout is torch.contiguous_format or all(p.ndim <= 4 for p in network.parameters()):  # no layout of volumes
             network.to(memory_format=layout)
