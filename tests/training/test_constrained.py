@@ -1,4 +1,4 @@
-"""Weights that a network constrains after each step: EDM2's unit norm, in training, averages, resumed runs and shards."""
+"""Weights that a network constrains after each step: EDM2's unit norm in training, averages and resumed runs."""
 
 from pathlib import Path
 
