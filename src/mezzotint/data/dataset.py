@@ -38,7 +38,7 @@ class Dataset(metaclass=Finite):
         object.__setattr__(self, "names", tuple(self.names))
         if len(self.shape) != 3 or not all(isinstance(size, int) and size > 0 for size in self.shape):
             raise DataError(
-                f"shape={list(self.shape)} is no image: give [channels, height, width], such as [3, 64, 64]."
+                f"shape={list(self.shape)} is not an image shape: give [channels, height, width], such as [3, 64, 64]."
             )
         if self.classes < 0:
             raise DataError(f"classes={self.classes}: give the number of classes, or 0 for no labels.")
@@ -122,7 +122,7 @@ class LabelledDataset(ArrayDataset):
         if self.classes not in (0, self.known_classes):
             raise DataError(
                 f"classes={self.classes}, but {self.name()} has {self.known_classes} classes: "
-                f"set data.classes={self.known_classes}, or 0 to leave the labels out."
+                f"set data.classes={self.known_classes}, or 0 to ignore the labels."
             )
 
     def class_names(self) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ def refuse_alpha(where: str, stored: Sequence[int], wanted: Sequence[int]) -> No
     if tuple(stored[1:]) == tuple(wanted[1:]) and stored[0] == wanted[0] + 1 in (2, 4):
         raise DataError(
             f"the images of {where} have {stored[0]} channels, but data.shape={list(wanted)}: drop the "
-            f"{NTH[stored[0]]} channel, images[..., :{wanted[0]}], which is transparency (alpha) and no colour."
+            f"{NTH[stored[0]]} channel, images[..., :{wanted[0]}], which is transparency (alpha), not a colour."
         )
 
 

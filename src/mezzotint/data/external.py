@@ -40,13 +40,13 @@ def open_external(path: Path) -> ExternalImages:
     raise DataError(
         f"{path} is neither a folder of images nor an .npz archive of arrays. A pickle is a program and is not read"
         if path.exists()
-        else f"there is no {path}: give a folder of images, or an .npz archive"
+        else f"{path} does not exist: give a folder of images, or an .npz archive"
     )
 
 
 def open_folder(root: Path) -> ExternalImages:
     listing = listed(root, "Give a folder of images.")
-    refuse_unread([listing], "take it out, for what remains is not the folder")
+    refuse_unread([listing], "remove it, since the rest is another set of images")
     files = tuple(entry.file for entry in listing.entries)
     shapes = headers(files)
     _, *size = shapes[0]

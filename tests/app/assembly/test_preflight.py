@@ -180,7 +180,7 @@ def test_the_plan_says_what_a_run_would_take(mezzotint: Command) -> None:
 def test_data_that_is_missing_is_told_after_the_plan(mezzotint: Command) -> None:
     done = mezzotint("check", "data=image_folder", "data.root=/nowhere", "network=mlp", "reference=/nothing")
     assert "images of 3 x 64 x 64, not here" in done.out
-    assert "\n  data: /nowhere is no folder: give data.root=DIR with a folder of images.\n" in done.err
+    assert "\n  data: /nowhere is not a folder: give data.root=DIR with a folder of images.\n" in done.err
     assert "\n  reference=/nothing: there is no such folder or file" in done.err
     assert done.code == 2
 

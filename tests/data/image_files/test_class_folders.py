@@ -54,7 +54,7 @@ def test_labels_of_pictures_that_are_gone_are_counted(tmp_path, capsys):
     pairs = [["a/0.png", 0], ["a/1.png", 1], ["a/7.png", 1]]
     (root / "dataset.json").write_text(json.dumps({"labels": pairs}))
     assert labels(root, classes=2) == [0, 1]
-    assert "labels of 1 picture(s) that are not here, such as a/7.png" in capsys.readouterr().err
+    assert "labels of 1 picture(s) that do not exist, such as a/7.png" in capsys.readouterr().err
     (root / "dataset.json").write_text(json.dumps({"labels": [*pairs, ["a/0.png", 1]]}))
     with pytest.raises(DataError, match=r"gives a/0\.png more than one class"):
         labels(root, classes=2)
@@ -65,7 +65,7 @@ def test_a_file_that_vanishes_is_named(tmp_path):
     images = ImageFolder(root=str(root), shape=(3, 8, 8), held_out=0, memory_limit=0).split("all")
     (root / "1.png").unlink()
     for use in (lambda: images.batch(torch.arange(2)), images.digest):
-        with pytest.raises(DataError, match=r"1\.png cannot be decoded \(it was here, and is gone\)"):
+        with pytest.raises(DataError, match=r"1\.png cannot be decoded \(it was there before and no longer exists\)"):
             use()
 
 

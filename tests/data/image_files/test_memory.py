@@ -9,7 +9,7 @@ from PIL import Image, features
 
 from mezzotint.data import ImageFolder
 from mezzotint.data.image_files import decoder
-from mezzotint.data.image_files.memory import Room, needed
+from mezzotint.data.image_files.memory import MemoryBudget, needed
 from mezzotint.errors import DataError
 
 SIDE = 2048
@@ -67,19 +67,19 @@ def test_what_lies_in_memory_once_is_reckoned_once(suffix, tmp_path):
 def test_what_takes_more_memory_than_there_is_for_pictures_is_refused_by_its_size(suffix, limit, tmp_path, monkeypatch):
     for name, side in ((f"a.{suffix}", 512), ("b.png", 64)):
         Image.new("RGB", (side, side)).save(tmp_path / name)
-    monkeypatch.setattr(decoder, "room", Room(600_000))
+    monkeypatch.setattr(decoder, "budget", MemoryBudget(600_000))
     dataset = ImageFolder(root=str(tmp_path), shape=(3, 16, 16), memory_limit=limit, held_out=0)
     with pytest.raises(DataError, match=rf"a\.{suffix} cannot be decoded \(decoding its 512 x 512 pixels as") as caught:
         dataset.split("train")
     assert "\n" not in str(caught.value)
 
 
-def test_threads_together_stay_within_the_room():
-    room, held, most = Room(100), [0], [0]
+def test_threads_together_stay_within_the_budget():
+    budget, held, most = MemoryBudget(100), [0], [0]
     lock = threading.Lock()
 
     def work(wanted: int) -> None:
-        with room.taken(wanted):
+        with budget.reserve(wanted):
             with lock:
                 held[0] += wanted
                 most[0] = max(most[0], held[0])
@@ -92,4 +92,4 @@ def test_threads_together_stay_within_the_room():
     for thread in threads:
         thread.join()
     assert most[0] <= 100
-    assert room.left == 100
+    assert budget.left == 100

@@ -56,5 +56,5 @@ def test_an_unknown_split_is_named():
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 0), (1, 8, 8, 8), (1, 8.0, 8)])
 def test_what_is_no_image_is_named(shape):
-    with pytest.raises(DataError, match="is no image: give"):
+    with pytest.raises(DataError, match="is not an image shape: give"):
         Digits(shape=shape)

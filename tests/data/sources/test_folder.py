@@ -124,7 +124,7 @@ def test_folders_train_and_val_are_the_parts(tmp_path):
 def test_a_class_called_train_is_not_taken_for_the_training_part(tmp_path):
     for name in ("bus", "train"):
         save(tmp_path / name / "0.png", picture())
-    with pytest.raises(DataError, match="a folder train beside bus, and none that is called test, val or validation"):
+    with pytest.raises(DataError, match="a folder train beside bus, and none named test, val or validation"):
         folder(tmp_path).split("train")
     assert len(folder(tmp_path / "train").split("train")) == 1
     (tmp_path / "bus").rename(tmp_path / "test")
@@ -172,7 +172,7 @@ def test_a_small_image_is_enlarged_only_where_that_is_asked_for(tmp_path, limit)
     save(tmp_path / "b.png", picture(30, 6))
     with pytest.raises(
         DataError,
-        match=r"b\.png is 30 x 6, and the shape asks for 8 x 8 .*data\.shape=\[3,6,6\] fits it, or data\.enlarge",
+        match=r"b\.png is 30 x 6, and the shape requires 8 x 8 .*data\.shape=\[3,6,6\] fits it, or data\.enlarge",
     ):
         folder(tmp_path, memory_limit=limit).split("train")
     assert everything(folder(tmp_path, memory_limit=limit, shape=(3, 6, 6)).split("train")).shape == (2, 3, 6, 6)
@@ -198,7 +198,7 @@ def cut_short(file: Path) -> None:
 @pytest.mark.parametrize("limit", [0, 1 << 30])
 def test_a_truncated_image_is_found_before_training(classes, limit):
     cut_short(classes / "bee" / "4.png")
-    with pytest.raises(DataError, match=r"bee/4\.png cannot be decoded .*mend it or take it out") as caught:
+    with pytest.raises(DataError, match=r"bee/4\.png cannot be decoded .*fix it, or remove it from") as caught:
         folder(classes, memory_limit=limit).split("train")
     assert "\n" not in str(caught.value)
 
@@ -216,7 +216,7 @@ def test_a_truncated_image_is_named_in_the_middle_of_training(classes, workers):
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
 def test_what_is_no_image_is_found_before_training(classes, limit, content):
     (classes / "cat" / "9.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"cat/9\.png cannot be decoded .it is no image."):
+    with pytest.raises(DataError, match=r"cat/9\.png cannot be decoded .it is not an image."):
         folder(classes, memory_limit=limit).split("train")
 
 
@@ -233,12 +233,12 @@ def test_classes_without_folders_are_named(tmp_path):
 
 def test_an_image_outside_of_the_class_folders_is_named(classes):
     save(classes / "stray.png", picture())
-    with pytest.raises(DataError, match=r"stray\.png lies in no class folder"):
+    with pytest.raises(DataError, match=r"stray\.png is in no class folder"):
         folder(classes, classes=3).split("train")
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"holds no pictures that are read; it is empty"):
+    with pytest.raises(DataError, match=r"has no readable pictures; it is empty"):
         folder(tmp_path).split("train")
     (tmp_path / "data_batch_1").touch()
     with pytest.raises(DataError, match=r"it holds 1 other file.*data_batch_1"):
@@ -246,7 +246,7 @@ def test_an_empty_folder_is_named(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"none is no folder: give data\.root=DIR"):
+    with pytest.raises(DataError, match=r"none is not a folder: give data\.root=DIR"):
         folder(tmp_path / "none").split("train")
 
 
@@ -264,7 +264,7 @@ def test_all_damaged_files_are_told_at_once_and_in_order(tmp_path):
     for i in (100, 101, 199):
         os.truncate(tmp_path / f"{i:03}.png", 0)
     with pytest.raises(
-        DataError, match=r"3 of 200 pictures cannot be used. .*100\.png \(it is no image\), 101.png, 199"
+        DataError, match=r"3 of 200 pictures cannot be used. .*100\.png \(it is not an image\), 101.png, 199"
     ):
         folder(tmp_path, shape=(3, 1, 1)).split("all")
 
@@ -376,12 +376,12 @@ def test_a_part_to_hold_out_without_one_to_train_on_is_no_class(tmp_path):
 def test_parts_below_the_root_are_told(tmp_path, capsys):
     filled(tmp_path, "archive/train/ant", "archive/test/ant")
     assert len(folder(tmp_path, held_out=0).split("train")) == 2
-    assert f"data.root={tmp_path}/archive keeps them" in capsys.readouterr().err
+    assert f"data.root={tmp_path}/archive uses them" in capsys.readouterr().err
 
 
 def test_a_folder_around_the_classes_is_told(tmp_path):
     filled(tmp_path, "set/ant", "set/bee")
-    with pytest.raises(DataError, match=r"one folder, set, with ant, bee in it: .* give data\.root=.*set; data"):
+    with pytest.raises(DataError, match=r"one folder, set, with ant, bee in it: .* set data\.root=.*set; data"):
         folder(tmp_path, classes=2).split("train")
     assert len(folder(tmp_path).split("train")) == 2
 

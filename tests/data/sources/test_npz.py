@@ -64,7 +64,7 @@ def test_parts(written):
         ({"images": IMAGES, "labels": LABELS / 2}, {}, r"labels of .* are float64"),
         ({"images": IMAGES, "labels": LABELS}, {"classes": 3}, r"run from 0 to 3: set data.classes=4"),
         ({"images": IMAGES, "labels": LABELS - 1}, {"classes": 4}, r"run from -1 to 2: number the classes from 0"),
-        ({"images": np.array([{}], dtype=object)}, {}, "no readable .npz archive of plain arrays"),
+        ({"images": np.array([{}], dtype=object)}, {}, "not a readable .npz archive of plain arrays"),
     ],
 )
 def test_faults_are_named(written, arrays, fields, fault):
@@ -80,10 +80,10 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     whole = file.read_bytes()
     for content in (b"", b"text", whole[:500], whole[:-30], whole[:900] + b"\0" * 100 + whole[1000:]):
         file.write_bytes(content)
-        with pytest.raises(DataError, match=r"set\.npz is no readable"):
+        with pytest.raises(DataError, match=r"set\.npz is not a readable"):
             NPZ(root=str(file), shape=(3, 4, 6)).split("train")
     np.save(file.with_suffix(".npy"), IMAGES)
-    with pytest.raises(DataError, match=r"set\.npy is no readable"):
+    with pytest.raises(DataError, match=r"set\.npy is not a readable"):
         NPZ(root=str(file.with_suffix(".npy")), shape=(3, 4, 6)).split("train")
 
 
@@ -93,7 +93,7 @@ def test_damage_inside_of_what_was_compressed_is_named(tmp_path):
     whole = file.read_bytes()
     for place in range(60, 200, 20):
         file.write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
-        with pytest.raises(DataError, match=r"set\.npz is no readable"):
+        with pytest.raises(DataError, match=r"set\.npz is not a readable"):
             NPZ(root=str(file), shape=(3, 4, 6)).split("train")
 
 
@@ -101,7 +101,7 @@ def test_what_is_no_array_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "set.npz", "w") as file:
         file.writestr("images", b"text")
         file.writestr("../../escaped.npy", b"text")
-    with pytest.raises(DataError, match="images is no array"):
+    with pytest.raises(DataError, match="images is not an array"):
         NPZ(root=str(tmp_path / "set.npz"), shape=(3, 4, 6)).split("train")
     assert not list(tmp_path.parents[1].rglob("escaped*"))
 

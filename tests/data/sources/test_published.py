@@ -110,16 +110,16 @@ def test_a_cache_that_is_a_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (idx(np.zeros((2, 3), np.uint8)), "no IDX file of 3-dimensional"),
+        (idx(np.zeros((2, 3), np.uint8)), "not an IDX file of 3-dimensional"),
         (idx(np.zeros((2, 3, 4), np.uint8))[:-1], "promises .2, 3, 4. bytes and holds 23: it is cut short"),
         (bytes((0, 0, 8, 3, 0, 0)), "cut short|cannot be read"),
-        (b"<html>", "no IDX file"),
+        (b"<html>", "not an IDX file"),
     ],
 )
 def test_a_damaged_idx_file_is_named(tmp_path, content, fault):
     file = tmp_path / "train-images-idx3-ubyte"
     file.write_bytes(content)
-    with pytest.raises(DataError, match=f"{file}.*({fault}).*fetch it again"):
+    with pytest.raises(DataError, match=f"{file}.*({fault}).*download it again"):
         read_idx(file, 3)
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_idx_file_is_named(tmp_path, content, fault):
 def test_a_damaged_gz_file_is_named(tmp_path, cut):
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.write_bytes(gzip.compress(idx(rng.integers(0, 256, (2, 3, 4), dtype=np.uint8)))[:cut])
-    with pytest.raises(DataError, match=f"{file} .*fetch it again"):
+    with pytest.raises(DataError, match=f"{file} .*download it again"):
         read_idx(file, 3)
 
 
@@ -185,7 +185,7 @@ class Attack:
 def test_a_pickle_that_wants_more_than_arrays_is_refused(tmp_path, content, capfd):
     file = tmp_path / "data_batch_1"
     file.write_bytes(pickle.dumps(content, protocol=2))
-    with pytest.raises(DataError, match=f"{file} is not what was published .it asks for posix"):
+    with pytest.raises(DataError, match=f"{file} is not the published file .it asks for posix"):
         unpickle(file)
     assert "attacked" not in capfd.readouterr().out
 
@@ -197,7 +197,7 @@ def test_a_damaged_batch_is_named(tmp_path, content):
     write_cifar(tmp_path / "cifar-10-batches-py", [*BATCHES, "test_batch"], (b"labels",), 10)
     file = tmp_path / "cifar-10-batches-py" / "data_batch_3"
     file.write_bytes(content)
-    with pytest.raises(DataError, match=f"{file} is not .*fetch it again"):
+    with pytest.raises(DataError, match=f"{file} is not .*download it again"):
         CIFAR10(root=str(tmp_path)).split("train")
 
 

@@ -78,7 +78,9 @@ def subfolders(root: Path) -> list[Path]:
         with os.scandir(root) as inside:
             found = [root / item.name for item in inside if not item.name.startswith(".") and is_folder(item)]
     except OSError as error:
-        raise DataError(f"{error.filename} cannot be read ({error.strerror}): mend it or take it out.") from error
+        raise DataError(
+            f"{error.filename} cannot be read ({error.strerror}): fix its permissions, or remove it."
+        ) from error
     return sorted(folder for folder in found if folder.name.lower() not in OF_SYSTEMS)
 
 
@@ -117,7 +119,7 @@ def read_labels(root: Path) -> dict[str, int] | None:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file} cannot be read ({error}): write it again, or take it out.") from error
+        raise DataError(f"{file} cannot be read ({error}): write it again, or remove it.") from error
     labels = found.get("labels") if isinstance(found, dict) else None
     if labels is None:
         return None
@@ -160,9 +162,9 @@ def refuse_labels(where: str, labels: Sequence[int], classes: int) -> None:
     if low < 0 or kinds != high + 1:
         raise DataError(
             f"{seen}, and {kinds} of these numbers occur{gaps(labels)}: number the classes 0 to {kinds - 1} without "
-            f"gaps and set data.classes={kinds}, or 0 to leave the labels out."
+            f"gaps and set data.classes={kinds}, or 0 to ignore the labels."
         )
-    raise DataError(f"data.classes={classes}, but {seen}: set data.classes={kinds}, or 0 to leave the labels out.")
+    raise DataError(f"data.classes={classes}, but {seen}: set data.classes={kinds}, or 0 to ignore the labels.")
 
 
 def gaps(labels: Sequence[int]) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mezzotint.data.image_files.formats import CURES, formats, in_line, look, readable
+from mezzotint.data.image_files.formats import CURES, format_of, formats, in_line, readable
 from mezzotint.data.image_files.integrity import complete, jpeg_bits
-from mezzotint.data.image_files.memory import ROOM, Room, needed
+from mezzotint.data.image_files.memory import DECODE_BUDGET, MemoryBudget, needed
 from mezzotint.data.image_files.png_rows import PngRows, says_late
 from mezzotint.data.image_files.resize import (
     GIANT,
@@ -92,7 +92,7 @@ def usual(
         pixels: stored pixels, if the image is downscaled while decoding.
     """
     samples = Samples.of(stored, file)
-    with room.taken(fitting_in(stored, file, pixels)):
+    with budget.reserve(fitting_in(stored, file, pixels)):
         turn = orientation(stored)
         if not enlarge:
             check_size(file, stored.size[::-1] if turn in TURNED else stored.size, shape)
@@ -129,10 +129,10 @@ def reduce(stored: Image.Image, shape: tuple[int, int, int], turn: int) -> None:
 def fitting_in(stored: Image.Image, file: Path, pixels: int = 0) -> int:
     """Return the bytes that decoding needs; raise PictureError if they exceed the memory limit."""
     wanted = needed(stored, pixels or stored.width * stored.height)
-    if wanted > room.size:
+    if wanted > budget.size:
         reason = (
             f"decoding its {stored.width:,} x {stored.height:,} pixels as {stored.format} takes {wanted / 1e9:.1f} GB, "
-            f"and {room.size / 1e9:.1f} GB is the most that pictures get"
+            f"and {budget.size / 1e9:.1f} GB is the limit for decoding"
         )
         raise PictureError(file, reason, "scale it down, or convert it to PNG or JPEG, which are decoded in parts")
     return wanted
@@ -184,19 +184,23 @@ def opened(file: Path) -> Iterator[Image.Image]:
     except MemoryError as error:
         raise PictureError(file, "there is not enough memory for it", "scale it down") from error
     except Image.UnidentifiedImageError as error:
-        raise stranger(file) from error
+        raise unidentified(file) from error
     except (FileNotFoundError, PermissionError) as error:
         raise unopened(file, error) from error
     except Exception as error:  # decoders raise all kinds of errors on damaged files
         raise PictureError(
-            file, " ".join(str(error).split()) or type(error).__name__, "mend it or take it out of the folder"
+            file, " ".join(str(error).split()) or type(error).__name__, "fix it, or remove it from the folder"
         ) from error
 
 
 def unopened(file: Path, error: OSError) -> PictureError:
     """Return the error of a listed file that has been removed or is not readable."""
-    reason = "it was here, and is gone" if isinstance(error, FileNotFoundError) else str(error.strerror or error)
-    return PictureError(file, reason, "give it back or take it out of the folder")
+    reason = (
+        "it was there before and no longer exists"
+        if isinstance(error, FileNotFoundError)
+        else str(error.strerror or error)
+    )
+    return PictureError(file, reason, "restore it, or remove it from the folder")
 
 
 def content(file: Path) -> bytes:
@@ -207,14 +211,14 @@ def content(file: Path) -> bytes:
         raise unopened(file, error) from error
 
 
-def stranger(file: Path) -> PictureError:
+def unidentified(file: Path) -> PictureError:
     """Return the error of a file that Pillow cannot identify: an unsupported format, or a damaged header."""
-    found = look(file)
+    found = format_of(file)
     if found == "JPEG" and (bits := jpeg_bits(file)) not in (0, 8):
-        return PictureError(file, f"it is a JPEG of {bits} bits, and 8 are read", "convert it to PNG")
+        return PictureError(file, f"it is a JPEG of {bits} bits, and only 8 are supported", "convert it to PNG")
     if not found or found in readable():
-        reason = "its beginning is damaged" if found else "it is no image"
-        return PictureError(file, reason, "mend it or take it out of the folder")
+        reason = "its beginning is damaged" if found else "it is not an image"
+        return PictureError(file, reason, "fix it, or remove it from the folder")
     return PictureError(file, f"it is {found}", CURES.get(found, "convert it to PNG or JPEG"))
 
 
@@ -242,7 +246,7 @@ class Silence:
                 self.kept.__exit__(None, None, None)
 
 
-silence, room = Silence(), Room(ROOM)
+silence, budget = Silence(), MemoryBudget(DECODE_BUDGET)
 
 
 def fits(size: tuple[int, int], shape: tuple[int, int, int]) -> bool:
@@ -254,7 +258,7 @@ def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -
     """Raise TooSmall for an image of this (width, height) that would have to be enlarged, which blurs it."""
     if not fits(size, shape):
         width, height = fitting(size, (shape[2], shape[1]))
-        reason = f"{size[1]} x {size[0]}, and the shape asks for {shape[1]} x {shape[2]}"
+        reason = f"{size[1]} x {size[0]}, and the shape requires {shape[1]} x {shape[2]}"
         raise TooSmall(file, reason, (shape[0], height, width))
 
 

@@ -51,12 +51,12 @@ def formats() -> tuple[str, ...]:
 
 
 def readable() -> frozenset[str]:
-    """Return the supported formats, named as by `kind`."""
+    """Return the supported formats, named as by `identify`."""
     names = {"WEBP": "WebP", "JPEG2000": "JPEG 2000", "HEIF": "HEIC", "JXL": "JPEG XL"}
     return frozenset(names.get(name, name) for name in formats())
 
 
-def kind(head: bytes) -> str:
+def identify(head: bytes) -> str:
     """Return the format of a file by its first bytes; empty if it is not an image."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
@@ -86,11 +86,11 @@ SIGNATURES = (
 )
 
 
-def look(file: Path) -> str:
+def format_of(file: Path) -> str:
     """Return the format of a file by its content; empty if it is not an image or cannot be read."""
     try:
         with open(file, "rb") as opened:
-            return kind(opened.read(HEAD))
+            return identify(opened.read(HEAD))
     except OSError:
         return ""
 
@@ -102,7 +102,7 @@ def unread(file: Path) -> str | None:
         return ""
     if suffix in RAW:
         return f"a camera's raw file: {CONVERT}"
-    found = look(file)
+    found = format_of(file)
     if found in readable():
         return ""
     if suffix not in OTHER and found not in CURES:

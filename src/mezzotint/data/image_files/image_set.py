@@ -147,25 +147,25 @@ def refuse(errors: Sequence[PictureError], total: int, cure: str = "") -> None:
         said = f"{str(errors[0]).removesuffix('.')}{otherwise}."
     else:
         damaged = [error for error in errors if not isinstance(error, TooSmall)]
-        groups = "; ".join(f"{some(group)}: {what(group)}" for group in (damaged, small) if group)
+        groups = "; ".join(f"{examples_of(group)}: {remedy_for(group)}" for group in (damaged, small) if group)
         said = f"{len(errors):,} of {total:,} pictures cannot be used. {groups}{otherwise}."
     raise SmallPictures(said, smallest(small)) if small else DataError(said) from errors[0]
 
 
-def some(errors: Sequence[PictureError]) -> str:
+def examples_of(errors: Sequence[PictureError]) -> str:
     """Return the number of errors, the first file with its reason, and a few more names."""
     first, *more = errors
     names = "".join(f", {error.file.name}" for error in more[:3]) + (", ..." if len(more) > 3 else "")
     return f"{len(errors):,} such as {in_line(first.file)} ({first.reason}){names}"
 
 
-def what(errors: Sequence[PictureError]) -> str:
+def remedy_for(errors: Sequence[PictureError]) -> str:
     """Return the remedy for errors of one kind; for small images, that of the smallest."""
     small = [error for error in errors if isinstance(error, TooSmall)]
     if small:
         return smallest(small).cure
     cures = {error.cure for error in errors}
-    return cures.pop() if len(cures) == 1 else "mend them or take them out of the folder"
+    return cures.pop() if len(cures) == 1 else "fix them, or remove them from the folder"
 
 
 def smallest(errors: Sequence[TooSmall]) -> TooSmall:
@@ -258,7 +258,7 @@ def map_threaded(work: Callable[[int], None], count: int, title: str) -> dict[in
 _said: set[str] = set()
 
 
-def say(remark: str) -> None:
+def note_once(remark: str) -> None:
     """Print a note to stderr, once and on rank 0 only."""
     if remark not in _said and rank_and_world()[0] == 0:
         _said.add(remark)

@@ -54,7 +54,7 @@ def refuse_unread(listings: Sequence[Listing], cure: str) -> None:
     unread = [item for listing in listings for item in listing.unread]
     if unread:
         count = sum(len(listing.entries) for listing in listings)
-        raise DataError(f"{told(unread, count + len(unread), 'is not read')}; or {cure}.")
+        raise DataError(f"{describe_unused(unread, count + len(unread), 'is not read')}; or {cure}.")
 
 
 def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images.") -> Listing:
@@ -68,7 +68,7 @@ def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images."
     entries, missed, others = [], [], []
     seen, twice = set(), []
     for item in sorted(walk(root), key=lambda item: (item.linked, item.path.parts)):
-        reason = judged(item)
+        reason = support_of(item)
         if reason is None:
             others.append(item)
         elif reason:
@@ -79,7 +79,7 @@ def listed(root: Path, cure: str = "Give data.root=DIR with a folder of images."
             seen.add(item.identity)
             entries.append(Entry(item.path, item.group, item.identity, item.linked, item.shared))
     if not entries:
-        raise DataError(f"{root} holds no pictures that are read{instead(missed, [o.path for o in others])}. {cure}")
+        raise DataError(f"{root} has no readable pictures{instead(missed, [o.path for o in others])}. {cure}")
     entries.sort(key=lambda entry: entry.file.parts)
     return Listing(root, entries, sorted(missed), sorted(twice))
 
@@ -96,8 +96,8 @@ def apart(train: Sequence[Entry], test: Sequence[Entry]) -> tuple[list[Entry], l
     other = [e for e in test if e.identity not in trained or not (e.shared or trained[e.identity])]
     if test and not other:
         raise DataError(
-            f"{test[0].file}, and all that is held out with it, are links to pictures that are trained on. "
-            f"Put other pictures there, or give data.root={in_line(train[0].file.parent)} and hold out some of them."
+            f"{test[0].file}, like all other test pictures, is a link to a training picture. "
+            f"Put other pictures there, or set data.root={in_line(train[0].file.parent)} to hold out a part of it."
         )
     return kept, other
 
@@ -105,11 +105,11 @@ def apart(train: Sequence[Entry], test: Sequence[Entry]) -> tuple[list[Entry], l
 def instead(missed: Sequence[tuple[Path, str]], others: Sequence[Path]) -> str:
     """Describe the content of a folder without images."""
     if missed:
-        return f", but {told(missed, len(missed), 'is not read')}"
+        return f", but {describe_unused(missed, len(missed), 'is not read')}"
     return f"; it holds {len(others)} other file(s), such as {others[0]}" if others else "; it is empty"
 
 
-def told(bad: Sequence[tuple[Path, str]], total: int, verb: str) -> str:
+def describe_unused(bad: Sequence[tuple[Path, str]], total: int, verb: str) -> str:
     """Describe how many images are unused, with names and reasons; `verb` is "is not read", for example."""
     (file, reason), *more = bad
     if not more:
@@ -144,13 +144,13 @@ class Found:
         return self.linked or self.links > 1
 
 
-def judged(item: Found) -> str | None:
+def support_of(item: Found) -> str | None:
     """Return why an image is unsupported, empty if it is supported; None if it is not an image."""
     if item.regular:
         return unread(item.path)
     if item.path.suffix.lower() not in SUFFIXES | RAW | OTHER:
         return None
-    return "a link that leads nowhere" if item.path.is_symlink() else "no regular file"
+    return "a broken link" if item.path.is_symlink() else "not a regular file"
 
 
 def walk(root: Path) -> Iterator[Found]:
@@ -168,7 +168,9 @@ def walk(root: Path) -> Iterator[Found]:
         try:
             inside = sorted(os.scandir(folder), key=lambda item: item.name)
         except OSError as error:
-            raise DataError(f"{folder} cannot be read ({error.strerror}): mend it or take it out.") from error
+            raise DataError(
+                f"{folder} cannot be read ({error.strerror}): fix its permissions, or remove it."
+            ) from error
         for item in inside:
             path, through = folder / item.name, linked or item.is_symlink()
             if item.name.startswith("."):
@@ -196,12 +198,12 @@ def found(item: os.DirEntry[str], path: Path, group: str, linked: bool) -> Found
 
 def holds_pictures(folder: Path) -> bool:
     """Return whether there is a supported image below a folder."""
-    return any(judged(item) == "" for item in walk(folder))
+    return any(support_of(item) == "" for item in walk(folder))
 
 
 def pictures(folder: Path) -> int:
     """Return the number of supported images below a folder."""
-    return sum(judged(item) == "" for item in walk(folder))
+    return sum(support_of(item) == "" for item in walk(folder))
 
 
 def repeats(folder: Path, root: Path) -> bool:

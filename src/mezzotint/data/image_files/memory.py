@@ -8,7 +8,7 @@ from PIL import Image
 
 from mezzotint.data.image_files.resize import GIANT, tiff_tags
 
-ROOM = 1 << 30  # bytes of images that the threads of a process decode at the same time
+DECODE_BUDGET = 1 << 30  # bytes of images that the threads of a process decode at the same time
 STORED = 4  # bytes per pixel in Pillow
 CONVERTED = 11  # bytes per pixel while converting transparency and palettes
 # Peak bytes per pixel of decoders that return the entire image, measured at 25 megapixels (Pillow 11 to 13)
@@ -41,14 +41,15 @@ def needed(image: Image.Image, pixels: int) -> int:
     return max(peak, CONVERTED * own if converted else 0)
 
 
-class Room:
+class MemoryBudget:
     """A memory budget that threads share: a request that exceeds what is left waits."""
 
     def __init__(self, size: int) -> None:
         self.size, self.left, self.change = size, size, threading.Condition()
 
     @contextmanager
-    def taken(self, wanted: int) -> Iterator[None]:
+    def reserve(self, wanted: int) -> Iterator[None]:
+        """Hold this many bytes, at most the entire budget, waiting until they are free."""
         wanted = min(wanted, self.size)
         with self.change:
             self.change.wait_for(lambda: self.left >= wanted)

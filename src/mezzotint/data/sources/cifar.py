@@ -56,14 +56,14 @@ class CIFAR10(PublishedDataset):
         pixels, labels = (batch.get(key) if isinstance(batch, dict) else None for key in (b"data", self.label_key))
         whole = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and isinstance(labels, list)
         if not whole or pixels.shape != (len(labels), PIXELS):
-            raise DataError(f"{file} is not a batch of {self.name()}: fetch it again.")
+            raise DataError(f"{file} is not a batch of {self.name()}: download it again.")
         return pixels, np.array(labels)
 
     def _binary(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
         content = np.fromfile(file, np.uint8)
         record = self.label_bytes + PIXELS
         if not len(content) or len(content) % record:
-            raise DataError(f"{file} has {len(content)} bytes, no multiple of {record}: fetch it again.")
+            raise DataError(f"{file} has {len(content)} bytes, no multiple of {record}: download it again.")
         rows = content.reshape(-1, record)
         return rows[:, self.label_bytes :], rows[:, self.label_bytes - 1]
 
@@ -120,4 +120,4 @@ def unpickle(file: Path) -> Any:
         with file.open("rb") as opened:
             return _ArraysOnly(opened, encoding="bytes").load()
     except Exception as error:  # unpickling damaged files can raise any exception
-        raise DataError(f"{file} is not what was published ({error}): fetch it again.") from error
+        raise DataError(f"{file} is not the published file ({error}): download it again.") from error

@@ -26,23 +26,23 @@ from mezzotint.data.image_files.class_folders import (
 )
 from mezzotint.data.image_files.decoder import RECIPE
 from mezzotint.data.image_files.formats import SUFFIXES
-from mezzotint.data.image_files.image_set import copies, examined, say, state
+from mezzotint.data.image_files.image_set import copies, examined, note_once, state
 from mezzotint.data.image_files.listing import (
     Entry,
     apart,
+    describe_unused,
     holds_pictures,
     listed,
     pictures,
     refuse_unread,
     repeats,
-    told,
     walk,
 )
 from mezzotint.data.image_set import ImageSource
 from mezzotint.data.split import check_held_out, held_out_count, split_indices
 from mezzotint.errors import DataError
 
-SKIP = "data.skip=true leaves out what cannot be read"
+SKIP = "data.skip=true skips unreadable files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class ImageFolder(Dataset):
     def split(self, name: str) -> ImageSource:
         check_split(name)
         parts, unread = self._entries()
-        tell_unused(Path(self.root).expanduser(), self._parts())
+        report_unused(Path(self.root).expanduser(), self._parts())
         entries = parts[name]
         labels = self._labels(entries) if self.classes else None
         files = dict.fromkeys(entry.file for part in ("train", "test") for entry in parts[part])
@@ -90,13 +90,13 @@ class ImageFolder(Dataset):
             whole.refuse_bad(SKIP)
         out = [*unread, *((error.file, error.reason) for error in whole.bad.values())]
         if out:
-            say(f"data: {told(sorted(out), len(files) + len(unread), 'is left out')}")
-        tell_copies(
+            note_once(f"data: {describe_unused(sorted(out), len(files) + len(unread), 'is left out')}")
+        report_copies(
             *([entry.file for entry in parts[part] if entry.file not in whole.bad] for part in ("train", "test"))
         )
         rows = [i for i, entry in enumerate(entries) if entry.file not in whole.bad]
         if not rows:
-            raise DataError(f"{self.root}: data.skip=true leaves no picture for {name}: mend some.")
+            raise DataError(f"{self.root}: data.skip=true leaves no picture for {name}: fix some of them.")
         chosen = [entries[i].file for i in rows]
         if not small and len(chosen) * math.prod(self.shape) <= self.memory_limit:
             whole = examined(chosen, self.shape, self.enlarge, keep=True)
@@ -127,12 +127,12 @@ class ImageFolder(Dataset):
     def labelled_by(self) -> str:
         if not self.classes:
             return ""
-        return "class folders" if read_labels(self._parts().train) is None else f"{LABELS} (folders are no classes)"
+        return "class folders" if read_labels(self._parts().train) is None else f"{LABELS} (folders are not classes)"
 
     def _parts(self) -> Parts:
         root = Path(self.root).expanduser()
         if not root.is_dir():
-            raise DataError(f"{root} is no folder: give data.root=DIR with a folder of images.")
+            raise DataError(f"{root} is not a folder: give data.root=DIR with a folder of images.")
         parts = parts_of(root, self.names)
         if parts.train != root and parts.test is None:
             check_alone(root, parts.train)
@@ -151,7 +151,7 @@ class ImageFolder(Dataset):
             return {"train": train, "test": test, "all": train + test}, unread
         strata = np.unique([entry.group for entry in train], return_inverse=True)[1]
         if self.classes and (labels := read_labels(parts.train)) is not None:
-            tell_gone(parts.train, labels)
+            report_missing(parts.train, labels)
             strata = self._read(train, parts.train, labels).numpy()
         held_out = held_out_count(self.held_out, len(train))
         return {name: [train[i] for i in split_indices(name, strata, held_out)] for name in SPLITS}, unread
@@ -174,21 +174,21 @@ class ImageFolder(Dataset):
         there = {composed(folder.name): folder for folder in subfolders(train)}
         for name in names:
             refuse_empty(there.get(composed(name), train / name))
-        tell_alike(names)
+        report_similar_names(names)
         if len(names) != self.classes:
             if len(names) == 1 and len(inner := subfolders(train / names[0])) > 1:
                 raise DataError(
                     f"{train} holds one folder, {names[0]}, with {few([folder.name for folder in inner])} in it: if "
-                    f"these are the classes, give data.root={train / names[0]}; data.classes=0 leaves labels out."
+                    f"these are the classes, set data.root={train / names[0]}; data.classes=0 ignores the labels."
                 )
             raise DataError(
                 f"{self.root} has {len(names)} class folders ({few(names)}), but data.classes={self.classes}: "
-                f"set data.classes={len(names)}, or 0 to leave the labels out."
+                f"set data.classes={len(names)}, or 0 to ignore the labels."
             )
         number = {composed(name): i for i, name in enumerate(names)}
         outside = next((entry.file for entry in entries if entry.group not in number), None)
         if outside is not None:
-            raise DataError(f"{outside} lies in no class folder of the training part: move it, or set data.classes=0.")
+            raise DataError(f"{outside} is in no class folder of the training split: move it, or set data.classes=0.")
         return torch.tensor([number[entry.group] for entry in entries], dtype=torch.int64)
 
     def _read(self, entries: Sequence[Entry], root: Path, labels: dict[str, int]) -> torch.Tensor:
@@ -197,52 +197,58 @@ class ImageFolder(Dataset):
         bare = next((path for path in paths if path not in labels), None)
         if bare is not None:
             raise DataError(
-                f"{root / LABELS} holds the labels, but none of {bare}: add it there, take the image out, or set "
+                f"{root / LABELS} holds the labels, but none of {bare}: add it there, remove the image, or set "
                 "data.classes=0."
             )
         refuse_labels(str(root / LABELS), sorted({labels[path] for path in paths}), self.classes)
         return torch.tensor([labels[path] for path in paths], dtype=torch.int64)
 
 
-def tell_copies(train: Sequence[Path], test: Sequence[Path]) -> None:
+def report_copies(train: Sequence[Path], test: Sequence[Path]) -> None:
     """Report test images that are also training images under another name."""
     same = copies(tuple(map(state, train)), tuple(map(state, test))) if train != test else []
     if same:
-        say(
-            f"data: {len(same):,} of {len(test):,} held-out pictures are trained on too, such as {same[0][0]}, the "
-            f"same as {same[0][1]}. Take one of the two out, or a network that learns by heart looks good."
+        note_once(
+            f"data: {len(same):,} of {len(test):,} held-out pictures are also training pictures, such as {same[0][0]}, "
+            f"identical to {same[0][1]}. Remove one of each pair, or memorisation will look like quality."
         )
 
 
-def tell_unused(root: Path, parts: Parts) -> None:
+def report_unused(root: Path, parts: Parts) -> None:
     """Report images that belong to neither split, and subfolders with splits of their own."""
     if parts.train == root:
         inner = next((folder for folder in subfolders(root) if divided(folder)), None)
         if inner is not None:
-            say(f"data: {inner} has parts of its own, which are read as one here: data.root={inner} keeps them.")
+            note_once(
+                f"data: {inner} is divided into splits itself, which are ignored here: data.root={inner} uses them."
+            )
         return
     held = [(f"{count:,} in {folder}", count) for folder in parts.unused if (count := pictures(folder))]
     if loose := sum(1 for item in os.scandir(root) if item.is_file() and Path(item.name).suffix.lower() in SUFFIXES):
         held.append((f"{loose:,} directly in {root}", loose))
     if held:
         used = f"{parts.train.name} is trained on" + (f" and {parts.test.name} held out" if parts.test else "")
-        say(f"data: {few([where for where, _ in held])} are not used ({used}); a picture counts only in these folders.")
+        note_once(
+            f"data: {few([where for where, _ in held])} are not used ({used}); only pictures in these folders count."
+        )
 
 
-def tell_gone(root: Path, labels: dict[str, int]) -> None:
+def report_missing(root: Path, labels: dict[str, int]) -> None:
     """Report labels without an image."""
     there = {composed(item.path.relative_to(root).as_posix()) for item in walk(root)}
     if gone := sorted(labels.keys() - there):
-        say(f"data: {root / LABELS} has labels of {len(gone):,} picture(s) that are not here, such as {gone[0]}.")
+        note_once(f"data: {root / LABELS} has labels of {len(gone):,} picture(s) that do not exist, such as {gone[0]}.")
 
 
-def tell_alike(names: Sequence[str]) -> None:
+def report_similar_names(names: Sequence[str]) -> None:
     """Report classes whose names differ only in case."""
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(name.casefold(), name)
         if other != name:
-            say(f"data: {other} and {name} are two classes; if they are meant as one, put their pictures together.")
+            note_once(
+                f"data: {other} and {name} are two classes; to make them one, move their pictures into one folder."
+            )
 
 
 def divided(folder: Path) -> bool:
@@ -256,9 +262,9 @@ def check_alone(root: Path, train: Path) -> None:
     for folder in (folder for folder in subfolders(root) if folder != train):
         if holds_pictures(folder):
             raise DataError(
-                f"{root} has a folder {train.name} beside {folder.name}, and none that is called test, val or "
-                f"validation. If {train.name} is the training part, give data.root={train}; if it is a class, rename "
-                "it, or list all classes in data.names=[...]."
+                f"{root} has a folder {train.name} beside {folder.name}, and none named test, val or "
+                f"validation. If {train.name} is the training split, set data.root={train}; if it is a class, rename "
+                "it or list all classes in data.names=[...]."
             )
 
 
@@ -266,9 +272,11 @@ def refuse_empty(folder: Path) -> None:
     """Raise DataError for a class without a supported image."""
     if not folder.is_dir():
         there = few([other.name for other in subfolders(folder.parent)])
-        raise DataError(f"{folder.parent} has no class folder {folder.name}; it has {there}. Give it back its name.")
+        raise DataError(f"{folder.parent} has no class folder {folder.name}; it has {there}. Restore its name.")
     if holds_pictures(folder):
         return
     others = sorted(file for file in folder.rglob("*") if file.is_file())
-    held = f"{len(others)} file(s) such as {others[0].name}, and none that is read as an image" if others else "nothing"
-    raise DataError(f"the class folder {folder} holds {held}: convert or add images, or take the folder away.")
+    held = (
+        f"{len(others)} file(s) such as {others[0].name}, none of which is a supported image" if others else "nothing"
+    )
+    raise DataError(f"the class folder {folder} holds {held}: convert or add images, or remove the folder.")

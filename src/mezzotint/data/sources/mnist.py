@@ -71,11 +71,11 @@ def read_idx(file: Path, rank: int) -> np.ndarray:
         content = file.read_bytes()
         content = gzip.decompress(content) if file.suffix == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file} cannot be read ({error}): fetch it again.") from error
+        raise DataError(f"{file} cannot be read ({error}): download it again.") from error
     if content[:4] != bytes((0, 0, 8, rank)):
-        raise DataError(f"{file} is no IDX file of {rank}-dimensional uint8 data: fetch it again.")
+        raise DataError(f"{file} is not an IDX file of {rank}-dimensional uint8 data: download it again.")
     head, body = content[4 : 4 + 4 * rank], content[4 + 4 * rank :]
     sizes = [int.from_bytes(head[4 * i : 4 * i + 4], "big") for i in range(rank)]
     if len(head) < 4 * rank or len(body) != math.prod(sizes):
-        raise DataError(f"{file} promises {sizes} bytes and holds {len(body)}: it is cut short, fetch it again.")
+        raise DataError(f"{file} promises {sizes} bytes and holds {len(body)}: it is cut short, download it again.")
     return np.frombuffer(body, np.uint8).reshape(sizes)

@@ -142,7 +142,7 @@ class Archive:
         with self._opened() as arrays:
             found = arrays[name]
             if not isinstance(found, np.ndarray):
-                raise ValueError(f"{name} is no array")
+                raise ValueError(f"{name} is not an array")
             return found
 
     @contextmanager
@@ -156,5 +156,5 @@ class Archive:
                 yield arrays
         except Exception as error:  # damaged archives can raise any exception
             raise DataError(
-                f"{self.file} is no readable .npz archive of plain arrays ({error}): write it again."
+                f"{self.file} is not a readable .npz archive of plain arrays ({error}): write it again."
             ) from error

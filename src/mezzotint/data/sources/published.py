@@ -64,7 +64,7 @@ class PublishedDataset(LabelledDataset):
         looked = ", ".join(str(place) for place in self._places())
         wanted = ", ".join(names[0] for names in self.files(split))
         cure = "data.root=DIR with the folder that holds them"
-        cure += self.hint if self.root is None else f", or leave data.root out to download to {self.cache}"
+        cure += self.hint if self.root is None else f", or omit data.root to download it to {self.cache}"
         raise DataError(f"{self.name()} needs {wanted}, which are not in {looked}. Give {cure}.")
 
     def _refuse_packed(self) -> None:
