@@ -1,7 +1,7 @@
-"""Mezzotint: train, sample and judge denoising diffusion models.
+"""Mezzotint: train, sample and evaluate denoising diffusion models.
 
-`import mezzotint` costs nothing: names are found when they are first used, so that the command line answers at once.
-The mathematics is `mezzotint.diffusion`; `mezzotint.load(directory)` gives the denoiser of a run.
+`import mezzotint` is free: names are imported on first use, so that the command line responds at once.
+The mathematics is `mezzotint.diffusion`; `mezzotint.load(directory)` returns the denoiser of a run.
 """
 
 import importlib

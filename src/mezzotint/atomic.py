@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from mezzotint.errors import no_room
+from mezzotint.errors import is_disk_full
 
 FULL = 1 << 16  # a disk with fewer free bytes is considered full
 
@@ -29,7 +29,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield part
         replace(part, path)
     except OSError as error:
-        if no_room(error) or (
+        if is_disk_full(error) or (
             error.errno is None and shutil.disk_usage(path.parent).free < FULL
         ):  # as Pillow raises it
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error

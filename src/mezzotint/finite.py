@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-IMMENSE = "it has more digits than any number here may have"
+IMMENSE = "this integer does not fit into 64 bits; give a smaller one"
 BOUNDS = ("0 or more", "above 0")  # of `natural` and of `positive` settings
 
 
@@ -55,7 +55,7 @@ class Finite(abc.ABCMeta):
 
     @property
     def ours(cls) -> bool:
-        """Whether the constructor is defined in this package; classes of other packages are not checked."""
+        """True if this package defines the constructor; those of other packages are not checked."""
         return str(getattr(cls.__init__, "__module__", "")).startswith("mezzotint.")
 
     def declared(cls, bound: str) -> set[str]:

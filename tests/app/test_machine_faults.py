@@ -19,7 +19,7 @@ import pytest
 
 from mezzotint.app import cli
 from mezzotint.app.commands import sync
-from mezzotint.errors import ConfigError, TrainingError, mendable
+from mezzotint.errors import ConfigError, TrainingError, as_user_error
 from mezzotint.runs import RunDir
 
 from .conftest import TINY, Done
@@ -115,7 +115,7 @@ def test_a_call_that_fails_is_one_line(
 
 @pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.__getitem__)
 def test_each_says_what_where_and_what_to_do(number: int) -> None:
-    known = mendable(OSError(number, os.strerror(number), "/data/x"))
+    known = as_user_error(OSError(number, os.strerror(number), "/data/x"))
     assert known is not None
     said = str(known)
     assert said.startswith("/data/x: ")
@@ -130,21 +130,21 @@ def test_each_says_what_where_and_what_to_do(number: int) -> None:
     [
         (urllib.error.URLError(ConnectionRefusedError(111, "Connection refused")), "Connection refused"),
         (urllib.error.HTTPError("http://x/y", 503, "Service Unavailable", None, None), "http://x/y: Service Unavail"),  # type: ignore[arg-type]
-        (ConnectionResetError(), "ConnectionResetError; the connection to its server was lost"),
-        (TimeoutError("timed out"), "timed out; the connection to its server was lost"),
+        (ConnectionResetError(), "ConnectionResetError; the connection to the server was lost"),
+        (TimeoutError("timed out"), "timed out; the connection to the server was lost"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), "broken pipe; "),
         (OSError("image file is truncated"), "image file is truncated; "),
         (OSError("Caught OSError in worker 0.\nTraceback (most):\n  File x\nOSError: [Errno 5] x\n"), "OSError: [Er"),
-        (RuntimeError("unable to open shared memory object: Too many open files (24)"), "too many open files; let"),
+        (RuntimeError("unable to open shared memory object: Too many open files (24)"), "too many open files; raise"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000), f"{'x' * 40}...: file name too long"),
     ],
 )
 def test_other_shapes_of_the_same(error: BaseException, said: str) -> None:
-    told = str(mendable(error))
+    told = str(as_user_error(error))
     assert said in told
     assert "\n" not in told
 
 
 def test_what_is_ours_keeps_its_traceback() -> None:
     for error in (RuntimeError("shapes"), io.UnsupportedOperation("read"), KeyError("x"), None):
-        assert mendable(error) is None
+        assert as_user_error(error) is None

@@ -218,8 +218,8 @@ def test_ranks_accept_what_the_command_accepted(own: Path, mezzotint: Command) -
 
 def test_parts_are_what_their_group_needs(mezzotint: Command) -> None:
     for word, said in {
-        "sampler._target_=mezzotint.diffusion.CosineSchedule": "sampler: CosineSchedule is not a Sampler, which",
-        "network._target_=collections.Counter": "network: Counter is not a Module, which network= needs",
+        "sampler._target_=mezzotint.diffusion.CosineSchedule": "sampler: CosineSchedule is not a Sampler, as",
+        "network._target_=collections.Counter": "network: Counter is not a Module, as network= requires",
         "callbacks.log._target_=mezzotint.training.CSV": "callbacks.log: CSV is not a Callback",
         "grid._target_=builtins.dict": "grid: dict is not a Spacing",
     }.items():

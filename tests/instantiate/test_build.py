@@ -66,7 +66,7 @@ def node(name: str, **given: Any) -> dict[str, Any]:
     ("bad", "problem"),
     [
         (node("Outer", widht=1, inner=node("Inner")), "net.widht: Outer has no such argument; did you mean 'width'?"),
-        (node("Outer", inner=node("Inner")), "net.width: Outer needs it, and it is not given"),
+        (node("Outer", inner=node("Inner")), "net.width: Outer requires this argument"),
         (node("Outer", width=True, inner=node("Inner")), "net.width: True is not int"),
         (node("Outer", width=1, inner=node("Inner"), mode="fats"), "net.mode: 'fats' is not one of 'fast', 'exact'"),
         (node("Outer", width=1, inner=node("Inner"), limit="much"), "net.limit: 'much' is not float or null"),

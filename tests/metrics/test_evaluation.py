@@ -96,7 +96,7 @@ def test_batches_may_carry_labels(digits, digit_pixels):
 
 @pytest.mark.parametrize("given", [99, 101])
 def test_another_number_of_images_is_refused(given, digits, digit_pixels):
-    with pytest.raises(ValueError, match=f"n=100 images were announced, and {given} were given"):
+    with pytest.raises(ValueError, match=f"n=100 does not match the {given} images given"):
         evaluate([digit_pixels[:given]], digits, both(DigitsClassifier()), n=100)
 
 

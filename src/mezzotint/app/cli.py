@@ -16,7 +16,7 @@ from mezzotint.app import help
 from mezzotint.app.config.arguments import own_configs, trust_of, vouched
 from mezzotint.app.help import COMMANDS
 from mezzotint.app.terminal import refuse, unbroken
-from mezzotint.errors import ConfigError, DataError, mendable
+from mezzotint.errors import ConfigError, DataError, as_user_error
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.trust import trusting
 from mezzotint.signals import REQUEUE_SIGNALS, install_handlers, restore_handlers
@@ -81,7 +81,7 @@ def exit_code(command: str, words: list[str]) -> Iterator[End]:
     except SystemExit as left:  # --hydra-help has been printed, or a complaint of its parser
         end.code = left.code if isinstance(left.code, int) else int(left.code is not None)
     except Exception as error:
-        known = mendable(error) or import_module("mezzotint.app.error_messages").explained(error, command, words)
+        known = as_user_error(error) or import_module("mezzotint.app.error_messages").explained(error, command, words)
         if known is None:
             traceback.print_exc()
             end.code = 1

@@ -8,7 +8,7 @@ from mezzotint.app.config.arguments import SETTINGS, own_configs, primary, quote
 from mezzotint.app.config.other_names import closest
 from mezzotint.app.help import config_dir, groups
 from mezzotint.app.launch.job_queue import NOWHERE, lost
-from mezzotint.errors import ConfigError, MezzotintError, mendable
+from mezzotint.errors import ConfigError, MezzotintError, as_user_error
 from mezzotint.instantiate.locate import did_you_mean
 
 IMAGES = "training is counted in images: budget=N, which is epochs x images of the data"
@@ -45,7 +45,7 @@ ELSEWHERE = {  # words of other programs
 
 def explained(error: Exception, command: str, words: Sequence[str]) -> MezzotintError | None:
     """Return the error as one that the user can fix; None for a bug."""
-    if known := mendable(error) or lost(error):
+    if known := as_user_error(error) or lost(error):
         return known
     message = explain(error, command, words)
     return None if message is None else ConfigError(message)

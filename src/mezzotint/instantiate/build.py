@@ -1,7 +1,7 @@
-"""Plain config to objects: a config node is a call, `_target_` and its arguments.
+"""Building objects from plain config: a node is a call, its `_target_` and arguments.
 
-`check` compares a node with the target's signature and type hints and lists all that is wrong; `build` makes the call.
-Neither knows Hydra; torch is imported only where a denoiser is built.
+`check` compares a node with the target's signature and type hints and lists all errors; `build` makes the call. Neither
+knows Hydra; torch is imported only to build a denoiser.
 """
 
 import difflib
@@ -28,7 +28,7 @@ DENOISER = ("network", "schedule", "target", "c_noise", "c_in")
 
 
 def check(node: Node, where: str = "", provided: Iterable[str] = ()) -> list[str]:
-    """All that is wrong with a node and the nodes in it, one line each, without building anything.
+    """Return all errors of a node and the nodes in it, one line each, without building anything.
 
     A node with `_partial_: true` is a call whose other arguments follow later.
 
@@ -56,7 +56,7 @@ def check(node: Node, where: str = "", provided: Iterable[str] = ()) -> list[str
 
 
 def check_part(node: Node, where: str, provided: Iterable[str] = ()) -> list[str]:
-    """The same of a part of a group, which must be what that group needs before its arguments are looked at."""
+    """Return the errors of a config group's node: its class must suit the group before its arguments are checked."""
     with suppress(ConfigError):
         if problem := misfit(locate(node["_target_"], where), where):
             return [problem]
@@ -64,10 +64,10 @@ def check_part(node: Node, where: str, provided: Iterable[str] = ()) -> list[str
 
 
 def check_call(target: Callable, given: Mapping[str, Node], where: str = "", provided: Iterable[str] = ()) -> list[str]:
-    """What `target(**given)` would trip over: unknown and missing arguments, values of another type."""
+    """Return the errors of a call `target(**given)`: unknown and missing arguments, values of another type."""
     try:
         parameters = inspect.signature(target).parameters
-    except ValueError:  # written in C, some say nothing
+    except ValueError:  # classes written in C may have no signature
         return []
     named = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     names = [p.name for p in named if p.name not in provided]
@@ -85,11 +85,14 @@ def check_call(target: Callable, given: Mapping[str, Node], where: str = "", pro
     endless = [key for key in unbounded(target, given) if key in names and matches(given[key], hints.get(key, Any))]
     problems += [f"{join(where, key)}: {format_value(given[key])} is not finite" for key in endless]
     missing = [p.name for p in named if p.default is p.empty and p.name not in {*given, *provided, *misspelt}]
-    return problems + [f"{join(where, name)}: {target.__name__} needs it, and it is not given" for name in missing]
+    return problems + [
+        f"{join(where, name)}: {target.__name__} requires this argument; give {join(where, name)}=VALUE"
+        for name in missing
+    ]
 
 
 def unknown_argument(key: str, where: str, target: str, names: Sequence[str]) -> str:
-    """What is wrong with a key that a target does not take: the nearest of those that it takes, or all of them."""
+    """Return the error for an unknown argument, with the nearest known one, or all of them."""
     hint = did_you_mean(key, names) or f" (it takes {', '.join(names) or 'none'})"
     return f"{join(where, key)}: {target} has no such argument{hint}"
 
@@ -111,10 +114,14 @@ def required(target: Callable) -> list[str]:
 
 
 def build(node: Node, where: str = "", **extra: Any) -> Any:
-    """Build a node and the nodes in it; plain values pass. `extra` are further arguments of the outermost call.
+    """Build a node and the nodes in it; plain values are returned as they are.
+
+    Args:
+        where: the node's place in the config.
+        extra: additional arguments of the outermost call.
 
     Raises:
-        ConfigError: with the place in the config before the message of whatever refused its arguments.
+        ConfigError: a constructor rejected its arguments; the message begins with their place in the config.
     """
     if isinstance(node, list):
         return [build(item, f"{where}[{i}]") for i, item in enumerate(node)]
@@ -135,20 +142,20 @@ def build(node: Node, where: str = "", **extra: Any) -> Any:
         raise type(error)(f"{where}: {error}") from error
     except (TypeError, ValueError, ImportError, RuntimeError, ArithmeticError) as error:
         raise ConfigError(f"{where}: {error}") from error
-    if problem := misfit(type(built), where):  # the result of a function, or of what nobody checked
+    if problem := misfit(type(built), where):  # the result of a function, or of an unchecked node
         raise ConfigError(problem)
     return built
 
 
 def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser":
-    """The denoiser that a config describes, its network on a device; "meta" gives a network without memory."""
+    """Build the denoiser that a config describes, with its network on a device; on "meta" it takes no memory."""
     import torch
 
     from mezzotint.diffusion import Denoiser
 
     for name in ("network", "schedule"):
         if not isinstance(config.get(name), dict):
-            raise ConfigError(f"{name}: the config describes none; write one there, as _target_ and its arguments")
+            raise ConfigError(f"{name}: the config has no {name}; add one, as _target_ and its arguments")
     with torch.device(device):
         network = build(config["network"], "network")
     parts = {name: build(config.get(name), name) for name in DENOISER if name != "network"}
@@ -159,7 +166,7 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
 
 
 def targets(node: Node, where: str = "") -> Iterator[tuple[str, Any]]:
-    """Every (place, `_target_`) in a node."""
+    """Yield every (place, `_target_`) in a node."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield where, node["_target_"]

@@ -1,4 +1,4 @@
-"""The class or function that a `_target_` of the config names, and the nearest of the names that it may have meant."""
+"""Importing the class or function that a `_target_` names, and suggestions for misspelt names."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from mezzotint.instantiate.trust import current
 
 
 def locate(path: Any, where: str = "") -> Callable:
-    """The class or function that a `_target_` names, if the rule in force lets a config name it."""
+    """Return the class or function that a `_target_` names. Raises ConfigError if it is missing or not trusted."""
     place = join(where, "_target_")
     module, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
     if not module or module.startswith("."):
@@ -39,6 +39,6 @@ def join(where: str, key: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'width'?`, or nothing where no known word is close."""
+    """Return `; did you mean 'width'?`, or nothing if no known name is close."""
     close = difflib.get_close_matches(word, list(known), 1, 0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""Objects to plain config, the way back from what `build` makes of it."""
+"""Describing objects as plain config: the inverse of `build`."""
 
 import inspect
 import sys
@@ -13,7 +13,7 @@ Node = Any  # a dict with `_target_`, a dict or list of nodes, or a plain value
 
 
 class Undescribed(Exception):
-    """An object whose constructor's arguments are not known, and why."""
+    """An object that cannot be described as config, because its constructor's arguments are unknown."""
 
 
 class Recorded:
@@ -26,9 +26,9 @@ class Recorded:
 
 
 def node_of(part: Any) -> Node:
-    """The node that `build` makes such an object of: `_target_` and its arguments; plain values as they are.
+    """Return the node from which `build` makes an equal object; plain values are returned as they are.
 
-    Arguments are those that a `Recorded` object keeps, the fields of a dataclass, else the attributes of the same name.
+    Arguments are those recorded by a `Recorded` object, the fields of a dataclass, else attributes of the same names.
 
     Raises:
         Undescribed: the class cannot be imported by its name, or an argument is not known.
@@ -59,28 +59,28 @@ def arguments(part: Any) -> dict[str, Any]:
     try:
         parameters = inspect.signature(kind).parameters.values()
     except ValueError:
-        raise Undescribed(f"{kind.__name__} does not say what it takes") from None
+        raise Undescribed(f"{kind.__name__} has no signature, so its arguments are unknown") from None
     if free := [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]:
         raise Undescribed(f"{kind.__name__} takes any number of {free[0]}")
     named = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
     if lost := [name for name in named if not hasattr(part, name)]:
         raise Undescribed(
-            f"{kind.__name__} does not keep its argument {lost[0]!r}; self.{lost[0]} = {lost[0]}, or the base class "
-            "mezzotint.instantiate.nodes.Recorded, would"
+            f"{kind.__name__} does not keep its argument {lost[0]!r}. Set self.{lost[0]} = {lost[0]}, or derive it "
+            "from mezzotint.instantiate.nodes.Recorded"
         )
     return {name: getattr(part, name) for name in named}
 
 
 def path_of(kind: type) -> str:
-    """The dotted path by which a class is imported, that of a script by the name of its file."""
+    """Return the dotted path that imports a class; for a script, the module is named like its file."""
     module, name = kind.__module__, kind.__qualname__
     if module == "__main__":
         file = getattr(sys.modules[module], "__file__", None)
         if not file:
-            raise Undescribed(f"{name} is defined in a notebook or a terminal; put it into a file")
+            raise Undescribed(f"{name} is defined in a notebook or terminal; move it to a file")
         module = Path(file).stem
     elif getattr(import_module(module), name, None) is not kind:
         raise Undescribed(f"{name} cannot be imported by its name")
     if "." in name:
-        raise Undescribed(f"{name} is defined inside of another thing; put it at the top of its file")
+        raise Undescribed(f"{name} is nested; move it to the top level of its file")
     return f"{module}.{name}"

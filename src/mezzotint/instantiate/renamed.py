@@ -1,7 +1,7 @@
-"""Words of configs that have changed: runs that were saved with the old ones stay what they were.
+"""Renamed config keys, choices and classes: runs saved with the old names keep working and keep their digest.
 
 `modern` translates a saved config when it is read; `original` translates back what a digest is computed from, so that
-a run keeps its digest and its files keep their names. `spelled` is a word of the command line as it is written today.
+a run keeps its digest and its files keep their names. `spelled` translates an argument of the command line.
 """
 
 import re
@@ -107,18 +107,18 @@ VALUES = {  # of an argument, or of each item of its list
 
 
 def modern(config: Node) -> Node:
-    """Return a saved config, or a dict of some of its groups, in the words of today."""
+    """Return a saved config, or a dict of some of its groups, in current names."""
     return _translated(config, KEYS, PARTS, TARGETS, ARGUMENTS, VALUES)
 
 
 def original(config: Node) -> Node:
-    """Return a config in the words of the first version. A word that it did not have stays as it is."""
+    """Return a config in the names of the first version; names that it did not have are unchanged."""
     return _translated(config, *_originals())
 
 
 @cache
 def _originals() -> tuple[dict[str, Any], ...]:
-    """The tables from the words of today to those of the first version."""
+    """The tables from current names to those of the first version."""
     targets = _reverse(TARGETS)
     parts = {group: _reverse(names) for group, names in PARTS.items()}
     arguments = {targets.get(path, path): _reverse(names) for path, names in ARGUMENTS.items()}
@@ -129,14 +129,14 @@ def _originals() -> tuple[dict[str, Any], ...]:
 
 
 def line(logged: Node) -> Node:
-    """Return a line of metrics.jsonl in the words of today."""
+    """Return a line of metrics.jsonl in current names."""
     if isinstance(logged, dict) and "judge" in logged:
         return {"sample_metrics" if key == "judge" else key: value for key, value in logged.items()}
     return logged
 
 
 def evaluation(found: Node) -> Node:
-    """Return an evaluation whose protocol names metrics and parts by the words of today."""
+    """Return an evaluation whose protocol has the current names of metrics and classes."""
     made = found["protocol"]
     parts = {key: _nodes(made[key]) for key in ("sampler", "grid", "guidance", "data", "average") if key in made}
     metrics = made.get("metrics")
@@ -146,9 +146,9 @@ def evaluation(found: Node) -> Node:
 
 
 def spelled(word: str) -> str:
-    """Return `key=value` of a command line in the words of today; a word that has not changed as it is.
+    """Return `key=value` of a command line in current names.
 
-    `images=` alone has two meanings: of `sample` it is now `save=`, of `evaluate` it still is a folder.
+    `images=` has two meanings: for `sample` it is now `save=`, for `evaluate` it is still a folder.
     """
     key, equals, value = word.partition("=")
     top, dot, rest = key.partition(".")

@@ -1,9 +1,9 @@
-"""Which `_target_`s a config may name. A `_target_` is code that runs, so that of a config from elsewhere is judged.
+"""Trust in `_target_`s, which are code that runs: those that the config of a run names are checked.
 
-A user's own words and config folders may name anything. A config that is read from a run may name the parts of this
-package, a few kinds of classes of known packages, and what the user vouches for in the command itself. It is judged
-twice: by its path before anything is imported, and by where it was defined before it is called, since a module may
-hold a name that it imported itself.
+The command line and the user's own config folders may name anything. The config of a run may name the components of
+this package, a few kinds of classes of known packages, and whatever the user trusts in the command. Each `_target_` is
+checked twice: by its path before anything is imported, and by the module that defines it before it is called, since a
+module may also hold names that it imported.
 """
 
 import inspect
@@ -20,16 +20,16 @@ from typing import Any
 
 from mezzotint.errors import ConfigError
 
-PURE = ("mezzotint.diffusion", "mezzotint.networks")  # mathematics: every class, and every function that is exported
+PURE = ("mezzotint.diffusion", "mezzotint.networks")  # every class, and every exported function
 ROOMS = (*PURE, "mezzotint.data", "mezzotint.metrics", "mezzotint.training")
-ROOTS = ("mezzotint.load",)  # functions of the package itself
-KNOWN = {  # of other packages: classes with this base
+ROOTS = ("mezzotint.load",)  # functions of the package
+KNOWN = {  # packages, of which classes with this base
     "torch.optim": "torch.optim.optimizer.Optimizer",
     "lightning.pytorch.callbacks": "lightning.pytorch.callbacks.callback.Callback",
     "lightning.pytorch.loggers": "lightning.pytorch.loggers.logger.Logger",
     "torchmetrics": "torchmetrics.metric.Metric",
 }
-NEEDED: dict[str, tuple[str, ...]] = {  # group -> the bases of which it needs one
+NEEDED: dict[str, tuple[str, ...]] = {  # group -> its base classes
     "data": ("mezzotint.data.dataset.Dataset",),
     "network": ("torch.nn.modules.module.Module",),
     "schedule": ("mezzotint.diffusion.schedules.continuous.Schedule",),
@@ -53,26 +53,29 @@ NEEDED: dict[str, tuple[str, ...]] = {  # group -> the bases of which it needs o
     "hardware": ("mezzotint.training.hardware.hardware.Hardware",),
     "paths": ("mezzotint.app.config.job.Paths",),
 }
-PLACE = re.compile(r"(dir|path|folder|root)$")  # arguments that are places
-METHODS = {"optimizer": ("build", "rate"), "guidance": ("__call__",)}  # what is enough instead, where no more is asked
-NAMED = ("metrics", "callbacks", "logger")  # groups of several parts by name
+PLACE = re.compile(r"(dir|path|folder|root)$")  # names of arguments that are paths
+METHODS = {
+    "optimizer": ("build", "rate"),
+    "guidance": ("__call__",),
+}  # methods that suffice without the base
+NAMED = ("metrics", "callbacks", "logger")  # groups of several named nodes
 
 
 class Untrusted(ConfigError):
-    """A config from elsewhere that names what it may not."""
+    """A run's config that names a `_target_` it may not."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What one command lets a config name.
+    """The `_target_`s that one command allows in a config.
 
     Args:
-        strict: the config was read from a run, so what it names is judged.
-        packages: which the user trusts by name.
-        folders: of the user's own configs; classes that lie there are trusted.
-        paths: `_target_`s that the user wrote in this command himself.
+        strict: the config was read from a run, so its `_target_`s are checked.
+        packages: names of packages that the user trusts.
+        folders: of the user's own configs; classes defined in them are trusted.
+        paths: `_target_`s in the command itself.
         run: the directory of the run that the config was read from.
-        here: where the user's own modules are found, behind what is installed, if one of them is named.
+        here: folders of the user's own modules, appended to `sys.path` if a config names one of them.
     """
 
     strict: bool = False
@@ -83,14 +86,14 @@ class Trust:
     here: tuple[str, ...] = ()
 
     def admit(self, path: str, where: str) -> None:
-        """Judge a path, before anything is imported.
+        """Check a path, before anything is imported.
 
         Raises:
-            Untrusted: what it names is not trusted.
+            Untrusted: it is not trusted.
         """
         if path.startswith("mezzotint."):
             if self.strict and not nameable(path) and path not in self.paths:
-                raise Untrusted(f"{where}: {path!r} is no part that a config may name")
+                raise Untrusted(f"{where}: {path!r} is not a component that a config may name")
             return
         if within(path, KNOWN):
             return
@@ -99,10 +102,10 @@ class Trust:
         reach(self.here)
 
     def accept(self, found: Any, path: str, where: str) -> None:
-        """Judge what a path led to, before it is called.
+        """Check the object found at a path, before it is called.
 
         Raises:
-            Untrusted: it is another thing than its path says.
+            Untrusted: it is defined elsewhere, or is not a component.
         """
         if not self.strict or path in self.paths:
             return
@@ -114,13 +117,13 @@ class Trust:
         else:
             good = bool(within(home, self.packages)) or self.lies_in_folder(file_of(home))
         if not (good or (within(path, self.packages) and within(home, self.packages))):
-            raise Untrusted(f"{where}: {path!r} is no part that a config may name")
+            raise Untrusted(f"{where}: {path!r} is not a component that a config may name")
 
     def contain(self, path: str, given: Mapping[str, Any], where: str) -> None:
-        """Judge the arguments of another package's part, which writes wherever they say.
+        """Check the arguments of another package's class, which may write to any path among them.
 
         Raises:
-            Untrusted: they lead out of the run.
+            Untrusted: one leads out of the run.
         """
         known = within(path, KNOWN)
         if not self.strict or known is None or path in self.paths or within(path, self.packages):
@@ -129,14 +132,14 @@ class Trust:
             if leads_away(key, text, self.run):
                 raise Untrusted(
                     f"{where}: {key}={text!r} leads out of the run, and {path.rpartition('.')[2]} may write there. "
-                    f"If that is meant: trust=[{known.partition('.')[0]}]"
+                    f"To allow it: trust=[{known.partition('.')[0]}]"
                 )
 
     def vouched(self, path: str) -> bool:
         return path in self.paths or bool(within(path, self.packages)) or self.lies_in_folder(find(path, self.here))
 
     def lies_in_folder(self, file: Path | None) -> bool:
-        """Whether a module lies below a config folder, and not in a run that lies there too."""
+        """Return whether a module is below one of the config folders, but not inside a run there."""
         if file is None:
             return False
         for folder in map(Path, self.folders):
@@ -150,11 +153,11 @@ class Trust:
         return asdict(self)
 
     @classmethod
-    def of_dict(cls, told: dict[str, Any]) -> "Trust":
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()})
+    def of_dict(cls, saved: dict[str, Any]) -> "Trust":
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()})
 
 
-# ----------------------------------------------------------------------------------------------------- what is in force
+# ---------------------------------------------------------------------------------------------------- the rule in force
 
 
 @dataclass
@@ -171,7 +174,7 @@ def current() -> Trust:
 
 @contextmanager
 def trusting(rule: Trust) -> Iterator[None]:
-    """Let a rule hold, in this whole process: what it forbids must not be had in another thread either."""
+    """Apply a rule in this process, in all of its threads."""
     before, _force.rule = _force.rule, rule
     try:
         yield
@@ -180,25 +183,25 @@ def trusting(rule: Trust) -> Iterator[None]:
 
 
 def vouch(paths: Sequence[str]) -> None:
-    """Trust more `_target_`s that the user wrote, as long as the rule in force holds."""
+    """Add trusted `_target_`s to the rule in force."""
     _force.rule = replace(_force.rule, paths=(*_force.rule.paths, *paths))
 
 
 def reach(places: Sequence[str]) -> None:
-    """Let modules be found there, behind what is installed, so that nothing is hidden."""
+    """Append folders to `sys.path`, behind installed packages, so that they hide none of them."""
     sys.path.extend(place for place in places if place not in sys.path)
 
 
-# ------------------------------------------------------------------------------------------------------------ judgement
+# ------------------------------------------------------------------------------------------------------------ checks
 
 
 def within(path: str, packages: Any) -> str | None:
-    """The package among these that a dotted path lies in."""
+    """Return the one of these packages that contains a dotted path."""
     return next((package for package in packages if f"{path}.".startswith(f"{package}.")), None)
 
 
 def texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in a node that is not one of the nodes in it, with its key."""
+    """Yield every string in a node with its key, except those of nested `_target_` nodes."""
     if isinstance(node, str):
         yield key, node
     elif isinstance(node, Mapping) and "_target_" not in node:
@@ -210,7 +213,7 @@ def texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def leads_away(key: str, text: str, run: str) -> bool:
-    """Whether a text is a place outside of a folder: by how it begins, by what it leads through, or by its key."""
+    """Return whether a string is a path out of the run: by its beginning, its parts or its key."""
     scheme, colon, rest = text.partition(":")
     if colon and scheme.isalpha() and rest.startswith("//"):
         text = rest[3:] if scheme == "sqlite" else rest[2:]  # sqlite:///here.db, sqlite:////there/it.db
@@ -226,13 +229,13 @@ def leads_away(key: str, text: str, run: str) -> bool:
 
 
 def nameable(path: str) -> bool:
-    """Whether a path of this package may lead to a part, judged without importing it."""
+    """Return whether a path of this package may name a component, without importing it."""
     package, _, name = path.rpartition(".")
     return bool(within(path, ROOMS)) or path in NEEDED["paths"] or (package == "mezzotint" and name.isidentifier())
 
 
 def is_part(found: Any, home: str, path: str) -> bool:
-    """A class of the rooms that is a part by its base, or is exported there; of mathematics, functions too."""
+    """Return whether an object is a component: a class with a component's base, or an export of its package."""
     if path in ROOTS:
         return home == "mezzotint.runs.load"
     room = within(home, ROOMS)
@@ -245,7 +248,7 @@ def is_part(found: Any, home: str, path: str) -> bool:
 
 
 def bases(found: Any) -> set[str]:
-    """The dotted names of a class and all its bases; nothing is imported to compare them."""
+    """Return the dotted names of a class and its bases, to compare without importing."""
     return (
         {f"{kind.__module__}.{kind.__qualname__}" for kind in inspect.getmro(found)}
         if inspect.isclass(found)
@@ -256,16 +259,16 @@ def bases(found: Any) -> set[str]:
 def refusal(path: str) -> str:
     package = path.partition(".")[0]
     return (
-        f"the run's config names {path!r}, which is no part of mezzotint, and to build it is to run its code. "
-        f"If you know that code: trust=[{package}], or --config-dir with the folder that it lies in"
+        f"the run's config names {path!r}, which is not part of mezzotint, and building it runs its code. "
+        f"If you trust that code: trust=[{package}], or --config-dir with the folder that contains it"
     )
 
 
 def find(path: str, more: Sequence[str] = ()) -> Path | None:
-    """The file of the module, or the lowest package, that a dotted path leads through; nothing is imported."""
+    """Return the file of the module, or innermost package, of a dotted path, without importing anything."""
     places, file = [*sys.path, *more], None
     for name in path.split(".")[:-1]:
-        spec = PathFinder.find_spec(name, places)  # by its own name: a namespace asks for parents that are not imported
+        spec = PathFinder.find_spec(name, places)  # by its last name: namespace packages need imported parents
         if spec is None:
             return None
         places = [str(place) for place in spec.submodule_search_locations or ()]
@@ -285,18 +288,18 @@ def is_run(folder: Path) -> bool:
     )
 
 
-# ---------------------------------------------------------------------------------------------- what a group is made of
+# ---------------------------------------------------------------------------------------------- config groups
 
 
 def group_of(where: str) -> str | None:
-    """The group whose part stands at a place of the config, if it is a part itself and nothing inside one."""
+    """Return the group whose node is at this place of the config; None inside of a node."""
     group, dot, name = where.partition(".")
     whole = bool(name) and not set(name) & {".", "["} if group in NAMED else not dot
     return group if group in NEEDED and whole else None
 
 
 def misfit(found: Any, where: str) -> str | None:
-    """Why a class cannot be what its place in the config needs; None where it can, or where only calling it tells."""
+    """Return why a class does not suit its place in the config; None if it does, or if only calling it can show."""
     group = group_of(where)
     if group is None or not inspect.isclass(found) or set(NEEDED[group]) & bases(found):
         return None
@@ -304,4 +307,4 @@ def misfit(found: Any, where: str) -> str | None:
         return None
     needed = " or ".join(base.rpartition(".")[2] for base in NEEDED[group])
     article = "an" if needed[0] in "AEIOU" else "a"
-    return f"{where}: {found.__name__} is not {article} {needed}, which {group}= needs"
+    return f"{where}: {found.__name__} is not {article} {needed}, as {group}= requires"

@@ -1,4 +1,4 @@
-"""Whether a value of the config may stand where a type hint stands, and both in the words of their reader."""
+"""Type hints: whether a config value matches one, conversion to it, and both in plain words for messages."""
 
 import inspect
 import types
@@ -21,7 +21,7 @@ def hints_of(target: Callable) -> dict[str, Any]:
 
 
 def matches(value: Node, hint: Any) -> bool:
-    """Whether a plain value, or what a node would build, may be passed where `hint` stands."""
+    """Return whether a plain value, or the object that a node builds, matches a type hint."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(matches(value, part) for part in parts)
@@ -38,7 +38,7 @@ def matches(value: Node, hint: Any) -> bool:
         return value is None
     if hint in (int, float):
         number = isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool)
-        return number and value == value  # not a number is none
+        return number and value == value  # NaN is not a number
     kind = origin or hint
     if not isinstance(kind, type):
         return True
@@ -52,13 +52,13 @@ def matches(value: Node, hint: Any) -> bool:
 
 
 def target_matches(node: dict, kind: Any) -> bool:
-    """Whether the node's target is of this kind; a function's result, and a protocol, are given the benefit."""
+    """Return whether a node builds this kind of object; True if only calling it can show (functions, protocols)."""
     if kind in (int, float, str, bool, list, tuple, dict, type(None), typing.Literal):
         return False
     try:
         target = locate(node["_target_"])
     except ConfigError:
-        return True  # said elsewhere
+        return True  # reported by `check`
     classes = inspect.isclass(target) and inspect.isclass(kind) and not getattr(kind, "_is_protocol", False)
     return not classes or issubclass(target, kind)
 
@@ -72,7 +72,7 @@ def items_fit(values: Sequence, kind: type, parts: tuple) -> bool:
 
 
 def coerce(value: Any, hint: Any) -> Any:
-    """YAML knows lists alone and writes 1 for 1.0: give a tuple or a float where that is what the hint says."""
+    """Convert a list to a tuple or an int to a float where the hint requires it, since YAML has no tuples."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return coerce(value, next((part for part in parts if matches(value, part)), Any))
@@ -85,7 +85,7 @@ def coerce(value: Any, hint: Any) -> Any:
 
 
 def format_type(hint: Any) -> str:
-    """A type hint in the words of its reader: `int`, `float or None`, `one of 'a', 'b'`."""
+    """Return a type hint in words: `int`, `float or null`, `one of 'a', 'b'`."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(format_type(part) for part in parts))
@@ -103,9 +103,9 @@ def format_value(value: Node) -> str:
     if isinstance(value, dict) and "_target_" in value:
         return str(value["_target_"]).rpartition(".")[2]
     if isinstance(value, str) and is_number(value):
-        return f"the text {value!r} (YAML reads a number such as 1e-4 only as 1.0e-4)"
+        return f"the text {value!r} (YAML reads 1e-4 as text; write 1.0e-4)"
     if isinstance(value, float) and value.is_integer():
-        return f"{value!r} (a whole number is written {value:.0f})"
+        return f"{value!r} (write an integer as {value:.0f})"
     return repr(value)
 
 

@@ -27,7 +27,7 @@ SIDES = {
 
 @dataclass(frozen=True)
 class Batch:
-    """What is known of a batch of images beside their features.
+    """Attributes of a batch of images, besides their features.
 
     Args:
         keys: int64 (B,), hashes of the content, as returned by `content_keys`.
@@ -63,7 +63,7 @@ class Accumulator(ABC):
     @property
     @abstractmethod
     def cache_key(self) -> str:
-        """How the states follow from features: accumulators of equal keys share cached states."""
+        """Identifies how the states follow from features: accumulators of equal keys share cached states."""
 
     @abstractmethod
     def defaults(self, width: int) -> dict[str, tuple[Tensor | list, str]]:

@@ -36,7 +36,7 @@ from mezzotint.metrics.statistics_file import StatisticsFile
 Labelled = tuple[Tensor, Tensor | None]
 Numbered = tuple[Tensor, Tensor | None, Tensor]
 SPREAD = "_std"  # behind the name of a value: its error, found by a metric of its own
-FEW_REAL = 50  # real images, below which a comparison with them says next to nothing
+FEW_REAL = 50  # real images, below which a comparison with them means little
 PACKAGES = ("mezzotint", "torch", "torchmetrics", "torch-fidelity")
 
 
@@ -57,7 +57,7 @@ class Evaluation:
     pictures: dict[str, ImageTable] = field(default_factory=dict, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain containers, for a JSON file."""
+        """Return plain containers, for a JSON file."""
         return {
             "values": dict(self.values),
             "protocol": deepcopy(self.protocol),
@@ -70,7 +70,7 @@ class Evaluation:
         return replace(self, notes=(*self.notes, *notes), protocol=self.protocol | protocol)
 
     def lines(self) -> list[str]:
-        """For people: one line a value, then the notes. Two digits of the error, and the value as far as these go."""
+        """Return one line per value, rounded to two digits of its error, then the notes."""
         width = max(map(len, self.results), default=0)
         return [f"{name:<{width}}  {self.shown(name)}" for name in self.results] + list(self.notes)
 
@@ -83,19 +83,19 @@ class Evaluation:
         return f"{value:.{digits}f} +- {error.size:.{digits}f} ({error.source}{said and f', {said}'})"
 
     def compared(self, name: str) -> str:
-        """What a value compares, in words, where its name does not say it."""
+        """The sets that a value compares, where its name does not say so; else empty."""
         metrics = self.protocol.get("metrics", {}).values()
         return next((of["compared"] for of in metrics if of.get("compared") and name in of.get("values", ())), "")
 
     def error(self, name: str) -> Error | None:
-        """What is known of a value's error: its spread over seeds, its standard error, or the bootstrap's beside it."""
+        """The uncertainty of a value: its spread over seeds, its standard error, or that of a bootstrap."""
         seeds = len(self.protocol.get("each", ()))
         size = self.errors.get(name)
         if size and math.isfinite(size):
             if seeds:
                 return Error(size, f"{seeds} seeds", size / math.sqrt(seeds))
-            told = [of["errors"] for of in self.protocol.get("metrics", {}).values() if name in of.get("errors", ())]
-            return Error(size, **told[0][name]) if told else Error(size, "standard error", size)
+            known = [of["errors"] for of in self.protocol.get("metrics", {}).values() if name in of.get("errors", ())]
+            return Error(size, **known[0][name]) if known else Error(size, "standard error", size)
         size = self.values.get(f"{name}{SPREAD}")
         return Error(size, "bootstrap", size / math.sqrt(seeds or 1)) if size and math.isfinite(size) else None
 
@@ -108,12 +108,12 @@ class Evaluation:
 
     @classmethod
     def of_dict(cls, found: Mapping[str, Any]) -> Evaluation:
-        """What `as_dict` gave. Raises ValueError: this is nothing of the kind."""
+        """Return the evaluation that `as_dict` described. Raises ValueError for anything else."""
         try:
             values, errors = dict(found["values"]), dict(found.get("errors", {}))
             return cls(values, dict(found["protocol"]), tuple(found.get("notes", ())), errors)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError("it has no values with their protocol") from error
+            raise ValueError("it is not an evaluation: it has no values with their protocol") from error
 
 
 def evaluate(
@@ -205,7 +205,9 @@ def add_samples(
         seen += len(pixels)
     total = _over_processes(seen, device)
     if total != n:
-        raise ValueError(f"n={n} images were announced, and {total} were given: reported names would carry a wrong n.")
+        raise ValueError(
+            f"n={n} does not match the {total} images given, and names would report a wrong n. Give n={total}."
+        )
 
 
 def few_real(metrics: Mapping[str, Metric], count: int) -> list[str]:
@@ -234,7 +236,7 @@ def over_seeds(evaluations: Sequence[Evaluation]) -> Evaluation:
         ValueError: fewer than two, or not of the same metrics.
     """
     if len(evaluations) < 2 or any(one.values.keys() != evaluations[0].values.keys() for one in evaluations):
-        raise ValueError(f"{len(evaluations)} evaluations of equal metrics are no spread: give two seeds or more.")
+        raise ValueError(f"{len(evaluations)} evaluation(s) have no spread over seeds. Give two seeds or more.")
     columns = {name: [one.values[name] for one in evaluations] for name in evaluations[0].values}
     first = evaluations[0]
     protocol = first.protocol | {"each": [one.values for one in evaluations]}

@@ -145,12 +145,12 @@ class FeatureMetric(torchmetrics.Metric, Metric):
 
     @property
     def reference_accumulators(self) -> list[Accumulator]:
-        """What is kept of the real images."""
+        """The accumulators of the real images."""
         return [accumulator for accumulator in self.accumulators if accumulator.side == "real"]
 
     @property
     def uses_samples(self) -> bool:
-        """Whether the value depends on generated images."""
+        """True if the value depends on generated images."""
         return any(accumulator.side == "generated" for accumulator in self.accumulators)
 
     def mark_updated(self) -> None:

@@ -125,7 +125,7 @@ class Measured:
 
 
 class Metric(metaclass=Finite):
-    """One number, or a few, that an evaluation reports; whatever it is computed from.
+    """One or a few numbers that an evaluation reports.
 
     A config names its class by `_target_`. A constructor with an argument `extractor` receives the extractor that fits
     the images. Metrics of features derive from `FeatureMetric`.

@@ -46,7 +46,7 @@ class StatisticsFile:
 
     @property
     def counted(self) -> bool:
-        """Whether the number of images is known rather than assumed."""
+        """True if the number of images is known rather than assumed."""
         return self._metadata["counted"]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:

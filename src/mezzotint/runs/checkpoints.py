@@ -11,7 +11,7 @@ import torch
 
 from mezzotint import archives
 from mezzotint.atomic import atomic_path, sync
-from mezzotint.errors import TrainingError, no_room
+from mezzotint.errors import TrainingError, is_disk_full
 from mezzotint.reading import NUMBER, damaged, mismatch, obstacle, reason
 from mezzotint.runs import score
 from mezzotint.runs.formats import SCORE
@@ -99,7 +99,7 @@ def write(checkpoint: dict[str, Any], file: Path) -> None:
     except (OSError, RuntimeError) as error:
         inner = isinstance(error.__context__, OSError) and not isinstance(error, OSError)
         cause = error.__context__ if inner else error  # torch turns an OSError into a RuntimeError
-        first = "Make room" if no_room(cause) else "See to that"
+        first = "Make room" if is_disk_full(cause) else "See to that"
         raise TrainingError(
             f"{file} could not be written ({' '.join(str(cause).split())[:200]}). The checkpoints before it are whole. "
             f"{first}, then go on with `mezzotint train run={file.parent.parent}`."

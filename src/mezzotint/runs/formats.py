@@ -149,7 +149,7 @@ def data(file: Path, run: Path) -> Node | None:
     Raises:
         Damaged: it does not have the shape that a run writes.
     """
-    cure = "put it back, or remove it, and what the labels stand for is no longer compared"
+    cure = "restore it, or remove it to skip the comparison of class names"
     try:
         found = read_json(file, run, DATA, cure)
     except FileNotFoundError:

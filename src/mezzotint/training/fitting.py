@@ -13,7 +13,7 @@ from torch import nn
 
 from mezzotint.data.datamodule import DataModule
 from mezzotint.diffusion import Denoiser
-from mezzotint.errors import ConfigError, MezzotintError, TrainingError, no_room
+from mezzotint.errors import ConfigError, MezzotintError, TrainingError, is_disk_full
 from mezzotint.reading import damaged, reason
 from mezzotint.runs import RunDir, checkpoints
 from mezzotint.training.callback_group import CallbackGroup
@@ -238,7 +238,7 @@ def train(
         raise failure from error
     except OSError as error:
         failure = error
-        if no_room(error):
+        if is_disk_full(error):
             raise TrainingError(
                 f"{error.strerror or error} in {run.directory}. The checkpoints there are whole. Make room, then go on "
                 f"with `mezzotint train run={run.directory}`."

@@ -47,11 +47,11 @@ NEVER = "runs/never"
         (["guidance=cfg_pp", "sampler=unipc"], "guidance by CFGPlusPlus is published for sampler=ddim"),
         (["guidance=cfg_pp", "guidance.scale=1", "objective.label_dropout=0"], "guidance compares"),
         (["guidance=cfg", "objective.label_dropout=0"], "guidance compares with what the network says without a label"),
-        (["budget=1e6"], "budget: 1000000.0 (a whole number is written 1000000) is not int"),
-        (["seed=99999999999999999999999"], "seed: it has more digits than any number here may have"),
+        (["budget=1e6"], "budget: 1000000.0 (write an integer as 1000000) is not int"),
+        (["seed=99999999999999999999999"], "seed: this integer does not fit into 64 bits; give a smaller one"),
         (["name=latest"], "name=latest is what the link to the newest run is called"),
         (["paths.runs=null"], "paths.runs=: give a folder"),
-        (["~paths.runs"], "paths.runs: Paths needs it, and it is not given"),
+        (["~paths.runs"], "paths.runs: Paths requires this argument"),
         (["paths.runs="], "paths.runs=: give a folder"),
         (["weights=emma"], "weights=emma: this run keeps raw, ema, 0.05"),
         (["ema=none", "weights=ema", "weights=0.05"], "weights=0.05: this run keeps raw"),
@@ -264,7 +264,7 @@ def test_a_folder_that_may_not_be_opened_is_told(mezzotint: Command, monkeypatch
     done = mezzotint("train", "paths.runs=/srv/runs")
     assert done.code == 2
     assert done.err.splitlines()[-1].startswith(
-        "mezzotint train: /srv/runs/a/config.yaml: permission denied; choose another place by paths.runs="
+        "mezzotint train: /srv/runs/a/config.yaml: permission denied; choose another folder with paths.runs="
     )
 
 

@@ -21,7 +21,7 @@ from mezzotint.app.launch.slurm_rendezvous import rendezvous
 from mezzotint.app.results import run_folders
 from mezzotint.app.results.tracking import TrackerGroup, tracked
 from mezzotint.app.terminal import display_path, table
-from mezzotint.errors import ConfigError, TrainingError, mendable
+from mezzotint.errors import ConfigError, TrainingError, as_user_error
 from mezzotint.runs import RunDir
 from mezzotint.runs.formats import TRAINING_LOSS, VALIDATION_LOSS
 from mezzotint.signals import Preempted, raise_on_signal
@@ -227,7 +227,7 @@ def recorded(directory: Path, job: Job, log: TextIO) -> Iterator[None]:
         print(f"`mezzotint train run={display_path(directory)}` goes on from here", file=sys.stderr)
         raise
     except Exception as error:
-        known = mendable(error)
+        known = as_user_error(error)
         text = traceback.format_exc() if known is None else str(known)
         end(directory, job, log, "failed", text)
         if known is None:

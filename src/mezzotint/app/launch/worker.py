@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app.terminal import unbroken
-from mezzotint.errors import mendable
+from mezzotint.errors import as_user_error
 from mezzotint.instantiate.trust import Trust, trusting
 from mezzotint.signals import STOP_SIGNALS, Preempted, install_handlers
 
@@ -68,7 +68,7 @@ def main(directory: str, parent: str, pipe: str, call: str, job: str, rule: str,
         code = 130
     except BaseException as error:
         code = 1
-        known = mendable(error)
+        known = as_user_error(error)
         told |= failure(f"\n{traceback.format_exc()}" if known is None else str(known))
     os.write(int(pipe), packed(told))
     return code

@@ -53,7 +53,7 @@ class Extractor(metaclass=Finite):
 
     @abstractmethod
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """All views of one batch of uint8 images that lies on the network's device."""
+        """Return all views of a batch of uint8 images on the network's device."""
 
     @property
     def features(self) -> int:
@@ -62,7 +62,7 @@ class Extractor(metaclass=Finite):
 
     @property
     def fetched(self) -> bool:
-        """Whether its weights can be loaded without a download."""
+        """True if the weights can be loaded without a download."""
         return True
 
     def prepare(self, shape: tuple[int, int, int]) -> None:
@@ -104,7 +104,7 @@ class Extractor(metaclass=Finite):
         return self
 
     def protocol(self) -> dict[str, Any]:
-        """What is needed to reproduce the features."""
+        """Everything needed to reproduce the features."""
         return {
             "name": self.name,
             "sha256": self.digest,
@@ -118,18 +118,18 @@ def check_images(images: Tensor, what: str) -> None:
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:
         given = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(
-            f"{what} takes uint8 images of 0..255, and was given {given}. mezzotint.data.PixelScaling().to_uint8(x) "
+            f"{what} takes uint8 images of 0..255, not {given}. mezzotint.data.PixelScaling().to_uint8(x) "
             "converts: it rounds and clamps, where a plain cast wraps 1.01 to black."
         )
     if images.dim() != 4:
-        raise ValueError(f"{what} takes images of shape (B, C, H, W), and was given {tuple(images.shape)}.")
+        raise ValueError(f"{what} takes images of shape (B, C, H, W), not {tuple(images.shape)}. Reshape them.")
 
 
 def to_rgb(images: Tensor, what: str) -> Tensor:
     """Return grey images (B, 1, H, W) repeated to three equal channels, RGB unchanged."""
     if images.shape[1] not in (1, 3):
         raise ValueError(
-            f"{what} takes grey or RGB images (1 or 3 channels), and was given {images.shape[1]} channels."
+            f"{what} takes grey or RGB images (1 or 3 channels), not {images.shape[1]} channels. Convert them."
         )
     return images.expand(-1, 3, -1, -1)
 

