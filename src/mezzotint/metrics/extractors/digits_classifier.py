@@ -80,7 +80,7 @@ class DigitsClassifier(Extractor):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         if images.shape[1:] != (1, 8, 8):
-            raise ValueError(f"the digits extractor takes (B, 1, 8, 8), and was given {tuple(images.shape)}.")
+            raise ValueError(f"the digits extractor takes images (B, 1, 8, 8), not {tuple(images.shape)}. Resize them.")
         pooled = self.network.features(scaled(images))
         return {"pooled": pooled, "logits": self.network.head(pooled)}
 
