@@ -22,6 +22,11 @@ from .prediction import Prediction
 class Coordinate(abc.ABC):
     """y = x / m as a function of u: `of` returns (m, u), `level` the level with m = 1, `direction` (p, q) of dy/du."""
 
+    @property
+    def bounded(self) -> bool:
+        """True if u is finite at both ends, pure noise and clean data."""
+        return False
+
     @abc.abstractmethod
     def of(self, level: NoiseLevel) -> tuple[float, float]:
         """Return (m, u) of a level; (0, inf) at an end that lies at infinity."""
@@ -77,6 +82,10 @@ class DataCoordinate(Coordinate):
 class FlowCoordinate(Coordinate):
     """m = alpha + sigma, u = sigma / m, dy/du = eps - x0: the straight path of flow matching. Regular at both ends."""
 
+    @property
+    def bounded(self) -> bool:
+        return True
+
     def of(self, level: NoiseLevel) -> tuple[float, float]:
         m = float(level.alpha + level.sigma)
         return m, float(level.sigma) / m
@@ -95,6 +104,10 @@ class AngleCoordinate(Coordinate):
 
     Source: Salimans and Ho 2022, app. D, https://arxiv.org/abs/2202.00512
     """
+
+    @property
+    def bounded(self) -> bool:
+        return True
 
     def of(self, level: NoiseLevel) -> tuple[float, float]:
         return float(level.norm), math.atan2(level.sigma, level.alpha)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .levels import NoiseLevel, broadcast_like, cast_like
 from .preconditioning import InputScale, NoiseConditioning, NoScale, ScaledTime, StepIndex
 from .prediction import Prediction
+from .scalar_ops import equals
 from .schedules.continuous import Schedule
 from .targets import Epsilon, Target
 
@@ -56,7 +57,7 @@ class _Trajectory:
     def __init__(self, owner: Denoiser):
         self.owner, self.network, self.calls = owner, owner.network, 0
         # a learned schedule may have changed since the last trajectory
-        self.cache: dict[NoiseLevel, _CachedLevel] = {} if isinstance(owner.schedule, nn.Module) else owner._cache
+        self.cache: dict[NoiseLevel, _CachedLevel] = {} if owner.schedule.learned else owner._cache
 
     @property
     def schedule(self) -> Schedule:
@@ -134,7 +135,7 @@ class Denoiser(nn.Module):
         """Return `predict` at times t (B,) whose level the caller has computed already."""
         c_in = broadcast_like(self.c_in(level), x)
         time = cast_like(torch.as_tensor(self.c_noise(t, level)), x, _time_dtype(x))
-        out = self.network(x if isinstance(c_in, float) and c_in == 1.0 else c_in * x, time, **cond)
+        out = self.network(x if equals(c_in, 1.0) else c_in * x, time, **cond)
         fraction = None
         if out.shape[1] != x.shape[1]:
             out, fraction = _split(out, x)
@@ -156,7 +157,7 @@ class Denoiser(nn.Module):
                 self._cached_level(level, x)
 
     def extra_repr(self) -> str:
-        schedule = "" if isinstance(self.schedule, nn.Module) else f"schedule={self.schedule}, "
+        schedule = "" if self.schedule.learned else f"schedule={self.schedule}, "
         return f"{schedule}target={self.target}, c_noise={self.c_noise}, c_in={self.c_in}"
 
     def _cached_level(self, level: NoiseLevel, x: Tensor) -> _CachedLevel:
@@ -246,7 +247,7 @@ def _decoding(target: Target, level: NoiseLevel) -> tuple[tuple[float, float], f
 
 def _floats(level: NoiseLevel) -> NoiseLevel:
     """Return a level of floats; a learned schedule returns tensors."""
-    if isinstance(level.alpha, Tensor) or isinstance(level.sigma, Tensor):
+    if level.batched:
         return NoiseLevel(float(level.alpha), float(level.sigma))
     return level
 

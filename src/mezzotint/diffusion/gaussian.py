@@ -7,7 +7,7 @@ which is 0 where s is clean and below 1 where s is cleaner than t: no nearly equ
 from torch import Tensor
 
 from .levels import NoiseLevel
-from .scalar_ops import Number
+from .scalar_ops import Number, equals
 
 
 def transition(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number]:
@@ -33,7 +33,7 @@ def posterior(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number, Number]:
 
 def _relative_noise(s: NoiseLevel, t: NoiseLevel) -> Number:
     signal, noise = s.alpha, t.sigma
-    if not (isinstance(signal, Tensor) or signal) or not (isinstance(noise, Tensor) or noise):
+    if equals(signal, 0.0) or equals(noise, 0.0):
         raise ValueError(f"No step leads from {s} to {t}: the first must carry signal and the second noise.")
     r = (t.alpha * s.sigma) / (signal * noise)
     if not isinstance(r, Tensor) and r > 1.0:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .scalar_ops import Number, log, sigmoid
+from .scalar_ops import Number, equals, log, sigmoid
 
 
 def broadcast_like(c: Number, x: Tensor) -> Number:
@@ -37,11 +37,14 @@ class NoiseLevel:
     sigma: Number
 
     @property
+    def batched(self) -> bool:
+        """True for a level of tensors, with one entry per example."""
+        return isinstance(self.alpha, Tensor) or isinstance(self.sigma, Tensor)
+
+    @property
     def ratio(self) -> Number:
         """sigma / alpha, the noise level in the variance-exploding frame; inf for pure noise."""
-        if isinstance(self.alpha, Tensor) or self.alpha:
-            return self.sigma / self.alpha
-        return math.inf
+        return math.inf if equals(self.alpha, 0.0) else self.sigma / self.alpha
 
     @property
     def half_log_snr(self) -> Number:

@@ -1,6 +1,7 @@
 """Elementary functions of a Python float or a tensor, with the same limits at the edges of their domain."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,58 +9,92 @@ from torch import Tensor
 Number = float | Tensor
 
 
+class _FloatOps:
+    """The functions of `torch` that formulas need, for Python floats."""
+
+    log1p, expm1 = staticmethod(math.log1p), staticmethod(math.expm1)
+    sin, asinh, atan2 = staticmethod(math.sin), staticmethod(math.asinh), staticmethod(math.atan2)
+
+    @staticmethod
+    def log(v: float) -> float:
+        return math.log(v) if v > 0 else -math.inf
+
+    @staticmethod
+    def exp(v: float) -> float:
+        return math.exp(v) if v < 709.0 else math.inf
+
+    @staticmethod
+    def sigmoid(v: float) -> float:
+        return 1.0 / (1.0 + _FloatOps.exp(-v))
+
+    @staticmethod
+    def clamp(v: float, min: float = -math.inf, max: float = math.inf) -> float:
+        return min if v < min else max if v > max else v
+
+    @staticmethod
+    def where(condition: bool, a: float, b: float) -> float:
+        return a if condition else b
+
+
+def _ops(v: Number | bool) -> Any:
+    """Return the functions for this number: those of `torch` for a tensor."""
+    return torch if isinstance(v, Tensor) else _FloatOps
+
+
 def precise(t: Number) -> Number:
     """Return a tensor in float64, except on devices without it (MPS); a float is returned unchanged."""
     return t.double() if isinstance(t, Tensor) and t.device.type != "mps" else t
 
 
+def equals(v: Number, value: float) -> bool:
+    """Return whether v is this float; False for a tensor, whose entries may differ."""
+    return not isinstance(v, Tensor) and v == value
+
+
 def log(v: Number) -> Number:
     """Natural logarithm; log 0 = -inf, for floats too."""
-    if isinstance(v, Tensor):
-        return v.log()
-    return math.log(v) if v > 0 else -math.inf
+    return _ops(v).log(v)
 
 
 def exp(v: Number) -> Number:
     """Exponential; overflow gives inf, for floats too."""
-    if isinstance(v, Tensor):
-        return v.exp()
-    return math.exp(v) if v < 709.0 else math.inf
+    return _ops(v).exp(v)
 
 
 def log1p(v: Number) -> Number:
-    return v.log1p() if isinstance(v, Tensor) else math.log1p(v)
+    return _ops(v).log1p(v)
 
 
 def expm1(v: Number) -> Number:
-    return v.expm1() if isinstance(v, Tensor) else math.expm1(v)
+    return _ops(v).expm1(v)
 
 
 def sin(v: Number) -> Number:
-    return v.sin() if isinstance(v, Tensor) else math.sin(v)
+    return _ops(v).sin(v)
 
 
 def asinh(v: Number) -> Number:
-    return v.asinh() if isinstance(v, Tensor) else math.asinh(v)
+    return _ops(v).asinh(v)
 
 
 def atan2(y: Number, x: Number) -> Number:
     """The angle of (x, y); x may be a float where y is a tensor."""
-    if isinstance(y, Tensor):
-        return torch.atan2(y, torch.as_tensor(x, dtype=y.dtype, device=y.device))
-    return math.atan2(y, x)
+    return _ops(y).atan2(y, torch.as_tensor(x, dtype=y.dtype, device=y.device) if isinstance(y, Tensor) else x)
 
 
 def sigmoid(v: Number) -> Number:
     """1 / (1 + exp(-v))."""
-    if isinstance(v, Tensor):
-        return v.sigmoid()
-    return 1.0 / (1.0 + exp(-v))
+    return _ops(v).sigmoid(v)
 
 
 def minimum(v: Number, bound: float) -> Number:
-    return v.clamp(max=bound) if isinstance(v, Tensor) else min(v, bound)
+    return _ops(v).clamp(v, max=bound)
 
 
 def maximum(v: Number, bound: float) -> Number:
-    return v.clamp(min=bound) if isinstance(v, Tensor) else max(v, bound)
+    return _ops(v).clamp(v, min=bound)
+
+
+def where(condition: bool | Tensor, a: Number, b: Number) -> Number:
+    """Return a where the condition holds and b elsewhere; both are evaluated."""
+    return _ops(condition).where(condition, a, b)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,33 @@ from torch import Tensor
 
 from ..levels import NoiseLevel
 from ..prediction import Prediction
+from ..scalar_ops import equals
 from .base import Guidance
 
 
 @dataclass(frozen=True)
-class Clip(Guidance):
-    """x0 clipped to the data range; eps is recomputed, so that x = alpha x0 + sigma eps still holds.
+class Clipping(Guidance):
+    """Base of clipping to a range; eps is recomputed, so that x = alpha x0 + sigma eps still holds."""
+
+    low: float = -1.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"low={self.low:g}, high={self.high:g}: x0 is clipped between them; give low < high.")
+
+    @abc.abstractmethod
+    def applies(self, pred: Prediction) -> bool:
+        """Return whether this prediction is clipped."""
+
+    def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
+        pred = self.inner(x, level, **cond)
+        return pred.with_x0(pred.x0.clamp(self.low, self.high)) if self.applies(pred) else pred
+
+
+@dataclass(frozen=True)
+class Clip(Clipping):
+    """x0 clipped to the data range.
 
     Source: Ho et al. 2020 (code), https://arxiv.org/abs/2006.11239; eps recomputed as by Nichol and Dhariwal 2021
 
@@ -24,19 +46,12 @@ class Clip(Guidance):
         low, high: the data range.
     """
 
-    low: float = -1.0
-    high: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_range(self.low, self.high)
-
-    def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
-        pred = self.inner(x, level, **cond)
-        return pred.with_x0(pred.x0.clamp(self.low, self.high))
+    def applies(self, pred: Prediction) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
-class ClipIfEpsilon(Guidance):
+class ClipIfEpsilon(Clipping):
     """`Clip` for targets that predict the noise alone (epsilon, score), as in the code of Ho et al. 2020.
 
     For these x0 = (x - sigma eps) / alpha, and where a schedule ends near pure noise the first steps divide the
@@ -46,22 +61,8 @@ class ClipIfEpsilon(Guidance):
         low, high: the data range.
     """
 
-    low: float = -1.0
-    high: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_range(self.low, self.high)
-
-    def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
-        pred = self.inner(x, level, **cond)
-        predicts_noise = not isinstance(pred.a, Tensor) and pred.a == 0.0
-        return pred.with_x0(pred.x0.clamp(self.low, self.high)) if predicts_noise else pred
-
-
-def check_range(low: float, high: float) -> None:
-    """Raise ValueError unless low < high."""
-    if not low < high:
-        raise ValueError(f"low={low:g}, high={high:g}: x0 is clipped between them; give low < high.")
+    def applies(self, pred: Prediction) -> bool:
+        return equals(pred.a, 0.0)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mezzotint.randomness import KeyedRandom
 from ..conditions import conditions_of, dropped
 from ..denoiser import Denoiser
 from ..levels import NoiseLevel, broadcast_like, cast_like
-from ..scalar_ops import Number
+from ..scalar_ops import Number, equals
 from .augment import GeometricAugmentation
 from .losses import Loss, SquaredErrorLoss
 from .times import TimeDistribution, UniformTimes
@@ -141,8 +141,8 @@ def nested_modules(part: Any) -> Iterator[nn.Module]:
 
 def combine(a: Number, b: Number, x0: Tensor, eps: Tensor) -> Tensor:
     """Return a x0 + b eps, skipping products with 0 and 1."""
-    if isinstance(a, float) and isinstance(b, float) and (a, b) in ((1.0, 0.0), (0.0, 1.0)):
-        return x0 if a else eps
-    if isinstance(a, float) and a == 0.0:
-        return broadcast_like(b, eps) * eps
+    if equals(a, 1.0) and equals(b, 0.0):
+        return x0
+    if equals(a, 0.0):
+        return eps if equals(b, 1.0) else broadcast_like(b, eps) * eps
     return broadcast_like(a, x0) * x0 + broadcast_like(b, eps) * eps

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mezzotint.finite import Finite
 
-from ..levels import NoiseLevel, cast_like
-from ..scalar_ops import Number, exp, maximum, minimum, sigmoid
+from ..levels import NoiseLevel, broadcast_like, cast_like
+from ..scalar_ops import Number, equals, exp, maximum, minimum, sigmoid
 from ..targets import Target
 from .times import SampledTimes
 
@@ -32,9 +32,7 @@ class LossWeight(metaclass=Finite):
     def apply(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:
         """Return the weighted errors, (B,)."""
         factor = self(level, target, times)
-        if isinstance(factor, float) and factor == 1.0:
-            return error
-        return error * (cast_like(factor, error) if isinstance(factor, Tensor) else factor)
+        return error if equals(factor, 1.0) else error * broadcast_like(factor, error)
 
 
 def snr(level: NoiseLevel) -> Number:

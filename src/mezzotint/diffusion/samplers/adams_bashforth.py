@@ -31,7 +31,7 @@ class LMS(Multistep):
 
     def __post_init__(self) -> None:
         check_points(self, 4)
-        if not isinstance(self.coordinate, NoiseCoordinate | FlowCoordinate):
+        if self.coordinate not in (NoiseCoordinate(), FlowCoordinate()):
             raise ValueError(
                 f"coordinate={self.coordinate}: LMS supports NoiseCoordinate() and FlowCoordinate(). Use one of them."
             )

@@ -6,14 +6,11 @@ from torch import Tensor
 
 from ..denoiser import Predict
 from ..gaussian import posterior
-from ..grids.spacings import Grid
 from ..levels import NoiseLevel
 from ..noise_sources import NoiseSource
 from .base import Sampler, State, add_scaled_
-from .combinators import WarmStarted
+from .combinators import Combinator
 from .ddim import DDIM
-from .multistep import Multistep
-from .predictor_corrector import PredictorCorrector
 
 
 def split_step(now: NoiseLevel, next: NoiseLevel, eta: float) -> tuple[NoiseLevel, float]:
@@ -28,7 +25,7 @@ def split_step(now: NoiseLevel, next: NoiseLevel, eta: float) -> tuple[NoiseLeve
 
 
 @dataclass(frozen=True)
-class Ancestral(Sampler):
+class Ancestral(Combinator):
     """A one-step ODE sampler down to sigma_down, followed by noise up to the next level.
 
     The noise is exact, so the weak order is the sampler's order. With DDIM() this is DDIM(1.0), the ancestral Euler
@@ -47,7 +44,7 @@ class Ancestral(Sampler):
     eta: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.sampler.order is None or isinstance(self.sampler, Multistep | PredictorCorrector | WarmStarted):
+        if self.sampler.order is None or not self.sampler.one_step:
             raise ValueError(f"{self.sampler} uses earlier steps or adds noise itself. Use a one-step ODE sampler.")
         if not self.eta > 0:
             raise ValueError(f"eta={self.eta:g}: give a positive eta, or use {self.sampler} itself.")
@@ -57,19 +54,8 @@ class Ancestral(Sampler):
         return self.sampler.order
 
     @property
-    def calls(self) -> int | None:
-        return self.sampler.calls
-
-    @property
     def turns(self) -> bool:
         return False
-
-    @property
-    def cfg_pp(self) -> bool:
-        return self.sampler.cfg_pp
-
-    def init(self, grid: Grid) -> State:
-        return self.sampler.init(grid)
 
     def step(
         self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource

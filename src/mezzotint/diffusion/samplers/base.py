@@ -43,6 +43,8 @@ class Sampler(metaclass=Finite):
     - `order_from_noise`: the order observed on fine grids that start in noise; by default `order`.
     - `turns`: whether the sampler supports grids that go both up and down in noise. Samplers that use earlier steps, or
       add noise on the way down, do not; wrapped in `Renoised`, every sampler does.
+    - `one_step`: whether a step depends on x alone, and not on earlier steps.
+    - `repeats_steps`: whether a step is repeated from the start of it, which discards changes made to x since.
     - `cfg_pp`: whether the step is published for CFG++, whose x0 and eps do not belong to one x.
     """
 
@@ -65,6 +67,14 @@ class Sampler(metaclass=Finite):
     @property
     def turns(self) -> bool:
         return True
+
+    @property
+    def one_step(self) -> bool:
+        return True
+
+    @property
+    def repeats_steps(self) -> bool:
+        return False
 
     @property
     def cfg_pp(self) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..coordinates import FlowCoordinate
 from ..denoiser import Predict
 from ..gaussian import transition
 from ..grids.spacings import Grid
@@ -14,15 +13,43 @@ from ..levels import NoiseLevel
 from ..noise_sources import NoiseSource
 from .base import Sampler, State, rho
 from .multistep import Multistep
-from .predictor_corrector import PredictorCorrector
 from .runge_kutta import RungeKutta
 from .warm_start import run_up
 
 RESTART = object()  # the state of a wrapped sampler that has to be initialised again
 
 
+class Combinator(Sampler):
+    """Base of samplers that wrap another sampler and share its properties, unless they override them."""
+
+    sampler: Sampler
+
+    @property
+    def calls(self) -> int | None:
+        return self.sampler.calls
+
+    @property
+    def turns(self) -> bool:
+        return self.sampler.turns
+
+    @property
+    def one_step(self) -> bool:
+        return self.sampler.one_step
+
+    @property
+    def repeats_steps(self) -> bool:
+        return self.sampler.repeats_steps
+
+    @property
+    def cfg_pp(self) -> bool:
+        return self.sampler.cfg_pp
+
+    def init(self, grid: Grid) -> State:
+        return self.sampler.init(grid)
+
+
 @dataclass(frozen=True)
-class Renoised(Sampler):
+class Renoised(Combinator):
     """Steps to noisier levels sample q(x_next | x_now) and reset the sampler; all other steps are the sampler's.
 
     On a grid that returns to higher noise this is Restart, or RePaint's resampling. (A deterministic sampler by itself
@@ -39,12 +66,8 @@ class Renoised(Sampler):
         return self.sampler.order or self.sampler.weak_order
 
     @property
-    def calls(self) -> int | None:
-        return self.sampler.calls
-
-    @property
-    def cfg_pp(self) -> bool:
-        return self.sampler.cfg_pp
+    def turns(self) -> bool:
+        return True
 
     def init(self, grid: Grid) -> State:
         return grid, self.sampler.init(grid)
@@ -62,15 +85,8 @@ class Renoised(Sampler):
         return x, (grid, inner)
 
 
-def repeats_steps(sampler: Sampler) -> bool:
-    """Return whether the sampler repeats its last step from the start of it, which discards changes made to x since."""
-    if isinstance(sampler, Renoised):
-        return repeats_steps(sampler.sampler)
-    return isinstance(sampler, PredictorCorrector) and sampler.corrector_points > 0
-
-
 @dataclass(frozen=True)
-class EDMStochastic(Sampler):
+class EDMStochastic(Combinator):
     r"""EDM's stochastic sampler: noise is added to reach a raised level, from which the wrapped sampler steps.
 
     sigma^ = (1 + g) sigma, x^ = x + sqrt(sigma^^2 - sigma^2) S_noise z, and
@@ -96,7 +112,7 @@ class EDMStochastic(Sampler):
     s_noise: float = 1.003
 
     def __post_init__(self) -> None:
-        if isinstance(self.sampler, Multistep | PredictorCorrector | WarmStarted):
+        if not self.sampler.one_step:
             raise ValueError(
                 f"{self.sampler} extrapolates from earlier steps, which churn invalidates. Use a one-step sampler."
             )
@@ -104,18 +120,6 @@ class EDMStochastic(Sampler):
     @property
     def weak_order(self) -> int | None:
         return self.sampler.order or self.sampler.weak_order
-
-    @property
-    def calls(self) -> int | None:
-        return self.sampler.calls
-
-    @property
-    def turns(self) -> bool:
-        return self.sampler.turns
-
-    @property
-    def cfg_pp(self) -> bool:
-        return self.sampler.cfg_pp
 
     def init(self, grid: Grid) -> State:
         return min(self.s_churn / max(len(grid) - 1, 1), math.sqrt(2.0) - 1.0), self.sampler.init(grid)
@@ -133,7 +137,7 @@ class EDMStochastic(Sampler):
 
 
 @dataclass(frozen=True)
-class LangevinCorrected(Sampler):
+class LangevinCorrected(Combinator):
     r"""Predictor-corrector sampling: each step is followed by n steps of Langevin dynamics at the new level.
 
     x <- x + e score + sqrt(2 e) z with e = 2 (snr sigma)^2. The paper sets e = 2 (snr |z| / |score|)^2 with norms over
@@ -155,7 +159,7 @@ class LangevinCorrected(Sampler):
     snr: float = 0.16
 
     def __post_init__(self) -> None:
-        if repeats_steps(self.sampler):
+        if self.sampler.repeats_steps:
             raise ValueError(
                 f"{self.sampler} repeats each step, which undoes the Langevin steps. Use a sampler without a corrector."
             )
@@ -165,11 +169,8 @@ class LangevinCorrected(Sampler):
         return self.sampler.calls and self.sampler.calls + self.n
 
     @property
-    def turns(self) -> bool:
-        return self.sampler.turns
-
-    def init(self, grid: Grid) -> State:
-        return self.sampler.init(grid)
+    def cfg_pp(self) -> bool:
+        return False
 
     def step(
         self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
@@ -212,7 +213,7 @@ class WarmStarted(Sampler):
 
     @property
     def order_from_noise(self) -> int | None:
-        return self.order if isinstance(self.sampler.coordinate, FlowCoordinate) else self.sampler.order_from_noise
+        return self.order if self.sampler.coordinate.bounded else self.sampler.order_from_noise
 
     @property
     def weak_order(self) -> int | None:
@@ -224,6 +225,10 @@ class WarmStarted(Sampler):
 
     @property
     def turns(self) -> bool:
+        return False
+
+    @property
+    def one_step(self) -> bool:
         return False
 
     def init(self, grid: Grid) -> State:
@@ -243,7 +248,7 @@ class WarmStarted(Sampler):
 
 
 @dataclass(frozen=True, eq=False)
-class InpaintReplacement(Sampler):
+class InpaintReplacement(Combinator):
     """Inpainting by replacement: after each step the known part of x is resampled from q(x_next | known).
 
     With Renoised on a RePaint grid this is RePaint: InpaintReplacement(Renoised(DDPM()), known, mask).
@@ -261,25 +266,10 @@ class InpaintReplacement(Sampler):
     mask: Tensor
 
     def __post_init__(self) -> None:
-        if repeats_steps(self.sampler):
+        if self.sampler.repeats_steps:
             raise ValueError(
                 f"{self.sampler} repeats each step, which undoes the replacement. Use a sampler without a corrector."
             )
-
-    @property
-    def calls(self) -> int | None:
-        return self.sampler.calls
-
-    @property
-    def turns(self) -> bool:
-        return self.sampler.turns
-
-    @property
-    def cfg_pp(self) -> bool:
-        return self.sampler.cfg_pp
-
-    def init(self, grid: Grid) -> State:
-        return self.sampler.init(grid)
 
     def step(
         self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource

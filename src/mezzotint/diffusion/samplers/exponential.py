@@ -29,7 +29,7 @@ def log_snr_weights(
     if not nodes or not abs(h) < math.inf:
         return ()
     n = len(nodes)
-    if isinstance(coordinate, NoiseCoordinate):
+    if coordinate == NoiseCoordinate():
         mu = [float(next.sigma) * (-1) ** k * m for k, m in enumerate(exponential_moments(-h, n))]
     else:
         mu = [float(next.alpha) * rate**-k * m for k, m in enumerate(exponential_moments(rate * h, n))]
@@ -77,7 +77,7 @@ class ExponentialAdamsBashforth(Multistep):
 
     @property
     def cfg_pp(self) -> bool:
-        return self.points <= 2 and not self.eta and isinstance(self.coordinate, DataCoordinate)
+        return self.points <= 2 and not self.eta and self.coordinate == DataCoordinate()
 
     def base_prediction(self, pred: Prediction, next: NoiseLevel, levels: Levels) -> Prediction:
         """Return the unguided prediction at the new state for a second-order step under CFG++."""
@@ -202,7 +202,7 @@ class DPMSolver(Multistep):
 
 def check_coordinate(name: str, coordinate: Coordinate) -> None:
     """Raise ValueError unless the coordinate is one of the two with a field that is x0 or eps."""
-    if not isinstance(coordinate, DataCoordinate | NoiseCoordinate):
+    if coordinate not in (DataCoordinate(), NoiseCoordinate()):
         raise ValueError(
             f"coordinate={coordinate}: {name} supports DataCoordinate() and NoiseCoordinate(). Use one of them."
         )
@@ -210,7 +210,7 @@ def check_coordinate(name: str, coordinate: Coordinate) -> None:
 
 def check_eta(eta: float, coordinate: Coordinate) -> None:
     """Raise ValueError for a negative eta, or noise in a coordinate where it is not exact."""
-    if eta < 0 or (eta and not isinstance(coordinate, DataCoordinate)):
+    if eta < 0 or (eta and coordinate != DataCoordinate()):
         raise ValueError(
             f"eta={eta:g} with {coordinate}: eta must be 0, or positive with DataCoordinate(), where noise is exact."
         )

@@ -49,6 +49,10 @@ class Multistep(Sampler):
     def turns(self) -> bool:
         return False
 
+    @property
+    def one_step(self) -> bool:
+        return False
+
     def variance(self, now: NoiseLevel, next: NoiseLevel) -> float:
         """v, the variance of the fresh noise in x'."""
         return 0.0
@@ -107,9 +111,7 @@ def step_coefficients(
 ) -> tuple[float, float, tuple[float, ...], float]:
     """Return the factors on x0, on eps, on each other field, and on the noise."""
     p, q = rule.coordinate.direction(now)
-    infinite = next.alpha == 0 and isinstance(
-        rule.coordinate, NoiseCoordinate
-    )  # the polynomial's variable is infinite at `next`
+    infinite = next.alpha == 0 and rule.coordinate == NoiseCoordinate()  # so is the polynomial's variable at `next`
     weights, variance = () if infinite else rule.weights(now, next, others), rule.variance(now, next)
     total = sum(weights)
     on_x0, on_eps = next.alpha - p * total, (next.sigma**2 - variance) ** 0.5 - q * total

@@ -70,6 +70,14 @@ class PredictorCorrector(Sampler):
     def turns(self) -> bool:
         return False
 
+    @property
+    def one_step(self) -> bool:
+        return False
+
+    @property
+    def repeats_steps(self) -> bool:
+        return self.corrector_points > 0
+
     def init(self, grid: Grid) -> State:
         return History(self.lower_order_levels(grid), starter(self.order, 2 if self.corrector_points else 1, grid))
 

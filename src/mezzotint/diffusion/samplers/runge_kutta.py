@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mezzotint.finite import Finite
 
-from ..coordinates import AngleCoordinate, Coordinate, FlowCoordinate, NoiseCoordinate
+from ..coordinates import Coordinate, FlowCoordinate, NoiseCoordinate
 from ..denoiser import Predict
 from ..levels import NoiseLevel
 from ..noise_sources import NoiseSource
@@ -70,7 +70,7 @@ class RungeKutta(Sampler):
 
     @property
     def order_from_noise(self) -> int | None:
-        return self.order and (min(self.order, 2) if isinstance(self.coordinate, NoiseCoordinate) else self.order)
+        return self.order and (min(self.order, 2) if self.coordinate == NoiseCoordinate() else self.order)
 
     def step(
         self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
@@ -93,7 +93,7 @@ def tableau_for(tableau: Tableau, at: Coordinate, now: NoiseLevel, next: NoiseLe
     """Return the tableau for this step: the closing one to clean data, Euler's where a long step would diverge."""
     if next.clean and tableau.closing:
         tableau = tableau.closing
-    if isinstance(at, FlowCoordinate | AngleCoordinate):  # finite at both ends
+    if at.bounded:
         return tableau
     errors = [
         (gaussian_error(tableau, at, now, next, std), gaussian_error(EULER, at, now, next, std))

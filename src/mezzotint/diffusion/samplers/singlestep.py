@@ -53,7 +53,7 @@ class DPMSolverSinglestep(Sampler):
 
     @property
     def cfg_pp(self) -> bool:
-        return self.points <= 2 and isinstance(self.coordinate, DataCoordinate)
+        return self.points <= 2 and self.coordinate == DataCoordinate()
 
     def step(
         self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
@@ -64,7 +64,7 @@ class DPMSolverSinglestep(Sampler):
         if self.points == 2:
             inner = self._intermediate(now, next, 1 / 2)
             field = self.coordinate.field(denoise(pred.mix(inner.alpha, inner.sigma), inner))
-            rule = DPMSolver(2) if isinstance(self.coordinate, NoiseCoordinate) else DPMSolverPP(2)
+            rule = DPMSolver(2) if self.coordinate == NoiseCoordinate() else DPMSolverPP(2)
             return apply_weights(rule, pred, now, next, (inner,), (field,))[0], None
         rule = ExponentialAdamsBashforth(2, self.coordinate)
         first, second = self._intermediate(now, next, 1 / 3), self._intermediate(now, next, 2 / 3)

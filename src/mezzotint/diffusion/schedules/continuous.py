@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mezzotint.finite import Finite
 
 from ..levels import NoiseLevel
-from ..scalar_ops import Number, asinh, atan2, exp, expm1, log1p, minimum, precise, sin
+from ..scalar_ops import Number, asinh, atan2, exp, expm1, log, log1p, maximum, minimum, precise, sin, where
 
 
 class Schedule(metaclass=Finite):
@@ -31,6 +31,11 @@ class Schedule(metaclass=Finite):
         """The largest time, 1 by default."""
         return 1.0
 
+    @property
+    def learned(self) -> bool:
+        """True for a schedule with parameters, whose levels change in training."""
+        return isinstance(self, nn.Module)
+
     @abc.abstractmethod
     def level(self, t: Number) -> NoiseLevel:
         """Return the level at time t; for a tensor of times, of any dtype, in float64."""
@@ -44,7 +49,7 @@ class Schedule(metaclass=Finite):
         with torch.inference_mode(False), torch.enable_grad():
             u = t.detach().double().clone().requires_grad_()
             log_snr = torch.as_tensor(self.level(u).log_snr)
-            return torch.autograd.grad(log_snr.sum(), u, create_graph=isinstance(self, nn.Module))[0]
+            return torch.autograd.grad(log_snr.sum(), u, create_graph=self.learned)[0]
 
     def previous(self, t: Tensor, steps: int | None = None) -> Tensor:
         """Return the next cleaner time on a chain of `steps` equal steps (for a table, its entries), at least 0."""
@@ -159,9 +164,7 @@ class EDMSchedule(Schedule):
 
     def time(self, level: NoiseLevel) -> Number:
         ratio = level.ratio
-        if isinstance(ratio, Tensor):
-            return torch.where(ratio.isfinite(), ratio, self.t_max)
-        return ratio if ratio < math.inf else self.t_max
+        return where(ratio < math.inf, ratio, self.t_max)
 
 
 @dataclass(frozen=True)
@@ -234,17 +237,12 @@ class LaplaceSchedule(Schedule):
 
     def level(self, t: Number) -> NoiseLevel:
         t = precise(t)
-        if isinstance(t, Tensor):
-            deviation = torch.where(t < 0.5, -torch.log(2.0 * t), torch.log(2.0 * (1.0 - t)))
-            return NoiseLevel.from_log_snr(self.mean + self.scale * deviation)
-        deviation = self.scale * math.log(2.0 * min(t, 1.0 - t)) if 0.0 < t < 1.0 else -math.inf
-        return NoiseLevel.from_log_snr(self.mean - deviation if t < 0.5 else self.mean + deviation)
+        deviation = where(t < 0.5, -log(2.0 * t), log(2.0 * (1.0 - t)))
+        return NoiseLevel.from_log_snr(self.mean + self.scale * deviation)
 
     def time(self, level: NoiseLevel) -> Number:
         v = (level.log_snr - self.mean) / self.scale
-        if isinstance(v, Tensor):
-            return torch.where(v > 0, 0.5 * torch.exp(-v.clamp(min=0.0)), 1.0 - 0.5 * torch.exp(v.clamp(max=0.0)))
-        return 0.5 * math.exp(-v) if v > 0 else 1.0 - 0.5 * math.exp(v)
+        return where(v > 0, 0.5 * exp(-maximum(v, 0.0)), 1.0 - 0.5 * exp(minimum(v, 0.0)))
 
 
 @dataclass(frozen=True)
@@ -264,7 +262,7 @@ class ShiftedSchedule(Schedule):
     log_snr: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.schedule, nn.Module):
+        if self.schedule.learned:
             raise ValueError(
                 f"{self.schedule} learns its log-SNR and cannot be shifted. Change its log_snr_max and log_snr_min."
             )

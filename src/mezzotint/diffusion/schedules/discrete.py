@@ -96,7 +96,7 @@ class DiscreteSchedule(Schedule):
         return NoiseLevel(torch.where(on_table, alpha[i], inner.alpha), torch.where(on_table, sigma[i], inner.sigma))
 
     def time(self, level: NoiseLevel) -> Number:
-        if isinstance(level.alpha, Tensor):
+        if level.batched:
             return self._time_of_tensor(level)
         key, v = self._floats[1], -level.log_snr
         i = bisect_left(key, v, 1)

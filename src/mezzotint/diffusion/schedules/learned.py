@@ -72,7 +72,7 @@ class LearnedSchedule(nn.Module, Schedule):
         t = (low + 8.0**-18).reshape(target.shape)
         if target.requires_grad:  # by the inverse function's derivative, 1 / rate
             t = t + (target - target.detach()) / self.rate(t).detach()
-        return t if isinstance(level.alpha, Tensor) else float(t)
+        return t if level.batched else float(t)
 
     def __call__(self, t: Number) -> NoiseLevel:
         return self.level(t)

@@ -25,7 +25,7 @@ class SampledTimes:
 
     @property
     def log_density(self) -> Tensor:
-        if not isinstance(self._log_density, Tensor):
+        if callable(self._log_density):
             self._log_density = self._log_density()
         return self._log_density
 
