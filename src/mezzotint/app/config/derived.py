@@ -31,8 +31,7 @@ def write_out(config: Config) -> None:
 def write_out_optimizer(config: Config) -> None:
     """Put a class of torch.optim at optimizer= into TorchOptimizer, which takes the arguments that it knows itself."""
     node = config.get("optimizer")
-    path = str(node.get("_target_")) if isinstance(node, dict) else ""
-    if path.startswith("torch.optim."):
+    if isinstance(node, dict) and str(node.get("_target_")).startswith("torch.optim."):
         own = {key: value for key, value in node.items() if key in RUNS_OWN}
         kind = {key: value for key, value in node.items() if key not in RUNS_OWN}
         config |= {"optimizer": {"_target_": f"{TRAINING}TorchOptimizer", "kind": kind | {"_partial_": True}, **own}}
