@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Row:
     Args:
         words: `network=NAME`, `data.shape=[C,H,W]` and other words of the command line.
         parameters, published: as the page states them.
+        rounded: whether the published number is rounded to millions, as "131 M".
         difference: their signed difference and its reason, or "-".
     """
 
@@ -36,7 +37,13 @@ class Row:
     words: str
     parameters: int
     published: int
+    rounded: bool
     difference: str
+
+    @property
+    def excess(self) -> int:
+        """How many parameters there are beyond the published number, rounded as that is."""
+        return round(self.parameters, -6 if self.rounded else None) - self.published
 
     def network(self) -> torch.nn.Module:
         """The network on the meta device."""
@@ -58,16 +65,17 @@ def rows(page: Path = PAGE) -> Iterator[Row]:
     for line in page.read_text().splitlines():
         if line.startswith("| ") and "`network=" in line:
             name, words, parameters, published, difference = (cell.strip() for cell in line.strip("| ").split(" | "))
-            numbers = (int(text.replace(",", "")) for text in (parameters, published))
-            yield Row(name, words.strip("`"), *numbers, difference)
+            exact, rounded, _ = published.replace(",", "").partition(" M")
+            number = int(exact) * (1_000_000 if rounded else 1)
+            yield Row(name, words.strip("`"), int(parameters.replace(",", "")), number, bool(rounded), difference)
 
 
 def main(text: str = "") -> None:
     print(f"{'network':<44}{'counted':>15}{'published':>15}{'difference':>12}")
     for row in rows():
         if text in f"{row.name} {row.words}":
-            count = row.count()
-            print(f"{row.name:<44}{count:>15,}{row.published:>15,}{count - row.published:>+12,}")
+            row = replace(row, parameters=row.count())
+            print(f"{row.name:<44}{row.parameters:>15,}{row.published:>15,}{row.excess:>+12,}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,45 @@
-"""Attention over the positions of a feature map, to themselves or to tokens."""
+"""Attention over tokens, and over the positions of a feature map, to themselves or to tokens."""
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 from mezzotint.networks.conditions.embedder import TokenContext
 from mezzotint.networks.layers import convolution, group_norm, scaled, zero
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, counts: Tensor | None = None) -> Tensor:
-    r"""Return value softmax(key^T query / sqrt(d)), for channels-first tensors.
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return softmax(query key^T / sqrt(d)) value.
 
-    In bfloat16 on a CPU two matrix products are 3 to 6 times faster than `scaled_dot_product_attention`. Elsewhere that
-    function is faster, but only on contiguous tensors: others silently take its slow path.
+    Two matrix products where the fused kernels of `scaled_dot_product_attention` lag behind: in bfloat16 on a CPU,
+    where they are 3 to 6 times faster with the backward pass, and under forward-mode differentiation.
+
+    Args:
+        query, key, value: (B, heads, N, d) each; key and value may have another N. Fastest where the last dimension is
+            contiguous.
+        mask: bool, broadcastable to (B, heads, N, N), false for keys that are left out; None for all.
+
+    Returns:
+        (B, heads, N, d) of the query.
+    """
+    slow = query.device.type == "cpu" and query.dtype == torch.bfloat16
+    if slow or forward_mode():
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+        return scores.softmax(dim=-1) @ value
+    return functional.scaled_dot_product_attention(query, key, value, mask)
+
+
+def forward_mode() -> bool:
+    """Return whether forward-mode derivatives are being computed, by torch.func.jvp or torch.autograd.forward_ad."""
+    return forward_ad._current_level >= 0
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, counts: Tensor | None = None) -> Tensor:
+    r"""Return `attention` of channels-first tensors: value softmax(key^T query / sqrt(d)).
+
+    Fused kernels are fast on contiguous tensors only: others, of this layout, silently take a slow path.
 
     Args:
         query, key, value: (B, heads, d, N) each; key and value may have another N.
@@ -27,7 +54,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, counts: Tensor | None = No
         scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
         return value @ scores.softmax(dim=-1).transpose(-1, -2)
     query, key, value = (part.transpose(-1, -2).contiguous() for part in (query, key, value))
-    return functional.scaled_dot_product_attention(query, key, value, mask).transpose(-1, -2)
+    return attention(query, key, value, mask).transpose(-1, -2)
 
 
 class SelfAttention(nn.Module):

@@ -1,7 +1,7 @@
 """Embeddings of the time, the class label and augmentation labels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ def sinusoidal(time: Tensor, width: int) -> Tensor:
     r"""Return [sin(time w_i) | cos(time w_i)] with w_i = 10000^(-i / (width/2 - 1)), i = 0 .. width/2 - 1, in float32.
 
     Times go up to 1000, where bfloat16 does not resolve integers: cast the result, never the time. Another common
-    layout is [cos | sin] with divisor width/2; weights trained with it load here without an error.
+    layout is that of `cosines_first`; weights trained with it load here without an error.
 
     Source: Ho, Jain and Abbeel 2020 (their code), after Vaswani et al. 2017, section 3.5.
 
@@ -100,19 +100,43 @@ class FourierFeatures(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class TimeEmbedding(nn.Module):
-    """Sinusoidal time embedding followed by two linear layers: (B,) -> (B, outputs)."""
+def cosines_first(time: Tensor, width: int) -> Tensor:
+    """Return [cos(time w_i) | sin(time w_i)] with w_i = 10000^(-i / (width/2)), i = 0 .. width/2 - 1, in float32.
 
-    def __init__(self, width: int, outputs: int) -> None:
+    Source: Dhariwal and Nichol 2021 and Peebles and Xie 2023 (their code).
+
+    Args:
+        time: (B,), any dtype.
+        width: even.
+
+    Returns:
+        (B, width) float32.
+    """
+    half = width // 2
+    powers = torch.arange(half, dtype=torch.float32, device=time.device)
+    angles = time.float()[:, None] * torch.exp(powers * (-math.log(10000) / half))
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoidal time embedding followed by two linear layers: (B,) -> (B, outputs).
+
+    Args:
+        width: of the sinusoidal embedding; even, at least 4.
+        outputs: of both layers.
+        waves: the sinusoidal embedding, (time, width) -> (B, width).
+    """
+
+    def __init__(self, width: int, outputs: int, waves: Callable[[Tensor, int], Tensor] = sinusoidal) -> None:
         super().__init__()
         if width < 4 or width % 2:
             raise ValueError(f"width={width} cannot be split into sines and cosines: it must be even and at least 4.")
-        self.width = width
+        self.width, self.waves = width, waves
         self.first = nn.Linear(width, outputs)
         self.second = nn.Linear(outputs, outputs)
 
     def forward(self, time: Tensor) -> Tensor:
-        waves = sinusoidal(time, self.width).to(self.first.weight.dtype)
+        waves = self.waves(time, self.width).to(self.first.weight.dtype)
         return self.second(functional.silu(self.first(waves)))
 
 
@@ -148,14 +172,32 @@ def scaled_one_hot(label: Tensor | None, classes: int, like: Tensor) -> Tensor:
     return functional.embedding(torch.where(label == -1, classes, label + too_large), identity)
 
 
+def null_labels(batch: int, device: torch.device) -> Tensor:
+    """Return the null label -1 of each example, (B,) int64."""
+    return torch.full((batch,), -1, device=device)
+
+
+def refuse_label(label: Tensor | None) -> None:
+    """Raise ValueError if a label is given to a network without classes."""
+    if label is not None:
+        raise ValueError("A network built with classes=0 takes no label: leave it out, or build with classes=N.")
+
+
 class Conditioning(nn.Module):
     """The conditioning vector time(t) + label(c) + augment(a); label and augment are optional."""
 
-    def __init__(self, classes: int, width: int, outputs: int, augmentation: int = 0) -> None:
+    def __init__(
+        self,
+        classes: int,
+        width: int,
+        outputs: int,
+        augmentation: int = 0,
+        waves: Callable[[Tensor, int], Tensor] = sinusoidal,
+    ) -> None:
         super().__init__()
         if classes < 0 or augmentation < 0:
             raise ValueError(f"classes={classes}, augmentation={augmentation}: both must be 0 (none) or more.")
-        self.time = TimeEmbedding(width, outputs)
+        self.time = TimeEmbedding(width, outputs, waves)
         self.label = LabelEmbedding(classes, outputs) if classes else None
         self.augment = nn.Linear(augmentation, outputs, bias=False) if augmentation else None
 
@@ -165,14 +207,9 @@ class Conditioning(nn.Module):
 
     def time_and_label(self, time: Tensor, label: Tensor | None) -> Tensor:
         if self.label is None:
-            if label is not None:
-                raise ValueError(
-                    "A network built with classes=0 takes no label: leave it out, or build with classes=N."
-                )
+            refuse_label(label)
             return self.time(time)
-        if label is None:
-            label = torch.full_like(time, -1, dtype=torch.int64)
-        return self.time(time) + self.label(label)
+        return self.time(time) + self.label(null_labels(len(time), time.device) if label is None else label)
 
 
 def augmented(embedding: Tensor, augment: Tensor | None, layer: nn.Linear | None) -> Tensor:

@@ -1,0 +1,1 @@
+"""Diffusion transformers: patches become tokens, blocks of attention and MLP transform them, tokens become patches."""
