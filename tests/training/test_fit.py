@@ -305,15 +305,36 @@ def test_lightnings_own_callbacks_stand_beside_ours(tmp_path):
         train(tmp_path / "other", extra={"wrong": object()})
 
 
-def test_early_stopping_on_the_validation_loss_stops_a_run(tmp_path):
+def test_early_stopping_on_the_validation_loss_finishes_a_run(tmp_path):
     import lightning.pytorch.callbacks as theirs
 
-    stop = theirs.EarlyStopping("validation/loss", min_delta=1e9, patience=1)  # nothing is so much better
-    outcome = train(tmp_path, steps=70, extra={"stop": stop})
-    assert (outcome["state"], outcome["signal"], outcome["steps"]) == ("preempted", "a callback", 40)
+    def stop() -> dict:
+        return {"stop": theirs.EarlyStopping("validation/loss", min_delta=1e9, patience=1)}  # nothing is so much better
+
+    outcome = train(tmp_path, steps=70, extra=stop())
+    assert (outcome["state"], outcome["signal"], outcome["steps"]) == ("finished", None, 40)
+    assert "EarlyStopping stopped it after 640 of 1,120 images (Monitored metric" in outcome["stopped_early"]
     assert newest(tmp_path / "checkpoints").name == "step-00000040.ckpt"  # the second validation
+    assert [line["step"] for line in lines(tmp_path) if "validation" in line] == [20, 40]
+    assert [line["step"] for line in lines(tmp_path)] == [10, 20, 30, 40]
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (status["state"], status["images"]) == ("finished", 640)
+    found = {key: status["early_stop"][key] for key in ("by", "images", "budget")}
+    assert found == {"by": ["EarlyStopping"], "images": 640, "budget": 1120}
+    again = train(tmp_path, steps=70, extra=stop())
+    assert (again["steps"], again["stopped_early"]) == (40, outcome["stopped_early"])  # nothing is trained
+    assert again["validation"] == outcome["validation"]
+    assert train(tmp_path, steps=90, extra=stop())["steps"] == 60  # a larger budget asks it once more
+    on = train(tmp_path, steps=90)  # without it
+    assert (on["state"], on["steps"], on["stopped_early"]) == ("finished", 90, None)
+    assert not json.loads((tmp_path / "status.json").read_text()).get("early_stop")
+
+
+def test_early_stopping_on_a_name_that_nothing_logs_is_refused(tmp_path):
+    import lightning.pytorch.callbacks as theirs
+
     with pytest.raises(ConfigError, match=r"callbacks: .*metric `los` which is not available.*`validation/loss`"):
-        train(tmp_path / "run", steps=20, extra={"wrong": theirs.EarlyStopping("los")})
+        train(tmp_path, steps=20, extra={"wrong": theirs.EarlyStopping("los")})
 
 
 def test_early_stopping_goes_on_counting_in_a_run_that_was_killed(tmp_path):
@@ -347,7 +368,7 @@ def test_lightnings_callbacks_find_in_a_run_what_they_look_at(tmp_path):
     assert [line["step"] for line in lines(tmp_path) if "lr-AdamW" in line] == [1, 50]  # the epoch, and every 50th
 
 
-def test_a_run_that_lightnings_callbacks_end_is_saved(tmp_path):
+def test_a_run_that_lightnings_callbacks_end_is_finished(tmp_path):
     import lightning.pytorch as pl
 
     class Stop(pl.Callback):
@@ -355,8 +376,35 @@ def test_a_run_that_lightnings_callbacks_end_is_saved(tmp_path):
             trainer.should_stop = trainer.global_step == 12
 
     outcome = train(tmp_path, extra={"stop": Stop()})
-    assert (outcome["state"], outcome["signal"], outcome["steps"]) == ("preempted", "a callback", 12)
+    assert (outcome["state"], outcome["stopped_early"]) == ("finished", "Stop stopped it after 192 of 800 images")
     assert newest(tmp_path / "checkpoints").name == "step-00000012.ckpt"
+    assert outcome["validation"]["loss"] > 0  # the end is looked at, and its line is that of its step
+    assert [line["step"] for line in lines(tmp_path)] == [10, 12]
+
+
+def test_numbers_of_the_last_step_are_added_to_its_line(tmp_path):
+    import lightning.pytorch as pl
+
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = trainer.global_step == 10  # of which the log has a line already
+
+    train(tmp_path, extra={"stop": Stop()})
+    (line,) = lines(tmp_path)
+    assert line["step"] == 10
+    assert {"loss", "validation", "sample_metrics"} <= line.keys()
+
+
+def test_a_timer_without_time_ends_a_run_at_its_start(tmp_path):
+    import lightning.pytorch.callbacks as theirs
+
+    with pytest.raises(ConfigError, match="Timer stops training before its first step"):
+        train(tmp_path, extra={"timer": theirs.Timer({"seconds": 0})})
+    with pytest.raises(Killed):
+        train(tmp_path, extra={"timer": theirs.Timer({"days": 1}), "kill": Kill(12)})
+    outcome = train(tmp_path, extra={"timer": theirs.Timer({"microseconds": 1})})  # of which the first start took more
+    assert (outcome["state"], outcome["steps"]) == ("finished", 7)
+    assert outcome["stopped_early"].startswith("Timer stopped it after 112 of 800 images")
 
 
 def test_lightning_says_nothing(tmp_path, capfd):

@@ -41,7 +41,9 @@ STATUS = {
     "meeting?": {"of": str, "host": str, "port": int},
     "best?": dict,
     "measure?": {"name": str, "higher_is_better?": bool},
+    "early_stop?": NODE,
 }
+EARLY_STOP = {"by": [str], "images": int, "budget": int, "reason?": str}
 DATA = {"classes": [str], "counts": [int], "images": int, "content": str}
 SCORE = {"step": int, "images": int, "name": str, "value": NUMBER, "higher_is_better?": bool}
 METRIC = {

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import torch
 
 from mezzotint.runs import checkpoints
+from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.training.agreement import check_ranks_agree
 from mezzotint.training.callbacks.base import Callback, TrainingRun
 
@@ -63,8 +64,6 @@ class CallbackGroup(pl.Callback):
         if trainer.global_step == run.step:  # a micro-batch that was only added up
             return
         run.step = trainer.global_step
-        if trainer.should_stop and not run.stopped:
-            run.stopped = "a callback"  # of Lightning's, such as its Timer: before ours, so that the step is saved
         for callback in self.callbacks:
             callback.step(run)
         if run.finished:
@@ -76,10 +75,11 @@ class CallbackGroup(pl.Callback):
         for callback in self.callbacks:
             callback.finish(self.run)
 
-    def conclude(self) -> None:
-        """The end of a training that no signal ended, perhaps before its budget."""
-        if self.run.begun and not self.run.finished and self.run.stopped in (None, "a callback"):
-            self.run.budget = self.run.images  # so that it is the last step for all of them
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Finish a run that neither its budget nor a signal ended: callbacks of Lightning did, or its Trainer."""
+        run = self.run
+        if run.begun and run.step and not run.finished and not run.stopped:
+            run.early_stop = self.reporter.early_stop(run)
             self.finish()
 
     def check(self) -> None:
@@ -109,6 +109,7 @@ class Reporter(Callback):
 
     def __init__(self, own: bool) -> None:
         self.own = own
+        self.stoppers: list[pl.Callback] = []
 
     def step(self, run: TrainingRun) -> None:
         if run.reported and not run.finished:
@@ -127,9 +128,26 @@ class Reporter(Callback):
                 logger.log_metrics(values, step=trainer.global_step - 1)  # as Lightning counts
         elif values.keys() - EACH_LINE:
             for callback in trainer.callbacks:
+                before = trainer.should_stop
                 callback.on_validation_end(trainer, trainer.lightning_module)
-            if trainer.should_stop and not run.stopped:
-                run.stopped = "a callback"
+                if trainer.should_stop and not before:
+                    self.stoppers.append(callback)
+
+    def early_stop(self, run: TrainingRun) -> EarlyStop:
+        """The end of the run before its budget, by those that set `should_stop`, or may have done so in a step."""
+        ours = (Callback, CallbackGroup, pl.callbacks.Checkpoint)
+        theirs = [callback for callback in self.trainer.callbacks if not isinstance(callback, ours)]
+        by = self.stoppers or [callback for callback in theirs if acts_on_steps(callback)]
+        names = tuple(type(callback).__name__ for callback in by) or ("Trainer",)
+        reasons = (c.stopping_reason_message for c in by if isinstance(c, pl.callbacks.EarlyStopping))
+        reason = next(filter(None, reasons), "").removesuffix("Signaling Trainer to stop.").strip(" .")
+        return EarlyStop(names, run.images, run.budget, reason)
+
+
+def acts_on_steps(callback: pl.Callback) -> bool:
+    """True for a callback with a hook at the end of a batch or an epoch."""
+    kind, base = type(callback), pl.Callback
+    return (kind.on_train_batch_end, kind.on_train_epoch_end) != (base.on_train_batch_end, base.on_train_epoch_end)
 
 
 def rewind(checkpoint: dict[str, Any], batches: int) -> None:

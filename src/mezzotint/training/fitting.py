@@ -3,7 +3,8 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, MezzotintError, TrainingError, is_disk_full
 from mezzotint.reading import damaged, reason
 from mezzotint.runs import RunDir, checkpoints
+from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.training.callback_group import CallbackGroup
 from mezzotint.training.callbacks.base import Callback, TrainingRun
 from mezzotint.training.callbacks.checkpoints import Checkpoints
@@ -72,8 +74,8 @@ def fit(
         then_share: how long that takes, as an estimated share of the training's time; 0 where it is not known.
 
     Returns:
-        state ("finished" or "preempted"), the signal that ended it, images, steps, seconds, and the last loss,
-        validation, ... of the log.
+        state ("finished" or "preempted"), the signal that ended it, stopped_early (by which callback, in words, or
+        None), images, steps, seconds, and the last loss, validation, ... of the log.
 
     Raises:
         ConfigError: settings that cannot work; TrainingError: training that cannot go on; KeyboardInterrupt: after
@@ -117,6 +119,10 @@ def fit(
         check_saved(saved, module)
     if place.rank == 0 and done and (another := rescheduled(optimizer, batch_size, planned(run), budget, done)):
         print(another, file=sys.stderr)
+    ours, theirs = sorted_out(quiet_callbacks() if callbacks is None else callbacks)
+    stop = EarlyStop.of(files.status())
+    if stop and stop.holds(run.images, budget, class_names(theirs)):
+        run.early_stop = stop
     if run.finished:
         return summary(run, files.truncate(files.metrics_file, done) if place.rank == 0 else [])
     data = DataModule(
@@ -125,7 +131,6 @@ def fit(
     if place.rank == 0:
         for remark in remarks(run, hardware):
             print(remark, file=sys.stderr)
-    ours, theirs = sorted_out(quiet_callbacks() if callbacks is None else callbacks)
     run.loggers = [as_tracker(logger) for logger in (loggers or {}).values()]
     group = CallbackGroup(run, [*ours, *([ema] if ema else [])])
     directory.mkdir(parents=True, exist_ok=True)
@@ -151,7 +156,14 @@ def fit(
             raise out_of_memory(hardware, data.micro_batch) from error
     if run.stopped == "SIGINT":
         raise KeyboardInterrupt
-    return summary(run, [run.values])
+    if place.rank == 0 and (run.early_stop or stop):
+        files.update_status(early_stop=asdict(run.early_stop) if run.early_stop else None)
+    known = [run.values] if run.begun else files.truncate(files.metrics_file, done) if place.rank == 0 else []
+    return summary(run, known)
+
+
+def class_names(callbacks: Iterable[pl.Callback]) -> list[str]:
+    return [type(callback).__name__ for callback in callbacks]
 
 
 def planned(run: TrainingRun) -> Any:
@@ -231,6 +243,8 @@ def train(
     try:
         data.setup()
         trainer.fit(module, data.train_dataloader(), ckpt_path=saved, weights_only=True)
+        if not run.begun:
+            stopped_at_once(run, trainer)
     except SystemExit as error:  # what Lightning makes of a Ctrl-C that could not wait; it ignores all that follow
         failure = KeyboardInterrupt()
         if heeds is not None and threading.current_thread() is threading.main_thread():
@@ -257,6 +271,18 @@ def train(
         group.close(failure)
 
 
+def stopped_at_once(run: TrainingRun, trainer: pl.Trainer) -> None:
+    """Finish a run whose callbacks set `should_stop` before a step, as a Timer does that has no time left.
+
+    Raises:
+        ConfigError: nothing has been trained yet.
+    """
+    by = tuple(class_names(c for c in trainer.callbacks if not isinstance(c, CallbackGroup)))
+    if not run.step:
+        raise ConfigError(f"callbacks: {' or '.join(by)} stops training before its first step, so there is no model")
+    run.early_stop = EarlyStop(by, run.images, run.budget, "before the first step of this start")
+
+
 def summary(run: TrainingRun, lines: list[dict[str, Any]]) -> dict[str, Any]:
     """What is known at the end: the newest value of everything that was logged."""
     known: dict[str, Any] = {}
@@ -265,4 +291,5 @@ def summary(run: TrainingRun, lines: list[dict[str, Any]]) -> dict[str, Any]:
     state = "finished" if run.finished else "preempted"
     clock = known.pop("time", {})
     ended = {"state": state, "signal": run.stopped, "images": run.images, "steps": run.step}
+    ended["stopped_early"] = str(run.early_stop) if run.early_stop else None
     return known | ended | {"seconds": clock.get("seconds", 0.0)}

@@ -56,7 +56,7 @@ def written(run: TrainingRun, **parts: Any) -> Iterator[None]:
 
 
 def status(run: TrainingRun, **entries: Any) -> None:
-    RunDir(run.directory).write_status(**{"images": run.images, "steps": run.step} | entries)
+    RunDir(run.directory).update_status(**{"images": run.images, "steps": run.step} | entries)
 
 
 def described(

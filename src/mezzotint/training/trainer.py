@@ -101,6 +101,7 @@ CHATTER = (
     ".*`srun` command is available on your system but is not used.*",
     ".*returned a view tensor.*",  # nothing here writes into what a network returns
     ".*You defined a `validation_step` but have no `val_dataloader`.*",  # Validation looks at the average
+    ".*callbacks used to create the checkpoint need to be provided.*",  # a run's may change
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
 )
 

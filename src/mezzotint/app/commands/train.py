@@ -23,6 +23,7 @@ from mezzotint.app.results.tracking import TrackerGroup, tracked
 from mezzotint.app.terminal import display_path, table
 from mezzotint.errors import ConfigError, TrainingError, as_user_error
 from mezzotint.runs import RunDir
+from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.runs.formats import TRAINING_LOSS, VALIDATION_LOSS
 from mezzotint.signals import Preempted, raise_on_signal
 
@@ -150,11 +151,25 @@ def fixed(config: Config) -> Config:
 
 def finished(directory: Path, job: Job) -> bool:
     status = RunDir(directory).status()
-    return status.get("state") == "finished" and status.get("images", 0) >= job.budget
+    if status.get("state") != "finished":
+        return False
+    return status.get("images", 0) >= job.budget or early_stop(directory, job) is not None
+
+
+def early_stop(directory: Path, job: Job) -> EarlyStop | None:
+    """Return the stop that ended the run before its budget, if it would end it again."""
+    status, nodes = RunDir(directory).status(), job.callbacks.values()
+    found = EarlyStop.of(status)
+    names = [str(node.get("_target_")).rpartition(".")[2] for node in nodes if isinstance(node, dict)]
+    return found if found and found.holds(status.get("images", 0), job.budget, names) else None
 
 
 def fewer(directory: Path, job: Job) -> str:
-    """Why nothing is done, where the budget is another than the one that was spent."""
+    """Return why nothing is done, if a callback stopped the run or the budget is another than the one that was spent."""
+    if stop := early_stop(directory, job):
+        return (
+            f": {stop}; `mezzotint train run={display_path(directory)} budget=` with more than {stop.budget} trains on"
+        )
     seen, budget = RunDir(directory).status()["images"], job.budget
     more = seen - job.batch_size >= budget
     return f": it has seen {seen:,} images, more than budget={budget}" if more else ""
@@ -266,6 +281,8 @@ def conclude(directory: Path, job: Job, outcome: dict[str, Any], trackers: Track
         ("images", f"{outcome['images']:,} in {outcome['steps']:,} steps"),
         ("training", f"{seconds:.0f} s, {outcome['images'] / seconds:,.0f} images/s"),
     ]
+    if stop := early_stop(directory, job):
+        rows.insert(1, ("stopped early", str(stop)))
     held_out = outcome.get("validation", {}).get("loss")
     loss = outcome.get("loss") if held_out is None else held_out
     value, measure = loss, {"name": TRAINING_LOSS if held_out is None else VALIDATION_LOSS, "higher_is_better": False}

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from mezzotint.finite import Finite
+from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.runs.score import Score
 from mezzotint.training.amounts import least
 from mezzotint.training.flat import flat
@@ -47,7 +48,8 @@ class TrainingRun:
         begun: what a checkpoint holds has been restored.
         then: what follows the training, printed beside the time left.
         then_share: its estimated time as a share of the training's; 0 where it is not known.
-        stopped: why the run ends before its budget, such as "SIGTERM" or "a callback".
+        stopped: the signal that interrupts the run, such as "SIGTERM".
+        early_stop: the end that callbacks of Lightning set, before the budget is spent; such a run is finished.
     """
 
     directory: Path
@@ -67,6 +69,7 @@ class TrainingRun:
     then: str = ""
     then_share: float = 0.0
     stopped: str | None = None
+    early_stop: EarlyStop | None = None
     values: dict[str, Any] = field(default_factory=dict)
     pending: dict[str, Any] = field(default_factory=dict)
     reported: dict[str, float] = field(default_factory=dict)
@@ -89,7 +92,7 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
-        return self.step >= self.steps
+        return self.early_stop is not None or self.step >= self.steps
 
     def report(self, name: str, values: dict[str, float]) -> None:
         """Log numbers that a callback found at this step, the same on every rank."""
@@ -163,7 +166,7 @@ class Callback(pl.Callback, metaclass=Finite):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.group:
-            self.group.conclude()
+            self.group.on_train_end(trainer, pl_module)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -189,13 +192,16 @@ class PeriodicCallback(Callback):
     """
 
     every: float
+    newest = -1  # step of the newest look
 
     def step(self, run: TrainingRun) -> None:
         if run.due(self.every) and not run.finished:
+            self.newest = run.step
             self.look(run)
 
     def finish(self, run: TrainingRun) -> None:
-        self.look(run)
+        if self.newest != run.step:  # it is the same where the run was stopped early by what was found then
+            self.look(run)
 
     def passes(self, run: TrainingRun) -> int:
         """Forward passes of the network that a look takes, in all ranks together; for the plan."""

@@ -75,6 +75,15 @@ class Log(Callback):
         elif run.pending:
             self.write(run, {})
 
+    def take_back(self, run: TrainingRun) -> dict[str, Any]:
+        """Remove and return the line of this step, written before a callback of Lightning ended the run with it."""
+        files = RunDir(run.directory)
+        self.out.close()
+        line = files.metrics()[-1]
+        files.truncate(files.metrics_file, run.step - 1)
+        self.out = open(files.metrics_file, "a", encoding="utf-8")  # noqa: SIM115
+        return line
+
     def line(self, run: TrainingRun) -> None:
         """The one transfer from the device: the window's losses and gradient norms."""
         mean = torch.stack([torch.stack(self.losses).mean(), torch.stack(self.norms).mean()])
@@ -98,8 +107,9 @@ class Log(Callback):
             self.since, self.counted = now, run.images
         line["time"] = {name: round(value, 3) for name, value in clock.items()}
         run.values |= line
-        if run.rank == 0 and run.step > self.last:
-            self.out.write(json.dumps(line) + "\n")
+        if run.rank == 0:
+            whole = (self.take_back(run) | line) if run.step == self.last else line
+            self.out.write(json.dumps(whole) + "\n")
             self.out.flush()
             for logger in run.loggers:
                 logger.log(run.images, flat(line))
