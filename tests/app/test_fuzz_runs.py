@@ -23,7 +23,7 @@ from mezzotint.app import cli
 from mezzotint.app.commands import sync
 from mezzotint.app.results import tracking
 from mezzotint.errors import MezzotintError
-from mezzotint.training.tracking.tracker import STATES, RunInfo
+from mezzotint.training.tracking.hooks import STATES, RunInfo
 from mezzotint.training.tracking.wandb_state import WandbUploadState
 
 from .conftest import Done
@@ -230,7 +230,7 @@ def add_traces(run: Path) -> None:
     (run / "histograms.jsonl").write_text(json.dumps(histogram) + "\n")
 
 
-class Board(tracking.Tracker):
+class Board(tracking.TrackerHooks):
     """A server that takes whatever it is sent."""
 
     def __init__(self, node: dict[str, Any], where: str) -> None:

@@ -2,11 +2,14 @@
 
 import json
 import re
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import urlparse
@@ -94,6 +97,13 @@ def bucket(told: dict[str, Any], kept: Kept | None) -> dict[str, Any] | None:
         "wandbConfig": json.dumps({"t": 1}),
         "project": {"id": "1", "name": "mezzotint", "entity": ME},
     }
+
+
+def inspect(piece: Path) -> dict[str, Any]:
+    """Config, summary and exit code of an offline run, by W&B's own reader."""
+    (file,) = piece.glob("*.wandb")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(file)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
 
 
 @contextmanager

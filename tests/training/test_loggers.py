@@ -137,3 +137,14 @@ def test_lightnings_loggers_work_too(tmp_path):
     with open(file, newline="") as out:
         rows = list(csv.DictReader(out))
     assert [int(row["images"]) for row in rows] == [160, 320]
+
+
+def test_lightnings_loggers_get_the_pictures_too(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    logger = TensorBoardLogger(tmp_path, name="theirs", version="a")
+    train(tmp_path, steps=20, loggers={"theirs": logger}, extra={"preview": Preview(images=4)})
+    events = event_accumulator.EventAccumulator(str(tmp_path / "theirs" / "a"))
+    events.Reload()
+    assert [event.step for event in events.Images("samples")][-1] == 320

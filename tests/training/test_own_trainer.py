@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from board import inspect
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, Timer
 from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import CSVLogger
@@ -20,6 +21,7 @@ from mezzotint.errors import ConfigError
 from mezzotint.generation import SamplingRecipe
 from mezzotint.metrics import FrechetDistance
 from mezzotint.training import (
+    CSV,
     EMA,
     AdamW,
     Callback,
@@ -32,8 +34,10 @@ from mezzotint.training import (
     Preview,
     Progress,
     SampleMetrics,
+    TensorBoard,
     TrainingRun,
     Validation,
+    WandB,
 )
 
 STEPS = 6
@@ -150,6 +154,51 @@ def test_lightnings_callbacks_and_loggers_find_what_they_look_at(tmp_path: Path)
     assert {"loss", "grad_norm", "lr", "lr-AdamW", "validation/loss", "sample_metrics/fd_pixels_20"} <= columns
     assert best.best_model_score is not None
     assert timer.time_elapsed() > 0
+
+
+def logged(directory: Path, logger: Any) -> pl.Trainer:
+    """A Trainer that has trained with a logger of ours, a preview and histograms."""
+    preview = Preview(images=4, sampling=SamplingRecipe(DDIM(), Trailing(3)))
+    own = trainer(directory, preview, Histograms(), logger=logger, log_every_n_steps=1)
+    own.fit(module(), Pairs())
+    return own
+
+
+def test_our_csv_logs_in_any_trainer(tmp_path: Path) -> None:
+    own = logged(tmp_path, CSV(tmp_path / "log"))
+    with open(tmp_path / "log/metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(STEPS))
+    assert float(rows[-1]["loss"]) == pytest.approx(float(own.callback_metrics["loss"]))
+    assert float(rows[-1]["validation/loss"]) == pytest.approx(float(own.callback_metrics["validation/loss"]))
+
+
+def test_our_tensorboard_logs_in_any_trainer(tmp_path: Path) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logger = TensorBoard(tmp_path)
+    assert isinstance(logger, pl.loggers.TensorBoardLogger)
+    logged(tmp_path, logger)
+    events = event_accumulator.EventAccumulator(logger.log_dir)
+    events.Reload()
+    assert logger.log_dir == str(tmp_path / "tensorboard")
+    assert [event.step for event in events.Scalars("loss")] == list(range(STEPS))
+    assert events.Images("samples")[-1].step == STEPS - 1
+    assert events.Tags()["histograms"]
+    assert events.SummaryMetadata("_hparams_/session_start_info").plugin_data.plugin_name == "hparams"
+
+
+def test_our_wandb_logs_in_any_trainer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    logger = WandB(mode="offline", save_dir=tmp_path)
+    assert isinstance(logger, pl.loggers.WandbLogger)
+    logged(tmp_path, logger)
+    assert f"`wandb sync {tmp_path}/wandb/offline-run-*` uploads it" in capfd.readouterr().err
+    (piece,) = (tmp_path / "wandb").glob("offline-run-*")
+    told = inspect(piece)
+    assert told["exit_code"] == 0
+    assert told["config"]["seed"] == 1
+    assert told["summary"]["loss"] > 0
+    assert told["summary"]["trainer/global_step"] == STEPS - 1
+    assert list(piece.rglob("media/images/samples*.png"))
 
 
 def test_early_stopping_ends_it_and_the_end_is_looked_at(tmp_path: Path) -> None:

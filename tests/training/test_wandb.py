@@ -1,15 +1,12 @@
 """Weights & Biases: online only where it can be, one run however often it is resumed, and never in the way."""
 
-import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 import wandb
-from board import KEY, serving
+from board import KEY, inspect, serving
 from tiny import Kill, Killed, lines, train
 
 from mezzotint.errors import ConfigError
@@ -48,12 +45,6 @@ def silent():
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         for connection, _ in held:
             connection.close()
-
-
-def inspect(directory) -> dict:
-    (file,) = directory.glob("*.wandb")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(file)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
 
 
 def test_offline_pieces_of_a_killed_run_share_a_group_and_no_line(nobody, tmp_path, capfd):

@@ -43,7 +43,7 @@ def run_of(trainer: pl.Trainer, module: pl.LightningModule, callbacks: Iterable[
         rank=trainer.global_rank,
         world=trainer.world_size,
         step=trainer.global_step,
-        loggers=[MediaLogger(logger) for logger in trainer.loggers],
+        loggers=[MediaLogger(logger, module.batch_size) for logger in trainer.loggers],
     )
     connect(run, trainer, lambda: held_out(trainer, module), next((c for c in callbacks if isinstance(c, EMA)), None))
     return run

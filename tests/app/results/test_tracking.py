@@ -18,7 +18,8 @@ from mezzotint.app.results.tracking import TrackerGroup, subject_of, tracked
 from mezzotint.errors import TrainingError
 from mezzotint.runs import RunDir
 from mezzotint.training import NaNGuard, TrainingRun
-from mezzotint.training.tracking.tracker import RunInfo, Tracker
+from mezzotint.training.tracking.hooks import RunInfo
+from mezzotint.training.tracking.tracker import Tracker
 
 from ..conftest import TINY, Command
 

@@ -15,7 +15,7 @@ from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.instantiate.build import build
 from mezzotint.reading import files
 from mezzotint.runs import RunDir
-from mezzotint.training.tracking.tracker import STATES
+from mezzotint.training.tracking.hooks import STATES
 from mezzotint.training.tracking.wandb_state import WandbUploadState
 
 CODES = {"finished": 0, "failed": 1}  # by state; whatever else is not running was interrupted

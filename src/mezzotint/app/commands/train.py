@@ -165,7 +165,7 @@ def early_stop(directory: Path, job: Job) -> EarlyStop | None:
 
 
 def fewer(directory: Path, job: Job) -> str:
-    """Return why nothing is done, if a callback stopped the run or the budget is another than the one that was spent."""
+    """Return why nothing is done, if a callback stopped the run or another budget was spent."""
     if stop := early_stop(directory, job):
         return (
             f": {stop}; `mezzotint train run={display_path(directory)} budget=` with more than {stop.budget} trains on"

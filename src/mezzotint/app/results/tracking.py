@@ -16,18 +16,20 @@ from mezzotint.app.results.git import commit
 from mezzotint.errors import MezzotintError
 from mezzotint.reading import changed
 from mezzotint.runs import RunDir
-from mezzotint.training.tracking.tracker import RunInfo, Tracker, as_tracker
+from mezzotint.training.tracking.hooks import RunInfo, TrackerHooks
 
 PACKAGES = ("mezzotint", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "wandb")
 
 
-class TrackerGroup(Tracker):
+class TrackerGroup(TrackerHooks):
     """The trackers of a job as one. A tracker that fails is left out with a line, for a mirror must not end a run.
 
     They outlive training, whose end `finish` is told of: pictures and evaluations are still to come. `end` ends them.
     """
 
     def __init__(self, loggers: Mapping[str, Any], directory: Path, config: Config) -> None:
+        from mezzotint.training.tracking.tracker import as_tracker  # imports lightning
+
         self.loggers = {name: as_tracker(logger) for name, logger in loggers.items()}
         self.directory, self.config = directory, config
         self.code, self.started = 0, False
@@ -134,7 +136,9 @@ def installed(name: str) -> str | None:
 # ------------------------------------------------------------------------------------------------- the end of a job
 
 
-def tell_all(tracker: Tracker, directory: Path, lines: list[dict[str, Any]], known: Sequence[str] = ()) -> list[str]:
+def tell_all(
+    tracker: TrackerHooks, directory: Path, lines: list[dict[str, Any]], known: Sequence[str] = ()
+) -> list[str]:
     """What lies in a run beside its log: pictures, losses by noise level, evaluations, checkpoints; what of it was new.
 
     Args:

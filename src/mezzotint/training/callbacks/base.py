@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
     from mezzotint.training.callback_group import CallbackGroup
     from mezzotint.training.module import DiffusionModule
-    from mezzotint.training.tracking.tracker import Tracker
+    from mezzotint.training.tracking.hooks import TrackerHooks
 
 
 def missing(*_: Any) -> Any:
@@ -75,7 +75,7 @@ class TrainingRun:
     reported: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
     sharded: bool = False
-    loggers: list["Tracker"] = field(default_factory=list)
+    loggers: list["TrackerHooks"] = field(default_factory=list)
     copy: Callable[[], "Denoiser"] = missing
     average: Callable[[], "Denoiser"] = missing
     save: Callable[[Path], None] = missing

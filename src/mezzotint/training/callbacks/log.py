@@ -13,7 +13,7 @@ from mezzotint.runs import RunDir
 from mezzotint.training.amounts import check_steps
 from mezzotint.training.callbacks.base import Callback, TrainingRun
 from mezzotint.training.flat import flat
-from mezzotint.training.tracking.tracker import RunInfo
+from mezzotint.training.tracking.hooks import RunInfo
 
 
 class Log(Callback):

@@ -1,114 +1,63 @@
-"""Trackers that mirror what a run writes, with the images seen as their x axis. None is needed to know what it did."""
+"""Trackers as Lightning loggers, and Lightning's loggers as trackers of a run."""
 
-import csv
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mezzotint.finite import Finite
-from mezzotint.runs import RunDir
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
-STATES = {0: "finished", 130: "preempted"}  # by exit code; every other is "failed"
+from mezzotint.training.tracking.hooks import RunInfo, TrackerHooks
 
 
-@dataclass(frozen=True)
-class RunInfo:
-    """What a tracker is told of a run when it starts.
+class Tracker(TrackerHooks, Logger):
+    """Base of the trackers: a Lightning logger that also mirrors a run.
 
-    Args:
-        config: the whole of it, as plain data.
-        images: seen before this start.
-        name: of the run among others; by default that of its folder.
-        group: that runs share which differ in the seed alone; by default the name.
-        environment: what the run runs on: versions, machine, commit.
-        past: all of it has happened, perhaps on another machine: nothing of this process belongs to it.
+    `fit` calls the hooks of a run. In a Trainer of one's own Lightning calls `log_hyperparams`, `log_metrics` and
+    `finalize`, which start, feed and finish the same tracker in `save_dir`.
     """
 
-    directory: Path
-    config: dict[str, Any] = field(default_factory=dict)
-    images: int = 0
-    name: str = ""
-    group: str = ""
-    environment: dict[str, Any] = field(default_factory=dict)
-    past: bool = False
+    folder: str | Path = "."
+    started = False  # by Lightning
+
+    @property
+    def name(self) -> str | None:
+        return ""
+
+    @property
+    def version(self) -> str | int | None:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.folder)
+
+    def begin(self, config: Mapping[str, Any] | None = None) -> None:
+        """Start in `save_dir`, unless that is done."""
+        if not self.started:
+            self.started = True
+            self.start(RunInfo(Path(self.folder).resolve(), dict(config or {}), own=True), [])
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        self.begin(vars(params) if isinstance(params, Namespace) else params)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        self.begin()
+        self.log(step or 0, {name: v.item() if isinstance(v, Tensor) else v for name, v in metrics.items()})
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if self.started:
+            self.started = False
+            self.finish(0 if status == "success" else 1)
 
 
-class Tracker(metaclass=Finite):
-    """Base of a tracker; rank 0 alone has one that is started."""
-
-    def start(self, subject: RunInfo, lines: list[dict[str, Any]]) -> None:
-        """`lines` are those of the log so far, for a tracker that is written anew."""
-
-    def log(self, images: int, values: dict[str, Any]) -> None:
-        """One line of the log, nested numbers named with slashes."""
-
-    def picture(self, images: int, name: str, file: Path) -> None:
-        """A picture that has been written: PNG, or a GIF that moves."""
-
-    def histogram(self, images: int, name: str, counts: Sequence[int], low: float, high: float) -> None:
-        """How often which values occur: `counts` in as many bins of equal width from `low` to `high`."""
-
-    def table(self, images: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """A table, whole."""
-
-    def summarise(self, values: dict[str, float]) -> None:
-        """Numbers of the run as a whole."""
-
-    def evaluated(self, images: int, found: dict[str, dict[str, Any]]) -> None:
-        """All evaluations of the run by name, oldest first, each with its values and the protocol that gave them.
-
-        Of values of one name the first is the run's: it was found when the run was done, as its config says.
-        """
-        names = list(dict.fromkeys(name for one in found.values() for name in one["values"]))
-        own: dict[str, float] = {}
-        for one in found.values():
-            own = {f"evaluation/{name}": value for name, value in one["values"].items()} | own
-        rows = [
-            [name, *(one["values"].get(value) for value in names), json.dumps(one["protocol"])]
-            for name, one in found.items()
-        ]
-        self.summarise(own)
-        self.table(images, "evaluations", ["evaluation", *names, "protocol"], rows)
-
-    def keep(self) -> None:
-        """The run is done, and its checkpoints are there for a tracker that keeps such."""
-
-    def finish(self, code: int) -> None:
-        """The end: 0 for success, 130 for an interruption."""
-
-
-class CSV(Tracker):
-    """metrics.csv beside metrics.jsonl: one row a line, one column a number."""
-
-    def start(self, subject: RunInfo, lines: list[dict[str, Any]]) -> None:
-        from mezzotint.training.flat import flat
-
-        self.file = RunDir(subject.directory).metrics_table_file
-        self.rows = [flat(line) for line in lines]
-        self.columns: list[str] = []
-        self.write()
-
-    def log(self, images: int, values: dict[str, Any]) -> None:
-        self.rows.append(values)
-        if set(values) <= set(self.columns):
-            with open(self.file, "a", newline="") as out:
-                csv.DictWriter(out, self.columns).writerow(values)
-        else:
-            self.write()
-
-    def write(self) -> None:
-        """All rows, under all the columns that have come up."""
-        self.columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with open(self.file, "w", newline="") as out:
-            writer = csv.DictWriter(out, self.columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
-
-
-class LightningLoggerAdapter(Tracker):
-    """One of Lightning's own loggers among ours."""
+class LightningLoggerAdapter(TrackerHooks):
+    """A logger of Lightning's as a tracker of a run: config, numbers and, where it takes such, pictures."""
 
     def __init__(self, logger: Any) -> None:
         self.logger = logger
@@ -119,27 +68,41 @@ class LightningLoggerAdapter(Tracker):
     def log(self, images: int, values: dict[str, Any]) -> None:
         self.logger.log_metrics(values, step=images)
 
+    def picture(self, images: int, name: str, file: Path) -> None:
+        if isinstance(self.logger, WandbLogger):
+            self.logger.log_image(name, [str(file)], step=images)
+        elif isinstance(self.logger, TensorBoardLogger) and file.suffix == ".png":
+            self.logger.experiment.add_image(name, pixels(file), images, dataformats="HWC")
+
     def finish(self, code: int) -> None:
         self.logger.finalize("failed" if code else "success")
 
 
-class MediaLogger(Tracker):
-    """A logger of a Trainer of one's own, which has the numbers already: pictures alone are passed on to it."""
+class MediaLogger(TrackerHooks):
+    """A logger of a Trainer of one's own, which logs numbers itself: pictures, histograms and tables are passed on.
 
-    def __init__(self, logger: Any) -> None:
-        self.logger = logger
+    Args:
+        batch_size: images a step; Lightning's loggers count steps from 0.
+    """
+
+    def __init__(self, logger: Any, batch_size: int) -> None:
+        self.tracker, self.batch_size = as_tracker(logger), batch_size
+
+    def step(self, images: int) -> int:
+        return max(0, images // self.batch_size - 1)
 
     def picture(self, images: int, name: str, file: Path) -> None:
-        from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+        self.tracker.picture(self.step(images), name, file)
 
-        if isinstance(self.logger, WandbLogger):
-            self.logger.log_image(name, [str(file)])
-        elif isinstance(self.logger, TensorBoardLogger):
-            self.logger.experiment.add_image(name, pixels(file), images, dataformats="HWC")
+    def histogram(self, images: int, name: str, counts: Sequence[int], low: float, high: float) -> None:
+        self.tracker.histogram(self.step(images), name, counts, low, high)
+
+    def table(self, images: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self.tracker.table(self.step(images), name, columns, rows)
 
 
 def pixels(file: Path) -> Any:
-    """The colours of a PNG, uint8 (height, width, 3)."""
+    """Read the colours of a PNG: uint8 (height, width, 3)."""
     import numpy
     from PIL import Image
 
@@ -147,11 +110,6 @@ def pixels(file: Path) -> Any:
         return numpy.asarray(picture.convert("RGB"))
 
 
-def edges(bins: int, low: float, high: float) -> list[float]:
-    """Where bins of equal width begin and end: one number more than there are bins."""
-    return [low + (high - low) * i / bins for i in range(bins + 1)]
-
-
-def as_tracker(logger: Any) -> Tracker:
-    """A tracker of ours, or one of Lightning's as one of ours."""
-    return logger if isinstance(logger, Tracker) else LightningLoggerAdapter(logger)
+def as_tracker(logger: Any) -> TrackerHooks:
+    """Return a tracker as it is, and a logger of Lightning's behind an adapter."""
+    return logger if isinstance(logger, TrackerHooks) else LightningLoggerAdapter(logger)

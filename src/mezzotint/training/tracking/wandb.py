@@ -1,22 +1,27 @@
-"""Weights & Biases as a tracker: a mirror that asks nothing, waits for nobody and is never needed."""
+"""Weights & Biases as a tracker that never prompts, never blocks a run and is never required."""
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from mezzotint.errors import ConfigError
 from mezzotint.reading import files, mismatch
 from mezzotint.runs import RunDir, formats
 from mezzotint.training.flat import flat
-from mezzotint.training.tracking.tracker import STATES, RunInfo, Tracker, edges
+from mezzotint.training.tracking.hooks import STATES, RunInfo, edges
+from mezzotint.training.tracking.tracker import Tracker
 from mezzotint.training.tracking.wandb_server import server
 from mezzotint.training.tracking.wandb_state import WandbUploadState
 
 WELCOME = 20.0  # seconds at most for a server that has just answered to take a run in
 UPLOAD = 120.0  # seconds at most that the end of a run waits for what is not yet uploaded
-PAST = {  # of a run that is told afterwards, what W&B would find out here says nothing
+PAST = {  # of a run that is uploaded afterwards, this process and machine say nothing
     "console": "off",
     "disable_code": True,
     "disable_git": True,
@@ -26,11 +31,11 @@ PAST = {  # of a run that is told afterwards, what W&B would find out here says 
 }
 
 
-class WandB(Tracker):
-    """Weights & Biases: online only where a key is known and the server takes it within seconds, else offline.
+class WandB(Tracker, WandbLogger):
+    """Lightning's WandbLogger, online only if a key is configured and the server accepts it in seconds, else offline.
 
-    One job is one run. Online, a resumed job goes on in its run, behind the last line that has arrived there. Offline,
-    each start leaves a piece in the same group, with `resumed_from`; `mezzotint sync` makes one run of the pieces.
+    One job is one run. Online, a resumed job continues its run after the last line that was received. Offline, each
+    start leaves a part in the same group, with `resumed_from`; `mezzotint sync` uploads the parts as one run.
 
     Args:
         mode: online, offline or disabled; auto obeys WANDB_MODE, and without it decides by key and network.
@@ -38,6 +43,7 @@ class WandB(Tracker):
         group: null: shared by the runs that differ in the seed alone.
         tags, job_type, notes: as the tracker knows them.
         checkpoint: best or last: upload this one too when the run is done.
+        save_dir: folder that holds wandb/, in a Trainer of one's own; a run has its own.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class WandB(Tracker):
         job_type: str | None = "train",
         notes: str | None = None,
         checkpoint: Literal["best", "last"] | None = None,
+        save_dir: str | Path = ".",
     ) -> None:
         if mode not in ("auto", "online", "offline", "disabled"):
             raise ValueError(f"mode={mode!r} is not known. Choose auto, online, offline or disabled.")
@@ -57,9 +64,38 @@ class WandB(Tracker):
             raise ValueError(f"checkpoint={checkpoint!r} is not known. Choose null, best or last.")
         self.mode, self.project, self.entity, self.group = mode, project, entity, group
         self.tags, self.job_type, self.notes, self.checkpoint = tags, job_type, notes, checkpoint
-        self.session: Any = None
+        self.folder, self.session = save_dir, None  # the W&B run, once it is started
+        WandbLogger.__init__(self, project=project, save_dir=save_dir, offline=mode == "offline")
         self.told = 0  # lines of the log
         self.refused = False  # by a server that had answered: W&B then holds the run's id in use
+
+    # ---------------------------------------------------------------------------------------------- Lightning's logger
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run, started if it is not."""
+        if self.session is None:
+            self.begin()
+        return self.session
+
+    @property
+    def name(self) -> str:
+        return self.project or os.environ.get("WANDB_PROJECT") or "mezzotint"
+
+    @property
+    def version(self) -> str | None:
+        return self.session.id if self.session else None
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        self.begin()
+        WandbLogger.log_hyperparams(self, params)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        self.begin()
+        self.tell(max(self.latest, 0) if step is None else step, dict(metrics))
 
     # ------------------------------------------------------------------------------------------------------- start
 
@@ -78,7 +114,7 @@ class WandB(Tracker):
                     raise ConfigError(f"W&B's mode is online, but it refuses the run: {brief(error)}") from error
                 mode, why, self.refused = "offline", brief(error), True
         if mode == "offline":
-            print(f"wandb: recording offline, {why}; `mezzotint sync {self.place}` uploads it", file=sys.stderr)
+            print(f"wandb: recording offline, {why}; `{self.upload}` uploads it", file=sys.stderr)
         if self.session is None:
             self.open(mode, lines)
         if mode == "online" and not subject.past:
@@ -88,6 +124,11 @@ class WandB(Tracker):
     def place(self) -> str:
         here = os.path.relpath(self.subject.directory)
         return str(self.subject.directory) if here.startswith("..") else here
+
+    @property
+    def upload(self) -> str:
+        """The command that uploads what was recorded offline."""
+        return f"wandb sync {self.place}/wandb/offline-run-*" if self.subject.own else f"mezzotint sync {self.place}"
 
     def open(self, mode: str, lines: list[dict[str, Any]]) -> None:
         import wandb
@@ -100,7 +141,7 @@ class WandB(Tracker):
         self.session = wandb.init(
             id=self.sent.id if online or not (piece or self.refused) else f"{self.sent.id}-{piece}",
             resume="allow" if online else None,
-            project=self.project or os.environ.get("WANDB_PROJECT") or "mezzotint",
+            project=self.name,
             entity=self.entity,
             name=os.environ.get("WANDB_NAME") or subject.name or subject.directory.name,
             group=self.group or os.environ.get("WANDB_RUN_GROUP") or subject.group or subject.directory.name,
@@ -113,10 +154,10 @@ class WandB(Tracker):
             reinit="create_new",
             settings=wandb.Settings(**settings, **(PAST if subject.past else {})),
         )
-        self.session.define_metric("images")
-        self.session.define_metric("*", step_metric="images")
+        self.session.define_metric(subject.axis)
+        self.session.define_metric("*", step_metric=subject.axis)
         for kind in ("weights/*", "gradients/*"):  # histograms, too many for a summary
-            self.session.define_metric(kind, step_metric="images", summary="none")
+            self.session.define_metric(kind, step_metric=subject.axis, summary="none")
         self.online, self.step, self.latest = online, self.session.starting_step, -1
         if online:
             self.done = max(self.sent.images, self.session.starting_step - 1)
@@ -156,7 +197,7 @@ class WandB(Tracker):
     def tell(self, images: int, values: dict[str, Any]) -> None:
         """Images are W&B's own step too, so that a mirror that is behind can be told from one that is not."""
         self.step, self.latest = max(self.step, images), images
-        self.session.log({**values, "images": images}, step=self.step)
+        self.session.log({**values, self.subject.axis: images}, step=self.step)
 
     def log(self, images: int, values: dict[str, Any]) -> None:
         if images > self.done:
@@ -221,7 +262,7 @@ class WandB(Tracker):
         try:
             session.finish(exit_code=code)
         except TimeoutError:
-            print(f"wandb: {UPLOAD:g} s were not enough; `mezzotint sync {self.place}` sends the rest", file=sys.stderr)
+            print(f"wandb: {UPLOAD:g} s were not enough; `{self.upload}` sends the rest", file=sys.stderr)
             return
         if self.online:
             self.sent.images, self.sent.state = max(self.sent.images, self.latest), state
