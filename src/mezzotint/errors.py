@@ -23,49 +23,54 @@ class TrainingError(MezzotintError, RuntimeError):
 
 def is_disk_full(error: BaseException | None) -> bool:
     """Return whether the error means that a disk or quota is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def as_user_error(error: BaseException | None) -> MezzotintError | None:
-    """Return the error as one that a user can fix: ours, or one of the machine, its files or the network; else None."""
-    if isinstance(error, MezzotintError):
-        return error
-    if is_disk_full(error):
-        return TrainingError(f"{_place(error)}the disk or quota is full; free space, {_AGAIN}")
-    if is_out_of_memory(error):
-        return TrainingError("out of memory, or at the limit of this process (`ulimit -v`); use smaller batches")
-    if isinstance(error, (OverflowError, RuntimeError)) and any(words in str(error).lower() for words in _TOO_LARGE):
-        return ConfigError(
-            f"a number in the config is too large to compute with ({' '.join(str(error).split())[:200]})"
-        )
-    if not isinstance(error, OSError) or isinstance(error, io.UnsupportedOperation) or _of_config(error):
-        known = next((words for words in _SAID if words in str(error).lower()), None)
-        return TrainingError(f"{known}; {_SAID[known]}") if known and isinstance(error, RuntimeError) else None
-    kind = ConfigError if error.errno in _ASKED else TrainingError
-    return kind(f"{_place(error)}{_why(error)}; {_cure(error)}")
+    match error:
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return True
+    return False
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Return whether the error means that host memory, or the process's limit of it, is exhausted."""
-    said = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-        or (isinstance(error, (RuntimeError, ImportError, OSError)) and any(words in said for words in _NO_MEMORY))
-    )
+    match error:
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            return True
+        case RuntimeError() | ImportError() | OSError():
+            return any(words in str(error).lower() for words in _NO_MEMORY)
+    return False
+
+
+def as_user_error(error: BaseException | None) -> MezzotintError | None:
+    """Return the error as one that a user can fix: ours, or one of the machine, its files or the network; else None."""
+    said = " ".join(str(error).split())
+    match error:
+        case MezzotintError():
+            return error
+        case _ if is_disk_full(error):
+            return TrainingError(f"{_place(error)}the disk or quota is full; free space, {_AGAIN}")
+        case _ if is_out_of_memory(error):
+            return TrainingError("out of memory, or at the limit of this process (`ulimit -v`); use smaller batches")
+        case OverflowError() | RuntimeError() if any(words in said.lower() for words in _TOO_LARGE):
+            return ConfigError(
+                f"a number in the config is too large to compute with ({said[:200]}); give a smaller one"
+            )
+        case RuntimeError() if known := next((words for words in _REMEDIES if words in said.lower()), None):
+            return TrainingError(f"{known}; {_REMEDIES[known]}")
+        case OSError() if not _is_bug(error):
+            kind = ConfigError if error.errno in _CHOSEN else TrainingError
+            return kind(f"{_place(error)}{_why(error)}; {_cure(error)}")
+    return None
 
 
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "failed to map segment", "can't start new thread")
 _TOO_LARGE = ("int too large", "int too big", "size calculation overflowed", "integer multiplication overflow")
-_ASKED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)  # of a path that the user chose
+_CHOSEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)  # of a path that the user chose
 _AGAIN = "then run the command again"
-_MAKE_ROOM = f"free space, {_AGAIN}"
 _FILES = "raise the limit of open files (`ulimit -n`), or set hardware.workers=0"
-_SAID = {"too many open files": _FILES, "received 0 items of ancdata": _FILES}  # errors without a number
+_REMEDIES = {"too many open files": _FILES, "received 0 items of ancdata": _FILES}  # errors without a number
 _DEVICE = f"the disk or device fails: check it (`dmesg`), {_AGAIN}"
 _NETWORK = f"the connection to the server was lost: check the network, {_AGAIN}"
 _CURES = {
-    **dict.fromkeys(_ASKED[:3], "choose another folder with paths.runs=, paths.cache= or data.root="),
+    **dict.fromkeys(_CHOSEN[:3], "choose another folder with paths.runs=, paths.cache= or data.root="),
     errno.ENAMETOOLONG: "choose a shorter name",
     **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP), "remove or rename it"),
     errno.ENOENT: f"it was moved or removed, perhaps by another process: restore it, {_AGAIN}",
@@ -79,9 +84,9 @@ _CURES = {
 }
 
 
-def _of_config(error: OSError) -> bool:
-    """Return whether Hydra raised it for a missing config file."""
-    return type(error).__module__.partition(".")[0] == "hydra"
+def _is_bug(error: OSError) -> bool:
+    """Return whether an OSError has nothing to do with the machine; Hydra raises one for a missing config file."""
+    return isinstance(error, io.UnsupportedOperation) or type(error).__module__.partition(".")[0] == "hydra"
 
 
 def _why(error: OSError) -> str:

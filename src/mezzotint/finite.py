@@ -12,16 +12,22 @@ BOUNDS = ("0 or more", "above 0")  # of `natural` and of `positive` settings
 
 def infinite(value: Any) -> bool:
     """Return whether a number, or one in a list, is infinite or NaN."""
-    if isinstance(value, (list, tuple)):
-        return any(map(infinite, value))
-    return isinstance(value, float) and not math.isfinite(value)
+    match value:
+        case list() | tuple():
+            return any(map(infinite, value))
+        case float():
+            return not math.isfinite(value)
+    return False
 
 
 def immense(value: Any) -> bool:
     """Return whether an integer, or one in a list, exceeds 64 bits."""
-    if isinstance(value, (list, tuple)):
-        return any(map(immense, value))
-    return isinstance(value, int) and value.bit_length() > 64
+    match value:
+        case list() | tuple():
+            return any(map(immense, value))
+        case int():
+            return value.bit_length() > 64
+    return False
 
 
 def unbounded(target: Callable, given: Mapping[str, Any]) -> list[str]:
@@ -72,10 +78,11 @@ class Finite(abc.ABCMeta):
             return
         named = dict(zip(inspect.signature(cls).parameters, args, strict=False)) | dict(given)
         for name in (name for name in named if name in positive or name in natural):
-            value = named[name]
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if number and (value < 0 or (value == 0 and name in positive)):
-                yield name, value
+            match named[name]:
+                case bool():
+                    continue
+                case int() | float() as value if value < 0 or (value == 0 and name in positive):
+                    yield name, value
 
     @property
     def __signature__(cls) -> inspect.Signature:

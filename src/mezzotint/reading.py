@@ -5,7 +5,6 @@ Only regular files inside the run are opened; links out of it, devices, pipes an
 depth are bounded.
 """
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -14,19 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mezzotint.errors import DataError
+from mezzotint.plain_data import ANY, mismatch, parse
 
 MOST = 64 << 20  # maximum bytes of a file of values
 MOST_OF_LOG = 512 << 20  # maximum bytes of a log, which grows with the run
-MOST_VALUES = 100_000  # maximum number of values in a config
-DEEPEST = 64  # maximum nesting depth
 BACKUP = "remove it, or copy it from a backup"
-DIGITS = 18  # longer integers are read as floats
-
-PLAIN = (dict, list, str, int, float, type(None))
-NUMBER = (int, float)
-TEXT_OR_NONE = (str, type(None))
-NUMBER_OR_NONE = (int, float, type(None))
-ANY = object
 
 
 class Damaged(DataError):
@@ -127,102 +118,6 @@ def read_json(file: Path, run: Path, shape: Any = ANY, cure: str = BACKUP) -> An
     if why := mismatch(value, shape):
         raise damaged(file, why, cure)
     return value
-
-
-def parse(content: bytes) -> Any:
-    """Parse UTF-8 JSON, with NaN and Infinity; raise ValueError if it is invalid or nested too deeply."""
-    try:
-        value = json.loads(content, parse_int=integer)
-    except (RecursionError, MemoryError) as error:
-        raise ValueError("it is too deep") from error
-    if content.count(b"{") + content.count(b"[") > DEEPEST and depth(value) > DEEPEST:
-        raise ValueError("it is too deep")
-    return plain(value) if b"\\ud" in content or b"\\uD" in content else value
-
-
-def integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= DIGITS else float(digits)
-
-
-def depth(value: Any) -> int:
-    """Return the nesting depth of lists and objects."""
-    level, deep = [value], 0
-    while level := [item for item in level if isinstance(item, (dict, list))]:
-        deep += 1
-        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
-    return deep
-
-
-def not_plain(value: Any) -> str | None:
-    """Return why a value is not plain data of bounded size and depth, cycles included; None if it is."""
-    level, deep, count = [value], 0, 0
-    while level:
-        deep, count = deep + 1, count + len(level)
-        if deep > DEEPEST or count > MOST_VALUES:
-            return "it is too deep" if deep > DEEPEST else f"it has more than {MOST_VALUES:,} values"
-        if strange := [item for item in level if not isinstance(item, PLAIN)]:
-            return f"{type(strange[0]).__name__} {str(strange[0])[:40]!r} is no value of a config"
-        maps = [item for item in level if isinstance(item, dict)]
-        if keys := [key for item in maps for key in item if not isinstance(key, str)]:
-            return f"the key {keys[0]!r} is not text"
-        level = [inner for item in maps for inner in item.values()] + [
-            inner for item in level if isinstance(item, list) for inner in item
-        ]
-    return None
-
-
-def plain(value: Any) -> Any:
-    """Return the value with lone surrogates replaced, which cannot be encoded."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {plain(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list) else value
-
-
-def mismatch(value: Any, shape: Any, where: str = "") -> str | None:
-    """Return how a value differs from a shape, in words; None if it does not.
-
-    A shape is a type or a tuple of types; [SHAPE] for a list; {...: SHAPE} for an object with any keys; {"key": SHAPE}
-    for an object with these keys and possibly others, where keys that end in "?" are optional. Booleans are no numbers.
-    """
-    name = where or "it"
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return f"{name} is {spell(value)} instead of a list"
-        return next((why for i, item in enumerate(value) if (why := mismatch(item, shape[0], f"{where}[{i}]"))), None)
-    if isinstance(shape, dict):
-        if not isinstance(value, dict):
-            return f"{name} is {spell(value)} instead of an object with names"
-        pairs = [(key, shape[...]) for key in value] if ... in shape else [*shape.items()]
-        for key, inner in pairs:
-            bare = key if ... in shape else key.removesuffix("?")
-            place = f"{where}.{bare}" if where else bare
-            if bare not in value:
-                if bare == key:
-                    return f"it has no {place}"
-            elif why := mismatch(value[bare], inner, place):
-                return why
-        return None
-    if shape is ANY:
-        return None
-    types = shape if isinstance(shape, tuple) else (shape,)
-    if isinstance(value, types) and not (isinstance(value, bool) and bool not in types):
-        return None
-    return f"{name} is {spell(value)} instead of {' or '.join(WORDS.get(each, each.__name__) for each in types)}"
-
-
-WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null"}
-WORDS |= {dict: "an object with names", list: "a list"}
-
-
-def spell(value: Any) -> str:
-    if isinstance(value, (dict, list)):
-        return "an object with names" if isinstance(value, dict) else "a list"
-    if not isinstance(value, PLAIN):
-        return type(value).__name__
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def files(run: Path, *patterns: str) -> list[Path]:

@@ -11,7 +11,8 @@ import yaml
 
 from mezzotint import load
 from mezzotint.errors import DataError
-from mezzotint.reading import Damaged, files, mismatch, parse, read_json
+from mezzotint.plain_data import mismatch, parse
+from mezzotint.reading import Damaged, files, read_json
 from mezzotint.runs import RunDir, formats
 
 from .conftest import Command

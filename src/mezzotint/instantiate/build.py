@@ -16,6 +16,7 @@ from mezzotint.finite import IMMENSE, immense, unbounded
 from mezzotint.instantiate.locate import did_you_mean, join, locate
 from mezzotint.instantiate.trust import current, misfit
 from mezzotint.instantiate.type_hints import coerce, format_type, format_value, hints_of, matches
+from mezzotint.plain_data import as_dict
 
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
@@ -38,10 +39,16 @@ def check(node: Node, where: str = "", provided: Iterable[str] = ()) -> list[str
     """
     if node == "???":
         return [f"{where}: a value is needed; give it as {where}=VALUE"]
-    if isinstance(node, list):
-        return [problem for i, item in enumerate(node) for problem in check(item, f"{where}[{i}]")]
-    if not isinstance(node, dict):
-        return []
+    match node:
+        case list():
+            return [problem for i, item in enumerate(node) for problem in check(item, f"{where}[{i}]")]
+        case dict():
+            return check_node(node, where, provided)
+    return []
+
+
+def check_node(node: Mapping[str, Node], where: str, provided: Iterable[str]) -> list[str]:
+    """Return all errors of a dict and the nodes in it."""
     given = arguments(node)
     problems = [problem for key, value in given.items() for problem in check(value, join(where, key))]
     if "_target_" not in node:
@@ -123,10 +130,16 @@ def build(node: Node, where: str = "", **extra: Any) -> Any:
     Raises:
         ConfigError: a constructor rejected its arguments; the message begins with their place in the config.
     """
-    if isinstance(node, list):
-        return [build(item, f"{where}[{i}]") for i, item in enumerate(node)]
-    if not isinstance(node, dict):
-        return node
+    match node:
+        case list():
+            return [build(item, f"{where}[{i}]") for i, item in enumerate(node)]
+        case dict():
+            return build_node(node, where, extra)
+    return node
+
+
+def build_node(node: Mapping[str, Node], where: str, extra: Mapping[str, Any]) -> Any:
+    """Build a dict: call its `_target_` with its built arguments, or return them where it has none."""
     given = {key: build(value, join(where, key)) for key, value in arguments(node).items()}
     if "_target_" not in node:
         return given
@@ -154,7 +167,7 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
     from mezzotint.diffusion import Denoiser
 
     for name in ("network", "schedule"):
-        if not isinstance(config.get(name), dict):
+        if not as_dict(config.get(name)):
             raise ConfigError(f"{name}: the config has no {name}; add one, as _target_ and its arguments")
     with torch.device(device):
         network = build(config["network"], "network")
@@ -167,11 +180,12 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
 
 def targets(node: Node, where: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every (place, `_target_`) in a node."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield where, node["_target_"]
-        for key, value in node.items():
-            yield from targets(value, join(where, key))
-    elif isinstance(node, list):
-        for i, item in enumerate(node):
-            yield from targets(item, f"{where}[{i}]")
+    match node:
+        case dict():
+            if "_target_" in node:
+                yield where, node["_target_"]
+            for key, value in node.items():
+                yield from targets(value, join(where, key))
+        case list():
+            for i, item in enumerate(node):
+                yield from targets(item, f"{where}[{i}]")

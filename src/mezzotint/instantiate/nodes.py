@@ -33,19 +33,20 @@ def node_of(part: Any) -> Node:
     Raises:
         Undescribed: the class cannot be imported by its name, or an argument is not known.
     """
-    if part is None or isinstance(part, (bool, int, float, str)):
-        return part
-    if isinstance(part, Path):
-        return str(part)
-    if isinstance(part, partial) and isinstance(part.func, type) and not part.args:
-        given = {key: node_of(value) for key, value in part.keywords.items()}
-        return {"_target_": path_of(part.func), "_partial_": True} | given
-    if isinstance(part, type):
-        return {"_target_": path_of(part), "_partial_": True}
-    if isinstance(part, Sequence):
-        return [node_of(item) for item in part]
-    if isinstance(part, Mapping):
-        return {str(key): node_of(value) for key, value in part.items()}
+    match part:
+        case None | bool() | int() | float() | str():
+            return part
+        case Path():
+            return str(part)
+        case partial(func=type() as kind, args=()):
+            given = {key: node_of(value) for key, value in part.keywords.items()}
+            return {"_target_": path_of(kind), "_partial_": True} | given
+        case type():
+            return {"_target_": path_of(part), "_partial_": True}
+        case Sequence():
+            return [node_of(item) for item in part]
+        case Mapping():
+            return {str(key): node_of(value) for key, value in part.items()}
     return {"_target_": path_of(type(part))} | {key: node_of(value) for key, value in arguments(part).items()}
 
 

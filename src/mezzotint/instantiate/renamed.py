@@ -8,6 +8,8 @@ import re
 from functools import cache
 from typing import Any
 
+from mezzotint.plain_data import as_dict
+
 Node = Any
 
 KEYS = {  # of the top level
@@ -130,7 +132,7 @@ def _originals() -> tuple[dict[str, Any], ...]:
 
 def line(logged: Node) -> Node:
     """Return a line of metrics.jsonl in current names."""
-    if isinstance(logged, dict) and "judge" in logged:
+    if "judge" in as_dict(logged):
         return {"sample_metrics" if key == "judge" else key: value for key, value in logged.items()}
     return logged
 
@@ -139,8 +141,7 @@ def evaluation(found: Node) -> Node:
     """Return an evaluation whose protocol has the current names of metrics and classes."""
     made = found["protocol"]
     parts = {key: _nodes(made[key]) for key in ("sampler", "grid", "guidance", "data", "average") if key in made}
-    metrics = made.get("metrics")
-    if isinstance(metrics, dict):
+    if metrics := as_dict(made.get("metrics")):
         parts["metrics"] = {PARTS["metrics"].get(name, name): _metric(of) for name, of in metrics.items()}
     return found | {"protocol": made | parts}
 
@@ -165,7 +166,7 @@ def spelled(word: str) -> str:
 
 
 def _metric(of: Node) -> Node:
-    if not isinstance(of, dict):
+    if not as_dict(of):
         return of
     path = TARGETS.get(f"mezzotint.metrics.{of.get('metric')}", "")
     name = path.rpartition(".")[2] or of.get("metric")
@@ -178,9 +179,11 @@ def _nodes(value: Node) -> Node:
 
 
 def _value(value: Node, names: dict[str, str]) -> Node:
-    if isinstance(value, list):
-        return [_value(item, names) for item in value]
-    return names.get(value, value) if isinstance(value, str) else value
+    return [_value(item, names) for item in value] if isinstance(value, list) else _renamed(value, names)
+
+
+def _renamed(name: Node, names: dict[str, str]) -> Node:
+    return names.get(name, name) if isinstance(name, str) else name
 
 
 def _reverse(names: dict[str, str]) -> dict[str, str]:
@@ -195,27 +198,29 @@ def _translated(
     arguments: dict[str, dict[str, str]],
     values: dict[str, dict[str, dict[str, str]]],
 ) -> Node:
-    if not isinstance(config, dict):
-        return config
-
     def walk(node: Node) -> Node:
-        if isinstance(node, list):
-            return [walk(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        path = node.get("_target_")
-        path = targets.get(path, path) if isinstance(path, str) else path
-        names = arguments.get(path, {}) if isinstance(path, str) else {}
+        match node:
+            case list():
+                return [walk(item) for item in node]
+            case dict():
+                return translated(node)
+        return node
+
+    def translated(node: dict[Any, Node]) -> dict[Any, Node]:
+        path = _renamed(node.get("_target_"), targets)
+        names = arguments.get(str(path), {})
         found = {names.get(key, key): walk(item) for key, item in node.items()}
         if "_target_" in found:
             found["_target_"] = path
-        for key, known in values.get(path, {}).items() if isinstance(path, str) else ():
+        for key, known in values.get(str(path), {}).items():
             if key in found:
                 found[key] = _value(found[key], known)
         return found
 
-    found = {keys.get(key, key) if isinstance(key, str) else key: walk(value) for key, value in config.items()}
+    if not as_dict(config):
+        return config
+    found = {_renamed(key, keys): walk(value) for key, value in config.items()}
     for group, names in parts.items():
-        if isinstance(found.get(group), dict):
-            found[group] = {names.get(name, name): node for name, node in found[group].items()}
+        if nodes := as_dict(found.get(group)):
+            found[group] = {names.get(name, name): node for name, node in nodes.items()}
     return found

@@ -202,14 +202,15 @@ def within(path: str, packages: Any) -> str | None:
 
 def texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Yield every string in a node with its key, except those of nested `_target_` nodes."""
-    if isinstance(node, str):
-        yield key, node
-    elif isinstance(node, Mapping) and "_target_" not in node:
-        for inner, value in node.items():
-            yield from texts(value, str(inner))
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from texts(value, key)
+    match node:
+        case str():
+            yield key, node
+        case Mapping() if "_target_" not in node:
+            for inner, value in node.items():
+                yield from texts(value, str(inner))
+        case list() | tuple():
+            for value in node:
+                yield from texts(value, key)
 
 
 def leads_away(key: str, text: str, run: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.locate import locate
+from mezzotint.plain_data import as_dict, is_integer
 
 Node = Any  # a dict with `_target_`, a dict or list of nodes, or a plain value
 
@@ -27,7 +28,7 @@ def matches(value: Node, hint: Any) -> bool:
         return any(matches(value, part) for part in parts)
     if origin is typing.Annotated:
         return matches(value, parts[0])
-    if isinstance(value, dict) and "_target_" in value:
+    if "_target_" in as_dict(value):
         later = value.get("_partial_") is True
         return (origin or hint) in (Callable, Any) if later else target_matches(value, origin or hint)
     if origin is typing.Literal:
@@ -37,17 +38,19 @@ def matches(value: Node, hint: Any) -> bool:
     if hint in (None, type(None)):
         return value is None
     if hint in (int, float):
-        number = isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool)
+        number = is_integer(value) or (hint is float and isinstance(value, float))
         return number and value == value  # NaN is not a number
     kind = origin or hint
     if not isinstance(kind, type):
         return True
     if getattr(kind, "_is_protocol", False):
         return False
-    if isinstance(value, (list, tuple)):
-        return (kind is tuple or issubclass(list, kind)) and items_fit(value, kind, parts)
-    if isinstance(value, dict):
-        return issubclass(dict, kind) and (len(parts) < 2 or all(matches(item, parts[1]) for item in value.values()))
+    match value:
+        case list() | tuple():
+            return (kind is tuple or issubclass(list, kind)) and items_fit(value, kind, parts)
+        case dict():
+            fits = len(parts) < 2 or all(matches(item, parts[1]) for item in value.values())
+            return issubclass(dict, kind) and fits
     return isinstance(value, str if issubclass(kind, Path) else kind)
 
 
@@ -79,7 +82,7 @@ def coerce(value: Any, hint: Any) -> Any:
     if isinstance(value, list) and (origin or hint) is tuple:
         inner = parts if parts and parts[-1] is not Ellipsis else parts[:1] * len(value)
         return tuple(map(coerce, value, inner)) if inner else tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and is_integer(value):
         return float(value)
     return value
 
@@ -100,12 +103,13 @@ def format_type(hint: Any) -> str:
 
 
 def format_value(value: Node) -> str:
-    if isinstance(value, dict) and "_target_" in value:
-        return str(value["_target_"]).rpartition(".")[2]
-    if isinstance(value, str) and is_number(value):
-        return f"the text {value!r} (YAML reads 1e-4 as text; write 1.0e-4)"
-    if isinstance(value, float) and value.is_integer():
-        return f"{value!r} (write an integer as {value:.0f})"
+    match value:
+        case {"_target_": target}:
+            return str(target).rpartition(".")[2]
+        case str() if is_number(value):
+            return f"the text {value!r} (YAML reads 1e-4 as text; write 1.0e-4)"
+        case float() if value.is_integer():
+            return f"{value!r} (write an integer as {value:.0f})"
     return repr(value)
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mezzotint.plain_data import is_integer
+
 
 def data_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """Return the shape (C, *size) of one example, with one, two or three sizes, as a tuple.
@@ -40,7 +42,7 @@ def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 def positive_integers(values: Sequence[int]) -> tuple[int, ...]:
     """Return a sequence of positive integers as a tuple, and the empty tuple for anything else."""
     items = tuple(values) if isinstance(values, Sequence) and not isinstance(values, str) else ()
-    valid = all(isinstance(item, int) and not isinstance(item, bool) and item >= 1 for item in items)
+    valid = all(is_integer(item) and item >= 1 for item in items)
     return items if valid else ()
 
 

@@ -1,10 +1,11 @@
 """Curves of a run from the run's metrics, thinned to a limited number of points."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mezzotint.plain_data import as_dict, lookup
+from mezzotint.plain_data import number as finite_number
 from mezzotint.reading import Damaged
 from mezzotint.runs import RunDir
 
@@ -24,7 +25,7 @@ def curves(lines: Sequence[Line], points: int) -> dict[str, Any]:
     """Return each curve as {"x": images, "y": values, "of": points before thinning}, and the loss by noise level."""
     found = {name: curve(lines, path, points) for name, path in CURVES.items()}
     found["validation"] = curve(lines, ("validation", "loss"), points)
-    validated = thin([line for line in lines if isinstance(line.get("validation"), dict)], max(2, points // 8))
+    validated = thin([line for line in lines if as_dict(line.get("validation"))], max(2, points // 8))
     metric = next((name for line in lines for name in line.get("sample_metrics") or ()), "")
     found["sample_metrics"] = curve(lines, ("sample_metrics", metric), points) | {"name": metric}
     shares = [share_losses(line["validation"]) for line in validated]
@@ -69,14 +70,10 @@ def share_losses(validation: Line) -> list[float | None]:
 
 
 def at(line: Line, path: Sequence[str]) -> float | None:
-    value: Any = line
-    for word in path:
-        value = value.get(word) if isinstance(value, dict) else None
-    return number(value)
+    return number(lookup(line, *path))
 
 
 def number(value: Any) -> Any:
-    """Return a finite number rounded to five digits, and None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return value if isinstance(value, int) else float(f"{value:.5g}")
+    """Return a finite number, a float rounded to five digits, and None for anything else."""
+    found = finite_number(value)
+    return float(f"{found:.5g}") if isinstance(found, float) else found

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mezzotint.plain_data import as_dict
 from mezzotint.reading import Damaged
 from mezzotint.report.curves import number
 from mezzotint.report.summary import Node, flat, say
@@ -58,15 +59,13 @@ def evaluation(content: Node, name: str, group: int) -> tuple[Node, dict[str, st
 
 def higher_is_better(protocol: Node) -> list[str]:
     """Return the names of the values for which higher is better, according to the protocol."""
-    metrics = protocol.get("metrics")
-    described = metrics.values() if isinstance(metrics, dict) else ()
+    described = as_dict(protocol.get("metrics")).values()
     return [name for of in described if of.get("higher_is_better") for name in of.get("values") or ()]
 
 
 def compared(protocol: Node) -> dict[str, str]:
     """Return a description of the compared sets for each value whose name does not imply it."""
-    metrics = protocol.get("metrics")
-    described = metrics.values() if isinstance(metrics, dict) else ()
+    described = as_dict(protocol.get("metrics")).values()
     return {name: of["compared"] for of in described if of.get("compared") for name in of.get("values") or ()}
 
 

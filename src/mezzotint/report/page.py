@@ -4,13 +4,14 @@ import base64
 import hashlib
 import html
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
 from typing import Any
 
+from mezzotint.finite import infinite
+from mezzotint.plain_data import lookup, mapped, mismatch
 from mezzotint.report.curves import Line, curves, logged, number
 from mezzotint.report.evaluations import metric_names, read_evaluations
 from mezzotint.report.images import RunImages
@@ -145,9 +146,9 @@ class SharedBase:
 
 def shape(config: Node) -> list[int] | None:
     """Return (C, H, W) of a run's images, or None if its config has no valid shape."""
-    data = config.get("data")
-    given = data.get("shape") if isinstance(data, dict) else None
-    return given if isinstance(given, list) and all(isinstance(side, int) and side > 0 for side in given) else None
+    given = lookup(config, "data", "shape")
+    valid = mismatch(given, [int]) is None and all(side > 0 for side in given)
+    return given if valid else None
 
 
 # ----------------------------------------------------------------------------------------------------------------- text
@@ -183,11 +184,7 @@ def dump(content: Node) -> str:
 
 def finite(content: Any) -> Any:
     """Replace numbers that JSON cannot represent by null."""
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, dict):
-        return {key: finite(value) for key, value in content.items()}
-    return [finite(value) for value in content] if isinstance(content, (list, tuple)) else content
+    return mapped(content, lambda value: None if infinite(value) else value)
 
 
 def digest(text: str) -> str:

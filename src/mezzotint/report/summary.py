@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mezzotint.plain_data import as_dict
 from mezzotint.reading import Damaged
 from mezzotint.report.curves import Line, number
 from mezzotint.runs import RunDir
@@ -41,7 +42,7 @@ class Entry:
 def record(entry: Entry, lines: Sequence[Line]) -> Node:
     """Return the state and progress of a run, without curves, images, evaluations and config."""
     last = lines[-1] if lines else {}
-    clock = last.get("time") if isinstance(last.get("time"), dict) else {}
+    clock = as_dict(last.get("time"))
     status = entry.status
     known_seconds = [number(known.get("seconds")) or 0 for known in (status, clock)]  # status.json lags during training
     seconds = max(known_seconds) or None
@@ -127,7 +128,7 @@ def say(node: Any, without: Sequence[str] = (), only: Sequence[str] = ()) -> str
 
 def flat(node: Any, prefix: str = "") -> dict[str, str]:
     """Return every leaf of a config or protocol as text by dotted key; lists are leaves."""
-    if isinstance(node, dict) and node:
+    if as_dict(node):
         return {
             key: text
             for name, value in node.items()

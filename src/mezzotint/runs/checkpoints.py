@@ -12,7 +12,8 @@ import torch
 from mezzotint import archives
 from mezzotint.atomic import atomic_path, sync
 from mezzotint.errors import TrainingError, is_disk_full
-from mezzotint.reading import NUMBER, damaged, mismatch, obstacle, reason
+from mezzotint.plain_data import NUMBER, as_dict, mismatch
+from mezzotint.reading import damaged, obstacle, reason
 from mezzotint.runs import score
 from mezzotint.runs.formats import SCORE
 from mezzotint.runs.score import Score
@@ -167,7 +168,7 @@ def damage(file: Path) -> str | None:
 
 def malformed(checkpoint: Any) -> str | None:
     """Return in what a value differs from a checkpoint of this format; None if it is one, or of another format."""
-    if not isinstance(checkpoint, dict) or "format_version" not in checkpoint:
+    if "format_version" not in as_dict(checkpoint):
         return "it holds something else than a checkpoint"
     if checkpoint["format_version"] != FORMAT:
         return None  # `read` has an error of its own for it

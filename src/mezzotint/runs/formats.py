@@ -10,18 +10,18 @@ from typing import Any
 from mezzotint import reading
 from mezzotint.instantiate import renamed
 from mezzotint.instantiate.trust import NEEDED
-from mezzotint.reading import (
+from mezzotint.plain_data import (
     ANY,
     DEEPEST,
     MOST_VALUES,
     NUMBER,
     NUMBER_OR_NONE,
     TEXT_OR_NONE,
-    Damaged,
-    damaged,
     mismatch,
-    read_json,
+    not_plain,
+    parse,
 )
+from mezzotint.reading import Damaged, damaged, read_json
 
 Node = dict[str, Any]
 
@@ -125,7 +125,7 @@ def config(file: Path, run: Path) -> Node:
         raise damaged(file, f"it is not YAML ({reading.reason(error)})") from error
     if isinstance(found, dict) and "network" not in found:
         raise Damaged(f"{run} is not a run: its {file.name} is another thing; `mezzotint runs` lists those that exist")
-    if why := reading.not_plain(found):
+    if why := not_plain(found):
         raise damaged(file, why)
     found = renamed.modern(found)
     if why := mismatch(found, CONFIG):
@@ -194,7 +194,7 @@ def lines(texts: Iterable[bytes]) -> list[Node]:
     found = []
     for text in texts:
         try:
-            value = reading.parse(text)
+            value = parse(text)
         except ValueError:
             continue
         value = renamed.line(value)

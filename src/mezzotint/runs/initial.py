@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.plain_data import as_dict, lookup
 from mezzotint.reading import reason
 from mezzotint.runs.checkpoints import unpickle
 from mezzotint.runs.directory import RunDir
@@ -111,7 +112,7 @@ def read(place: Path, weights: str | float) -> tuple[Path, dict[str, Tensor]]:
             f"init={place}: it cannot be read as plain tensors ({type(error).__name__}), and code in a file is never "
             "run; convert it to safetensors where it comes from"
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+    if as_dict(lookup(content, "state_dict")):
         return place, of_checkpoint(content, weights, place)
     return place, module_names(tensors_of(content, place))
 
@@ -133,7 +134,7 @@ def of_safetensors(file: Path) -> dict[str, Tensor]:
 
 def tensors_of(content: Any, file: Path) -> dict[str, Tensor]:
     """Return the content of a file if it is a state dict. Raises DataError: it is something else."""
-    if isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values()):
+    if as_dict(content) and all(isinstance(value, Tensor) for value in content.values()):
         return {str(name): value for name, value in content.items()}
     raise DataError(f"init={file}: it holds something other than tensors by name; give {KINDS}")
 

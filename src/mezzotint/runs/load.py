@@ -9,6 +9,7 @@ from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import DENOISER, Node, build_denoiser, check_part, targets
 from mezzotint.instantiate.locate import locate
 from mezzotint.instantiate.trust import Untrusted, current, trusting
+from mezzotint.plain_data import as_dict
 from mezzotint.reading import damaged, reason
 from mezzotint.runs.directory import RunDir
 
@@ -100,7 +101,7 @@ def check_denoiser(nodes: dict[str, Node], run: RunDir) -> None:
             ) from error
         if path == "mezzotint.load":
             raise ConfigError(f"{run.config_file}: {where} names a run, and no part of a denoiser is one")
-    if not isinstance(nodes["network"], dict):
+    if not as_dict(nodes["network"]):
         raise ConfigError(f"{run.config_file} names no network")
     if problems := [problem for name, node in nodes.items() if node for problem in check_part(node, name)]:
         raise ConfigError(f"{run.config_file}: {'; '.join(problems)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.errors import DataError
+from mezzotint.plain_data import is_integer, lookup
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first one present is the test split
@@ -120,22 +121,27 @@ def read_labels(root: Path) -> dict[str, int] | None:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} cannot be read ({error}): write it again, or remove it.") from error
-    labels = found.get("labels") if isinstance(found, dict) else None
+    labels = lookup(found, "labels")
     if labels is None:
         return None
     pairs = list(labels.items()) if isinstance(labels, dict) else labels
     wrong = next((pair for pair in pairs if not is_pair(pair)), None) if isinstance(pairs, list) else labels
     if wrong is not None:
-        raise DataError(f'{file} holds {str(wrong)[:60]}, where ["folder/file.png", 3], a path and a class, is meant.')
+        raise DataError(
+            f'{file} holds {str(wrong)[:60]} instead of a path and a class, such as ["folder/file.png", 3]; correct it.'
+        )
     labels = dict(tuple(pair) for pair in pairs)
     if torn := next((path for path, label in pairs if labels[path] != label), None):
-        raise DataError(f"{file} gives {torn} more than one class: leave one.")
+        raise DataError(f"{file} gives {torn} more than one class: keep one.")
     return {composed(path): label for path, label in labels.items()}
 
 
 def is_pair(pair: Any) -> bool:
-    whole = isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
-    return whole and isinstance(pair[1], int) and not isinstance(pair[1], bool)
+    """Return whether a value is a path and an integer class."""
+    match pair:
+        case [str(), label]:
+            return is_integer(label)
+    return False
 
 
 # ----------------------------------------------------------------------------------------------- labels that are wrong

@@ -11,7 +11,8 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from mezzotint.errors import ConfigError
-from mezzotint.reading import files, mismatch
+from mezzotint.plain_data import mismatch
+from mezzotint.reading import files
 from mezzotint.runs import RunDir, formats
 from mezzotint.training.flat import flat
 from mezzotint.training.tracking.hooks import STATES, RunInfo, edges
