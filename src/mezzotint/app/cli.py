@@ -21,7 +21,7 @@ from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.trust import trusting
 from mezzotint.signals import REQUEUE_SIGNALS, install_handlers, restore_handlers
 
-OWN_WORDS = ("plot", "runs", "report", "sweep", "compare", "sync")  # commands that read no config of one job
+OWN_WORDS = ("plot", "runs", "report", "sweep", "compare", "sync", "ema")  # commands that read no config of one job
 PLACES = ("MEZZOTINT_RUNS", "MEZZOTINT_DATA", "MEZZOTINT_CACHE")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from mezzotint.app.help import COMMANDS, GROUPS, KINDS, OWN_WORDS, choices, config_dir, groups
 
 FOLDERS = ("sweep", "report", "sync", "compare")  # commands whose words are runs
+KEYED = {"ema": ("run=", "std=", "out=")}
 PLOT = ("run=", "kind=", "n=", "samples=", "points=", "frames=", "features=", "out=")
 
 
@@ -45,6 +46,8 @@ def offers(command: str, last: str) -> list[str]:
         return runs(last)
     if command == "runs":
         return ["--json", "paths.runs=", "finished", "running", "interrupted", "preempted", "failed"]
+    if command in KEYED:
+        return list(KEYED[command])
     if command != "plot":
         return []
     if equals and key == "kind":

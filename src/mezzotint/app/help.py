@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "print what a config would do, its cost and its errors, without doing it",
     "runs": "list the runs with state, age and best result",
     "sweep": "list the runs of a sweep with their differences and states; aggregate seeds",
+    "ema": "make an average of the weights of any length from a run's snapshots",
     "report": "write one HTML page for a run, a sweep or several runs",
     "sync": "upload runs, or what is new in them, to Weights & Biases: one curve per run",
     "plot": "compare schedules, grids, time distributions or loss weights; or plot losses and samples of a run",
@@ -65,6 +66,9 @@ mezzotint runs digits finished                         finished runs with digits
 mezzotint runs paths.runs=/data/runs --json            one JSON object per line""",
     "sweep": """\
 mezzotint sweep runs/digits_ddpm                       at any time, also during the sweep""",
+    "ema": """\
+mezzotint ema run=runs/latest std=0.1                  a file of weights; also mezzotint sample run=... ema.std=0.1
+mezzotint ema run=runs/latest std=0.05,0.1,0.2         several lengths, a file each""",
     "report": """\
 mezzotint report runs/latest                           report.html in the run: self-contained, opens anywhere
 mezzotint report runs/digits_ddpm                      all runs of a sweep, with seeds aggregated
@@ -138,6 +142,11 @@ OWN_WORDS = {  # of the commands that do not take a config
         "--json": "one JSON object per line",
     },
     "sweep": {"DIR": "the directory of the sweep, runs/NAME"},
+    "ema": {
+        "run=DIR": "a run that was trained with ema=power",
+        "std=0.1,0.2": "standard deviations of the averages, as fractions of the images seen: 0.05 to 0.25",
+        "out=FILE.safetensors": "of one average; by default ema/std-0.1.safetensors in the run",
+    },
     "report": {
         "DIR ...": "a run, the directory of a sweep, several of them, or all of runs/",
         "out=FILE.html": "the page; by default report.html in the directory",
@@ -191,6 +200,7 @@ TITLES = {  # of the groups
 }
 
 USAGE = {
+    "ema": "run=DIR std=NUMBER[,NUMBER ...] [out=FILE.safetensors]",
     "report": "DIR ... [out=FILE.html]",
     "compare": "RUN|FILE RUN|FILE ...",
     "runs": "[WORD ...] [paths.runs=DIR] [--json]",

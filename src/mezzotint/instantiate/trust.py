@@ -42,7 +42,7 @@ NEEDED: dict[str, tuple[str, ...]] = {  # group -> its base classes
     "loss": ("mezzotint.diffusion.objective.losses.Loss",),
     "optimizer": ("mezzotint.training.optimizers.OptimizerSettings",),
     "lr_schedule": ("mezzotint.training.lr_schedules.LRSchedule",),
-    "ema": ("mezzotint.training.callbacks.base.Callback",),
+    "ema": ("mezzotint.training.callbacks.ema.WeightAverages",),
     "sampler": ("mezzotint.diffusion.samplers.base.Sampler",),
     "grid": ("mezzotint.diffusion.grids.spacings.Spacing",),
     "guidance": ("mezzotint.diffusion.guidance.base.Guidance",),

@@ -1,5 +1,6 @@
 """The trained denoiser of a run, from its config and one of its checkpoints."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from mezzotint.runs.directory import RunDir
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
 
+LENGTH = re.compile(r"std(\d*\.?\d+(?:e-?\d+)?)")  # weights that name a power-function average by its length
+
 
 def load(
     directory: str | Path,
@@ -26,7 +29,8 @@ def load(
     """Return the denoiser of a run, in evaluation mode on the CPU, from its config and its newest intact checkpoint.
 
     Args:
-        weights: "ema" (the first average, or the raw weights without one), "raw", or the half-life of an average.
+        weights: "ema" (the first average, or the raw weights without one), "raw", the half-life or std of an average,
+            or of a run with ema=power "std0.075" and the like: an average of that length, made of the run's snapshots.
         allow: packages beside mezzotint whose classes the config may name: a `_target_` from a stranger is code. Inside
             a command such as `mezzotint sample run=DIR`, the packages that it trusts count instead.
         checkpoint: the step of an earlier checkpoint that the run still keeps, such as the weak network of
@@ -51,7 +55,13 @@ def load(
 
 def read_weights(run: RunDir, weights: str | float = "ema", step: int | str | None = None) -> dict[str, Any]:
     """Return the denoiser's state from a checkpoint: the newest intact one, the "best", or that of a step."""
-    state = averaged(read_checkpoint(run.checkpoint(step)), weights, str(run.path))
+    file = run.checkpoint(step)
+    made = LENGTH.fullmatch(str(weights))
+    state = averaged(read_checkpoint(file), "raw" if made else weights, str(run.path))
+    if made:
+        from mezzotint.runs import checkpoints, snapshots
+
+        state |= snapshots.reconstruct(run, float(made[1]), None if step is None else checkpoints.step_of(file))[1]
     return {key.removeprefix("denoiser."): value for key, value in state.items() if key.startswith("denoiser.")}
 
 

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy(
         "callbacks.base": "Callback Score TrainingRun",
         "callbacks.checkpoints": "Checkpoints",
         "callbacks.ema": "EMA",
+        "callbacks.power_ema": "PowerEMA",
         "callbacks.nan_guard": "NaNGuard",
         "hardware.hardware": "Hardware",
         "callbacks.histograms": "Histograms",

@@ -21,7 +21,7 @@ from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.training.callback_group import CallbackGroup
 from mezzotint.training.callbacks.base import Callback, TrainingRun
 from mezzotint.training.callbacks.checkpoints import Checkpoints
-from mezzotint.training.callbacks.ema import EMA
+from mezzotint.training.callbacks.ema import WeightAverages
 from mezzotint.training.callbacks.log import Log
 from mezzotint.training.callbacks.nan_guard import NaNGuard
 from mezzotint.training.callbacks.preemption import Preemption
@@ -46,7 +46,7 @@ def fit(
     budget: int,
     batch_size: int,
     seed: int = 0,
-    ema: EMA | None = None,
+    ema: WeightAverages | None = None,
     callbacks: Mapping[str, Any] | None = None,
     loggers: Mapping[str, Any] | None = None,
     hardware: Hardware | None = None,

@@ -16,7 +16,7 @@ from mezzotint.errors import ConfigError
 from mezzotint.training import batches
 from mezzotint.training.batches import Batch
 from mezzotint.training.callbacks.base import Callback, TrainingRun
-from mezzotint.training.callbacks.ema import EMA
+from mezzotint.training.callbacks.ema import WeightAverages
 from mezzotint.training.hardware.sharding import full_tensor
 from mezzotint.training.hyperparameters import plan
 from mezzotint.training.module import DiffusionModule
@@ -45,11 +45,16 @@ def run_of(trainer: pl.Trainer, module: pl.LightningModule, callbacks: Iterable[
         step=trainer.global_step,
         loggers=[MediaLogger(logger, module.batch_size) for logger in trainer.loggers],
     )
-    connect(run, trainer, lambda: held_out(trainer, module), next((c for c in callbacks if isinstance(c, EMA)), None))
+    connect(
+        run,
+        trainer,
+        lambda: held_out(trainer, module),
+        next((c for c in callbacks if isinstance(c, WeightAverages)), None),
+    )
     return run
 
 
-def connect(run: TrainingRun, trainer: pl.Trainer, validation: Callable[[], Any], ema: EMA | None) -> None:
+def connect(run: TrainingRun, trainer: pl.Trainer, validation: Callable[[], Any], ema: WeightAverages | None) -> None:
     """Give the run what callbacks may do without knowing Lightning.
 
     Args:

@@ -86,7 +86,7 @@ def checkpoints(job: Job, callbacks: dict[str, Any]) -> int:
 
 def weights(job: Job, ema: Any) -> list[str]:
     """What is sampled at the end must be kept until then."""
-    known = ["raw", *(["ema"] if ema else []), *(f"{halflife:g}" for halflife in getattr(ema, "halflives", ()))]
+    known = ["raw", *(["ema"] if ema else []), *(ema.averages if ema else ())]
     asked = job.weights if isinstance(job.weights, str) else f"{job.weights:g}"
     return [] if asked in known else [f"weights={asked}: this run keeps {', '.join(known)}"]
 

@@ -17,9 +17,11 @@ from mezzotint.finite import IMMENSE, immense
 from mezzotint.instantiate.build import build, check_part
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.type_hints import format_type, format_value, matches
+from mezzotint.runs import RunDir
 
 FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files and folders that parts read
 FOLDER = "mezzotint.data.ImageFolder"  # the dataset whose class folders are counted
+SNAPSHOTS = "mezzotint.training.PowerEMA"  # averages of which other lengths can be made
 LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
 NAMED = ("metrics", "callbacks", "logger")  # dicts of nodes by name
 PROVIDED = {"objective": ("times", "weight", "loss"), "guidance": ("inner",), "metrics": ("extractor",)}
@@ -36,9 +38,18 @@ def settle(config: Any, without: Sequence[str] = ()) -> Job:
     Raises:
         ConfigError: lists every problem.
     """
-    job = resolve(config)
+    job = with_length(resolve(config))
     check_groups(job, without)
     return job
+
+
+def with_length(job: Job) -> Job:
+    """Take ema.std=0.075 of a trained run as the length of the average to sample, made of the run's snapshots."""
+    saved = RunDir(Path(job.run)).config().get("ema") if job.run else None
+    std = (job.ema or {}).get("std")
+    if not saved or saved.get("_target_") != SNAPSHOTS or std == saved.get("std") or not isinstance(std, (int, float)):
+        return job
+    return replace(job, ema=saved, weights=f"std{std:g}")
 
 
 def settle_standalone(config: Any) -> Standalone:

@@ -51,7 +51,7 @@ def footprint(
     """
     weights = FLOAT * sum(p.numel() for p in network.parameters())
     shards = hardware.local * hardware.nodes if hardware.strategy == "fsdp" else 1
-    averages = len(getattr(ema, "halflives", ()))
+    averages = len(ema.averages if ema else ())
     return Footprint(
         weights // shards,
         2 * weights // shards,
@@ -62,7 +62,7 @@ def footprint(
 
 def checkpoint_size(network: nn.Module, ema: Any = None) -> int:
     """Bytes of a checkpoint: the weights, the optimiser's two moments, and each average."""
-    kept = 3 + len(getattr(ema, "halflives", ()))
+    kept = 3 + len(ema.averages if ema else ())
     return FLOAT * kept * sum(p.numel() for p in network.parameters())
 
 

@@ -36,8 +36,8 @@ class MicroBatchProbe:
         self.hardware, self.shape, self.ema = hardware, shape, ema
         self.module = DiffusionModule(denoiser, objective, optimizer, budget=1, batch_size=1).to(hardware.device)
         self.optimizer = optimizer.build(self.module)
-        halflives = getattr(ema, "halflives", ())
-        self.averages = [[p.detach().float().clone() for p in self.module.parameters()] for _ in halflives]
+        averages = ema.averages if ema else ()
+        self.averages = [[p.detach().float().clone() for p in self.module.parameters()] for _ in averages]
 
     def step(self, micro_batch: int, classes: int) -> None:
         """One step of training on black images."""
