@@ -177,6 +177,7 @@ TITLES = {  # of the groups
     "sweep": "predefined sweeps",
     "callbacks": "training callbacks",
     "c_noise": "noise conditioning of the network",
+    "codec": "conversion of data for the network",
     "data": "datasets",
     "ema": "averages of the weights",
     "extractor": "feature extractors of metrics",
@@ -223,7 +224,7 @@ GROUPS = {  # of the commands that do not take all
         "extractor",
         "hardware",
     ),
-    "stats": ("data", "metrics", "extractor", "hardware", "paths"),
+    "stats": ("data", "codec", "metrics", "extractor", "hardware", "paths"),
 }
 
 SHELLS = {

@@ -3,11 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from mezzotint.data.codecs.base import Codec
+from mezzotint.data.codecs.pixels import PixelCodec
 from mezzotint.data.image_files.class_folders import few, refuse_labels
 from mezzotint.data.image_set import ImageSource, TensorImages
 from mezzotint.errors import DataError
@@ -19,27 +21,31 @@ NTH = {2: "second", 4: "fourth"}
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(metaclass=Finite):
-    """Images of one shape, with or without class labels.
+    """Examples of one shape, such as images, with or without class labels.
 
     Args:
         shape: (channels, height, width) of every image; networks are built for it.
         classes: number of classes; 0 drops the labels.
         flip: flip half of the training images horizontally.
         names: names of the classes, in the order of their labels; by default those in the data.
+        codec: how stored examples become numbers for the network; None takes what suits the data.
     """
 
     shape: tuple[int, int, int]
     classes: int = 0
     flip: bool = False
     names: tuple[str, ...] = ()
+    codec: Codec | None = None
+
+    ranks: ClassVar[tuple[int, ...]] = (2,)  # axes that an example may have beside its channels
+    wanted: ClassVar[str] = "is not an image shape: give [channels, height, width], such as [3, 64, 64]."
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "names", tuple(self.names))
-        if len(self.shape) != 3 or not all(isinstance(size, int) and size > 0 for size in self.shape):
-            raise DataError(
-                f"shape={list(self.shape)} is not an image shape: give [channels, height, width], such as [3, 64, 64]."
-            )
+        fits = len(self.shape) - 1 in self.ranks and all(isinstance(size, int) and size > 0 for size in self.shape)
+        if not fits:
+            raise DataError(f"shape={list(self.shape)} {self.wanted}")
         if self.classes < 0:
             raise DataError(f"classes={self.classes}: give the number of classes, or 0 for no labels.")
         if self.names and (len(self.names) != self.classes or len(set(self.names)) < len(self.names)):
@@ -55,6 +61,10 @@ class Dataset(metaclass=Finite):
         Raises:
             DataError: the data is missing, damaged or not as described; the message has the file and the remedy.
         """
+
+    def default_codec(self) -> Codec:
+        """Return the codec that suits the data: pixels, unless they are something else."""
+        return PixelCodec()
 
     def name(self) -> str:
         """Return the name of the dataset in error messages."""
@@ -136,6 +146,19 @@ def refuse_alpha(where: str, stored: Sequence[int], wanted: Sequence[int]) -> No
             f"the images of {where} have {stored[0]} channels, but data.shape={list(wanted)}: drop the "
             f"{NTH[stored[0]]} channel, images[..., :{wanted[0]}], which is transparency (alpha), not a colour."
         )
+
+
+def codec_of(dataset: Any) -> Codec:
+    """Return the codec of a dataset; that of pixels for an object of another kind without one."""
+    chosen = getattr(dataset, "codec", None)  # a dataset of the user's own need not be a Dataset
+    if chosen is not None:
+        return chosen
+    return dataset.default_codec() if isinstance(dataset, Dataset) else PixelCodec()
+
+
+def coded_shape(dataset: Any) -> tuple[int, ...]:
+    """Return the shape of a dataset's examples as the network sees them."""
+    return codec_of(dataset).shape(dataset.shape)
 
 
 def check_split(name: str) -> None:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class ImageSource(Protocol):
-    """A finite, ordered set of uint8 images of one shape, with or without labels."""
+    """A finite, ordered set of examples of one shape, such as uint8 images, with or without labels."""
 
     def __len__(self) -> int: ...
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return images (B, C, H, W), a uint8 copy, and int64 labels (B,) or None, at int64 indices (B,)."""
+        """Return a copy of the stored examples (B, C, *size), and int64 labels (B,) or None, at int64 indices (B,)."""
         ...
 
     def digest(self) -> str:
@@ -66,9 +66,11 @@ def labels_of(images: ImageSource) -> Tensor | None:
     return torch.cat([labels for labels in found if labels is not None])
 
 
-def digest(shape: Sequence[int], parts: Iterable[bytes | memoryview], labels: Tensor | None) -> str:
+def digest(
+    shape: Sequence[int], parts: Iterable[bytes | memoryview], labels: Tensor | None, dtype: str = "uint8"
+) -> str:
     """Return the SHA-256 of shape, dtype, bytes and labels, as 64 hexadecimal digits."""
-    hashed = hashlib.sha256(f"{tuple(shape)} uint8".encode())
+    hashed = hashlib.sha256(f"{tuple(shape)} {dtype}".encode())
     for part in parts:
         hashed.update(part)
     hashed.update(b"unlabelled" if labels is None else labels.to(torch.int64).contiguous().numpy().data)

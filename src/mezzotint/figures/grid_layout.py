@@ -1,5 +1,6 @@
 """The layout of an image grid, shared by the code that draws it and the code that cuts it apart. Needs no torch."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -7,6 +8,8 @@ if TYPE_CHECKING:
 
 FOOT = 12  # pixels below an image for its label
 SEEN = 48  # pixels: smaller images are enlarged to at least this
+HEIGHT, WIDTH = 64, (64, 256)  # pixels of the picture of a series; its width is the length within these bounds
+MOST = 4  # channels or slices that are shown side by side
 
 
 def enlargement(height: int, width: int) -> int:
@@ -37,3 +40,14 @@ def cut(picture: "np.ndarray", height: int, width: int, foot: int = 0) -> "np.nd
         return None
     tiles = picture[between:, between:].reshape(rows, pitches[0], columns, pitches[1], -1)
     return tiles[:, : height * factor : factor, :, : width * factor : factor].swapaxes(1, 2)
+
+
+def picture_shape(stored: Sequence[int]) -> tuple[int, int, int]:
+    """Return the shape of the picture of an example (C, *size) that is no image."""
+    channels, *size = stored
+    if len(size) == 1:
+        return 3, HEIGHT, min(max(size[0], WIDTH[0]), WIDTH[1])
+    if len(size) == 2:
+        return 1, size[0], min(channels, MOST) * size[1]
+    width = min(MOST, size[0]) * size[2]
+    return (3, size[1], width) if channels == 3 else (1, min(channels, MOST) * size[1], width)

@@ -12,7 +12,7 @@ Numbered = tuple[Tensor, Tensor | None, Tensor]
 
 
 def share(generator: SampleGenerator, n: int, progress: Progress | None = None) -> Iterator[Numbered]:
-    """Generate this process's share of samples 0 .. n - 1, in batches of (uint8 (B, C, H, W), labels (B,) or None,
+    """Generate this process's share of samples 0 .. n - 1, in batches of (stored (B, C, *size), labels (B,) or None,
     numbers (B,)).
 
     Every world_size-th batch, each bitwise equal to the batch that a single process would generate.

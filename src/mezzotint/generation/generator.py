@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mezzotint.data.scaling import PixelScaling
+from mezzotint.data.codecs.base import Codec
+from mezzotint.data.codecs.pixels import PixelCodec
+from mezzotint.data.dataset import codec_of
 from mezzotint.diffusion import (
     Denoise,
     KeyedRandom,
@@ -49,8 +51,8 @@ class CallCounter:
 class Trajectory:
     """The denoising of a few images: states of the sampler and the denoiser's estimates of x0, at selected steps.
 
-    Both are uint8 (F, B, C, H, W); the last frame of both is the result. States are scaled to a norm (alpha, sigma) of
-    1, because noise of a large sigma would be clipped to black and white.
+    Both are stored as samples are, (F, B, C, *size); the last frame of both is the result. States are scaled to a norm
+    (alpha, sigma) of 1, because noise of a large sigma would be clipped to black and white.
 
     Args:
         labels: the class of each image (B,).
@@ -80,12 +82,13 @@ class SampleGenerator(metaclass=Finite):
     Args:
         denoise: a Denoiser in evaluation mode, on its device.
         sampler, grid: the solver and its noise levels; see mezzotint.diffusion.
-        shape: (C, H, W).
+        shape: (C, *size) of x.
         classes: number of classes; 0 samples without labels.
         batch: images per batch; changes speed and memory, not the images.
         guidance: wraps the denoiser, for example by classifier-free guidance; None for none.
         label: sample only this class; -1 samples unconditionally from a conditional network.
         round: the cycle of classes, int64 (R,).
+        codec: turns x into stored samples; by default uint8 images.
 
     Raises:
         ValueError: a batch below 1, or a label that is not a class.
@@ -103,7 +106,7 @@ class SampleGenerator(metaclass=Finite):
     guidance: Callable[[Denoise], Denoise] | None = None
     label: int | None = None
     round: Tensor | None = None
-    range: PixelScaling = field(default_factory=PixelScaling)
+    codec: Codec = field(default_factory=PixelCodec)
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -143,16 +146,16 @@ class SampleGenerator(metaclass=Finite):
     def batches(
         self, start: int, stop: int, progress: Progress | None = None
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Generate samples start .. stop - 1 in batches of (uint8 (B, C, H, W), labels (B,) or None), on the CPU."""
+        """Generate samples start .. stop - 1 in batches of (stored (B, C, *size), labels (B,) or None), on the CPU."""
         for first in range(start, stop, self.batch):
             index = torch.arange(first, min(first + self.batch, stop))
-            images = self.range.to_uint8(self.sample_from(*self.start(index)))
+            images = self.codec.decode(self.sample_from(*self.start(index)))
             yield images.cpu(), self.labels(index)
             if progress:
                 progress(len(index))
 
     def images(self, start: int, stop: int, progress: Progress | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return samples start .. stop - 1: uint8 (N, C, H, W), and their labels (N,) or None.
+        """Return samples start .. stop - 1 as data are stored, (N, C, *size), and their labels (N,) or None.
 
         Args:
             progress: called with the number of images in each batch.
@@ -166,11 +169,11 @@ class SampleGenerator(metaclass=Finite):
         return torch.cat(images), None if labels[0] is None else torch.cat(labels)
 
     def chosen(self, numbers: Sequence[int], progress: Progress | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return the samples of these numbers: uint8 (N, C, H, W), and their labels (N,) or None."""
+        """Return the samples of these numbers as data are stored, (N, C, *size), and their labels (N,) or None."""
         index = torch.tensor(numbers, dtype=torch.int64)
         parts = []
         for part in index.split(self.batch):
-            parts.append(self.range.to_uint8(self.sample_from(*self.start(part))).cpu())
+            parts.append(self.codec.decode(self.sample_from(*self.start(part))).cpu())
             if progress:
                 progress(len(part))
         return torch.cat(parts), self.labels(index)
@@ -199,7 +202,7 @@ class SampleGenerator(metaclass=Finite):
         held = torch.stack([*(x for x, _, _ in seen), last])
         taken = torch.stack([*(x0 for _, x0, _ in seen), last])
         shares = (*(share for _, _, share in seen), 0.0)
-        return Trajectory(self.range.to_uint8(held), self.range.to_uint8(taken), self.labels(index), shares)
+        return Trajectory(self.codec.decode(held), self.codec.decode(taken), self.labels(index), shares)
 
     def start(self, index: Tensor) -> tuple[Tensor, Tensor | None, NoiseSource]:
         """Return what `sample_from` takes for the samples of these numbers (B,): noise, labels, noise of the steps."""
@@ -214,10 +217,10 @@ class SampleGenerator(metaclass=Finite):
         steps: NoiseSource,
         watch: Callable[[StepRecord], None] | None = None,
     ) -> Tensor:
-        """Return float32 samples (B, C, H, W) that start at this unit noise, on the denoiser's device.
+        """Return float32 samples x (B, C, *size) that start at this unit noise, on the denoiser's device.
 
         Args:
-            noise: (B, C, H, W).
+            noise: (B, C, *size).
             labels: the class of each sample (B,), or None.
             steps: noise source of stochastic samplers.
             watch: called after each step.
@@ -238,6 +241,11 @@ class SamplingRecipe(metaclass=Finite):
     grid: Spacing
     guidance: Callable[[Denoise], Denoise] | None = None
     batch: int = 64
+
+    def of_dataset(self, denoise: Denoise, dataset: Any, seed: int = 0, **more: Any) -> SampleGenerator:
+        """Return a generator of samples like the examples of a dataset: of their shape, classes and codec."""
+        codec = codec_of(dataset)
+        return self.generator(denoise, codec.shape(dataset.shape), seed, dataset.classes, codec=codec, **more)
 
     def generator(
         self, denoise: Denoise, shape: tuple[int, ...], seed: int = 0, classes: int = 0, **more: Any

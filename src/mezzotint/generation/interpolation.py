@@ -47,7 +47,7 @@ def mix(first: Tensor, last: Tensor, angle: Tensor) -> Tensor:
 def interpolate(
     generator: SampleGenerator, pairs: Sequence[tuple[int, int]], points: int = 9, progress: Progress | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """Interpolate between the samples of each pair in even steps: uint8 (pairs, points, C, H, W), labels (pairs,).
+    """Interpolate between the samples of each pair in even steps: stored (pairs, points, C, *size), labels (pairs,).
 
     The initial noise and that of every step are interpolated, so both ends are the samples of those numbers with any
     sampler. A row has the class of its first sample: choose pairs of one class to end at the second sample.
@@ -66,7 +66,7 @@ def interpolate(
     angles = (shares * (math.pi / 2)).repeat(len(pairs))
     parts = []
     for first, last, angle in zip(*(each.split(generator.batch) for each in (firsts, lasts, angles)), strict=True):
-        parts.append(generator.range.to_uint8(between(generator, first, last, angle)).cpu())
+        parts.append(generator.codec.decode(between(generator, first, last, angle)).cpu())
         if progress:
             progress(len(first))
     images = torch.cat(parts).unflatten(0, (len(pairs), points))

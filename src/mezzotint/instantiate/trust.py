@@ -31,6 +31,7 @@ KNOWN = {  # packages, of which classes with this base
 }
 NEEDED: dict[str, tuple[str, ...]] = {  # group -> its base classes
     "data": ("mezzotint.data.dataset.Dataset",),
+    "codec": ("mezzotint.data.codecs.base.Codec",),
     "network": ("torch.nn.modules.module.Module",),
     "schedule": ("mezzotint.diffusion.schedules.continuous.Schedule",),
     "target": ("mezzotint.diffusion.targets.Target",),

@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy(
         "extractors.effnet": "EfficientNet",
         "extractors.dinov2": "DINOv2",
         "extractors.clip": "CLIP",
+        "extractors.simple": "ModuleFeatures RawFeatures SpectralFeatures",
         "extractors.auto": "AutoExtractor",
         "frechet.fid": "FrechetDistance",
         "mmd": "CMMD KernelDistance",

@@ -200,6 +200,8 @@ def content_keys(images: Tensor) -> Tensor:
     The sum of value times a fixed random number, modulo 2^64.
     """
     flat = images.flatten(1)
+    if flat.dtype != torch.uint8:
+        flat = flat.contiguous().view(torch.uint8)
     generator = torch.Generator().manual_seed(flat.shape[1])
     bounds = torch.iinfo(torch.int64)
     weights = torch.randint(bounds.min, bounds.max, (flat.shape[1],), generator=generator).to(flat.device)

@@ -97,6 +97,11 @@ class NegativeLogLikelihood(Metric):
 
     def validate(self, context: Context) -> None:
         model = require_model(self, context, "the network that generated the images")
+        if (model.codec.levels, model.codec.bounds) != (256, (-1.0, 1.0)):
+            raise ConfigError(
+                "bits are counted of 256 values in [-1, 1], as codec=pixels has them, and these data are "
+                f"{model.codec.format}: leave metrics=nll out."
+            )
         self._check_count(self.count(model.split(self.split), model.limit))
 
     def measure(self, context: Context) -> Measured:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from mezzotint.data.codecs.base import Codec
+from mezzotint.data.codecs.pixels import PixelCodec
 from mezzotint.data.image_set import ImageSource
 from mezzotint.diffusion import Denoise
 from mezzotint.errors import ConfigError
@@ -45,6 +47,7 @@ class EvaluatedModel:
         samples: generates its first n samples again, uint8 (n, C, H, W), reporting progress.
         seed: of its samples.
         limit: upper bound on the images that a metric measures; None leaves it to the metric.
+        codec: of its data.
     """
 
     denoise: Denoise
@@ -52,6 +55,7 @@ class EvaluatedModel:
     samples: Callable[[int, Advance], Tensor] = no_samples
     seed: int = 0
     limit: int | None = None
+    codec: Codec = field(default_factory=PixelCodec)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from importlib.resources import files
 from itertools import product
 from typing import Any
 
+from mezzotint.figures.grid_layout import picture_shape
 from mezzotint.finite import infinite
 from mezzotint.plain_data import lookup, mapped, mismatch
 from mezzotint.report.curves import Line, curves, logged, number
@@ -145,10 +146,12 @@ class SharedBase:
 
 
 def shape(config: Node) -> list[int] | None:
-    """Return (C, H, W) of a run's images, or None if its config has no valid shape."""
+    """Return (C, H, W) of the pictures of a run's samples, or None if its config has no valid shape."""
     given = lookup(config, "data", "shape")
-    valid = mismatch(given, [int]) is None and all(side > 0 for side in given)
-    return given if valid else None
+    if mismatch(given, [int]) is not None or not all(side > 0 for side in given):
+        return None
+    usual = config.get("codec") is None and len(given) == 3
+    return given if usual or len(given) not in (2, 3, 4) else list(picture_shape(given))
 
 
 # ----------------------------------------------------------------------------------------------------------------- text

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from mezzotint.data.datamodule import DataModule
+from mezzotint.data.dataset import codec_of
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError, MezzotintError, TrainingError, is_disk_full
 from mezzotint.reading import damaged, reason
@@ -97,6 +98,7 @@ def fit(
         budget=budget,
         batch_size=batch_size,
         fused=hardware.exact_precision != "16-mixed",
+        codec=codec_of(dataset),
         sharded=place.world > 1 and hardware.strategy == "fsdp",
     )
     module.in_run = True

@@ -15,7 +15,7 @@ from mezzotint.instantiate.nodes import Undescribed, node_of
 if TYPE_CHECKING:
     from mezzotint.training.module import DiffusionModule
 
-PARTS = {"denoiser": "denoiser", "objective": "objective", "optimizer": "settings", "range": "range"}
+PARTS = {"denoiser": "denoiser", "objective": "objective", "optimizer": "settings", "codec": "codec"}
 NUMBERS = ("seed", "budget", "batch_size", "fused")
 
 
@@ -50,7 +50,7 @@ def load_from_checkpoint(
     """
     checkpoint = torch.load(checkpoint_path, map_location=map_location or "cpu", weights_only=weights_only)
     kept = checkpoint.get("hyper_parameters", {})
-    if lost := [name for name in PARTS if name not in kept | given and name != "range"]:
+    if lost := [name for name in PARTS if name not in kept | given and name != "codec"]:
         raise ConfigError(
             f"{checkpoint_path} does not say how to build {lost[0]}: load_from_checkpoint(..., {lost[0]}=)"
         )

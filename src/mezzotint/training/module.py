@@ -6,7 +6,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from mezzotint.data.scaling import PixelScaling
+from mezzotint.data.codecs.base import Codec
+from mezzotint.data.codecs.pixels import PixelCodec
 from mezzotint.diffusion import Denoiser, KeyedRandom
 from mezzotint.finite import Finite
 from mezzotint.networks.layers import Constrained
@@ -22,7 +23,7 @@ class DiffusionModule(LightningModule, metaclass=Finite):
     """The loss of a denoiser under an objective, and its optimizer.
 
     It trains in any Trainer, on any LightningDataModule whose batches are images (B, C, H, W), pairs (image, label) or
-    dicts of these and `index`; uint8 images are scaled by `range`, floats are taken as they are. It logs loss,
+    dicts of these and `index`; examples of the codec's type are encoded, others are taken as they are. It logs loss,
     grad_norm and lr at each step and validation/loss, that of the weights as they are. Without `index`, examples are
     numbered by the images seen: runs repeat, but another batch size or number of processes draws other noise.
 
@@ -37,7 +38,7 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         budget: images to see, for the learning rate; None takes the steps that the Trainer plans.
         batch_size: images a step, over all processes and micro-batches; None takes that of the data loader.
         fused: whether the optimizer may be fused (not beside a gradient scaler, which must see the gradients first).
-        range: how uint8 becomes numbers.
+        codec: how stored examples become numbers; None takes that of pixels.
         sharded: whether each rank holds a part of the network only.
     """
 
@@ -53,13 +54,13 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         budget: int | None = None,
         batch_size: int | None = None,
         fused: bool = True,
-        range: PixelScaling | None = None,
+        codec: Codec | None = None,
         sharded: bool = False,
     ) -> None:
         super().__init__()
         self.denoiser, self.objective = denoiser, objective
         self.settings, self.seed, self.budget, self.batch_size = optimizer, seed, budget, batch_size
-        self.fused, self.range, self.sharded = fused, range or PixelScaling(), sharded
+        self.fused, self.codec, self.sharded = fused, codec or PixelCodec(), sharded
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in denoiser.modules())
         self.constrained = [part for part in denoiser.modules() if isinstance(part, Constrained)]
         self.labelled, self.shape = batches.takes_labels(denoiser.network), (0, 0, 0)
@@ -78,10 +79,10 @@ class DiffusionModule(LightningModule, metaclass=Finite):
             self.save_hyperparameters(hyperparameters.described(self))
 
     def example_losses(self, denoiser: Denoiser, batch: Batch, draws: KeyedRandom) -> Tensor:
-        """Losses (b,) of the examples of a batch; uint8 images become numbers here, on the device."""
+        """Losses (b,) of the examples of a batch, which are encoded here, on the device."""
         condition = {"label": batch["label"]} if "label" in batch else {}
         x = batch["image"]
-        return self.objective(denoiser, self.range.to_float(x) if x.dtype == torch.uint8 else x, draws, **condition)
+        return self.objective(denoiser, self.codec.encode(x) if x.dtype == self.codec.dtype else x, draws, **condition)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The mean loss of a micro-batch; Lightning divides it by their number."""

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from mezzotint.app.config.job import Job, Node
-from mezzotint.diffusion import CFGPlusPlus, PairwiseGuidance, SelfConditioned
+from mezzotint.diffusion import (
+    CFGPlusPlus,
+    Clip,
+    ClipIfEpsilon,
+    DynamicThreshold,
+    MultiScaleLoss,
+    PairwiseGuidance,
+    SelfConditioned,
+)
 from mezzotint.diffusion.guidance.cfg import check_cfg_pp
 from mezzotint.diffusion.objective.losses import Loss
 from mezzotint.diffusion.variances import PosteriorVariance, TransitionVariance
@@ -20,6 +28,7 @@ def check_pairs(job: Job, denoiser: Any, objective: Any, hardware: Any) -> None:
         ConfigError: the first that cannot work.
     """
     check_network_and_data(job)
+    check_rank(job, objective)
     check_guidance(job, denoiser.network, objective)
     check_augmentation(job.network, objective)
     check_shards(denoiser, objective, hardware)
@@ -46,6 +55,7 @@ def check_guidance(job: Job, network: Any, objective: Any) -> None:
     What a network or an objective of the user's own does not say is left to the rehearsal.
     """
     check_self_conditioning(job.guidance, network, objective)
+    check_bounds(job)
     check_renoising(job)
     dropout = getattr(objective, "label_dropout", None)
     if job.data.get("classes") and dropout == 0 and next(null_guided(job.guidance), None):
@@ -53,6 +63,27 @@ def check_guidance(job: Job, network: Any, objective: Any) -> None:
             "guidance compares with what the network says without a label, which it never learns with "
             "objective.label_dropout=0. Train with objective.label_dropout=0.1, or use guidance=none"
         )
+
+
+def check_bounds(job: Job) -> None:
+    """Guidance that clips x0 needs data with bounds."""
+    clips = [path for _, path in targets(job.guidance) if locate(path) in (Clip, ClipIfEpsilon, DynamicThreshold)]
+    if clips and job.codec and build(job.codec, "codec").bounds is None:
+        raise ConfigError(
+            f"guidance with {clips[0].rpartition('.')[2]} clips x0, and the data have no bounds: use guidance=none or "
+            "cfg, or give the codec its bounds, codec.low= and codec.high="
+        )
+
+
+def check_rank(job: Job, objective: Any) -> None:
+    """What works on height and width alone needs data that have both."""
+    shape = job.data["shape"]
+    if len(shape) == 3:
+        return
+    two = {"objective=augmented": getattr(objective, "augment", None) is not None}
+    two["loss=multi_scale"] = isinstance(getattr(objective, "loss", None), MultiScaleLoss)
+    if wrong := [name for name, chosen in two.items() if chosen]:
+        raise ConfigError(f"{wrong[0]} is for height and width, and data.shape={shape} are no images: leave it out")
 
 
 def null_guided(node: Any) -> Iterator[str]:

@@ -12,6 +12,7 @@ from mezzotint.app.assembly.parts import Components, on_meta, placed
 from mezzotint.app.assembly.preflight import checkpoints
 from mezzotint.app.config.job import Job
 from mezzotint.cost.flops import describe
+from mezzotint.data.dataset import coded_shape
 from mezzotint.diffusion import AutoSpacing
 from mezzotint.diffusion.grids.spacings import Grid
 from mezzotint.diffusion.stability import DATA_STDS, holds_images, spread, validated_grid
@@ -94,7 +95,7 @@ def parameters(network: nn.Module) -> int:
 
 def compute(parts: Components, batch: int, budget: int) -> list[Row]:
     """Arithmetic of training: a backward pass is two forward ones. Nothing for a network that cannot be rehearsed."""
-    once = forward(parts.denoiser.network, tuple(parts.dataset.shape))
+    once = forward(parts.denoiser.network, coded_shape(parts.dataset))
     amounts = (once, 3 * once * batch, 3 * once * budget)
     return [("compute", "{} an image forward, {} a step, {} in all".format(*map(flops, amounts)))] if once else []
 
@@ -120,7 +121,7 @@ def memory(parts: Components, micro_batch: int) -> list[Row]:
     stages = [stage for stage in switches(network) if not stage.checkpointing]
 
     def count() -> Any:
-        return footprint(network, parts.dataset.shape, parts.dataset.classes, micro_batch, hardware, parts.ema)
+        return footprint(network, coded_shape(parts.dataset), parts.dataset.classes, micro_batch, hardware, parts.ema)
 
     try:
         counted = count()
@@ -163,13 +164,13 @@ def calls(parts: Components) -> int:
     Raises:
         ConfigError: it cannot go where the grid leads.
     """
-    shape = parts.dataset.shape
+    shape = coded_shape(parts.dataset)
     outputs = 1
     with on_meta(), torch.no_grad():
         answer = parts.denoiser.network(torch.empty(1, *shape, device="meta"), torch.empty(1, device="meta"))
         outputs = answer.shape[1] // shape[0]
     still = parts.denoiser.using(ZeroNetwork(outputs))
-    generator = parts.sampling.generator(still, shape, classes=parts.dataset.classes)
+    generator = parts.sampling.of_dataset(still, parts.dataset)
     with placed("sampler"):
         generator.sample_from(*generator.start(torch.arange(1)))
     return round(generator.calls)

@@ -8,6 +8,7 @@ from mezzotint.app.assembly.cost import flops, shares
 from mezzotint.app.assembly.evaluation_share import Look
 from mezzotint.app.assembly.parts import Components, assemble
 from mezzotint.app.config.job import Job
+from mezzotint.data.dataset import coded_shape
 from mezzotint.training import TrainingRun
 from mezzotint.training.callbacks.base import PeriodicCallback as Looking
 from mezzotint.training.hardware.memory import footprint, free_memory
@@ -55,7 +56,7 @@ def duration(job: Job, parts: Components, look: Look) -> Duration | str:
         return "not measured: the network's operations cannot be counted"
     if each > MOST:
         return f"not measured: one image takes {flops(each)}, many seconds of a core"
-    shape, classes = tuple(parts.dataset.shape), parts.dataset.classes
+    shape, classes = coded_shape(parts.dataset), parts.dataset.classes
     try:
         memory = footprint(parts.denoiser.network, shape, classes, size, parts.hardware, parts.ema).total
     except Exception:  # a network of the user's own may do what tensors without memory cannot

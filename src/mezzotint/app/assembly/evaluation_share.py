@@ -17,6 +17,7 @@ from mezzotint.app.assembly.cost import calls, forward
 from mezzotint.app.assembly.parts import Components, assemble, plan_metrics
 from mezzotint.app.config.job import Job
 from mezzotint.app.results.references import open_reference
+from mezzotint.data.dataset import coded_shape
 from mezzotint.errors import MezzotintError
 from mezzotint.metrics import Extractor, Metric, feature_metrics
 from mezzotint.training import SampleMetrics
@@ -108,7 +109,7 @@ def look(job: Job, parts: Components, metrics: dict[str, Metric], real: int) -> 
     """
     featured = feature_metrics(metrics)
     shape = tuple(parts.dataset.shape)
-    once = forward(parts.denoiser.network, shape)
+    once = forward(parts.denoiser.network, coded_shape(parts.dataset))
     extract = sum(passes(extractor, shape) for extractor in {metric.extractor for metric in featured.values()})
     wanted = job.n or min(real or MANY, MANY), min(real, job.reference_images or real)
     if not featured:
@@ -160,5 +161,5 @@ def passes(extractor: Extractor, shape: tuple[int, ...]) -> float:
         return 0.0
     extractor.network.to("cpu")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        extractor.forward(torch.zeros(1, *shape, dtype=torch.uint8))
+        extractor.forward(extractor.blank(shape))
     return float(counter.get_total_flops())

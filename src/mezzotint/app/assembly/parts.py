@@ -17,6 +17,8 @@ from mezzotint.app.config.job import Job, Node
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.results.labels import plan as plan_labels
 from mezzotint.app.results.references import check_reference, open_reference
+from mezzotint.data import Codec, PixelCodec
+from mezzotint.data.dataset import codec_of, coded_shape
 from mezzotint.diffusion import Denoiser, KeyedRandom, Objective
 from mezzotint.diffusion.stability import check_draw, validated_grid
 from mezzotint.errors import ConfigError, MezzotintError
@@ -56,7 +58,7 @@ def assemble(job: Job, device: str = "cpu") -> Components:
         ConfigError: what a constructor refused, with its place in the config.
     """
     torch.manual_seed(job.seed)
-    dataset = build(job.data, "data")
+    dataset = build(job.data_node(), "data")
     return Components(
         dataset=dataset,
         denoiser=build_denoiser(job.as_dict(), device),
@@ -119,12 +121,17 @@ def plan_metrics(job: Job | Standalone, shape: tuple[int, ...]) -> dict[str, Met
     extractor = None
     if featured and job.extractor:
         with placed("extractor"):
-            extractor = build(job.extractor, "extractor").resolve(tuple(shape))
+            extractor = build(job.extractor, "extractor").resolve(tuple(shape), codec_of_job(job))
     return {
         name: build(*place, **({"extractor": extractor} if name in featured else {}))
         for name, place in nodes.items()
         if extractor is not None or name not in featured
     }
+
+
+def codec_of_job(job: Job | Standalone) -> Codec:
+    """Return the chosen codec, or that of pixels: the config of other data names one."""
+    return build(job.codec, "codec") if job.codec else PixelCodec()
 
 
 def takes_extractor(node: Node, where: str) -> bool:
@@ -163,7 +170,7 @@ def check_judges(job: Job, parts: Components, metrics: dict[str, Metric], real: 
         ConfigError: too few images for a metric, drawn or real, or held out.
     """
     real = min(real, job.reference_images or real) if real is not None else None
-    model = EvaluatedModel(parts.denoiser, parts.dataset.split, limit=job.n)
+    model = EvaluatedModel(parts.denoiser, parts.dataset.split, limit=job.n, codec=codec_of(parts.dataset))
     context = Context(job.n or real, real, model)
     for name, metric in metrics.items():
         if real is not None or not metric.required_splits:
@@ -193,6 +200,8 @@ def meet(job: Job) -> Components:
     parts = assemble(job, device="meta")
     with placed("grid"):
         parts.denoiser.check(parts.sampling.grid(parts.denoiser.schedule))
+    with placed("codec"):
+        coded_shape(parts.dataset)
     with placed("hardware"):
         world = parts.hardware.local * parts.hardware.nodes
     with placed("batch_size"):
@@ -215,7 +224,7 @@ def rehearse_training(parts: Components) -> tuple[str, ...]:
         ConfigError: a loss that cannot be computed, or leaves half of what the network answers untrained.
     """
     index = torch.arange(2)
-    x0 = torch.empty(2, *parts.dataset.shape, device="meta")
+    x0 = torch.empty(2, *coded_shape(parts.dataset), device="meta")
     condition = {"label": index.to("meta")} if parts.dataset.classes else {}
     answers: list[Any] = []
     watching = parts.denoiser.network.register_forward_hook(lambda _, given, answer: answers.append(answer))
@@ -238,7 +247,7 @@ def rehearse_sampling(sampling: SamplingRecipe, denoiser: Denoiser, dataset: Any
         grid = validated_grid(sampling.grid(schedule))
         check_draw(sampling.sampler, grid, 0.0, schedule.prior_std(grid[0]))
     short = SamplingRecipe(sampling.sampler, partial(first_levels, sampling.grid), sampling.guidance)
-    generator = short.generator(denoiser, dataset.shape, classes=dataset.classes)
+    generator = short.of_dataset(denoiser, dataset)
     with placed("sampler"), on_meta():
         generator.sample_from(*generator.start(torch.arange(2)))
 

@@ -20,6 +20,7 @@ from mezzotint.app.launch.hydra_hooks import in_sweep
 from mezzotint.app.results import classes, run_folders
 from mezzotint.app.results.references import open_reference
 from mezzotint.app.terminal import display_path, table
+from mezzotint.data.dataset import coded_shape
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.instantiate.build import build
 from mezzotint.runs import RunDir
@@ -93,7 +94,7 @@ def data(job: Job, parts: Components, directory: Path, problems: list[str]) -> t
     own = job.reference in SPLITS
     still = replace(job, data=job.data | {"download": False}) if download else job  # check downloads nothing
     try:
-        there = build(classes.settled(directory, still).data, "data")
+        there = build(classes.settled(directory, still).data_node(), "data")
         with suited(job):
             images = there.split("train")
             real = len(there.split(job.reference)) if own and job.reference != "train" else len(images)
@@ -171,7 +172,7 @@ def look_for_micro_batch(job: Job) -> None:
     from mezzotint.training.hardware.micro_batch import MicroBatchProbe, find
 
     parts = assemble(job)
-    shape, classes = parts.dataset.shape, parts.dataset.classes
+    shape, classes = coded_shape(parts.dataset), parts.dataset.classes
     world, share, _ = shares(job, parts.hardware)
     rig = MicroBatchProbe(parts.denoiser, parts.objective, parts.optimizer, parts.hardware, shape, parts.ema)
     with placed("hardware"):

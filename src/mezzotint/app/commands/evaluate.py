@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mezzotint.generation import SampleGenerator
     from mezzotint.metrics import Evaluation, Metric
 
-SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data")
+SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data", "codec")
 NOTHING = "there is nothing to compute: choose metrics=[fid,kid] and an extractor= that fits"
 
 
@@ -150,6 +150,7 @@ def judge_seed(
         lambda first, advance: replace(generator).images(0, first, advance)[0],
         job.seed,
         job.n,
+        generator.codec,
     )
     context = Context(n, len(reference.images), model)
     for metric in metrics.values():
@@ -170,7 +171,7 @@ def judge_seed(
     notes += [f"labels: {labels}; labels=balanced draws each class equally often"] if turns is not None else []
     found = found.with_notes(*notes, calls=generator.calls)
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = write_pictures(found, path)
+    found = write_pictures(found, path, generator.codec)
     if rank_and_world()[0] == 0:
         write_text(path, json.dumps(found.as_dict(), indent=1))
     return found
@@ -217,7 +218,11 @@ def place(directory: Path, job: Job, reference: Reference, held: Config) -> Path
         held: what `content` gave.
     """
     n = count(job, reference)
-    asked = job.as_dict() | {"checkpoint": step_of(directory, job), "n": n, "content": held}
+    asked = {key: value for key, value in job.as_dict().items() if key != "codec" or value} | {
+        "checkpoint": step_of(directory, job),
+        "n": n,
+        "content": held,
+    }
     question = mark(asked, (*SAME, "checkpoint", "n", "content"))
     return RunDir(directory).evaluation / f"{sampling_name(job)}-n{n}-{question}.json"
 
@@ -247,8 +252,9 @@ def protocol(directory: Path, job: Job, generator: Any, reference: Reference, da
         "device": generator.device.type,
         "processes": world,
         "batch": generator.batch,
-        "format": "uint8, rounded, uncompressed",
+        "format": generator.codec.format,
         "data": job.data,
+        **({"codec": job.codec} if job.codec else {}),
         "reference": reference.about,
         "versions": {"commit": commit()},
         "sampler": job.sampler,

@@ -24,6 +24,7 @@ from mezzotint.app.help import KINDS, choices, config_dir
 from mezzotint.app.launch import hydra_hooks
 from mezzotint.app.results import classes, run_folders
 from mezzotint.app.results.figure_files import FORMATS, paths, saved, writable, write
+from mezzotint.data import Codec
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build, build_denoiser
 from mezzotint.instantiate.locate import did_you_mean
@@ -187,7 +188,7 @@ def levels(asked: PlotRequest) -> Picture:
 
 
 def samples(asked: PlotRequest) -> Picture:
-    from mezzotint.figures import plot_matrix
+    from mezzotint.figures import plot_matrix, table_as_images
 
     numbers = asked.numbers(5 if len(asked.swept) > 1 else 10)
     drawn = list(generators(asked))
@@ -196,13 +197,13 @@ def samples(asked: PlotRequest) -> Picture:
     (down, ys), (beside, zs) = [*asked.swept.items(), ("", [""]), ("", [""])][:2]
     calls = [generator.calls for _, generator in drawn]
     ys = with_calls(ys, [calls[i * len(zs) : (i + 1) * len(zs)] for i in range(len(ys))])
-    table = images.unflatten(0, (len(ys), len(zs)))
+    table = table_as_images(images, drawn[0][1].codec).unflatten(0, (len(ys), len(zs)))
     rows, columns = {down: ys}, columns_of(drawn[0][1], numbers, classes.names(asked.runs[0], drawn[0][0]))
     return saved(plot_matrix(table, rows, columns, {beside: zs}) if beside else plot_matrix(table[:, 0], rows, columns))
 
 
 def interpolation(asked: PlotRequest) -> Picture:
-    from mezzotint.figures import plot_matrix
+    from mezzotint.figures import plot_matrix, table_as_images
     from mezzotint.generation import interpolate
 
     ((_, generator),) = generators(asked)
@@ -220,11 +221,11 @@ def interpolation(asked: PlotRequest) -> Picture:
         images, _ = interpolate(generator, pairs, points, advance)
     rows = {"samples": [f"{first} to {last}" for first, last in pairs]}
     share = {"share of the way": [f"{i / (points - 1):.2g}" for i in range(points)]}
-    return saved(plot_matrix(images, rows, share))
+    return saved(plot_matrix(table_as_images(images, generator.codec), rows, share))
 
 
 def neighbours(asked: PlotRequest) -> Picture:
-    from mezzotint.figures import plot_neighbours
+    from mezzotint.figures import as_images, plot_neighbours, table_as_images
     from mezzotint.metrics import find_neighbours
     from mezzotint.metrics.neighbours.search import pixels
 
@@ -233,25 +234,28 @@ def neighbours(asked: PlotRequest) -> Picture:
     if name not in known:
         raise ConfigError(f"features={name}: no such choice{did_you_mean(name, known)} ({', '.join(known)})")
     ((job, generator),) = generators(asked)
-    dataset = build(job.data, "data")
-    features = pixels if name == "pixels" else extractor(name, dataset.shape)
+    dataset = build(job.data_node(), "data")
+    features = pixels if name == "pixels" else extractor(name, dataset.shape, generator.codec)
     training = dataset.split("train")
     with bar("drawing", len(numbers)) as advance:
         drawn, _ = generator.chosen(numbers, advance)
     with bar("looking through the training images", len(training)) as advance:
         found = find_neighbours(drawn, training, min(NEAR, len(training) - 1), features, advance)
     near = training.batch(found.index.flatten())[0].unflatten(0, tuple(found.index.shape))
-    return saved(plot_neighbours(drawn, near, found))
+    codec = generator.codec
+    return saved(plot_neighbours(as_images(drawn, codec), table_as_images(near, codec), found))
 
 
 def film(asked: PlotRequest) -> Picture:
-    from mezzotint.figures import gif, plot_film
+    from mezzotint.figures import gif, plot_film, table_as_images
 
     numbers = asked.numbers(4)
     ((_, generator),) = generators(asked)
     moving = ".gif" in asked.own.get("out", "")
     frames = asked.number("frames", STILL, least=2)
     taken = generator.film_of(numbers, max(frames, SMOOTH) if moving else frames)
+    frames_shown, estimates = (table_as_images(part, generator.codec) for part in (taken.frames, taken.estimates))
+    taken = replace(taken, frames=frames_shown, estimates=estimates)
     still = saved(plot_film(taken.thinned(frames), numbers))
     return lambda file, kind: gif(taken.frames, file) if kind == "gif" else still(file, kind)
 
@@ -307,9 +311,9 @@ def guided(asked: PlotRequest, run: Path) -> list[str]:
     return ["guidance=cfg"] if named and target.endswith((".no_guidance", ".ClipIfEpsilon")) else []
 
 
-def extractor(name: str, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+def extractor(name: str, shape: tuple[int, ...], codec: Codec) -> Callable[[Tensor], Tensor]:
     """What gives the features between which distances are measured."""
-    chosen = built_choice("extractor", name, {}).resolve(tuple(shape))
+    chosen = built_choice("extractor", name, {}).resolve(tuple(shape), codec)
     if chosen is None:
         raise ConfigError(f"features={name}: it does not fit images of {shape}; features=pixels does")
     return chosen

@@ -1,17 +1,16 @@
 """`mezzotint sample run=DIR`: pictures of what a run draws: a grid, a film strip, a GIF, and image files if asked."""
 
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.app.assembly.compatibility import check_guidance
-from mezzotint.app.assembly.parts import build_sampling, rehearse_sampling
+from mezzotint.app.assembly.parts import build_sampling, codec_of_job, rehearse_sampling
 from mezzotint.app.config.job import Job
 from mezzotint.app.config.resolve import settle
 from mezzotint.app.launch.hydra_hooks import in_sweep
@@ -19,12 +18,14 @@ from mezzotint.app.results import classes
 from mezzotint.app.results.classes import read as runs_data
 from mezzotint.app.results.labels import asked_for
 from mezzotint.app.results.run_folders import existing, other_step
+from mezzotint.app.results.sample_files import OF_DATA, OF_IMAGES
 from mezzotint.app.results.samples import SHOWN, Order, check_place, order, own_folder
 from mezzotint.app.terminal import display_path
 from mezzotint.atomic import atomic_path
+from mezzotint.data import Codec
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
-from mezzotint.figures import film_strip, gif, grid
+from mezzotint.figures import as_images, film_strip, gif, grid, table_as_images
 from mezzotint.figures.grid_layout import FOOT
 from mezzotint.generation import SampleGenerator
 from mezzotint.instantiate.build import DENOISER, build, targets
@@ -60,28 +61,46 @@ def draw(directory: Path, job: Job) -> list[Path]:
     stem, n = asked.stem, asked.n
     stem.parent.mkdir(parents=True, exist_ok=True)
     shown: list[Tensor] = []
-    with FILES[job.save](stem) as files, bar("drawing", n) as advance:
+    kinds = OF_IMAGES if draws_images(job) else OF_DATA
+    with kinds[job.save](stem) as files, bar("drawing", n) as advance:
         for images, labels in generator.batches(0, n, advance):
             if sum(map(len, shown)) < SHOWN:
                 shown.append(images)
             files.add(images, labels)
     picture = stem.with_name(f"{stem.name}.png")
-    write_grid(picture, torch.cat(shown)[:SHOWN], asked)
+    write_grid(picture, torch.cat(shown)[:SHOWN], asked, generator.codec)
     return [picture, *write_films(stem, generator, min(n, FILM)), *files.paths]
 
 
 def prepared(directory: Path, job: Job) -> tuple[Order, SampleGenerator]:
     """Check everything that can be refused before sampling, then read the weights. Raises ConfigError."""
     check_place(directory, job)
-    channels = job.data["shape"][0]
-    if job.save == "png" and channels > 4:
-        raise ConfigError(f"save=png: a file holds 4 channels at most and this run draws {channels}; say save=npz")
+    check_save(job)
     job = replace(job, checkpoint=other_step(directory, job.checkpoint))
     names, turns = classes.names(directory, job), turns_of(directory, job)
     asked = order(directory, job, turns, job.data.get("classes") or 0, names)
     if job.save == "png":
         asked = own_folder(asked)
     return asked, open_generator(directory, job, turns=turns)
+
+
+def draws_images(job: Job) -> bool:
+    """Return whether the samples of a run are images."""
+    return codec_of_job(job).is_image(job.data["shape"])
+
+
+def check_save(job: Job) -> None:
+    """Refuse files that cannot hold the samples. Raises ConfigError."""
+    shape = job.data["shape"]
+    if draws_images(job):
+        if job.save == "npy":
+            raise ConfigError("save=npy is for data that are not images; say save=npz")
+        return
+    if job.save != "png":
+        return
+    if len(shape) == 3 and not job.codec:
+        raise ConfigError(f"save=png: a file holds 4 channels at most and this run draws {shape[0]}; say save=npz")
+    raise ConfigError(f"save=png: the samples of this run, {shape} of numbers, are no images; say save=npz or npy")
 
 
 def turns_of(directory: Path, job: Job) -> Tensor | None:
@@ -110,28 +129,30 @@ def open_generator(
     packages = {str(path).partition(".")[0] for _, path in own} - {"mezzotint"}
     hardware = build(job.hardware, "hardware")
     denoise = denoise or load(directory, job.weights, allow=sorted(packages), checkpoint=job.checkpoint)
-    dataset = build(job.data, "data")
+    dataset = build(job.data_node(), "data")
     check_guidance(job, denoise.network, SimpleNamespace(**job.objective))  # as it was trained; not imported
     sampling = build_sampling(job)
     denoise.to(hardware.device)
     hardware.arrange(denoise.network)
     rehearse_sampling(sampling, denoise, dataset)
     turns = turns_of(directory, job) if turns is None else turns
-    return sampling.generator(denoise, dataset.shape, job.seed, dataset.classes, round=turns)
+    return sampling.of_dataset(denoise, dataset, job.seed, round=turns)
 
 
-def write_grid(path: Path, images: Tensor, asked: Order) -> None:
-    """Write the images (N, C, H, W) as one picture, with the labels that were asked for."""
+def write_grid(path: Path, images: Tensor, asked: Order, codec: Codec) -> None:
+    """Write the samples (N, C, *size) as one picture, with the labels that were asked for."""
     feet = asked.feet and asked.feet[: len(images)]
-    drawn = grid(images, columns=asked.columns, labels=feet, heads=asked.heads)
+    drawn = grid(as_images(images, codec), columns=asked.columns, labels=feet, heads=asked.heads)
     with atomic_path(path) as part:
         drawn.save(part, pnginfo=noted(head=str(drawn.info.get("head", 0)), foot=str(FOOT if feet else 0)))
 
 
 def write_films(stem: Path, generator: SampleGenerator, count: int) -> list[Path]:
     film = generator.film(0, count, frames=24)
+    shown = {key: table_as_images(getattr(film, key), generator.codec) for key in ("frames", "estimates")}
+    film = replace(film, **shown)
     strip, moving = stem.with_name(f"{stem.name}-film.png"), stem.with_name(f"{stem.name}.gif")
-    few = film if max(generator.shape[1:]) <= SMALL else film.thinned(10)
+    few = film if max(film.frames.shape[3:]) <= SMALL else film.thinned(10)
     with atomic_path(strip) as part:
         film_strip(few.frames, few.estimates).save(
             part, pnginfo=noted(noise=" ".join(f"{share:.4g}" for share in few.noise))
@@ -149,72 +170,3 @@ def noted(**texts: str) -> "PngInfo":
     for key, text in texts.items():
         info.add_text(key, text)
     return info
-
-
-class NoFiles:
-    """What save=none writes beside the grid."""
-
-    def __init__(self, stem: Path) -> None:
-        self.paths: list[Path] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        pass
-
-    def add(self, images: Tensor, labels: Tensor | None) -> None:
-        pass
-
-
-class PngFiles:
-    """One PNG an image, 000000.png on, in a folder that appears when all are written."""
-
-    def __init__(self, stem: Path) -> None:
-        self.paths, self.number = [stem], 0
-
-    def __enter__(self) -> Self:
-        self.stack = ExitStack()
-        self.folder = self.stack.enter_context(atomic_path(self.paths[0]))
-        self.folder.mkdir()
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        self.stack.__exit__(*raised)
-
-    def add(self, images: Tensor, labels: Tensor | None) -> None:
-        from PIL import Image
-
-        for image in images.permute(0, 2, 3, 1).squeeze(-1).numpy():
-            Image.fromarray(image).save(self.folder / f"{self.number:06d}.png")
-            self.number += 1
-
-
-class NpzFile:
-    """`images` uint8 (N, H, W, C), and `labels` int64 (N,) where the run has classes."""
-
-    def __init__(self, stem: Path) -> None:
-        self.paths = [stem.with_name(f"{stem.name}.npz")]
-        self.images: list[Tensor] = []
-        self.labels: list[Tensor] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def add(self, images: Tensor, labels: Tensor | None) -> None:
-        self.images.append(images)
-        self.labels += [] if labels is None else [labels]
-
-    def __exit__(self, kind: type[BaseException] | None, *raised: Any) -> None:
-        import numpy as np
-
-        if kind is not None:
-            return
-        arrays: dict[str, Any] = {"images": torch.cat(self.images).permute(0, 2, 3, 1).numpy()}
-        if self.labels:
-            arrays["labels"] = torch.cat(self.labels).numpy()
-        with atomic_path(self.paths[0]) as part:
-            np.savez_compressed(part, **arrays)
-
-
-FILES = {"none": NoFiles, "png": PngFiles, "npz": NpzFile}

@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from mezzotint.app.config.job import Config, Job
+from mezzotint.instantiate.build import build
 from mezzotint.training.amounts import least
 
 AUTO, HOME = "mezzotint.diffusion.AutoSpacing", "mezzotint.diffusion."
+CLIP = f"{HOME}ClipIfEpsilon"
 KARRAS = (
     "EDMSchedule",
     "LaplaceSchedule",
@@ -53,6 +55,18 @@ def write_out_grid(config: Config) -> None:
         karras = name.rpartition(".")[2] in KARRAS
         base = {"sigma_min": None, "sigma_max": None, "rho": 7.0} if karras else {}
         config |= {"grid": {**base, **grid, "_target_": f"{HOME}{'Karras' if karras else 'Trailing'}"}}
+
+
+def write_bounds(config: Config) -> None:
+    """Let guidance=clip_epsilon clip to the bounds of the chosen codec; write guidance=none where there are none."""
+    node, guidance = config.get("codec"), config.get("guidance")
+    if not isinstance(node, dict) or not (isinstance(guidance, dict) and guidance.get("_target_") == CLIP):
+        return
+    bounds = build(node, "codec").bounds
+    if bounds is None:
+        config["guidance"] = {"_target_": f"{HOME}no_guidance"}
+    elif (guidance.get("low", -1.0), guidance.get("high", 1.0)) == (-1.0, 1.0):
+        config["guidance"] = guidance | {"low": bounds[0], "high": bounds[1]}
 
 
 def shrink_network(config: Config, given: Sequence[str] = ()) -> None:

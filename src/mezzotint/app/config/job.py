@@ -58,6 +58,7 @@ class Job:
         save: what `sample` writes beside its pictures.
         label: what `sample` draws: a class by its label or name, several as a list, or {class: images of it, ...}.
         out: where `sample` puts what it draws: a folder, or the picture's file; null is the run's samples.
+        codec: how stored data become numbers for the network; null is the usual one of the data.
         labels: of the samples that `evaluate` judges: "data", in the shares of the reference's classes; "balanced",
             each class equally often; "auto", balanced where the reference nearly is.
     """
@@ -88,10 +89,11 @@ class Job:
     reference: str = "train"
     reference_images: int | None = None
     evaluation_share: float | None = 1.0
-    save: Literal["none", "png", "npz"] = "none"
+    save: Literal["none", "png", "npz", "npy"] = "none"
     label: int | str | list[int | str] | dict[int | str, int] | None = None
     out: str | None = None
     labels: Literal["auto", "data", "balanced"] = "auto"
+    codec: Node | None = None
     c_noise: Node | None = None
     c_in: Node | None = None
     loss_weight: Node | None = None
@@ -113,6 +115,10 @@ class Job:
         if not -(2**63) <= self.seed < 2**63:
             raise ConfigError(f"seed={self.seed}: give a number of at most 63 bits")
         check_name(self.name)
+
+    def data_node(self) -> Node:
+        """Return the node of the dataset, with the codec in it where one was chosen."""
+        return self.data if self.codec is None else self.data | {"codec": self.codec}
 
     @classmethod
     def of_dict(cls, config: Config) -> Self:

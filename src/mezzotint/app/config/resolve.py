@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mezzotint.app.config.arguments import spoken_keys
-from mezzotint.app.config.derived import shrink_network, write_out
+from mezzotint.app.config.array_data import find_array
+from mezzotint.app.config.derived import shrink_network, write_bounds, write_out
 from mezzotint.app.config.job import PLACES, SPLITS, Config, Job, Node, defaults, literal
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
@@ -75,6 +76,7 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
 
     anchor_paths(config)
     find_classes(config)
+    find_array(config)
     plain: Config = defaults(kind) | OmegaConf.to_container(config, resolve=True)  # type: ignore[operator]
     for key in NAMED:  # callbacks.progress=null removes it
         if isinstance(plain.get(key), dict):
@@ -84,6 +86,7 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
     check_top_level(plain, kind)
     anchor(plain)
     write_out(plain)
+    write_bounds(plain)
     job = kind(**plain)
     named = job.reference is None or job.reference in SPLITS
     return job if named else replace(job, reference=absolute(str(job.reference)))

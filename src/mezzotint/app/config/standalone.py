@@ -14,6 +14,7 @@ class Standalone:
     Args:
         images: a folder or an npz file of images to evaluate.
         reference: a folder or an npz file of real images, or a split of `data`.
+        codec: how stored data become numbers; null is the usual one of the data.
         n: number of images to evaluate; null is all.
         out: file to write; null derives a name from the config.
     """
@@ -21,6 +22,7 @@ class Standalone:
     hardware: Node
     paths: Node
     data: Node | None = None
+    codec: Node | None = None
     extractor: Node | None = None
     metrics: dict[str, Node] = field(default_factory=dict)
     images: str | None = None
@@ -35,6 +37,10 @@ class Standalone:
             raise ConfigError(f"reference={self.reference} is a split of a dataset: say of which, data=NAME")
         if self.reference is None and self.data is None:
             raise ConfigError("against what? Give data=NAME, or reference= with a folder or an npz file of real images")
+
+    def data_node(self) -> Node | None:
+        """Return the node of the dataset, with the codec in it where one was chosen; None without data."""
+        return self.data if self.data is None or self.codec is None else self.data | {"codec": self.codec}
 
     def as_dict(self) -> Config:
         """Return the top level as a dict; nodes are shared, not copied."""

@@ -106,7 +106,7 @@ def opened(directory: Path, job: Job) -> tuple[Any, str]:
 
     Folders called by numbers were once sorted as words; a run that was trained so keeps that order.
     """
-    dataset = build(job.data, "data")
+    dataset = build(job.data_node(), "data")
     if not isinstance(dataset, Dataset) or not dataset.classes or job.data.get("names"):
         return dataset, ""
     before = read(directory)

@@ -99,7 +99,7 @@ def open_reference(named: str, dataset: Any = None) -> Reference:
 
 def reference_of(job: Standalone) -> Reference:
     """The reference of a command without a run: a split of its dataset, or else a path."""
-    dataset = None if job.data is None else build(job.data, "data")
+    dataset = build(job.data_node(), "data")
     return open_reference(job.reference or "train", dataset)
 
 

@@ -1,4 +1,4 @@
-"""The extractor protocol: uint8 images in, named views of their features out."""
+"""The extractor protocol: stored examples, mostly uint8 images, in; named views of their features out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from mezzotint.data.codecs.base import Codec
 from mezzotint.errors import ConfigError
 from mezzotint.finite import Finite
 
@@ -70,8 +71,9 @@ class Extractor(metaclass=Finite):
         self.validate(shape)
         _ = self.network, self.digest
 
-    def resolve(self, shape: tuple[int, int, int]) -> Extractor | None:
-        """Return the extractor for images of this shape, here itself. Raises as `validate`."""
+    def resolve(self, shape: tuple[int, ...], codec: Codec | None = None) -> Extractor | None:
+        """Return the extractor for examples of this shape and codec, here itself. Raises as `validate`."""
+        refuse_other_data(self.name, shape, codec)
         self.validate(shape)
         return self
 
@@ -85,7 +87,7 @@ class Extractor(metaclass=Finite):
         Raises:
             TypeError: not uint8. ValueError: not (B, C, H, W), or a shape that this extractor does not take.
         """
-        check_images(images, self.name)
+        self.check(images)
         if not len(images):
             return {view: torch.empty(0, width, device=images.device) for view, width in self.widths.items()}
         on_cpu = images.device.type == "cpu"
@@ -94,6 +96,14 @@ class Extractor(metaclass=Finite):
             size = self.batch if on_cpu else self.batch_on_accelerator
             parts = [self._batch(chunk, size) for chunk in images.split(size)]
         return {view: torch.cat([part[view] for part in parts]) for view in self.widths}
+
+    def blank(self, shape: Sequence[int]) -> Tensor:
+        """Return a stored example (1, C, *size) of zeros, such as a black image."""
+        return torch.zeros(1, *shape, dtype=torch.uint8)
+
+    def check(self, images: Tensor) -> None:
+        """Refuse what is no batch of uint8 images. Raises TypeError or ValueError."""
+        check_images(images, self.name)
 
     def _batch(self, chunk: Tensor, size: int) -> dict[str, Tensor]:
         missing = size - len(chunk)
@@ -111,6 +121,15 @@ class Extractor(metaclass=Finite):
             "features": self.features,
             "resize": self.preprocessing,
         }
+
+
+def refuse_other_data(name: str, shape: Sequence[int], codec: Codec | None) -> None:
+    """Raise ConfigError for data that are not images, which image networks do not take."""
+    if codec is not None and not codec.is_image(shape):
+        raise ConfigError(
+            f"extractor={name} takes 8-bit images, and the data are {list(shape)} of {codec.format}: use "
+            "extractor=raw or spectral."
+        )
 
 
 def check_images(images: Tensor, what: str) -> None:

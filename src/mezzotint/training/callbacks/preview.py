@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.atomic import atomic_path
+from mezzotint.data.dataset import codec_of
 from mezzotint.generation import SamplingRecipe
 from mezzotint.runs import RunDir
 from mezzotint.training.callbacks.base import PeriodicCallback, TrainingRun
@@ -46,12 +47,12 @@ class Preview(PeriodicCallback):
         images = self.draw(run)
         if run.rank:
             return
-        from mezzotint.figures import grid
+        from mezzotint.figures import as_images, grid
 
         file = RunDir(run.directory).preview_file(run.step)
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as part:
-            grid(images).save(part)
+            grid(as_images(images, codec_of(run.dataset))).save(part)
         for logger in run.loggers:
             logger.picture(run.images, "samples", file)
 
@@ -63,12 +64,12 @@ class Preview(PeriodicCallback):
         return len(self.recipe(run).grid(run.module.denoiser.schedule)) - 1
 
     def draw(self, run: TrainingRun) -> Tensor:
-        """The images, uint8 (N, C, H, W) on the CPU, on every rank."""
+        """The samples as data are stored, (N, C, *size) on the CPU, on every rank."""
         data = run.dataset
-        generator = self.recipe(run).generator(run.average(), data.shape, seed=run.seed, classes=data.classes)
+        generator = self.recipe(run).of_dataset(run.average(), data, run.seed)
         count = self.count(run)
         first, last = (count * rank // run.world for rank in (run.rank, run.rank + 1))
-        mine = torch.empty(0, *data.shape, dtype=torch.uint8)
+        mine = torch.empty(0, *data.shape, dtype=generator.codec.dtype)
         if first < last:
             with run.forward():
                 mine, _ = generator.images(first, last)

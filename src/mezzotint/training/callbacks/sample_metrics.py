@@ -117,8 +117,7 @@ class SampleMetrics(PeriodicCallback):
         from mezzotint.metrics import evaluate
 
         data = run.dataset
-        drawn_as = {"seed": run.seed, "classes": data.classes, "round": self.labels}
-        generator = self.sampling.generator(run.average(), data.shape, **drawn_as)
+        generator = self.sampling.of_dataset(run.average(), data, run.seed, round=self.labels)
         drawn = share(generator, self.n)
         done = evaluate(drawn, self.reference, self.metrics, self.n, device=generator.device, cache=self.cache)
         told = [done.values]

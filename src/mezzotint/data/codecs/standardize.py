@@ -1,0 +1,97 @@
+"""The codec of measured quantities: zero mean and unit deviation in every channel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mezzotint.data.codecs.base import Bounds, Codec, refuse_nonfinite
+from mezzotint.errors import ConfigError, DataError
+
+Stored = Literal["float32", "float16", "uint8", "uint16", "int16"]
+
+
+@dataclass(frozen=True)
+class StandardizeCodec(Codec):
+    """x = (value - mean) / std in each channel; decoding inverts it, and clips only data that are bounded.
+
+    A value comes back within one unit in the last place of the larger of the value and its distance from the mean.
+    Integers are rounded, and clamped to what their type can hold.
+
+    Args:
+        mean, std: of each channel, in the unit of the data; std above 0.
+        stored: type of the stored numbers.
+        low, high: bounds of the data, in their unit; samples are clipped to them.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    stored: Stored = "float32"
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(self.mean))
+        object.__setattr__(self, "std", tuple(self.std))
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ConfigError(
+                f"mean has {len(self.mean)} numbers and std {len(self.std)}: give one of each to every channel."
+            )
+        if any(value <= 0 for value in self.std):
+            raise ConfigError(f"std={list(self.std)}: every deviation must be above 0.")
+        if (self.low is None) != (self.high is None):
+            raise ConfigError(f"low={self.low}, high={self.high}: give both bounds, or neither.")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ConfigError(f"low={self.low:g}, high={self.high:g}: low must be below high.")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.stored)
+
+    @property
+    def bounds(self) -> Bounds | None:
+        if self.low is None or self.high is None:
+            return None
+        lowest = min((self.low - m) / s for m, s in zip(self.mean, self.std, strict=True))
+        return lowest, max((self.high - m) / s for m, s in zip(self.mean, self.std, strict=True))
+
+    @property
+    def format(self) -> str:
+        return f"{self.stored}, {'' if self.dtype.is_floating_point else 'rounded, '}uncompressed"
+
+    def shape(self, stored: Sequence[int]) -> tuple[int, ...]:
+        if stored[0] != len(self.mean):
+            raise ConfigError(
+                f"the codec has mean and std of {len(self.mean)} channels, and the data have {stored[0]}: "
+                f"give {stored[0]} numbers, or leave both out to measure them."
+            )
+        return tuple(stored)
+
+    def encode(self, stored: Tensor) -> Tensor:
+        self.refuse_type(stored)
+        mean, std = self._moments(stored)
+        return stored.to(mean.dtype).sub_(mean).div_(std).float()
+
+    def decode(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            raise DataError(f"StandardizeCodec decodes floating-point numbers, and was given {x.dtype}.")
+        refuse_nonfinite(x, "cannot be data")
+        mean, std = self._moments(x)
+        values = x.to(mean.dtype).mul_(std).add_(mean)
+        if self.low is not None:
+            values.clamp_(self.low, self.high)
+        if not self.dtype.is_floating_point:
+            limits = torch.iinfo(self.dtype)
+            return values.round_().clamp_(limits.min, limits.max).to(self.dtype)
+        found = values.to(self.dtype)
+        refuse_nonfinite(found, f"do not fit {self.stored}")
+        return found
+
+    def _moments(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and std that broadcast over (B, C, *size): float64, or float32 on Apple's GPUs, which have no other."""
+        dtype = torch.float32 if values.device.type == "mps" else torch.float64
+        form = (-1, *[1] * (values.dim() - 2))
+        mean, std = (torch.tensor(one, dtype=dtype, device=values.device).view(form) for one in (self.mean, self.std))
+        return mean, std
