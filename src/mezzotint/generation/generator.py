@@ -202,7 +202,8 @@ class SampleGenerator(metaclass=Finite):
         held = torch.stack([*(x for x, _, _ in seen), last])
         taken = torch.stack([*(x0 for _, x0, _ in seen), last])
         shares = (*(share for _, _, share in seen), 0.0)
-        return Trajectory(self.codec.decode(held), self.codec.decode(taken), self.labels(index), shares)
+        held, taken = (self.codec.decode(x.flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (held, taken))
+        return Trajectory(held, taken, self.labels(index), shares)
 
     def start(self, index: Tensor) -> tuple[Tensor, Tensor | None, NoiseSource]:
         """Return what `sample_from` takes for the samples of these numbers (B,): noise, labels, noise of the steps."""

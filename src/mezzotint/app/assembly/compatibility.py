@@ -76,7 +76,7 @@ def check_bounds(job: Job) -> None:
 
 
 def check_rank(job: Job, objective: Any) -> None:
-    """What works on height and width alone needs data that have both."""
+    """Refuse parts that work on height and width alone, for data that lack one."""
     shape = job.data["shape"]
     if len(shape) == 3:
         return

@@ -1,4 +1,4 @@
-"""What `sample` writes beside its pictures: image files, or arrays."""
+"""Files that `sample` writes beside its pictures: images, or arrays."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +23,7 @@ class SampleFiles(Protocol):
 
 
 class NoFiles:
-    """What save=none writes beside the grid."""
+    """No files beside the grid, for save=none."""
 
     def __init__(self, stem: Path) -> None:
         self.paths: list[Path] = []
@@ -79,13 +79,20 @@ class NpzFile:
         self.labels += [] if labels is None else [labels]
 
     def __exit__(self, kind: type[BaseException] | None, *raised: Any) -> None:
-        import numpy as np
-
         if kind is not None:
             return
-        arrays: dict[str, Any] = {"images": torch.cat(self.images).permute(0, 2, 3, 1).numpy()}
+        arrays = {self.name: self.arranged(torch.cat(self.images)).numpy()}
         if self.labels:
             arrays["labels"] = torch.cat(self.labels).numpy()
+        self.write(arrays)
+
+    def arranged(self, images: Tensor) -> Tensor:
+        """Return images with their channels last, as programs for images store them."""
+        return images.permute(0, 2, 3, 1)
+
+    def write(self, arrays: dict[str, Any]) -> None:
+        import numpy as np
+
         with atomic_path(self.paths[0]) as part:
             np.savez_compressed(part, **arrays)
 

@@ -36,7 +36,7 @@ class Codec(metaclass=Finite):
     @property
     @abstractmethod
     def format(self) -> str:
-        """How decoded samples are rounded and stored, for the evaluation protocol."""
+        """Type and rounding of decoded samples, for the evaluation protocol."""
 
     @abstractmethod
     def encode(self, stored: Tensor) -> Tensor:

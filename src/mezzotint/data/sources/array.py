@@ -132,7 +132,7 @@ class ArrayFile(Dataset):
 
 @dataclass(frozen=True, eq=False)
 class ArrayItems(ImageSource):
-    """Some entries of an array, read when they are asked for."""
+    """Some entries of an array, read on demand."""
 
     array: Rows
     chosen: np.ndarray
