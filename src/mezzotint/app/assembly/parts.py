@@ -152,6 +152,9 @@ def dry_run(job: Job) -> Components:
     parts = meet(job)
     with placed("data"), suited(job):
         train = parts.dataset.split("train")
+    if job.codec:
+        with placed("codec"):
+            codec_of(parts.dataset).refuse_type(train.batch(torch.arange(1))[0])
     metrics = build_metrics(job, parts.dataset.shape)
     check_reference(job.reference, parts.dataset, metrics)
     with placed("reference"), suited(job):

@@ -39,14 +39,14 @@ class MemoryRows:
 
     @property
     def dtype(self) -> np.dtype:
-        return self.array.dtype
+        return self.array.dtype.newbyteorder("=")
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.array.shape
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
-        return self.array[indices]
+        return np.ascontiguousarray(self.array[indices], self.dtype)
 
 
 @dataclass(frozen=True)
