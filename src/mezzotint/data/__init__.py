@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy(
         "sources.folder": "ImageFolder",
         "sources.npz": "NPZ",
         "sources.array": "ArrayFile",
+        "sources.measured": "EEG Terrain",
         "datamodule": "DataModule",
     },
 )

@@ -26,7 +26,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TensorImages(ImageSource):
-    """Images in one uint8 tensor (N, C, H, W): a batch is one indexing operation and needs no worker process."""
+    """Examples in one tensor (N, C, *size), such as uint8 images: a batch is one indexing operation."""
 
     pixels: Tensor
     labels: Tensor | None = None
@@ -44,7 +44,8 @@ class TensorImages(ImageSource):
         written = tuple(0 if part.is_inference() else part._version for part in parts)
         if written not in self._digests:
             pixels = self.pixels.contiguous().numpy().data
-            self._digests[written] = digest(self.pixels.shape, [pixels], self.labels)
+            dtype = str(self.pixels.dtype).removeprefix("torch.")
+            self._digests[written] = digest(self.pixels.shape, [pixels], self.labels, dtype)
         return self._digests[written]
 
     @cached_property

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.app.config.job import Node
+from mezzotint.instantiate.locate import locate
+from mezzotint.instantiate.nodes import node_of
 
 if TYPE_CHECKING:
     from mezzotint.data import ArrayFile
 
 ARRAY, STANDARDIZE = "mezzotint.data.ArrayFile", "mezzotint.data.StandardizeCodec"
 MOMENTS = ("mean", "std", "stored")
+STATED = ("mezzotint.data.EEG", "mezzotint.data.Terrain")  # datasets that know their codec
 
 
 def find_array(config: Any) -> None:
@@ -21,8 +24,12 @@ def find_array(config: Any) -> None:
     from omegaconf import OmegaConf, open_dict
 
     node, codec = OmegaConf.select(config, "data"), OmegaConf.select(config, "codec")
-    root = value_of(node, "root") if node else None
-    if root is None or node.get("_target_") != ARRAY:
+    target = value_of(node, "_target_") if node else None
+    if target in STATED and codec is None:
+        with open_dict(config):
+            config["codec"] = OmegaConf.create(node_of(locate(target).standard))
+    root = value_of(node, "root") if target == ARRAY else None
+    if root is None:
         return
     measured = codec is None or (
         codec.get("_target_") == STANDARDIZE and None in map(partial(value_of, codec), MOMENTS)
