@@ -21,7 +21,8 @@ from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.trust import trusting
 from mezzotint.signals import REQUEUE_SIGNALS, install_handlers, restore_handlers
 
-OWN_WORDS = ("plot", "runs", "report", "sweep", "compare", "sync", "ema")  # commands that read no config of one job
+OWN_WORDS = ("plot", "runs", "report", "sweep", "compare", "sync", "ema", "import")  # that read no config of one job
+MODULES = {"import": "import_weights"}  # of commands whose name is a word of Python
 PLACES = ("MEZZOTINT_RUNS", "MEZZOTINT_DATA", "MEZZOTINT_CACHE")
 
 
@@ -104,5 +105,5 @@ def prepared(command: str, words: list[str]) -> Callable[[], object]:
     words, rule = trust_of(words)
     if command not in OWN_WORDS:
         return partial(import_module("mezzotint.app.hydra_app").run, command, words, rule)
-    own = import_module(f"mezzotint.app.commands.{command}")
+    own = import_module(f"mezzotint.app.commands.{MODULES.get(command, command)}")
     return trusting(replace(rule, strict=True, paths=vouched({}, {}, words)))(partial(own.main, words))

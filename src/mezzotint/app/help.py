@@ -19,6 +19,7 @@ COMMANDS = {
     "ema": "make an average of the weights of any length from a run's snapshots",
     "report": "write one HTML page for a run, a sweep or several runs",
     "sync": "upload runs, or what is new in them, to Weights & Biases: one curve per run",
+    "import": "make a run from the weights of another program: sample, evaluate, fine-tune them",
     "plot": "compare schedules, grids, time distributions or loss weights; or plot losses and samples of a run",
 }
 
@@ -77,6 +78,10 @@ mezzotint report runs/a runs/b out=ours.html           several runs, in a file o
 mezzotint sync runs/latest                             a run, however often it was interrupted; can be repeated
 mezzotint sync runs/digits_ddpm                        all runs of a sweep
 mezzotint sync runs project=paper entity=team          all runs that were trained with logger=wandb""",
+    "import": """\
+mezzotint import format=diffusers source=ddpm-cifar10-32       the folder of a pipeline
+mezzotint import format=guided_diffusion source=64x64_diffusion.pt name=adm64
+mezzotint import format=edm source=weights.pt data=image_folder data.root=photos""",
     "plot": """\
 mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR against time
 mezzotint plot grid=trailing,karras grid.steps=10      the steps of a grid, on schedule=cosine
@@ -155,6 +160,13 @@ OWN_WORDS = {  # of the commands that do not take a config
         "RUN ...": "runs: all their comparable evaluations",
         "FILE ...": "single evaluations: evaluation/*.json of a run, or the output of evaluate images=",
     },
+    "import": {
+        "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm or edm2",
+        "source=PATH": "a safetensors file, a state dict, or with format=diffusers a folder; code in it is refused",
+        "attention_order=new|legacy": "of guided_diffusion, whose files do not tell: use_new_attention_order",
+        "name=NAME": "the run is runs/NAME; by default named after the file",
+        "group=NAME, group.key=VALUE": "the config of the run, where the file does not say it",
+    },
     "sync": {
         "DIR ...": "a run, the directory of a sweep, or runs/: all runs that were trained with logger=wandb",
         "project= entity=": "the destination, instead of that in the runs' configs",
@@ -207,6 +219,7 @@ USAGE = {
     "runs": "[WORD ...] [paths.runs=DIR] [--json]",
     "sweep": "DIR",
     "sync": "DIR ... [project=NAME] [entity=NAME]",
+    "import": "format=NAME source=PATH [key=value ...]",
     "stats": "[key=value ...] [--cfg job] [--config-dir DIR]",
     "plot": "GROUP=A,B [GROUP.key=VALUE ...] [out=FILE]\n"
     "       mezzotint plot run=DIR [kind=KIND] [key=VALUE[,VALUE ...] ...] [--config-dir DIR]",

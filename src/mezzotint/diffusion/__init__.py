@@ -30,6 +30,7 @@ from .preconditioning import (
     NoiseConditioning,
     NoScale,
     RawTime,
+    ScaledStepIndex,
     ScaledTime,
     StepIndex,
     UnitVarianceScale,

@@ -139,14 +139,20 @@ class ResidualBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Downsampling by a convolution with three taps and stride 2; the embedding is not used."""
+    """Downsampling by a convolution with three taps and stride 2; the embedding is not used.
 
-    def __init__(self, channels: int, rank: int = 2) -> None:
+    With `end_padding` it pads one position after the last instead of one on either side.
+    """
+
+    def __init__(self, channels: int, rank: int = 2, end_padding: bool = False) -> None:
         super().__init__()
         self.convolution = convolution(rank, channels, channels, 3, stride=2)
+        self.padding = [0, 1] * rank if end_padding else []
+        if end_padding:
+            self.convolution.padding = (0,) * rank
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        return self.convolution(x)
+        return self.convolution(functional.pad(x, self.padding) if self.padding else x)
 
 
 class Upsample(nn.Module):

@@ -13,7 +13,7 @@ from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
 from mezzotint.networks.attention import CrossAttention, SelfAttention
 from mezzotint.networks.conditions import Condition, ConditionEmbedder, TokenContext
-from mezzotint.networks.embeddings import Conditioning, data_shape
+from mezzotint.networks.embeddings import Conditioning, cosines_first, data_shape, sinusoidal
 from mezzotint.networks.layers import (
     AvgPool2x,
     Downsample,
@@ -27,6 +27,8 @@ from mezzotint.networks.layers import (
     zero,
 )
 from mezzotint.networks.level_sizes import attending, level_sizes, level_widths
+
+WAVES = {"ddpm": sinusoidal, "adm": cosines_first}
 
 
 class Stage(nn.Module):
@@ -99,10 +101,12 @@ class BlockFactory:
     heads: int
     head_width: int | None
     rank: int
+    eps: float
+    end_padding: bool
 
     def block(self, inputs: int, outputs: int, resample: nn.Module | None = None) -> ResidualBlock:
-        condition = (ScaleShift if self.scale_shift else Shift)(outputs, self.embedding, self.groups)
-        return ResidualBlock(inputs, outputs, condition, self.groups, self.dropout, resample, self.rank)
+        condition = (ScaleShift if self.scale_shift else Shift)(outputs, self.embedding, self.groups, self.eps)
+        return ResidualBlock(inputs, outputs, condition, self.groups, self.dropout, resample, self.rank, eps=self.eps)
 
     def heads_of(self, channels: int) -> int:
         heads = channels // self.head_width if self.head_width else self.heads
@@ -115,13 +119,15 @@ class BlockFactory:
 
     def stage(self, inputs: int, outputs: int, attends: bool, crosses: bool) -> Stage:
         same = (self.groups, self.rank)  # in the order of the first weights, which seeds fix
-        attention = SelfAttention(outputs, self.heads_of(outputs), *same) if attends else None
+        attention = SelfAttention(outputs, self.heads_of(outputs), *same, eps=self.eps) if attends else None
         block = self.block(inputs, outputs)
         cross = CrossAttention(outputs, self.embedding, self.heads_of(outputs), *same) if crosses else None
         return Stage(block, attention, cross)
 
     def halving(self, channels: int) -> nn.Module:
-        return self.block(channels, channels, AvgPool2x()) if self.residual else Downsample(channels, self.rank)
+        if self.residual:
+            return self.block(channels, channels, AvgPool2x())
+        return Downsample(channels, self.rank, self.end_padding)
 
     def doubling(self, channels: int) -> nn.Module:
         return self.block(channels, channels, Nearest2x()) if self.residual else Upsample(channels, self.rank)
@@ -157,13 +163,16 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         conditions: the kind of each further condition, by its name; those of the data in a config.
         cross_attention: sizes at which each block attends to the tokens of sequences among the conditions; None for
             those in `attention`. The middle always does.
+        waves: of the time embedding: "ddpm", sines first, or "adm", cosines first with other frequencies.
+        norm_eps: added to the variance in each GroupNorm; 1e-6 in DDPM's own code.
+        end_padding: the convolutions of resample="plain" pad after the last position only, as in DDPM's own code.
 
     Raises:
         ValueError: a size of the data is not divisible, no level has a size in `attention` or `cross_attention`, heads
             do not divide, or there are no tokens to attend to.
     """
 
-    positive = ("head_width",)
+    positive = ("head_width", "norm_eps")
 
     def __init__(
         self,
@@ -184,11 +193,16 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         augmentation: int = 0,
         conditions: Mapping[str, Condition] | None = None,
         cross_attention: Sequence[int] | None = None,
+        waves: Literal["ddpm", "adm"] = "ddpm",
+        norm_eps: float = 1e-5,
+        end_padding: bool = False,
     ) -> None:
         super().__init__()
         channels, *size = self.shape = data_shape(shape)
         if resample not in ("plain", "residual"):
             raise ValueError(f"resample={resample!r} is not known. Choose 'plain' or 'residual'.")
+        if waves not in WAVES:
+            raise ValueError(f"waves={waves!r} is not known. Choose 'ddpm' or 'adm'.")
         if blocks < 1:
             raise ValueError(f"blocks={blocks} leaves the levels empty. Choose 1 or more.")
         if min(multipliers, default=1) <= 0 or groups < 1:
@@ -197,11 +211,13 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
         attends = attending(attention, sizes)
         embedding = 4 * width
         residual = resample == "residual"
-        make = BlockFactory(embedding, groups, dropout, scale_shift, residual, heads, head_width, len(size))
+        make = BlockFactory(
+            embedding, groups, dropout, scale_shift, residual, heads, head_width, len(size), norm_eps, end_padding
+        )
         widths = level_widths(width, multipliers)
         last = len(widths) - 1
 
-        self.embedding = Conditioning(classes, width, embedding, augmentation)
+        self.embedding = Conditioning(classes, width, embedding, augmentation, WAVES[waves])
         self.conditions = ConditionEmbedder(conditions, embedding, size)
         tokens = bool(self.conditions.sequences)
         if cross_attention and not tokens:
@@ -230,7 +246,7 @@ class UNet(Recorded, nn.Module, metaclass=Finite):
             self.up[f"level{level}"] = UpLevel(stages, make.doubling(target) if level else None)
             now = target
 
-        self.norm = group_norm(now, groups)
+        self.norm = group_norm(now, groups, norm_eps)
         # Zero, so that the untrained network returns 0, the mean of the target.
         self.last = zero(convolution(len(size), now, channels * (2 if learned_variance else 1), 3))
 

@@ -90,6 +90,7 @@ def fit(
     files.check_links()
     saved = checkpoints.newest(files.checkpoints, quiet=place.rank > 0)
     done = checkpoints.step_of(saved) if saved else 0
+    saved = saved if done else None  # step 0 holds imported weights, which init= has taken, and no state of training
     module = DiffusionModule(
         denoiser,
         objective,

@@ -5,7 +5,7 @@ from torch import nn
 from mezzotint.networks import EDM2UNet, SongUNet, UNet
 from mezzotint.networks.magnitude import MPBlock
 from mezzotint.networks.unet import Stage
-from mezzotint.runs.published.entries import Entries, Entry, Interleaved, Same, WithoutNull, renamed
+from mezzotint.runs.published.entries import Entries, Entry, Interleaved, WithoutNull, renamed
 
 BLOCK = {"block.norm": "norm0", "block.first": "conv0", "block.condition.linear": "affine"}
 BLOCK |= {"block.condition.norm": "norm1", "block.second": "conv1", "block.shortcut": "skip"}
@@ -74,7 +74,7 @@ def mp_block(own: str, theirs: str, part: nn.Module) -> Entries:
     """Entries of a magnitude-preserving block."""
     assert isinstance(part, MPBlock)
     entries = renamed(f"{own}.", f"{theirs}.", MP_BLOCK)
-    entries[f"{own}.gain"] = Entry((f"{theirs}.emb_gain",), Same((), (1,)))
+    entries[f"{own}.gain"] = Entry((f"{theirs}.emb_gain",), dims=0)
     heads = getattr(part.attention, "heads", 1)
     entries[f"{own}.attention.qkv.weight"] = Entry((f"{theirs}.attn_qkv.weight",), Interleaved(heads, innermost=True))
     return entries
@@ -89,7 +89,7 @@ def edm2(network: EDM2UNet) -> Entries:
         Entry(("emb_fourier.freqs",)),
         Entry(("emb_fourier.phases",)),
     )
-    entries["gain"] = Entry(("out_gain",), Same((), (1,)))
+    entries["gain"] = Entry(("out_gain",), dims=0)
     for level, side in enumerate(sides):
         name = f"level{level}"
         for i, part in enumerate(network.down[name].children()):

@@ -1,4 +1,4 @@
-"""Where a tensor of a network lies in a file of another program, and how it is laid out there."""
+"""The place and the layout of a network's tensors in the files of another program."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,18 +22,14 @@ class Layout(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class Same:
-    """One tensor as it is, up to dimensions of size 1: a 1 x 1 convolution has them, a linear layer has not."""
-
-    shape: tuple[int, ...] | None = None  # in the file
-    own: tuple[int, ...] | None = None  # in the network
+    """The tensor unchanged."""
 
     def read(self, parts: Sequence[Tensor]) -> Tensor:
-        return parts[0] if self.own is None else parts[0].reshape(self.own)
+        return parts[0]
 
     def write(self, tensor: Tensor) -> list[Tensor]:
-        return [tensor if self.shape is None else tensor.reshape(self.shape)]
+        return [tensor]
 
 
 @dataclass(frozen=True)
@@ -62,18 +58,14 @@ class Interleaved:
         return [split.movedim(0, 2 if self.innermost else 1).reshape(channels, *rest)]
 
 
-@dataclass(frozen=True)
 class Split:
-    """Query, key and value in three tensors of the file, each of this shape."""
-
-    shape: tuple[int, ...]
-    own: tuple[int, ...]
+    """Query, key and value in three tensors of the file."""
 
     def read(self, parts: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(parts)).reshape(self.own)
+        return torch.cat(list(parts))
 
     def write(self, tensor: Tensor) -> list[Tensor]:
-        return [part.reshape(self.shape) for part in tensor.chunk(3)]
+        return list(tensor.chunk(3))
 
 
 @dataclass(frozen=True)
@@ -103,19 +95,42 @@ class SwappedHalves:
 
 @dataclass(frozen=True)
 class Entry:
-    """The names of a tensor in the file, and its layout."""
+    """The place and the layout of a tensor in a file.
+
+    Args:
+        names: of the tensors in the file that it is made of.
+        layout: the way between them.
+        dims: number of dimensions in the file, where it leaves out trailing ones of size 1: a 1 x 1 convolution that is
+            a linear layer there, or a scalar.
+    """
 
     names: tuple[str, ...]
     layout: Layout = Same()
+    dims: int | None = None
+
+    def read(self, tensors: Mapping[str, Tensor], shape: Sequence[int]) -> Tensor | None:
+        """Return the network's tensor of a shape; None if the file's tensors do not fit it."""
+        try:
+            found = self.layout.read([tensors[name] for name in self.names])
+        except RuntimeError:
+            return None
+        same = [n for n in found.shape if n > 1] == [n for n in shape if n > 1]
+        return found.reshape(shape) if same else None
+
+    def write(self, tensor: Tensor) -> dict[str, Tensor]:
+        """Return the file's tensors."""
+        parts = self.layout.write(tensor)
+        parts = parts if self.dims is None else [part.reshape(part.shape[: self.dims]) for part in parts]
+        return dict(zip(self.names, parts, strict=True))
 
 
 Entries = dict[str, Entry]  # by the names in the network
 
 
-def renamed(prefix: str, theirs: str, parts: Mapping[str, str]) -> Entries:
+def renamed(prefix: str, theirs: str, parts: Mapping[str, str], dims: int | None = None) -> Entries:
     """Entries for weight and bias of layers whose names alone differ: `parts` has the file's name of each."""
     return {
-        f"{prefix}{own}.{kind}": Entry((f"{theirs}{name}.{kind}",))
+        f"{prefix}{own}.{kind}": Entry((f"{theirs}{name}.{kind}",), dims=dims if kind == "weight" else None)
         for own, name in parts.items()
         for kind in ("weight", "bias")
     }
@@ -131,16 +146,14 @@ def read_state(tensors: Mapping[str, Tensor], network: nn.Module, entries: Entri
     for own, expected in wanted.items():
         entry = entries[own]
         if missing := [name for name in entry.names if name not in tensors]:
-            raise ConfigError(f"the file has no {missing[0]}, which {own} of the network is made of")
-        found = tuple(tensors[entry.names[0]].shape)
-        try:
-            state[own] = entry.layout.read([tensors[name] for name in entry.names])
-        except RuntimeError:
-            state[own] = torch.empty(0)
-        if state[own].shape != expected.shape:
+            raise ConfigError(f"the file has no {missing[0]}, of which {own} of the network is made")
+        found = entry.read(tensors, expected.shape)
+        if found is None:
+            shape = tuple(tensors[entry.names[0]].shape)
             raise ConfigError(
-                f"{entry.names[0]} is {found} in the file, which does not fit {own}, {tuple(expected.shape)}"
+                f"{entry.names[0]} is {shape} in the file; {own} of the network is {tuple(expected.shape)}"
             )
+        state[own] = found.to(expected.dtype, copy=True)
     used = {name for own in wanted for name in entries[own].names}
     if extra := sorted(tensors.keys() - used):
         raise ConfigError(f"the file also has {', '.join(extra[:3])}, for which the network has no place")
@@ -151,5 +164,5 @@ def write_state(state: Mapping[str, Tensor], entries: Entries) -> dict[str, Tens
     """Return the tensors of a file from a network's state."""
     tensors: dict[str, Tensor] = {}
     for own, tensor in state.items():
-        tensors |= zip(entries[own].names, entries[own].layout.write(tensor), strict=True)
+        tensors |= entries[own].write(tensor)
     return tensors
