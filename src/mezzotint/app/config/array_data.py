@@ -27,7 +27,8 @@ def find_array(config: Any) -> None:
     target = value_of(node, "_target_") if node else None
     if target in STATED and codec is None:
         with open_dict(config):
-            config["codec"] = OmegaConf.create(node_of(locate(target).standard))
+            stated: Any = locate(target)  # a class of `Measured`
+            config["codec"] = OmegaConf.create(node_of(stated.standard))
     root = value_of(node, "root") if target == ARRAY else None
     if root is None:
         return
@@ -66,7 +67,7 @@ def moments(data: "ArrayFile", codec: Any) -> Node:
 
     mean, std = data.moments()
     found = {"mean": list(mean), "std": list(std), "stored": data.array.dtype.name}
-    given = {} if codec is None else OmegaConf.to_container(codec, resolve=True, throw_on_missing=False)
+    given: Any = {} if codec is None else OmegaConf.to_container(codec, resolve=True, throw_on_missing=False)
     return (
         {"_target_": STANDARDIZE, "low": None, "high": None}
         | found
