@@ -2,10 +2,12 @@
 
 from itertools import zip_longest
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from mezzotint.app import cli
 from mezzotint.app.config import arguments
@@ -80,6 +82,15 @@ def random_images(self: object, split: str) -> tuple[np.ndarray, np.ndarray]:
     return pixels, np.arange(64) % 10
 
 
+def write_photographs(folder: Path) -> None:
+    """16 images of 64 x 64 in two classes, for training and held out."""
+    pixels, _ = random_images(SimpleNamespace(shape=(64, 64, 3)), "train")
+    for i, image in enumerate(pixels[:32]):
+        place = folder / ("train" if i < 16 else "val") / str(i % 2)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i}.png")
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_trains_draws_and_judges(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -90,8 +101,11 @@ def test_every_experiment_trains_draws_and_judges(
         monkeypatch.setattr(dataset, "read", random_images)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
+    if experiment.startswith("imagenet"):
+        write_photographs(tmp_path / "imagenet")
+    small = ["data.shape=[3,64,64]"] if experiment.startswith("imagenet") else []
     fewer = ["callbacks.validation.images=16", "callbacks.preview.images=4"]
-    words = [f"experiment={experiment}", "debug=tiny", "hardware=cpu", "reference=test", "name=a"]
+    words = [f"experiment={experiment}", "debug=tiny", "hardware=cpu", "reference=test", "name=a", *small]
     code = cli.main(["train", *words, *fewer])
     assert code == 0, capsys.readouterr().err
     assert '"state": "finished"' in (tmp_path / "runs/a/status.json").read_text()

@@ -19,6 +19,7 @@ from .weights import (
     ConstantWeight,
     EDMWeight,
     ELBOWeight,
+    FlowWeight,
     ImportanceWeight,
     LossWeight,
     MinSNRWeight,

@@ -143,6 +143,26 @@ class EDMWeight(LossWeight):
 
 
 @dataclass(frozen=True)
+class FlowWeight(LossWeight):
+    """w = 1 / max(t, floor)^2 on x0 with t = sigma / (alpha + sigma), which is 1 on the flow target above the floor.
+
+    A network that predicts x0 is trained with the loss of the velocity.
+
+    Source: Li and He 2025, eq. 6 and table 1, https://arxiv.org/abs/2511.13720
+
+    Args:
+        floor: keeps the weight finite at low noise; the paper's code uses 0.05.
+    """
+
+    natural = ("floor",)
+
+    floor: float = 0.0
+
+    def on_x0(self, level: NoiseLevel, times: SampledTimes) -> Number:
+        return maximum(level.sigma / (level.alpha + level.sigma), self.floor) ** -2
+
+
+@dataclass(frozen=True)
 class ELBOWeight(LossWeight):
     """The weight of the variational bound: 1/2 on eps, per unit of log-SNR, for any time distribution.
 

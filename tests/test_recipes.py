@@ -1,0 +1,46 @@
+"""The settings of published recipes are those of their sources' tables."""
+
+import pytest
+
+from mezzotint.app.config import arguments
+from mezzotint.app.config.job import Job
+from mezzotint.app.config.resolve import resolve
+from mezzotint.app.help import config_dir
+
+IMAGENET = 1_281_167  # training images
+
+
+def job(experiment: str) -> Job:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return resolve(compose(arguments.CONFIG, [arguments.addable(f"experiment={experiment}")]))
+
+
+def decay(halflife: float, batch: int) -> float:
+    """The decay of an EMA a step."""
+    return 0.5 ** (batch / halflife)
+
+
+def test_imagenet256_jit_b() -> None:
+    """Li and He 2025, table 9; its t is 0 at noise and 1 at data, so that ours is 1 - t."""
+    recipe = job("imagenet256_jit_b")
+    network, optimizer, ema = recipe.network, recipe.optimizer, recipe.ema
+    assert (network["depth"], network["width"], network["width"] // network["head_width"]) == (12, 768, 12)
+    assert recipe.data["shape"] == [3, 256, 256]
+    assert network["patch"] == 256 // 16
+    assert (network["bottleneck"], network["dropout"]) == (128, 0.0)
+    assert (network["class_tokens"], network["class_start"]) == (32, 4)
+    assert recipe.budget == 600 * IMAGENET
+    assert optimizer["warmup"] == 5 * IMAGENET
+    assert (optimizer["betas"], optimizer["lr"], optimizer["weight_decay"]) == ([0.9, 0.95], 2e-4, 0.0)
+    assert (optimizer["decay"], recipe.batch_size) == ("constant", 1024)
+    decays = [decay(halflife, recipe.batch_size) for halflife in ema["halflife"]]
+    assert decays == pytest.approx([0.9999, 0.9998, 0.9996], abs=1e-9)
+    assert (recipe.time_distribution["mean"], recipe.time_distribution["std"]) == (0.8, 0.8)
+    assert recipe.loss_weight["floor"] == 0.05
+    assert recipe.objective["label_dropout"] == 0.1
+    assert recipe.grid["steps"] == 50
+    assert recipe.guidance["high"] == pytest.approx((1 - 0.1) / 0.1)
+    assert 1.0 <= recipe.guidance["scale"] <= 4.0
+    assert recipe.n == 50 * 1000
