@@ -12,8 +12,10 @@ from mezzotint.networks import (
     MLP,
     ClassCondition,
     Condition,
+    DiT,
     EmbeddingCondition,
     ImageCondition,
+    JiT,
     MultiHotCondition,
     TextCondition,
     UNet,
@@ -51,7 +53,14 @@ def unet(conditions: dict[str, Condition], **changes) -> UNet:
     return scrambled(UNet((3, 8, 8), conditions=conditions, **settings))  # type: ignore[return-value]
 
 
-NETWORKS = {"unet": unet, "mlp": lambda conditions: scrambled(MLP((3, 8, 8), width=16, conditions=conditions))}
+NETWORKS = {
+    "unet": unet,
+    "mlp": lambda conditions: scrambled(MLP((3, 8, 8), width=16, conditions=conditions)),
+    "dit": lambda conditions: scrambled(DiT((3, 8, 8), width=16, depth=2, conditions=conditions)),
+    "jit": lambda conditions: scrambled(
+        JiT((3, 8, 8), width=16, depth=3, patch=4, class_tokens=2, class_start=1, conditions=conditions)
+    ),
+}
 
 
 @pytest.mark.parametrize("network", NETWORKS)

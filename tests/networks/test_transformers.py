@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mezzotint.networks import DiT, JiT, UViT
+from mezzotint.networks import DiT, ImageCondition, JiT, TextCondition, UViT, VectorCondition
 from mezzotint.networks.transformers.blocks import EPSILON, SwiGLU
 from mezzotint.networks.transformers.patches import PatchEmbedding, patchify, unpatchify
-from mezzotint.networks.transformers.positions import rotary_table, rotate, sinusoidal_positions
+from mezzotint.networks.transformers.positions import rotary_table, rotate, sinusoidal_positions, with_unturned
 
 SMALL = {"width": 16, "depth": 3, "head_width": 8, "patch": 2}
 MODERN = {"rotary": True, "swiglu": True, "rms_norm": True, "qk_norm": True, "registers": 2}
@@ -75,7 +75,7 @@ def test_rotations_are_products_with_complex_numbers():
     angles = torch.stack([places[:, 0], places[:, 0] / 100, places[:, 1], places[:, 1] / 100], dim=1)
     turns = torch.cat([torch.ones(1, 4), torch.polar(torch.ones(6, 4), angles)])
     expected = torch.view_as_real(pairs * turns).flatten(-2)
-    torch.testing.assert_close(rotate(x, rotary_table((2, 3), 8, leading=1)), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(rotate(x, with_unturned(rotary_table((2, 3), 8), 1)), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("grid", [(9,), (4, 5), (3, 3, 3)], ids=str)
@@ -203,6 +203,30 @@ def test_a_network_narrower_than_its_heads_has_one():
 def test_learned_variance_doubles_the_channels():
     x, time = inputs()
     assert NETWORKS["DiT"](learned_variance=True)(x, time).shape == (2, 6, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["DiT", "LightningDiT", "JiT"])
+def test_padding_of_a_sequence_changes_nothing(name):
+    """Tokens of two words, then the same with two places of padding, which are masked in every block."""
+    network, (x, time) = scramble(NETWORKS[name](conditions={"text": TextCondition(4, vocabulary=20)})), inputs()
+    words = torch.tensor([[3, 7, -1, -1], [9, 9, 1, 4]])
+    other = words.clone()
+    other[1, 3] = 5
+    output = network(x, time, text=words)
+    assert (network(x, time, text=other) - output)[1].abs().max() > 1e-4
+    short = scramble(NETWORKS[name](conditions={"text": TextCondition(2, vocabulary=20)}))
+    state = network.state_dict()
+    short.load_state_dict({key: state[key][: len(value)] for key, value in short.state_dict().items()})
+    torch.testing.assert_close(short(x[:1], time[:1], text=words[:1, :2]), output[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_u_vit_takes_vectors_and_images_but_no_sequences():
+    kinds = {"y": VectorCondition(2), "low": ImageCondition((3, 4, 4))}
+    network, (x, time) = scramble(NETWORKS["UViT"](conditions=kinds)), inputs()
+    for name, value in (("y", torch.randn(2, 2)), ("low", torch.randn(2, 3, 4, 4))):
+        assert (network(x, time, **{name: value}) - network(x, time)).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="takes no sequences such as text"):
+        NETWORKS["UViT"](conditions={"text": TextCondition(4)})
 
 
 # training

@@ -15,6 +15,8 @@ from mezzotint.diffusion import (
     EDMWeight,
     ELBOWeight,
     Epsilon,
+    Flow,
+    FlowWeight,
     ImportanceWeight,
     KeyedRandom,
     LaplaceTimes,
@@ -212,6 +214,15 @@ def test_weights_in_closed_form():
         (P2Weight(1.0, 0.5), (1 + snr) ** -0.5),
     ):
         torch.testing.assert_close(weight(level, Epsilon(), None), on_eps)
+
+
+def test_the_flow_weight_is_one_on_the_flow_target_in_any_scaling_down_to_its_floor():
+    """On x0 it is 1 / t^2 on the straight path, where t = sigma; at t = 0.05 and below, 400."""
+    times = torch.tensor([0.9, 0.5, 0.05, 0.01]).double()
+    for norm in (1.0, 3.0):
+        level = NoiseLevel(norm * (1 - times), norm * times)
+        torch.testing.assert_close(FlowWeight()(level, Flow(), None), torch.full_like(times, norm**-2) * norm**2)
+        torch.testing.assert_close(FlowWeight(0.05).on_x0(level, None), times.clamp(min=0.05) ** -2)
 
 
 def test_plain_is_one_whatever_the_target(target):

@@ -1,6 +1,6 @@
 """The forward pass that diffusion transformers share: patches, positions, blocks with adaLN-zero, final layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +8,12 @@ from torch.nn import functional
 
 from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
+from mezzotint.networks.conditions import Condition, ConditionEmbedder, TokenContext
 from mezzotint.networks.embeddings import Conditioning, cosines_first, data_shape
 from mezzotint.networks.layers import zero
 from mezzotint.networks.transformers.blocks import BlockFactory, FinalLayer, linear_layers
 from mezzotint.networks.transformers.patches import PatchEmbedding, patch_grid, unpatchify
-from mezzotint.networks.transformers.positions import rotary_table, sinusoidal_positions
+from mezzotint.networks.transformers.positions import rotary_table, sinusoidal_positions, with_unturned
 
 TIME_WIDTH = 256  # of the sinusoidal embedding of the time, in every paper
 STD = 0.02  # of embeddings, initially
@@ -35,6 +36,8 @@ class Backbone(Recorded, nn.Module, metaclass=Finite):
         context: learned tokens that are put in front of the patches; 0 for none.
         start: the block, counted from 0, before which they are put there.
         learned_variance: 2 C output channels; the second C are the fraction of LearnedRangeVariance.
+        conditions: the kind of each further condition, by its name. The tokens of sequences are put before the block
+            `start`, too, where every token attends to them.
     """
 
     positions: Tensor
@@ -52,20 +55,23 @@ class Backbone(Recorded, nn.Module, metaclass=Finite):
         context: int = 0,
         start: int = 0,
         learned_variance: bool = False,
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         super().__init__()
         channels, *size = self.shape = data_shape(shape)
         self.patch, self.grid = patch, patch_grid(size, patch)
         self.start = start
         self.embedding = Conditioning(classes, TIME_WIDTH, make.width, waves=cosines_first)
-        self.patches = PatchEmbedding(channels, len(size), patch, make.width, bottleneck)
+        self.conditions = ConditionEmbedder(conditions, make.width, size)
+        inputs = channels + self.conditions.channels
+        self.patches = PatchEmbedding(inputs, len(size), patch, make.width, bottleneck)
         self.context = nn.Parameter(torch.randn(1, context, make.width) * STD) if context else None
         blocks = [make.block(dropout) for dropout in dropouts]
         self.blocks = nn.ModuleList(blocks)
         outputs = channels * (2 if learned_variance else 1)
         self.final = FinalLayer(make.width, outputs * patch ** len(size), make.norm())
         self.register_buffer("positions", sinusoidal_positions(self.grid, make.width), persistent=False)
-        rotation = rotary_table(self.grid, make.width // make.heads, context) if rotary else None
+        rotation = rotary_table(self.grid, make.width // make.heads) if rotary else None
         self.register_buffer("rotation", rotation, persistent=False)
         for layer in linear_layers(self):
             nn.init.xavier_uniform_(layer.weight)
@@ -75,22 +81,38 @@ class Backbone(Recorded, nn.Module, metaclass=Finite):
         for layer in (*(block.modulation for block in blocks), self.final.modulation, self.final.linear):
             zero(layer)
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map x (B, C, *size), time (B,) and label (B,) int64, -1 for none, to (B, C or 2 C, *size)."""
-        condition = functional.silu(self.embedding(time, label))[:, None]
-        tokens = self.patches(x)
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, **conditions: Tensor | None) -> Tensor:
+        """Map x (B, C, *size), time (B,) and label (B,) int64, -1 for none, to (B, C or 2 C, *size).
+
+        Further conditions are given by name; one that is not given has its null.
+        """
+        given = self.conditions(x, conditions)
+        condition = functional.silu(given.added(self.embedding(time, label)))[:, None]
+        tokens = self.patches(given.beside(x))
         tokens = tokens + self.positions.to(tokens.dtype)
-        count = tokens.shape[1]
+        patches, rotation, mask = tokens.shape[1], self.rotation, None
         for i, block in enumerate(self.blocks):
-            if self.context is not None and i == self.start:
-                tokens = torch.cat([self.context_tokens(self.context, label, len(tokens)), tokens], dim=1)
-            tokens = block(tokens, condition, self.rotation_of(tokens))
-        return unpatchify(self.final(tokens[:, -count:], condition), self.grid, self.patch)
+            if i == self.start:
+                tokens, rotation, mask = self.in_context(tokens, label, given.context)
+            tokens = block(tokens, condition, rotation, mask)
+        return unpatchify(self.final(tokens[:, -patches:], condition), self.grid, self.patch)
+
+    def in_context(
+        self, tokens: Tensor, label: Tensor | None, sequence: TokenContext | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Put the tokens of sequences and the learned ones in front; return all, their rotations and their mask."""
+        leading = [] if sequence is None else [sequence.tokens.to(tokens.dtype)]
+        if self.context is not None:
+            leading.append(self.context_tokens(self.context, label, len(tokens)))
+        joined = torch.cat([*leading, tokens], dim=1) if leading else tokens
+        extra = joined.shape[1] - tokens.shape[1]
+        rotation = self.rotation if self.rotation is None or not extra else with_unturned(self.rotation, extra)
+        if sequence is None:
+            return joined, rotation, None
+        counts = sequence.counts
+        others = counts.new_ones(len(counts), joined.shape[1] - counts.shape[1])
+        return joined, rotation, torch.cat([counts, others], dim=1)[:, None, None]
 
     def context_tokens(self, learned: Tensor, label: Tensor | None, batch: int) -> Tensor:
-        """Return the tokens that are put in front of the patches: (B, context, width), from learned (1, ...)."""
+        """Return the learned tokens (1, context, width) for a batch, (B, context, width)."""
         return learned.expand(batch, -1, -1)
-
-    def rotation_of(self, tokens: Tensor) -> Tensor | None:
-        """Return the rotations of as many tokens, of which the leading ones beyond the patches have no position."""
-        return None if self.rotation is None else self.rotation[:, -tokens.shape[1] :]

@@ -106,14 +106,14 @@ class TokenAttention(nn.Module):
         self.project = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, rotation: Tensor | None = None) -> Tensor:
-        """`rotation`: the table of `rotary_table`, or None."""
+    def forward(self, x: Tensor, rotation: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Attend within tokens x (B, N, width), with the table of `rotary_table` and the mask of `attention`."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         query, key = self.query_norm(query), self.key_norm(key)
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
         query, key = query.to(value.dtype), key.to(value.dtype)  # norms and rotations may be in float32
-        return self.dropout(self.project(attention(query, key, value).transpose(1, 2).flatten(2)))
+        return self.dropout(self.project(attention(query, key, value, mask).transpose(1, 2).flatten(2)))
 
 
 @dataclass(frozen=True)
@@ -181,13 +181,15 @@ class AdaLNBlock(nn.Module):
         self.modulation = nn.Linear(width, 6 * width)
         self.checkpointing = False
 
-    def forward(self, x: Tensor, condition: Tensor, rotation: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, condition: Tensor, rotation: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """Transform tokens x (B, N, width); condition is (B, 1, width), or (B, N, width) where tokens differ in it."""
-        return recomputed(self.checkpointing, self.compute, x, condition, rotation)
+        return recomputed(self.checkpointing, self.compute, x, condition, rotation, mask)
 
-    def compute(self, x: Tensor, condition: Tensor, rotation: Tensor | None) -> Tensor:
+    def compute(self, x: Tensor, condition: Tensor, rotation: Tensor | None, mask: Tensor | None) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, dim=-1)
-        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1, rotation)
+        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1, rotation, mask)
         return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
 
 

@@ -1,7 +1,8 @@
 """DiT and its successors with the same forward pass: SiT and LightningDiT."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from mezzotint.networks.conditions import Condition
 from mezzotint.networks.transformers.backbone import Backbone
 from mezzotint.networks.transformers.blocks import BlockFactory
 
@@ -29,6 +30,7 @@ class DiT(Backbone):
         qk_norm: queries and keys are normalised, which keeps large networks stable in bfloat16.
         registers: learned tokens beside the patches; Darcet et al. 2024, https://arxiv.org/abs/2309.16588
         learned_variance: 2 C output channels; the second C are the fraction of LearnedRangeVariance.
+        conditions: the kind of each further condition, by its name; those of the data in a config.
 
     Raises:
         ValueError: the patch does not divide the size, or heads do not divide the width.
@@ -53,9 +55,17 @@ class DiT(Backbone):
         qk_norm: bool = False,
         registers: int = 0,
         learned_variance: bool = False,
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         make = BlockFactory(width, head_width, mlp_ratio, swiglu, rms_norm, qk_norm)
-        dropouts = [dropout] * depth
         super().__init__(
-            shape, classes, patch, make, dropouts, rotary, context=registers, learned_variance=learned_variance
+            shape,
+            classes,
+            patch,
+            make,
+            [dropout] * depth,
+            rotary,
+            context=registers,
+            learned_variance=learned_variance,
+            conditions=conditions,
         )

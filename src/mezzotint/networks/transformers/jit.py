@@ -1,9 +1,10 @@
 """JiT, "just image transformers": large patches of pixels, of which the network predicts the clean ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from mezzotint.networks.conditions import Condition
 from mezzotint.networks.embeddings import null_labels
 from mezzotint.networks.transformers.backbone import Backbone
 from mezzotint.networks.transformers.blocks import BlockFactory
@@ -29,6 +30,7 @@ class JiT(Backbone):
         class_tokens: tokens that hold the label; without classes they are learned tokens alone.
         class_start: the block, counted from 0, from which on they are there.
         dropout: dropout probability after attention and inside of the MLP, in the middle half of the blocks.
+        conditions: the kind of each further condition, by its name; those of the data in a config.
 
     Raises:
         ValueError: the patch does not divide the size, heads do not divide the width, or there is no block class_start.
@@ -49,13 +51,16 @@ class JiT(Backbone):
         class_tokens: int = 32,
         class_start: int = 4,
         dropout: float = 0.0,
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         if class_start >= depth:
             raise ValueError(f"class_start={class_start}: the last of depth={depth} blocks is {depth - 1}.")
         quarter = depth // 4
         dropouts = [dropout if quarter <= i < 3 * quarter else 0.0 for i in range(depth)]
         make = BlockFactory(width, head_width, swiglu=True, rms_norm=True, qk_norm=True)
-        super().__init__(shape, classes, patch, make, dropouts, True, bottleneck, class_tokens, class_start)
+        super().__init__(
+            shape, classes, patch, make, dropouts, True, bottleneck, class_tokens, class_start, conditions=conditions
+        )
 
     def context_tokens(self, learned: Tensor, label: Tensor | None, batch: int) -> Tensor:
         if self.embedding.label is None:

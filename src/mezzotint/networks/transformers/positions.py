@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def coordinates(grid: Sequence[int]) -> Tensor:
@@ -49,15 +50,17 @@ def rotary_angles(grid: Sequence[int], head_width: int) -> Tensor:
     return torch.cat([places[:, axis, None] * geometric(count) for axis, count in enumerate(counts)], dim=1)
 
 
-def rotary_table(grid: Sequence[int], head_width: int, leading: int = 0) -> Tensor:
-    """Return cosines and sines of `rotary_angles`: (2, leading + N, head_width / 2) float32.
-
-    Args:
-        leading: tokens without a position in front, such as registers, which are not turned.
-    """
+def rotary_table(grid: Sequence[int], head_width: int) -> Tensor:
+    """Return cosines and sines of `rotary_angles`: (2, N, head_width / 2) float32."""
     angles = rotary_angles(grid, head_width)
-    angles = torch.cat([angles.new_zeros(leading, angles.shape[1]), angles])
     return torch.stack([angles.cos(), angles.sin()]).float()
+
+
+def with_unturned(table: Tensor, leading: int) -> Tensor:
+    """Return the table (2, leading + N, d / 2) of N tokens behind others without a position, which are not turned."""
+    cosine, sine = table.unbind(0)
+    rows = (0, 0, leading, 0)
+    return torch.stack([functional.pad(cosine, rows, value=1.0), functional.pad(sine, rows)])
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """U-ViT: time, label and patches are all tokens, and long skip connections join the first blocks with the last ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
+from mezzotint.networks.conditions import Condition, ConditionEmbedder
 from mezzotint.networks.embeddings import LabelEmbedding, cosines_first, data_shape, null_labels, refuse_label
 from mezzotint.networks.layers import three_taps
 from mezzotint.networks.transformers.blocks import MLP, TokenAttention, linear_layers, recomputed
@@ -51,6 +52,8 @@ class UViT(Recorded, nn.Module, metaclass=Finite):
         head_width: channels per attention head, at most width.
         patch: side of a patch.
         dropout: dropout probability after attention and inside of the MLP.
+        conditions: the kind of each further condition, by its name; those of the data in a config. A vector is added to
+            the token of the time; sequences are not taken.
         final_convolution: a convolution with three weights along each dimension joins the patches.
 
     Raises:
@@ -69,6 +72,7 @@ class UViT(Recorded, nn.Module, metaclass=Finite):
         patch: int = 2,
         dropout: float = 0.0,
         final_convolution: bool = True,
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         super().__init__()
         if depth % 2 == 0:
@@ -77,7 +81,10 @@ class UViT(Recorded, nn.Module, metaclass=Finite):
         self.patch, self.grid = patch, patch_grid(size, patch)
         self.width = width
         self.label = LabelEmbedding(classes, width) if classes else None
-        self.patches = PatchEmbedding(channels, len(size), patch, width)
+        self.conditions = ConditionEmbedder(conditions, width, size)
+        if self.conditions.sequences:
+            raise ValueError(f"U-ViT takes no sequences such as {next(iter(self.conditions.sequences))}: use DiT.")
+        self.patches = PatchEmbedding(channels + self.conditions.channels, len(size), patch, width)
         tokens = torch.Size(self.grid).numel() + (2 if classes else 1)
         self.positions = nn.Parameter(torch.empty(1, tokens, width))
         self.middle = depth // 2
@@ -88,10 +95,15 @@ class UViT(Recorded, nn.Module, metaclass=Finite):
         for weight in (self.positions, *(layer.weight for layer in linear_layers(self))):
             nn.init.trunc_normal_(weight, std=STD)
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map x (B, C, *size), time (B,) and label (B,) int64, -1 for none, to (B, C, *size)."""
-        patches = self.patches(x)
-        tokens = torch.cat([*self.leading(time, label, patches.dtype), patches], dim=1) + self.positions
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, **conditions: Tensor | None) -> Tensor:
+        """Map x (B, C, *size), time (B,) and label (B,) int64, -1 for none, to (B, C, *size).
+
+        Further conditions are given by name; one that is not given has its null.
+        """
+        given = self.conditions(x, conditions)
+        patches = self.patches(given.beside(x))
+        token = given.added(cosines_first(time, self.width).to(patches.dtype))[:, None]
+        tokens = torch.cat([*self.label_token(time, label), token, patches], dim=1) + self.positions
         skips: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             tokens = block(tokens, skips.pop() if i > self.middle else None)
@@ -100,11 +112,9 @@ class UViT(Recorded, nn.Module, metaclass=Finite):
         tokens = self.final(self.norm(tokens[:, -patches.shape[1] :]))
         return self.join(unpatchify(tokens, self.grid, self.patch))
 
-    def leading(self, time: Tensor, label: Tensor | None, dtype: torch.dtype) -> list[Tensor]:
-        """Return the tokens of label and time, (B, 1, width) each; without classes that of the time alone."""
-        token = cosines_first(time, self.width).to(dtype)[:, None]
+    def label_token(self, time: Tensor, label: Tensor | None) -> list[Tensor]:
+        """Return the token of the label, (B, 1, width), or none without classes."""
         if self.label is None:
             refuse_label(label)
-            return [token]
-        label = null_labels(len(time), time.device) if label is None else label
-        return [self.label(label)[:, None], token]
+            return []
+        return [self.label(null_labels(len(time), time.device) if label is None else label)[:, None]]
