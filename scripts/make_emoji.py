@@ -1,4 +1,4 @@
-"""Derives src/mezzotint/data/assets/emoji.webp and emoji.json from the npm package emoji-datasource-twitter.
+"""Derives src/mezzotint/data/assets/emoji.webp, emoji.json and emoji_names.txt from npm's emoji-datasource-twitter.
 
     npm pack emoji-datasource-twitter@16.0.0 && tar xzf emoji-datasource-twitter-16.0.0.tgz
     python scripts/make_emoji.py package
@@ -34,6 +34,8 @@ def main(package: Path) -> None:
         "labels": [categories.index(emoji["category"]) for emoji in kept],
     }
     (ASSETS / "emoji.json").write_text(json.dumps(about, separators=(",", ":"), ensure_ascii=False) + "\n")
+    names = "".join(f"{emoji['name'].lower()}\n" for emoji in kept)
+    (ASSETS / "emoji_names.txt").write_text(names, encoding="utf-8")
     size = (ASSETS / "emoji.webp").stat().st_size
     print(f"{len(kept)} of {len(listed)} emoji, {len(categories)} categories, {size} bytes")
 

@@ -109,6 +109,7 @@ WORDS = {
     "init=RUN|FILE init_weights=raw": "weights that a new run starts from: a run, a checkpoint, a safetensors file",
     "save=none|png|npz": "single images that sample writes in addition to its grids",
     "label=CLASS|[...]|{CLASS:n}": "class of sample, by label or name; several classes; or the number of each",
+    "condition=FILE|{NAME:VALUE}": "conditions of sample, by name or in a file; default those of held-out examples",
     "labels=auto|data|balanced": "classes of evaluated samples: as frequent as in the reference, or balanced",
     "trust=[PACKAGE]": "more packages that the config of run= may name; their code is executed",
     "group=NAME, group.key=VALUE": "choose an option of a group, set one of its values",
@@ -122,7 +123,7 @@ OF_STATS = {  # stats takes few of them
     "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
 }
 
-OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("save=", "label="))} | {
+OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("save=", "label=", "condition="))} | {
     "images=PATH": "instead of run=: a folder of images or an npz file from any program; with reference= or data=",
     "out=FILE.json": "with images=: the output file; by default in the current directory",
 }

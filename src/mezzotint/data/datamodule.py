@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from mezzotint.data.conditions import ConditionValues, condition_values
 from mezzotint.data.dataset import Dataset
 from mezzotint.data.image_set import ImageSource
 from mezzotint.data.order import Order, Share, micro_batches
@@ -21,11 +22,13 @@ from mezzotint.randomness import KeyedRandom
 Batch = dict[str, Tensor]
 
 
-def flip_(pixels: Tensor, seed: int, positions: Tensor) -> None:
-    """Flip half of the images horizontally, in place; f(seed, "flip", position) selects them."""
-    chosen = (KeyedRandom(seed, positions).uniform("flip") < 0.5).numpy()
+def flip_(pixels: Tensor, seed: int, positions: Tensor) -> Tensor:
+    """Flip half of the images horizontally, in place; f(seed, "flip", position) selects them. Return which, (B,)."""
+    flipped = KeyedRandom(seed, positions).uniform("flip") < 0.5
+    chosen = flipped.numpy()
     array = pixels.numpy()  # shares memory; numpy copies bytes five times faster here
     array[chosen] = array[chosen, ..., ::-1]
+    return flipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +39,14 @@ class TrainBatches(TorchDataset):
     order: Order
     share: Share
     flip: bool
+    conditions: ConditionValues = ConditionValues()
 
     def __getitem__(self, micro: int) -> Batch:
         positions = self.share.positions(micro)
-        pixels, labels = self.images.batch(self.order.indices(positions))
-        if self.flip:
-            flip_(pixels, self.order.seed, positions)
-        return _named(pixels, positions, labels)
+        indices = self.order.indices(positions)
+        pixels, labels = self.images.batch(indices)
+        flipped = flip_(pixels, self.order.seed, positions) if self.flip else None
+        return _named(pixels, positions, labels) | self.conditions.batch(indices, pixels, flipped)
 
     def keys(self, first: int) -> Iterator[int]:
         return itertools.count(first)
@@ -54,12 +58,13 @@ class ValidationBatches(TorchDataset):
 
     images: ImageSource
     share: Share
+    conditions: ConditionValues = ConditionValues()
 
     def __getitem__(self, number: int) -> Batch:
         size = self.share.size
         mine = torch.arange(self.share.rank, len(self.images), self.share.world)[number * size : (number + 1) * size]
         pixels, labels = self.images.batch(mine)
-        return _named(pixels, mine, labels)
+        return _named(pixels, mine, labels) | self.conditions.batch(mine, pixels)
 
     def __len__(self) -> int:
         mine = len(range(self.share.rank, len(self.images), self.share.world))
@@ -126,7 +131,9 @@ def _pinned(batch: Batch) -> Batch:
 
 
 class DataModule(LightningDataModule, metaclass=Finite):
-    """Batches {"image": uint8 (B, C, H, W), "index": int64 (B,), "label": int64 (B,) if there are classes}.
+    """Batches {"image": uint8 (B, C, H, W), "index": int64 (B,), "label": int64 (B,) if there are classes, ...}.
+
+    Further names are those of the dataset's conditions, (B, ...) each.
 
     In training, index is the position p of `mezzotint.data.order`, the key of all random numbers of the example; in
     validation, the number of the test image.
@@ -165,6 +172,7 @@ class DataModule(LightningDataModule, metaclass=Finite):
         self.share = Share(self.micro_batch, rank, world, images_seen)
         self.train: ImageSource | None = None
         self.test: ImageSource | None = None
+        self.conditions: dict[str, ConditionValues] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Read the data, on every process."""
@@ -172,6 +180,7 @@ class DataModule(LightningDataModule, metaclass=Finite):
             self.follow(self.trainer)
         if self.train is None:
             self.train, self.test = self.dataset.split("train"), self.dataset.split("test")
+            self.conditions = {name: condition_values(self.dataset, name) for name in ("train", "test")}
 
     def follow(self, trainer: Any) -> None:
         """Take rank, world size and accumulation from a Trainer.
@@ -195,7 +204,8 @@ class DataModule(LightningDataModule, metaclass=Finite):
 
     def train_dataloader(self) -> Any:
         order = Order(self.seed, len(self.train))
-        return Loader(TrainBatches(self.train, order, self.share, self.dataset.flip), self.workers, self.position)
+        batches = TrainBatches(self.train, order, self.share, self.dataset.flip, self.conditions["train"])
+        return Loader(batches, self.workers, self.position)
 
     def val_dataloader(self) -> Any:
-        return FiniteLoader(ValidationBatches(self.test, self.share), self.workers)
+        return FiniteLoader(ValidationBatches(self.test, self.share, self.conditions["test"]), self.workers)

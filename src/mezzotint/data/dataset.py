@@ -1,8 +1,8 @@
 """The dataset interface: a frozen description whose splits are read on demand."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +10,12 @@ import torch
 
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
+from mezzotint.data.conditions import ConditionValues, checked
 from mezzotint.data.image_files.class_folders import few, refuse_labels
 from mezzotint.data.image_set import ImageSource, TensorImages
 from mezzotint.errors import DataError
 from mezzotint.finite import Finite
+from mezzotint.networks.conditions import Condition, check_names
 
 SPLITS = ("train", "test", "all")
 NTH = {2: "second", 4: "fourth"}
@@ -29,6 +31,8 @@ class Dataset(metaclass=Finite):
         flip: flip half of the training images horizontally.
         names: names of the classes, in the order of their labels; by default those in the data.
         codec: how stored examples become numbers for the network; None takes what suits the data.
+        conditions: the kind of each condition beside the label, by its name; the data hold its values, or they are
+            derived from the examples.
     """
 
     shape: tuple[int, int, int]
@@ -36,6 +40,7 @@ class Dataset(metaclass=Finite):
     flip: bool = False
     names: tuple[str, ...] = ()
     codec: Codec | None = None
+    conditions: Mapping[str, Condition] = field(default_factory=dict, hash=False)
 
     ranks: ClassVar[tuple[int, ...]] = (2,)  # axes that an example may have beside its channels
     wanted: ClassVar[str] = "is not an image shape: give [channels, height, width], such as [3, 64, 64]."
@@ -46,6 +51,10 @@ class Dataset(metaclass=Finite):
         fits = len(self.shape) - 1 in self.ranks and all(isinstance(size, int) and size > 0 for size in self.shape)
         if not fits:
             raise DataError(f"shape={list(self.shape)} {self.wanted}")
+        try:
+            check_names(self.conditions)
+        except ValueError as error:
+            raise DataError(f"conditions: {error}") from error
         if self.classes < 0:
             raise DataError(f"classes={self.classes}: give the number of classes, or 0 for no labels.")
         if self.names and (len(self.names) != self.classes or len(set(self.names)) < len(self.names)):
@@ -53,6 +62,32 @@ class Dataset(metaclass=Finite):
                 f"names gives {len(set(self.names))} different names ({few(self.names)}) to {self.classes} classes: "
                 "give one to each, in the order of the labels."
             )
+
+    def condition_values(self, split: str) -> ConditionValues:
+        """Return the conditions of the examples of a split, in their order.
+
+        Raises:
+            DataError: the data hold no values of one, or other ones than its kind says.
+        """
+        check_split(split)
+        if not self.conditions:
+            return ConditionValues()
+        stored = {name: kind for name, kind in self.conditions.items() if not kind.derived}
+        given = self.stored_conditions(split, tuple(stored)) if stored else {}
+        count = len(self.split(split)) if stored else 0
+        tensors = {name: checked(self.name(), name, kind, given[name], count) for name, kind in stored.items()}
+        return ConditionValues(self.conditions, tensors, codec_of(self).encode)
+
+    def stored_conditions(self, split: str, names: tuple[str, ...]) -> Mapping[str, np.ndarray | Sequence]:
+        """Return the stored values of these conditions, one for each example of a split: arrays, or texts.
+
+        Raises:
+            DataError: there are none.
+        """
+        raise DataError(
+            f"data.conditions names {few(names)}, and {self.name()} holds no values of conditions: leave it out, or "
+            "use data that do, such as data=image_folder with a conditions.npz."
+        )
 
     @abstractmethod
     def split(self, name: str) -> ImageSource:

@@ -9,6 +9,7 @@ from mezzotint.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "conditions": "ConditionPlan ExampleConditions GivenConditions held_out_conditions null_conditions",
         "generator": "SampleGenerator SamplingRecipe Trajectory",
         "interpolation": "interpolate",
     },

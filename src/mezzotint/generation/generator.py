@@ -1,6 +1,6 @@
 """The sampling engine: numbered samples, in batches, from any denoiser and sampler."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from mezzotint.diffusion import (
 from mezzotint.diffusion.guidance.base import move_to
 from mezzotint.diffusion.samplers import Sampler
 from mezzotint.finite import Finite
+from mezzotint.generation.conditions import ConditionPlan, held_out_conditions
 
 Progress = Callable[[int], None]
 
@@ -89,6 +90,8 @@ class SampleGenerator(metaclass=Finite):
         label: sample only this class; -1 samples unconditionally from a conditional network.
         round: the cycle of classes, int64 (R,).
         codec: turns x into stored samples; by default uint8 images.
+        conditions: the conditions of each sample beside its class; None for none. Where they come with labels, these
+            are the classes, unless `label` or `round` is given.
 
     Raises:
         ValueError: a batch below 1, or a label that is not a class.
@@ -107,6 +110,7 @@ class SampleGenerator(metaclass=Finite):
     label: int | None = None
     round: Tensor | None = None
     codec: Codec = field(default_factory=PixelCodec)
+    conditions: ConditionPlan | None = None
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -141,7 +145,16 @@ class SampleGenerator(metaclass=Finite):
             return None
         if self.label is not None:
             return torch.full_like(index, self.label)
-        return index % self.classes if self.round is None else self.round[index % len(self.round)]
+        if self.round is not None:
+            return self.round[index % len(self.round)]
+        planned = None if self.conditions is None else self.conditions.labels(index)
+        return index % self.classes if planned is None else planned
+
+    def given(self, index: Tensor) -> dict[str, Tensor]:
+        """Return the conditions of each sample by name, its label among them."""
+        labels = self.labels(index)
+        values = {} if self.conditions is None else self.conditions.values(index)
+        return values if labels is None else {"label": labels, **values}
 
     def batches(
         self, start: int, stop: int, progress: Progress | None = None
@@ -205,16 +218,16 @@ class SampleGenerator(metaclass=Finite):
         held, taken = (self.codec.decode(x.flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (held, taken))
         return Trajectory(held, taken, self.labels(index), shares)
 
-    def start(self, index: Tensor) -> tuple[Tensor, Tensor | None, NoiseSource]:
-        """Return what `sample_from` takes for the samples of these numbers (B,): noise, labels, noise of the steps."""
+    def start(self, index: Tensor) -> tuple[Tensor, dict[str, Tensor], NoiseSource]:
+        """Return what `sample_from` takes for samples of these numbers (B,): noise, conditions, noise of the steps."""
         draws = KeyedRandom(self.seed, index)
-        return draws.normal("sample", self.shape), self.labels(index), WhiteNoise(draws)
+        return draws.normal("sample", self.shape), self.given(index), WhiteNoise(draws)
 
     @torch.no_grad()
     def sample_from(
         self,
         noise: Tensor,
-        labels: Tensor | None,
+        given: Mapping[str, Tensor],
         steps: NoiseSource,
         watch: Callable[[StepRecord], None] | None = None,
     ) -> Tensor:
@@ -222,11 +235,11 @@ class SampleGenerator(metaclass=Finite):
 
         Args:
             noise: (B, C, *size).
-            labels: the class of each sample (B,), or None.
+            given: conditions (B, ...) by name, such as `label`.
             steps: noise source of stochastic samplers.
             watch: called after each step.
         """
-        condition = {} if labels is None else {"label": labels.to(self.device)}
+        condition = {name: value.to(self.device) for name, value in given.items()}
         self.drawn += len(noise)
         noise = noise.to(self.device)
         return sample(self.guided, self.sampler, self.grid, noise, noise=steps, watch=watch, **condition)
@@ -244,8 +257,13 @@ class SamplingRecipe(metaclass=Finite):
     batch: int = 64
 
     def of_dataset(self, denoise: Denoise, dataset: Any, seed: int = 0, **more: Any) -> SampleGenerator:
-        """Return a generator of samples like the examples of a dataset: of their shape, classes and codec."""
+        """Return a generator of samples like the examples of a dataset: of their shape, classes and codec.
+
+        Their conditions are those of the held-out examples, unless `conditions` are given.
+        """
         codec = codec_of(dataset)
+        if "conditions" not in more:
+            more["conditions"] = held_out_conditions(dataset)
         return self.generator(denoise, codec.shape(dataset.shape), seed, dataset.classes, codec=codec, **more)
 
     def generator(

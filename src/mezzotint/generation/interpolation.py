@@ -78,4 +78,4 @@ def between(generator: SampleGenerator, first: Tensor, last: Tensor, angle: Tens
     ends = [KeyedRandom(generator.seed, index) for index in (first, last)]
     start = mix(*(draws.normal("sample", generator.shape) for draws in ends), angle)
     steps = SlerpNoise(WhiteNoise(ends[0]), WhiteNoise(ends[1]), angle)
-    return generator.sample_from(start, generator.labels(first), steps)
+    return generator.sample_from(start, generator.given(first), steps)

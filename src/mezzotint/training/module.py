@@ -23,9 +23,10 @@ class DiffusionModule(LightningModule, metaclass=Finite):
     """The loss of a denoiser under an objective, and its optimizer.
 
     It trains in any Trainer, on any LightningDataModule whose batches are images (B, C, H, W), pairs (image, label) or
-    dicts of these and `index`; examples of the codec's type are encoded, others are taken as they are. It logs loss,
-    grad_norm and lr at each step and validation/loss, that of the weights as they are. Without `index`, examples are
-    numbered by the images seen: runs repeat, but another batch size or number of processes draws other noise.
+    dicts of these, `index` and conditions by name; examples of the codec's type are encoded, others are taken as they
+    are. It logs loss, grad_norm and lr at each step and validation/loss, that of the weights as they are. Without
+    `index`, examples are numbered by the images seen: runs repeat, but another batch size or number of processes draws
+    other noise.
 
     A step leaves behind what callbacks read until the next one, detached and still on the device: `losses`, one tensor
     (b,) a micro-batch, the `index` of these examples (on the CPU), and the norm of the gradient before clipping.
@@ -80,7 +81,7 @@ class DiffusionModule(LightningModule, metaclass=Finite):
 
     def example_losses(self, denoiser: Denoiser, batch: Batch, draws: KeyedRandom) -> Tensor:
         """Losses (b,) of the examples of a batch, which are encoded here, on the device."""
-        condition = {"label": batch["label"]} if "label" in batch else {}
+        condition = {name: value for name, value in batch.items() if name not in ("image", "index")}
         x = batch["image"]
         return self.objective(denoiser, self.codec.encode(x) if x.dtype == self.codec.dtype else x, draws, **condition)
 

@@ -1,18 +1,10 @@
 """Pairs of choices that cannot work together though each is right by itself, with the reason and the cure."""
 
-from collections.abc import Iterator
 from typing import Any
 
+from mezzotint.app.assembly.conditions import check_learned
 from mezzotint.app.config.job import Job, Node
-from mezzotint.diffusion import (
-    CFGPlusPlus,
-    Clip,
-    ClipIfEpsilon,
-    DynamicThreshold,
-    MultiScaleLoss,
-    PairwiseGuidance,
-    SelfConditioned,
-)
+from mezzotint.diffusion import CFGPlusPlus, Clip, ClipIfEpsilon, DynamicThreshold, MultiScaleLoss, SelfConditioned
 from mezzotint.diffusion.guidance.cfg import check_cfg_pp
 from mezzotint.diffusion.objective.losses import Loss
 from mezzotint.diffusion.variances import PosteriorVariance, TransitionVariance
@@ -57,12 +49,7 @@ def check_guidance(job: Job, network: Any, objective: Any) -> None:
     check_self_conditioning(job.guidance, network, objective)
     check_bounds(job)
     check_renoising(job)
-    dropout = getattr(objective, "label_dropout", None)
-    if job.data.get("classes") and dropout == 0 and next(null_guided(job.guidance), None):
-        raise ConfigError(
-            "guidance compares with what the network says without a label, which it never learns with "
-            "objective.label_dropout=0. Train with objective.label_dropout=0.1, or use guidance=none"
-        )
+    check_learned(job, objective)
 
 
 def check_bounds(job: Job) -> None:
@@ -84,21 +71,6 @@ def check_rank(job: Job, objective: Any) -> None:
     two["loss=multi_scale"] = isinstance(getattr(objective, "loss", None), MultiScaleLoss)
     if wrong := [name for name, chosen in two.items() if chosen]:
         raise ConfigError(f"{wrong[0]} is for height and width, and data.shape={shape} are no images: leave it out")
-
-
-def null_guided(node: Any) -> Iterator[str]:
-    """The places of guidance that asks the network itself without its label, and uses the answer."""
-    if isinstance(node, list):
-        for item in node:
-            yield from null_guided(item)
-    if not isinstance(node, dict):
-        return
-    found = locate(node["_target_"]) if "_target_" in node else None
-    alone = found is not CFGPlusPlus and node.get("scale", 1) == 1
-    if isinstance(found, type) and issubclass(found, PairwiseGuidance) and not node.get("weak") and not alone:
-        yield node["_target_"]
-    for value in node.values():
-        yield from null_guided(value)
 
 
 def check_renoising(job: Job) -> None:

@@ -12,10 +12,12 @@ from mezzotint.app.assembly.parts import Components, on_meta, placed
 from mezzotint.app.assembly.preflight import checkpoints
 from mezzotint.app.config.job import Job
 from mezzotint.cost.flops import describe
+from mezzotint.data.conditions import kinds_of
 from mezzotint.data.dataset import coded_shape
 from mezzotint.diffusion import AutoSpacing
 from mezzotint.diffusion.grids.spacings import Grid
 from mezzotint.diffusion.stability import DATA_STDS, holds_images, spread, validated_grid
+from mezzotint.generation import null_conditions
 from mezzotint.training.hardware.hardware import Hardware, switches
 from mezzotint.training.hardware.memory import checkpoint_size, footprint, free_memory, size
 
@@ -170,7 +172,7 @@ def calls(parts: Components) -> int:
         answer = parts.denoiser.network(torch.empty(1, *shape, device="meta"), torch.empty(1, device="meta"))
         outputs = answer.shape[1] // shape[0]
     still = parts.denoiser.using(ZeroNetwork(outputs))
-    generator = parts.sampling.of_dataset(still, parts.dataset)
+    generator = parts.sampling.of_dataset(still, parts.dataset, conditions=null_conditions(kinds_of(parts.dataset)))
     with placed("sampler"):
         generator.sample_from(*generator.start(torch.arange(1)))
     return round(generator.calls)

@@ -11,6 +11,7 @@ import torch
 from torch.nn import ModuleList
 
 from mezzotint.app.assembly.compatibility import check_pairs, check_variance
+from mezzotint.app.assembly.conditions import check_conditions
 from mezzotint.app.assembly.gradients import check_reached, unreached
 from mezzotint.app.assembly.shapes import suited
 from mezzotint.app.config.job import Job, Node
@@ -18,11 +19,12 @@ from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.results.labels import plan as plan_labels
 from mezzotint.app.results.references import check_reference, open_reference
 from mezzotint.data import Codec, PixelCodec
+from mezzotint.data.conditions import condition_values, kinds_of
 from mezzotint.data.dataset import codec_of, coded_shape
 from mezzotint.diffusion import Denoiser, KeyedRandom, Objective
 from mezzotint.diffusion.stability import check_draw, validated_grid
 from mezzotint.errors import ConfigError, MezzotintError
-from mezzotint.generation import SamplingRecipe
+from mezzotint.generation import SamplingRecipe, null_conditions
 from mezzotint.instantiate.build import build, build_denoiser
 from mezzotint.instantiate.locate import locate
 from mezzotint.metrics import Context, EvaluatedModel, Metric
@@ -95,7 +97,9 @@ def build_judging(job: Job, dataset: Any) -> EvaluationPlan:
         lambda: build_metrics(job, dataset.shape),
         lambda: open_reference(job.reference, dataset).images,
         job.paths["cache"],
-        lambda reference, directory: plan_labels(job.labels, dataset.classes, reference, directory)[0],
+        lambda reference, directory: plan_labels(
+            job.labels, 0 if kinds_of(dataset) else dataset.classes, reference, directory
+        )[0],
     )
 
 
@@ -152,6 +156,8 @@ def dry_run(job: Job) -> Components:
     parts = meet(job)
     with placed("data"), suited(job):
         train = parts.dataset.split("train")
+        for split in ("train", "test"):
+            condition_values(parts.dataset, split)
     if job.codec:
         with placed("codec"):
             codec_of(parts.dataset).refuse_type(train.batch(torch.arange(1))[0])
@@ -213,6 +219,7 @@ def meet(job: Job) -> Components:
         parts.hardware.recompute(parts.denoiser.network)
     with placed("optimizer"):
         parts.optimizer.build(ModuleList([parts.denoiser, parts.objective]), fused=False)
+    check_conditions(kinds_of(parts.dataset), parts.denoiser.network, parts.objective)
     check_pairs(job, parts.denoiser, parts.objective, parts.hardware)
     missing = rehearse_training(parts)
     check_reached(missing, parts.hardware)
@@ -229,6 +236,7 @@ def rehearse_training(parts: Components) -> tuple[str, ...]:
     index = torch.arange(2)
     x0 = torch.empty(2, *coded_shape(parts.dataset), device="meta")
     condition = {"label": index.to("meta")} if parts.dataset.classes else {}
+    condition |= {name: kind.null(2, "meta") for name, kind in kinds_of(parts.dataset).items()}
     answers: list[Any] = []
     watching = parts.denoiser.network.register_forward_hook(lambda _, given, answer: answers.append(answer))
     losses = None
@@ -250,7 +258,7 @@ def rehearse_sampling(sampling: SamplingRecipe, denoiser: Denoiser, dataset: Any
         grid = validated_grid(sampling.grid(schedule))
         check_draw(sampling.sampler, grid, 0.0, schedule.prior_std(grid[0]))
     short = SamplingRecipe(sampling.sampler, partial(first_levels, sampling.grid), sampling.guidance)
-    generator = short.of_dataset(denoiser, dataset)
+    generator = short.of_dataset(denoiser, dataset, conditions=null_conditions(kinds_of(dataset)))
     with placed("sampler"), on_meta():
         generator.sample_from(*generator.start(torch.arange(2)))
 

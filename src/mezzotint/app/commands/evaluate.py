@@ -25,6 +25,7 @@ from mezzotint.app.results.run_folders import existing, mark, other_step, writab
 from mezzotint.app.results.samples import name as sampling_name
 from mezzotint.app.terminal import display_path, table
 from mezzotint.atomic import write_text
+from mezzotint.data.conditions import kinds_of
 from mezzotint.distributed import rank_and_world
 from mezzotint.errors import ConfigError
 from mezzotint.generation.distributed import Numbered, share
@@ -93,7 +94,8 @@ def judge(directory: Path, job: Job, metrics: dict[str, Any], dataset: Any) -> t
     reference = open_reference(job.reference, dataset).limited(job.reference_images)
     job = replace(job, checkpoint=other_step(directory, job.checkpoint))
     seeds = range(job.seed, job.seed + job.seeds)
-    turns, said = plan_labels(job.labels, dataset.classes, reference.images, directory)
+    classes = 0 if kinds_of(dataset) else dataset.classes  # labels come with the conditions of an example
+    turns, said = plan_labels(job.labels, classes, reference.images, directory)
     held = content(metrics, dataset, reference) | ({} if turns is None else {"labels": said})
     asked = {place(directory, one, reference, held): one for one in (replace(job, seed=seed) for seed in seeds)}
     if not all(made_before(path, directory, told=rank_and_world()[0] == 0) for path in asked):
@@ -260,6 +262,7 @@ def protocol(directory: Path, job: Job, generator: Any, reference: Reference, da
         "sampler": job.sampler,
         "grid": job.grid,
         "guidance": job.guidance,
+        **({"conditions": generator.conditions.about} if generator.conditions else {}),
     }
 
 

@@ -16,6 +16,7 @@ from mezzotint.app.config.resolve import settle
 from mezzotint.app.launch.hydra_hooks import in_sweep
 from mezzotint.app.results import classes
 from mezzotint.app.results.classes import read as runs_data
+from mezzotint.app.results.conditions import planned
 from mezzotint.app.results.labels import asked_for
 from mezzotint.app.results.run_folders import existing, other_step
 from mezzotint.app.results.sample_files import OF_DATA, OF_IMAGES
@@ -108,7 +109,7 @@ def turns_of(directory: Path, job: Job) -> Tensor | None:
     trained, count = runs_data(directory), job.data.get("classes") or 0
     if job.label is not None:
         return asked_for(job.label, count, trained, classes.names(directory, job))
-    if count and trained and 0 in trained.counts:
+    if count and trained and 0 in trained.counts and not job.data.get("conditions"):
         return torch.tensor([label for label, images in enumerate(trained.counts) if images])
     return None
 
@@ -135,8 +136,10 @@ def open_generator(
     denoise.to(hardware.device)
     hardware.arrange(denoise.network)
     rehearse_sampling(sampling, denoise, dataset)
-    turns = turns_of(directory, job) if turns is None else turns
-    return sampling.of_dataset(denoise, dataset, job.seed, round=turns)
+    conditions = planned(job.condition, dataset)
+    if turns is None and (conditions is None or job.label is not None):
+        turns = turns_of(directory, job)
+    return sampling.of_dataset(denoise, dataset, job.seed, round=turns, conditions=conditions)
 
 
 def write_grid(path: Path, images: Tensor, asked: Order, codec: Codec) -> None:

@@ -118,7 +118,8 @@ def compose_from_run(directory: Path, command: str, words: Sequence[str] = ()) -
     if strange := [key for key in read if key not in KEYS]:
         raise ConfigError(f"{run.config_file}: {strange[0]!r} is no key of a run's config")
     saved = defaults() | relocatable(literal(read))  # defaults for keys that are newer than the run
-    saved |= {"out": None, "label": None}  # of one command; a config that says where to write is not one of ours
+    # Of one command; a config that says where to write is not one of ours.
+    saved |= {"out": None, "label": None, "condition": None}
     saved |= {"paths": present_paths(read.get("paths"), directory)}
     refuse_download_folder(saved, directory, words)
     if command == "sample":

@@ -1,11 +1,16 @@
 """Values derived from other values, written out before a config is saved or compared."""
 
+import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 from mezzotint.app.config.job import Config, Job
+from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build
+from mezzotint.instantiate.locate import locate
 from mezzotint.training.amounts import least
 
 AUTO, HOME = "mezzotint.diffusion.AutoSpacing", "mezzotint.diffusion."
@@ -78,6 +83,16 @@ def shrink_network(config: Config, given: Sequence[str] = ()) -> None:
     sizes, network = config.pop("tiny", None), config.get("network")
     if isinstance(sizes, dict) and isinstance(network, dict):
         network |= {key: size for key, size in sizes.items() if key in network and f"network.{key}" not in given}
+
+
+def write_conditions(config: Config) -> None:
+    """Give the conditions of the data to a network that takes conditions and names none."""
+    data, network = config.get("data"), config.get("network")
+    if not (isinstance(data, dict) and data.get("conditions") and isinstance(network, dict)) or "conditions" in network:
+        return
+    with suppress(ConfigError, ValueError):  # a class that cannot be found is reported later
+        if "conditions" in inspect.signature(locate(network["_target_"], "network")).parameters:
+            config["network"] = {**network, "conditions": deepcopy(data["conditions"])}
 
 
 def bounded(job: Job) -> Job:

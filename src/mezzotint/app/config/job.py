@@ -14,7 +14,8 @@ PLACES = ("runs", "data", "cache")
 Node = dict[str, Any]  # `_target_` and its arguments
 Config = dict[str, Any]  # the top level as config.yaml holds it
 
-NOISE = ("name", "run", "paths", "logger", "save", "evaluation_share", "label", "out")  # no part of a run's identity
+DRAWN = ("save", "label", "condition", "out")  # keys of `sample`
+NOISE = ("name", "run", "paths", "logger", "evaluation_share", *DRAWN)  # no part of a run's identity
 JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images", "labels")
 DATA_NOISE = ("skip",)  # keys of data: wherever both values are accepted, they give the same images
 SAMPLING = ("sampler", "grid", "guidance", "weights", "checkpoint", *JUDGED)
@@ -57,6 +58,8 @@ class Job:
         init_weights: which of its weights, as `weights` names them; null is "ema".
         save: what `sample` writes beside its pictures.
         label: what `sample` draws: a class by its label or name, several as a list, or {class: images of it, ...}.
+        condition: what `sample` draws, beside the class: values by the name of the condition, one or a list of several,
+            or a file of them; null takes those of the held-out examples.
         out: where `sample` puts what it draws: a folder, or the picture's file; null is the run's samples.
         codec: how stored data become numbers for the network; null is the usual one of the data.
         labels: of the samples that `evaluate` judges: "data", in the shares of the reference's classes; "balanced",
@@ -91,6 +94,7 @@ class Job:
     evaluation_share: float | None = 1.0
     save: Literal["none", "png", "npz", "npy"] = "none"
     label: int | str | list[int | str] | dict[int | str, int] | None = None
+    condition: str | dict[str, Any] | None = None
     out: str | None = None
     labels: Literal["auto", "data", "balanced"] = "auto"
     codec: Node | None = None

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from mezzotint.app.config.arguments import spoken_keys
 from mezzotint.app.config.array_data import find_array
-from mezzotint.app.config.derived import shrink_network, write_bounds, write_out
+from mezzotint.app.config.derived import shrink_network, write_bounds, write_conditions, write_out
 from mezzotint.app.config.job import PLACES, SPLITS, Config, Job, Node, defaults, literal
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
@@ -87,6 +87,7 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
     anchor(plain)
     write_out(plain)
     write_bounds(plain)
+    write_conditions(plain)
     job = kind(**plain)
     named = job.reference is None or job.reference in SPLITS
     return job if named else replace(job, reference=absolute(str(job.reference)))
@@ -180,6 +181,8 @@ def refuse_drawing(job: Job, instead: str) -> None:
     """
     if job.label is not None:
         raise ConfigError(f"label= is for sample: {instead}")
+    if job.condition is not None:
+        raise ConfigError(f"condition= is for sample: {instead}")
     if job.out is not None:
         raise ConfigError("out= is for sample, and for commands without a run; everything else of a run lies in it")
 
@@ -188,7 +191,7 @@ def check_groups(job: Job | Standalone, without: Sequence[str] = ()) -> None:
     """Compare every node with the signature of its `_target_`. Raises ConfigError: lists every problem."""
     problems = []
     for key, value in job.as_dict().items():
-        if key in without or key == "label":  # {class: count} is not a node
+        if key in without or key in ("label", "condition"):  # dicts that are no nodes
             continue
         if key in NAMED:
             for name, node in value.items():

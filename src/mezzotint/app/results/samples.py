@@ -104,6 +104,8 @@ def stem(job: Job, labels: Sequence[int], told: Sequence[str]) -> str:
         return out.stem
     parts = [name(job), *guided(job.guidance)]
     parts += [f"n{job.n}"] if job.n else []
+    if job.condition is not None:
+        parts.append(f"condition-{mark(job.as_dict(), ('condition',))}")
     if job.label is not None:
         counts = {label: labels.count(label) for label in dict.fromkeys(labels)}
         times = isinstance(job.label, dict)

@@ -72,6 +72,10 @@ class Decoded(TensorImages):
 
     source: FolderImages = field(kw_only=True)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.source.files
+
     def digest(self) -> str:
         return self.source.digest()
 
@@ -94,7 +98,7 @@ class Examined:
     pixels: torch.Tensor | None
     bad: dict[Path, PictureError]
 
-    def images(self, files: Sequence[Path], labels: torch.Tensor | None = None) -> ImageSource:
+    def images(self, files: Sequence[Path], labels: torch.Tensor | None = None) -> FolderImages | Decoded:
         """Return a subset of the valid files; consecutive files share memory with this set."""
         source = FolderImages(tuple(files), self.shape, labels, self.enlarge)
         if self.pixels is None:

@@ -29,7 +29,8 @@ Moments = tuple[tuple[float, ...], tuple[float, ...]]
 class ArrayFile(Dataset):
     """One array (N, C, *size) with one, two or three axes of size: series, fields or volumes of any channels.
 
-    Numbers are float32, float16, uint8, uint16 or int16. Uncompressed files are read a batch at a time.
+    Numbers are float32, float16, uint8, uint16 or int16. Uncompressed files are read a batch at a time. Conditions are
+    further arrays (N, ...) of their names in the same file, and are held in memory.
 
     Args:
         root: a .npy, .npz or .safetensors file.
@@ -102,6 +103,20 @@ class ArrayFile(Dataset):
         strata = np.zeros(count, np.int64) if labels is None else labels
         chosen = split_indices(name, strata, held_out_count(self.held_out, count))
         return ArrayItems(self.array, chosen, None if labels is None else torch.from_numpy(labels[chosen]))
+
+    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Return the arrays of these names in the same file."""
+        count = self.array.shape[0]
+        labels = self._labels(count)
+        strata = np.zeros(count, np.int64) if labels is None else labels
+        chosen = split_indices(split, strata, held_out_count(self.held_out, count))
+        found = {name: open_array(Path(self.root).expanduser(), name) for name in names}
+        for name, array in found.items():
+            if array.shape[0] != count:
+                raise DataError(
+                    f"the condition {name!r} of {self.root} has {array.shape[0]:,} values for {count:,} entries."
+                )
+        return {name: array.rows(chosen) for name, array in found.items()}
 
     def found_labels(self) -> np.ndarray | None:
         """Return the labels (N,) that `labels` names. Raises DataError."""

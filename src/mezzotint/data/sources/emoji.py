@@ -19,6 +19,8 @@ HELD_OUT = 206
 class Emoji(LabelledDataset):
     """1,906 emoji, 32 x 32, RGB on white, in nine categories; 1,700 for training and 206 held out, stratified.
 
+    Their names in Unicode are the values of any condition by text.
+
     33 of them duplicate another one (flags and signs with two names), so the splits share some images.
 
     Source: Twemoji, CC-BY 4.0, see assets/ATTRIBUTION.md; derived by scripts/make_emoji.py.
@@ -33,10 +35,20 @@ class Emoji(LabelledDataset):
     shape: tuple[int, int, int] = (3, 32, 32)
     classes: int = 9
 
+    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, list[str]]:
+        """Return the names of the emoji: every stored condition is a text of theirs."""
+        written = (ASSETS / "emoji_names.txt").read_text(encoding="utf-8").splitlines()
+        chosen = split_indices(split, emoji_labels(), HELD_OUT)
+        return {name: [written[i] for i in chosen] for name in names}
+
     def read(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        labels = np.array(json.loads((ASSETS / "emoji.json").read_text())["labels"])
+        labels = emoji_labels()
         sheet = np.asarray(Image.open(ASSETS / "emoji.webp", formats=("WEBP",)))
         rows, columns = sheet.shape[0] // 32, sheet.shape[1] // 32
         tiles = sheet.reshape(rows, 32, columns, 32, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, 32, 32)
         chosen = split_indices(split, labels, HELD_OUT)
         return tiles[chosen], labels[chosen]
+
+
+def emoji_labels() -> np.ndarray:
+    return np.array(json.loads((ASSETS / "emoji.json").read_text())["labels"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mezzotint.data.condition_files import read_conditions
 from mezzotint.data.dataset import SPLITS, Dataset, check_split
 from mezzotint.data.image_files.class_folders import (
     LABELS,
@@ -26,7 +27,7 @@ from mezzotint.data.image_files.class_folders import (
 )
 from mezzotint.data.image_files.decoder import RECIPE
 from mezzotint.data.image_files.formats import SUFFIXES
-from mezzotint.data.image_files.image_set import copies, examined, note_once, state
+from mezzotint.data.image_files.image_set import Decoded, FolderImages, copies, examined, note_once, state
 from mezzotint.data.image_files.listing import (
     Entry,
     apart,
@@ -38,7 +39,6 @@ from mezzotint.data.image_files.listing import (
     repeats,
     walk,
 )
-from mezzotint.data.image_set import ImageSource
 from mezzotint.data.split import check_held_out, held_out_count, split_indices
 from mezzotint.errors import DataError
 
@@ -53,6 +53,8 @@ class ImageFolder(Dataset):
     in a dataset.json, as written by the tools of StyleGAN and EDM. A subfolder `train` or `training`, in any case, is
     the training split, and the first of `test`, `testing`, `val`, `valid` and `validation` is the test split; other
     folders are reported and not used.
+
+    Conditions are read from a file in `root`, `conditions.npz` or another one of `mezzotint.data.condition_files`.
 
     Args:
         root: the folder.
@@ -77,7 +79,7 @@ class ImageFolder(Dataset):
     def preprocessing(self) -> str:
         return f"{RECIPE.decode()} to {self.shape[1]}x{self.shape[2]}"
 
-    def split(self, name: str) -> ImageSource:
+    def split(self, name: str) -> FolderImages | Decoded:
         check_split(name)
         parts, unread = self._entries()
         report_unused(Path(self.root).expanduser(), self._parts())
@@ -101,6 +103,12 @@ class ImageFolder(Dataset):
         if not small and len(chosen) * math.prod(self.shape) <= self.memory_limit:
             whole = examined(chosen, self.shape, self.enlarge, keep=True)
         return whole.images(chosen, None if labels is None else labels[rows])
+
+    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, np.ndarray | list]:
+        """Return the values in the file of conditions beside the images, in the order of `split`."""
+        root = Path(self.root).expanduser()
+        paths = [composed(file.relative_to(root).as_posix()) for file in self.split(split).files]
+        return read_conditions(root).values(names, paths)
 
     def found_classes(self) -> int:
         """Return the number of classes by dataset.json, or by class folders if they contain all images."""

@@ -29,7 +29,7 @@ class NPZ(ArrayDataset):
     """uint8 images (N, H, W, C), (N, C, H, W) or (N, H, W) named `images` or `arr_0`; optional labels (N,).
 
     Files of MedMNIST and Keras are read with their own splits: `train_images` and `test_images` (`val_images` are not
-    used), or `x_train` and `x_test`.
+    used), or `x_train` and `x_test`. Conditions are further arrays (N, ...) of their names.
 
     Args:
         root: the file; its labels are named `labels` or `arr_1`.
@@ -54,6 +54,31 @@ class NPZ(ArrayDataset):
         archive = Archive(Path(self.root).expanduser())
         if parts := self._divided(archive):
             return self._part(archive, parts, split)
+        pixels, numbers = self._whole(archive)
+        chosen = self._chosen(split, numbers, len(pixels))
+        return pixels[chosen], None if numbers is None else numbers[chosen]
+
+    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Return the arrays of these names, of a file without splits of its own."""
+        archive = Archive(Path(self.root).expanduser())
+        if self._divided(archive):
+            raise DataError(f"{self.root} has splits of its own, without conditions: leave data.conditions out.")
+        pixels, numbers = self._whole(archive)
+        arrays = {name: archive.read(self._array(archive, name, ()) or name) for name in names}
+        for name, array in arrays.items():
+            if len(array) != len(pixels):
+                raise DataError(
+                    f"the condition {name!r} of {self.root} has {len(array):,} values for {len(pixels):,} images."
+                )
+        chosen = self._chosen(split, numbers, len(pixels))
+        return {name: array[chosen] for name, array in arrays.items()}
+
+    def _chosen(self, split: str, numbers: np.ndarray | None, count: int) -> np.ndarray:
+        strata = np.zeros(count, np.int64) if numbers is None else numbers
+        return split_indices(split, strata, held_out_count(self.held_out, count))
+
+    def _whole(self, archive: "Archive") -> Pair:
+        """Return the images and labels of a file without splits."""
         images = self._array(archive, self.images, (*IMAGES, *(part["train"][0] for part in PUBLISHED)))
         labels = self._array(archive, self.labels, (*LABELS, *(part["train"][1] for part in PUBLISHED)))
         if images is None:
@@ -62,10 +87,7 @@ class NPZ(ArrayDataset):
                 f"{self.root} holds {few(found, 12) or 'nothing'}, but no array `images` or `arr_0`"
                 + (f": choose them, such as data.images={found[0]}." if found else ".")
             )
-        pixels, numbers = self._read(archive, images, labels)
-        strata = np.zeros(len(pixels), np.int64) if numbers is None else numbers
-        chosen = split_indices(split, strata, held_out_count(self.held_out, len(pixels)))
-        return pixels[chosen], None if numbers is None else numbers[chosen]
+        return self._read(archive, images, labels)
 
     def _divided(self, archive: "Archive") -> dict[str, tuple[str, str]] | None:
         """Return the arrays of each split, if the file has splits and the user chose no array."""

@@ -8,7 +8,7 @@ from mezzotint.lazy import exported
 
 from .base import Condition, check_names
 from .embedder import ConditionEmbedder, Embedded, TokenContext
-from .image import ImageCondition
+from .image import ImageCondition, LowResolution
 from .labels import ClassCondition, MultiHotCondition
 from .tokens import EmbeddingCondition, TextCondition
 from .vector import VectorCondition

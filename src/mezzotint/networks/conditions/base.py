@@ -29,6 +29,7 @@ class Condition(metaclass=Finite):
     """
 
     dtype: ClassVar[torch.dtype] = torch.float32
+    derived: ClassVar[bool] = False  # computed from the example itself by `derive`, and stored nowhere
     positive: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -53,6 +54,24 @@ class Condition(metaclass=Finite):
         """Return the null value of so many examples."""
         return null_like(torch.zeros(batch, *self.shape, dtype=self.dtype, device=device))
 
+    def derive(self, x: Tensor) -> Tensor:
+        """Return the values of examples x (B, C, *size), as the network sees them, of a derived kind."""
+        raise NotImplementedError(f"{type(self).__name__} is not derived from the example")
+
+    def mirrored(self, values: Tensor) -> Tensor:
+        """Return the values (B, *shape) of examples that are flipped along their last axis."""
+        return values
+
+    def numbers(self, stored: Tensor) -> Tensor:
+        """Return stored values as those that the network takes.
+
+        Raises:
+            ValueError: they are fractions, and those of this kind are integers.
+        """
+        if stored.is_floating_point() and not self.dtype.is_floating_point:
+            raise ValueError(f"it is {str(stored.dtype).removeprefix('torch.')} and not {self.wanted()}")
+        return stored.to(self.dtype)
+
     def encode(self, value: Any) -> Tensor:
         """Return the value of one example, such as a number, a list or a text of the command line, as a tensor.
 
@@ -72,8 +91,6 @@ class Condition(metaclass=Finite):
         """Raise ValueError unless these are values (B, *shape) of this kind, none of them null or infinite."""
         if tuple(values.shape[1:]) != self.shape:
             raise ValueError(f"it has the shape {list(values.shape[1:])} and not that of {self.wanted()}")
-        if self.dtype.is_floating_point != values.is_floating_point():
-            raise ValueError(f"it is {str(values.dtype).removeprefix('torch.')} and not {self.wanted()}")
         if values.is_floating_point() and (wrong := ~values.isfinite().flatten(1).all(1)).any():
             raise ValueError(
                 f"it is NaN or infinite in {int(wrong.sum())} of {len(values)} examples, first in number "

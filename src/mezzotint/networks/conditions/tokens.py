@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -140,6 +141,8 @@ class TextCondition(Condition):
         """Return the words of a text as numbers; a sequence of numbers passes."""
         if isinstance(value, str):
             value = [word_number(word, self.vocabulary) for word in re.findall(r"\w+|[^\w\s]", value.lower())]
+        if not isinstance(value, Iterable):
+            raise ValueError(f"{value!r} is not {self.wanted()}")
         numbers = list(value)[: self.length]
         tensor = torch.tensor(numbers + [-1] * (self.length - len(numbers)), dtype=self.dtype)
         self.check(tensor[None])

@@ -1,0 +1,63 @@
+"""The conditions of drawn samples: those of the held-out examples, those of `condition=`, or those of a file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.data.condition_files import PATHS, read_columns
+from mezzotint.data.conditions import checked, kinds_of
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.generation import ConditionPlan, GivenConditions, held_out_conditions
+from mezzotint.networks import Condition
+
+
+def planned(asked: Any, dataset: Any) -> ConditionPlan | None:
+    """Return the conditions of samples, or None for a dataset without conditions.
+
+    Args:
+        asked: what `condition=` says: a value or several by name of the condition, or a file of them; None takes the
+            held-out examples.
+
+    Raises:
+        ConfigError: the data have no such condition, or this is no value of it.
+    """
+    kinds = kinds_of(dataset)
+    if asked is None:
+        return held_out_conditions(dataset)
+    if not kinds:
+        raise ConfigError(f"condition={asked}: this run has no conditions beside classes, which label= gives")
+    if isinstance(asked, str):
+        return GivenConditions(of_file(Path(asked).expanduser(), kinds), f"of {asked}")
+    if unknown := [name for name in asked if name not in kinds]:
+        raise ConfigError(f"condition={unknown[0]}: this run has no such condition; it has {', '.join(kinds)}")
+    null = {name: kind.null(1) for name, kind in kinds.items()}
+    return GivenConditions(null | {name: rows(name, kinds[name], value) for name, value in asked.items()})
+
+
+def rows(name: str, kind: Condition, value: Any) -> Tensor:
+    """Return one value, or the values of a list, (R, ...); null is the null. Raises ConfigError: they are none."""
+    if value is None:
+        return kind.null(1)
+    try:
+        return kind.encode(value)[None]
+    except ValueError as error:
+        if not isinstance(value, list) or not value:
+            raise ConfigError(f"condition.{name}: {error}") from error
+    try:
+        return torch.stack([kind.encode(item) for item in value])
+    except ValueError as error:
+        raise ConfigError(f"condition.{name}: {error}") from error
+
+
+def of_file(file: Path, kinds: Mapping[str, Condition]) -> dict[str, Tensor]:
+    """Return the values (R, ...) of a file with an array or a column for each condition."""
+    try:
+        columns = {name: column for name, column in read_columns(file).items() if name != PATHS}
+        if missing := [name for name in kinds if name not in columns]:
+            raise DataError(f"{file} holds no condition {missing[0]!r}: it has {', '.join(columns) or 'none'}.")
+        return {name: checked(str(file), name, kind, columns[name], len(columns[name])) for name, kind in kinds.items()}
+    except DataError as error:
+        raise ConfigError(f"condition={file}: {error}") from error

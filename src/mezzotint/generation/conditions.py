@@ -1,0 +1,94 @@
+"""Conditions of numbered samples: sample i has those of one example, a function of i alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from mezzotint.data.conditions import ConditionValues, condition_values, kinds_of
+from mezzotint.data.image_set import ImageSource, labels_of
+from mezzotint.networks import Condition
+from mezzotint.randomness import permutation
+
+SEED = 0  # of the order of the examples, the same in all runs
+
+
+class ConditionPlan(Protocol):
+    """The conditions of samples by their number."""
+
+    about: str  # for the protocol of an evaluation
+
+    def values(self, index: Tensor) -> dict[str, Tensor]:
+        """Return the values (B, ...) of the samples of these numbers (B,), by name of the condition."""
+        ...
+
+    def labels(self, index: Tensor) -> Tensor | None:
+        """Return the labels (B,) that belong to these values, or None if any label does."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleConditions(ConditionPlan):
+    """The conditions of the examples of a split, in a fixed random order and again from the start: with their labels.
+
+    Args:
+        images: the examples.
+        conditions: their conditions.
+        about: a name of the examples.
+    """
+
+    images: ImageSource
+    conditions: ConditionValues
+    about: str = "of the held-out examples"
+
+    def examples(self, index: Tensor) -> Tensor:
+        """Return the number (B,) of the example that gives each sample its conditions."""
+        return self._order[index % len(self._order)]
+
+    def values(self, index: Tensor) -> dict[str, Tensor]:
+        examples = self.examples(index)
+        return self.conditions.batch(examples, self.images.batch(examples)[0])
+
+    def labels(self, index: Tensor) -> Tensor | None:
+        return None if self._labels is None else self._labels[self.examples(index)]
+
+    @cached_property
+    def _order(self) -> Tensor:
+        return permutation(SEED, "conditions", len(self.images))
+
+    @cached_property
+    def _labels(self) -> Tensor | None:
+        return labels_of(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenConditions(ConditionPlan):
+    """Given values in turn: sample i has those of row i modulo the number of rows.
+
+    Args:
+        rows: values (R, ...) by name of the condition; one that is not named has its null.
+        about: a name of the values.
+    """
+
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
+    about: str = "given"
+
+    def values(self, index: Tensor) -> dict[str, Tensor]:
+        return {name: values[index % len(values)] for name, values in self.rows.items()}
+
+    def labels(self, index: Tensor) -> Tensor | None:
+        return None
+
+
+def null_conditions(kinds: Mapping[str, Condition]) -> GivenConditions:
+    """Return a plan in which every sample has the null of each condition."""
+    return GivenConditions({name: kind.null(1) for name, kind in kinds.items()}, "none")
+
+
+def held_out_conditions(dataset: Any) -> ConditionPlan | None:
+    """Return the plan of a dataset's test split, or None for a dataset without conditions."""
+    if not kinds_of(dataset):
+        return None
+    return ExampleConditions(dataset.split("test"), condition_values(dataset, "test"))

@@ -1,0 +1,195 @@
+"""Conditions from the command line: trained, drawn and evaluated by name, and refused before anything is made."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mezzotint.app import cli
+from mezzotint.runs import RunDir
+
+from .conftest import TINY, Command
+
+VECTOR = "{_target_:mezzotint.networks.VectorCondition,size:2}"
+TEXT = "{_target_:mezzotint.networks.TextCondition,length:4,vocabulary:64}"
+LOW = "{_target_:mezzotint.networks.LowResolution,size:[1,4,4]}"
+DROPPED = ["objective.condition_dropout={all:0.1,y:0.1}"]
+WORDS = [*TINY, "data=npz", "data.shape=[1,8,8]", "metrics=[]", f"data.conditions={{y:{VECTOR},text:{TEXT},low:{LOW}}}"]
+
+
+def archive(folder: Path, count: int = 64, **changes) -> Path:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "images": rng.integers(0, 256, (count, 8, 8), np.uint8),
+        "y": rng.normal(size=(count, 2)).astype(np.float32),
+        "text": np.array([f"number {i}" for i in range(count)]),
+    }
+    np.savez(folder / "data.npz", **{name: array for name, array in (arrays | changes).items() if array is not None})
+    return folder / "data.npz"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs of four steps: `one` undisturbed, `two` stopped after two steps and resumed."""
+    folder = tmp_path_factory.mktemp("conditions")
+    file = archive(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("DATA", "CACHE"):
+            patch.setenv(f"MEZZOTINT_{name}", str(folder / name.lower()))
+        words = [*WORDS, *DROPPED, f"data.root={file}", "guidance=cfg", "guidance.conditions=[y]", "ema=none"]
+        words += ["optimizer.decay=constant", "optimizer.warmup=16"]  # so that the budget changes no step
+        assert cli.main(["train", *words, "name=one"]) == 0
+        assert cli.main(["train", *words, "name=two", "budget=32"]) == 0
+        assert cli.main(["train", "run=runs/two", "budget=64"]) == 0
+    return folder / "runs"
+
+
+@pytest.fixture
+def trained(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(runs.parent)
+    return runs / "one"
+
+
+def test_a_resumed_run_has_the_weights_of_an_undisturbed_one(runs: Path) -> None:
+    one, two = (
+        torch.load(RunDir(runs / name).checkpoint(4), weights_only=True)["state_dict"] for name in ("one", "two")
+    )
+    assert any("conditions" in key for key in one)
+    assert set(one) == set(two)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def drawn(mezzotint: Command, run: Path, *words: str) -> np.ndarray:
+    out = run.parent.parent / "-".join(["out", *map(str, map(abs, map(hash, words)))])
+    done = mezzotint("sample", f"run={run}", "save=npz", f"out={out}", "n=6", "guidance=none", *words)
+    assert done.code == 0, done.err
+    (file,) = out.glob("*.npz")
+    with np.load(file) as held:
+        return held["images"]
+
+
+def test_samples_have_the_conditions_of_held_out_examples_or_those_that_are_given(
+    trained: Path, mezzotint: Command, tmp_path: Path
+) -> None:
+    held_out = drawn(mezzotint, trained)
+    assert np.array_equal(held_out, drawn(mezzotint, trained))
+    given = drawn(mezzotint, trained, "condition={y:[[0.5,1],[3,-3]],text:number 3}")
+    assert not np.array_equal(held_out, given)
+    rows = {
+        "y": np.array([[0.5, 1], [3, -3]], np.float32),
+        "text": np.array(["number 3"] * 2),
+        "low": np.zeros((2, 1, 4, 4), np.float32),
+    }
+    np.savez(tmp_path / "rows.npz", **rows)
+    of_file = drawn(mezzotint, trained, f"condition={tmp_path / 'rows.npz'}")
+    assert not np.array_equal(of_file, given)  # which has no image
+    assert np.array_equal(of_file, drawn(mezzotint, trained, f"condition={tmp_path / 'rows.npz'}"))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("condition={z:1}", "condition=z: this run has no such condition; it has y, text, low"),
+        ("condition={y:1}", "condition.y: it has the shape [] and not that of 2 numbers"),
+        ("condition={y:[[1,2],[1,2,3]]}", "condition.y: it has the shape [3] and not that of 2 numbers"),
+        ("condition={text:3}", "condition.text: 3 is not a text of at most 4 words"),
+        ("condition=none.npz", "none.npz does not exist: give an .npz, .safetensors or .jsonl file"),
+    ],
+)
+def test_a_condition_that_cannot_be_drawn_is_refused(trained: Path, mezzotint: Command, word: str, said: str) -> None:
+    done = mezzotint("sample", f"run={trained}", word)
+    assert done.code == 2
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_evaluate_and_train_take_no_condition(trained: Path, mezzotint: Command) -> None:
+    assert "condition= is for sample" in mezzotint("evaluate", f"run={trained}", "condition={y:[0,0]}").err
+    assert "condition= is for sample" in mezzotint("train", *TINY, "condition={y:[0,0]}").err
+
+
+REFUSED = {
+    "unused": (
+        ["network=mine.plain.Plain"],
+        {},
+        "the data give the condition 'y', and the network Plain would not use it: leave it out of data.conditions",
+    ),
+    "missing": (["network.conditions={z:" + VECTOR + "}"], {}, "the data give the condition 'y', and the network UNet"),
+    "another kind": (
+        [
+            "network.conditions={y:{_target_:mezzotint.networks.VectorCondition,size:3},text:"
+            + TEXT
+            + ",low:"
+            + LOW
+            + "}"
+        ],
+        {},
+        "the condition 'y' is 2 numbers in data.conditions and 3 numbers in network.conditions",
+    ),
+    "further": (
+        ["network.conditions={y:" + VECTOR + ",text:" + TEXT + ",low:" + LOW + ",z:" + TEXT + "}"],
+        {},
+        "network.conditions has 'z', which the data do not give: add data.conditions.z",
+    ),
+    "never learned": (
+        ["guidance=cfg", "guidance.scale=2"],
+        {},
+        "guidance compares with what the network says without a y, which it never learns with "
+        "objective.condition_dropout={y:0}",
+    ),
+    "one never learned": (
+        ["guidance=cfg_compositional", "guidance.scales={y:2,text:3}", "objective.condition_dropout={y:0.1}"],
+        {},
+        "without a text, which it never learns",
+    ),
+    "rate": (["objective.condition_dropout={z:0.1}"], {}, "there is no condition 'z': low, text, y is given"),
+    "augmented": (["objective=augmented", "network.augmentation=9"], {}, "not their condition 'low'"),
+    "name": ([f"data.conditions={{image:{VECTOR}}}"], {}, "'image' cannot be the name of a condition"),
+    "length": ([], {"y": np.zeros((5, 2))}, "has 5 values for 64 images"),
+    "NaN": ([], {"y": np.full((64, 2), np.nan)}, "it is NaN or infinite in 58 of 58 examples, first in number 0"),
+    "absent": ([], {"y": None}, "has no array 'y'"),
+}
+
+
+@pytest.mark.parametrize("case", [case for case in REFUSED if case != "unused"])
+def test_what_does_not_fit_is_refused_before_training(mezzotint: Command, home: Path, case: str) -> None:
+    words, arrays, said = REFUSED[case]
+    done = mezzotint("train", *WORDS, f"data.root={archive(home, **arrays)}", *words, "name=never")
+    assert done.code == 2
+    assert said in done.err
+    assert not (home / "runs" / "never" / "checkpoints").exists()
+
+
+def test_a_network_of_ones_own_takes_a_condition_by_its_argument_or_is_refused(mezzotint: Command, home: Path) -> None:
+    (home / "mine").mkdir()
+    (home / "mine" / "plain.py").write_text(
+        "from torch import nn\n\n\n"
+        "class Plain(nn.Module):\n"
+        "    def __init__(self, shape, width=8):\n"
+        "        super().__init__()\n"
+        "        self.layer = nn.Conv2d(1, 1, 1)\n\n"
+        "    def forward(self, x, time, label=None):\n"
+        "        return self.layer(x)\n\n\n"
+        "class Taking(Plain):\n"
+        "    def forward(self, x, time, label=None, y=None):\n"
+        "        return self.layer(x) + (0 if y is None else y.nan_to_num().sum(1)[:, None, None, None])\n"
+    )
+    file = archive(home)
+    words = [
+        *TINY,
+        "data=npz",
+        "data.shape=[1,8,8]",
+        "metrics=[]",
+        f"data.root={file}",
+        f"data.conditions={{y:{VECTOR}}}",
+    ]
+    for kind in ("Plain", "Taking"):
+        (home / "mine" / "network").mkdir(exist_ok=True)
+        (home / "mine" / "network" / f"{kind.lower()}.yaml").write_text(
+            f"# mine\n_target_: mine.plain.{kind}\nshape: ${{data.shape}}\nwidth: 8\n"
+        )
+    refused = mezzotint("train", "--config-dir", "mine", *words, "network=plain")
+    assert REFUSED["unused"][2] in refused.err
+    assert mezzotint("train", "--config-dir", "mine", *words, "network=taking").code == 0
