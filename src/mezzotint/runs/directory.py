@@ -101,6 +101,11 @@ class RunDir:
         return self.path / "sweep"
 
     @property
+    def profile(self) -> Path:
+        """The folder of the profiler's reports."""
+        return self.path / "profile"
+
+    @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 

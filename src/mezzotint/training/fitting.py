@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
@@ -56,6 +57,7 @@ def fit(
     config: dict[str, Any] | None = None,
     then: str = "",
     then_share: float = 0.0,
+    profiler: Profiler | None = None,
 ) -> dict[str, Any]:
     """Train a denoiser in `directory`, from its newest whole checkpoint if there is one.
 
@@ -73,6 +75,7 @@ def fit(
         config: plain data, for trackers.
         then: what the caller does next, printed beside the time left, such as "sampling".
         then_share: how long that takes, as an estimated share of the training's time; 0 where it is not known.
+        profiler: one of Lightning's; None takes that of the hardware, by name.
 
     Returns:
         state ("finished" or "preempted"), the signal that ended it, stopped_early (by which callback, in words, or
@@ -141,7 +144,7 @@ def fit(
     with described, quiet():
         hardware.prepare(denoiser.network)
         try:
-            trainer = build_trainer(hardware, place, run, data, [*theirs, group])
+            trainer = build_trainer(hardware, place, run, data, [*theirs, group], profiler)
             connect(run, trainer, data.val_dataloader, ema)
             train(trainer, module, data, saved, group)
         except MisconfigurationException as error:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mezzotint.errors import ConfigError
 from mezzotint.training.hardware.sharding import is_shard
 from mezzotint.training.lr_schedules import LRSchedule
-from mezzotint.training.optimizers import OptimizerSettings, settled_in
+from mezzotint.training.optimizers import OptimizerSettings
 from mezzotint.training.parameter_groups import Parameter, ParameterRule, grouped, parameters
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of p(s) = a s + b s^3 + c s^5, which drives singular values to about 1
@@ -67,7 +67,7 @@ class Muon(OptimizerSettings):
         if others:
             groups = grouped(others, self.groups, self.weight_decay)
             members.append(torch.optim.AdamW(groups, self.lr, self.betas, self.eps, fused=fused or None))
-        return Combined([settled_in(member) for member in members], fused=fused or None)
+        return Combined(members, fused=fused or None)
 
     def orthogonalised(self, one: Parameter) -> bool:
         rows = one.value.shape[0] if one.value.ndim else 0

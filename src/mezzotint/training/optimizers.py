@@ -98,14 +98,7 @@ class AdamW(OptimizerSettings):
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
         """torch's optimizer over all parameters that train. Fused is 3 to 5 times faster, on the CPU too."""
         groups = grouped([*parameters(module)], self.groups, self.weight_decay, ("matrix", "embedding"))
-        return settled_in(torch.optim.AdamW(groups, self.lr, self.betas, self.eps, fused=fused or None))
-
-
-def settled_in(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """Spare an optimizer a search of 0.4 ms for CUDA's driver, with which each step begins where there is none."""
-    if not torch.accelerator.is_available():
-        optimizer._accelerator_graph_capture_health_check = lambda: None  # type: ignore[attr-defined]
-    return optimizer
+        return torch.optim.AdamW(groups, self.lr, self.betas, self.eps, fused=fused or None)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -11,8 +11,9 @@ import lightning.pytorch as pl
 
 from mezzotint.data.datamodule import DataModule
 from mezzotint.data.image_set import ImageSource
-from mezzotint.diffusion import Denoiser
+from mezzotint.diffusion import DDIM, Denoiser, Trailing
 from mezzotint.errors import ConfigError
+from mezzotint.generation import SamplingRecipe
 from mezzotint.training import batches
 from mezzotint.training.batches import Batch
 from mezzotint.training.callbacks.base import Callback, TrainingRun
@@ -40,6 +41,7 @@ def run_of(trainer: pl.Trainer, module: pl.LightningModule, callbacks: Iterable[
         module.seed,
         int(planned) * module.batch_size if math.isfinite(planned) else module.budget,
         module.batch_size,
+        SamplingRecipe(DDIM(), Trailing(50)),
         rank=trainer.global_rank,
         world=trainer.world_size,
         step=trainer.global_step,

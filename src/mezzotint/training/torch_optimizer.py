@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mezzotint.training.lr_schedules import LRSchedule
-from mezzotint.training.optimizers import OptimizerSettings, settled_in
+from mezzotint.training.optimizers import OptimizerSettings
 from mezzotint.training.parameter_groups import ParameterRule, grouped, parameters
 
 
@@ -64,7 +64,7 @@ class TorchOptimizer(OptimizerSettings):
             if any(group["weight_decay"] for group in groups):
                 raise ValueError(f"groups: {target.__name__} has no weight decay")
             groups = [{key: value for key, value in group.items() if key != "weight_decay"} for group in groups]
-        return settled_in(target(groups, lr=self.lr, **settings))
+        return target(groups, lr=self.lr, **settings)
 
 
 def unwrapped(kind: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:

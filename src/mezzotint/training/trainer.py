@@ -3,24 +3,31 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import CheckpointIO
-from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.profilers import Profiler
 
 from mezzotint.data.datamodule import DataModule
 from mezzotint.runs import checkpoints
 from mezzotint.training.callback_group import CallbackGroup
 from mezzotint.training.callbacks.base import TrainingRun
 from mezzotint.training.hardware.hardware import Hardware, ProcessInfo
+from mezzotint.training.hardware.profilers import named_profiler
+from mezzotint.training.lightning_patches import leave_signals_to_preemption
 
 
 def build_trainer(
-    hardware: Hardware, place: ProcessInfo, run: TrainingRun, data: DataModule, callbacks: list[pl.Callback]
+    hardware: Hardware,
+    place: ProcessInfo,
+    run: TrainingRun,
+    data: DataModule,
+    callbacks: list[pl.Callback],
+    profiler: Profiler | None = None,
 ) -> pl.Trainer:
     """Lightning's Trainer with everything off that our callbacks do, or that promises to be exact forbid."""
     arguments = hardware.trainer_arguments(place)
@@ -30,7 +37,7 @@ def build_trainer(
         **arguments,
         plugins=plugins,
         callbacks=callbacks,
-        profiler=NullProfiler(),
+        profiler=profiler or named_profiler(hardware.profiler, run.directory),
         max_steps=run.steps,
         accumulate_grad_batches=data.accumulation,
         limit_val_batches=0,
@@ -45,22 +52,8 @@ def build_trainer(
         inference_mode=False,  # guidance may need gradients
         default_root_dir=run.directory,
     )
-    # Lightning's handler of SIGTERM communicates inside the handler, which can hang, and each of its steps broadcasts
-    # whether one came, which waits for the device. Preemption does both better.
-    trainer._signal_connector.register_signal_handlers = lambda: None
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
-    # Lightning reads the signature of training_step anew at every step.
-    trainer.fit_loop.epoch_loop._build_kwargs = lambda _, batch, number: {"batch": batch, "batch_idx": number}
+    leave_signals_to_preemption(trainer)
     return trainer
-
-
-class NullProfiler(PassThroughProfiler):
-    """Lightning's profiler that does nothing, without a generator for each of the two dozen hooks of a step."""
-
-    nothing = nullcontext()
-
-    def profile(self, action_name: str) -> AbstractContextManager[None]:
-        return self.nothing
 
 
 class AtomicCheckpointIO(CheckpointIO):

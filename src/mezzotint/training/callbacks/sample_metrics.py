@@ -1,6 +1,6 @@
 """How good the samples are while a run trains, by the metrics that judge it at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -23,9 +23,9 @@ class SampleMetrics(PeriodicCallback):
         every: images between two looks, or below 1 the share of the budget; the end is always looked at.
         n: samples; each costs as much as `mezzotint sample` takes for it.
         steps: of the grid, fewer for a cheaper look; None takes the grid as it is.
-        metrics: those of the run to compute, by name; None takes all that evaluate samples by their features. In a
-            Trainer of one's own the metrics themselves, by names of one's own.
-        sampling: how samples are drawn; None takes the recipe of the run.
+        metrics: names of those of the run to compute; None takes all that evaluate samples by their features. In a
+            Trainer of one's own the metrics themselves.
+        sampling: the recipe for samples; None takes that of the run, and DDIM in 50 steps in a Trainer of one's own.
         reference: the real images, such as `dataset.split("train")`; None takes those of the run.
     """
 
@@ -38,7 +38,7 @@ class SampleMetrics(PeriodicCallback):
         every: float = 0.1,
         n: int = 500,
         steps: int | None = None,
-        metrics: list[str] | Mapping[str, Any] | None = None,
+        metrics: Sequence[Any] | Mapping[str, Any] | None = None,
         sampling: SamplingRecipe | None = None,
         reference: Any = None,
     ) -> None:
@@ -46,9 +46,10 @@ class SampleMetrics(PeriodicCallback):
             raise ValueError(f"every={every}, n={n}: every must be above 0, and n 2 or more")
         self.every, self.n, self.steps = every, n, steps
         self.recipe, self.plan = sampling, None
-        self.names: list[str] | None = list(metrics) if metrics is not None else None
-        if isinstance(metrics, Mapping):
-            self.plan = EvaluationPlan(lambda: metrics, lambda: reference)
+        given = metrics if metrics is None or isinstance(metrics, Mapping) else named(metrics)
+        self.names: list[str] | None = None if given is None else list(given)
+        if given and not all(isinstance(metric, str) for metric in given.values()):
+            self.plan = EvaluationPlan(lambda: given, lambda: reference)
 
     def passes(self, run: TrainingRun) -> int:
         return self.n * (len(self.shortened(self.recipe or run.sampling).grid(run.module.denoiser.schedule)) - 1)
@@ -124,3 +125,8 @@ class SampleMetrics(PeriodicCallback):
         if run.world > 1:
             torch.distributed.broadcast_object_list(told)  # what decides about a checkpoint must not differ
         return told[0]
+
+
+def named(metrics: Sequence[Any]) -> dict[str, Any]:
+    """Return names as they are, and metrics under their position: they report names of their own."""
+    return {metric if isinstance(metric, str) else str(i): metric for i, metric in enumerate(metrics)}

@@ -57,6 +57,8 @@ class Hardware(metaclass=Finite):
         threads: CPU threads of each process; left out, torch's own choice.
         workers: processes that decode images; 0 is fastest for sets in memory.
         timeout: seconds after which a silent rank is given up.
+        profiler: of Lightning's, which writes a report to profile/ of the run: simple (durations of hooks), advanced
+            (of functions) or pytorch (a trace of torch).
     """
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -72,11 +74,16 @@ class Hardware(metaclass=Finite):
     threads: int | None = None
     workers: int = 0
     timeout: float = 600.0
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (("accelerator", ("auto", "cpu", "gpu")), ("strategy", ("auto", "ddp", "fsdp"))):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name}={getattr(self, name)!r} is not known. Choose one of {', '.join(known)}.")
+        for name, value, known in (
+            ("accelerator", self.accelerator, ("auto", "cpu", "gpu")),
+            ("strategy", self.strategy, ("auto", "ddp", "fsdp")),
+            ("profiler", self.profiler or "null", ("null", "simple", "advanced", "pytorch")),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name}={value!r} is not known. Choose one of {', '.join(known)}.")
         if str(self.precision) not in PRECISIONS:
             raise ConfigError(f"precision={self.precision!r} is not known. Choose one of {', '.join(PRECISIONS)}.")
         for name in ("devices", "nodes", "micro_batch", "threads", "timeout"):
