@@ -44,3 +44,17 @@ def test_imagenet256_jit_b() -> None:
     assert recipe.guidance["high"] == pytest.approx((1 - 0.1) / 0.1)
     assert 1.0 <= recipe.guidance["scale"] <= 4.0
     assert recipe.n == 50 * 1000
+
+
+def test_cifar10_uvit_s() -> None:
+    """Bao et al. 2023, tables 1 and 2, and the settings of their code for CIFAR-10."""
+    recipe = job("cifar10_uvit_s")
+    network, optimizer = recipe.network, recipe.optimizer
+    assert (network["depth"], network["width"], network["width"] // network["head_width"]) == (13, 512, 8)
+    assert (network["patch"], network["final_convolution"], network["dropout"]) == (2, True, 0.0)
+    assert (recipe.budget, recipe.batch_size) == (500_000 * 128, 128)
+    assert (optimizer["lr"], optimizer["betas"], optimizer["weight_decay"]) == (2e-4, [0.99, 0.999], 0.03)
+    assert (optimizer["warmup"], optimizer["decay"], optimizer["clip"]) == (2_500 * 128, "constant", None)
+    assert decay(recipe.ema["halflife"], 128) == pytest.approx(0.9999, abs=1e-6)
+    assert (recipe.data["classes"], recipe.data["flip"]) == (0, True)
+    assert (recipe.grid["steps"], recipe.n) == (1000, 50_000)

@@ -133,6 +133,16 @@ def test_weights_start_as_published():
     assert published.blocks[0].attention.qkv.weight.std().item() == pytest.approx(0.02, rel=0.03)
 
 
+@pytest.mark.parametrize(("width", "depth", "patch"), [(16, 2, 2), (32, 3, 4), (24, 1, 1)])
+def test_parameters_in_closed_form(width, depth, patch):
+    """Patches, time, labels, blocks of 18 w^2 + 15 w, final layer; 4 channels, 10 classes, learned variance."""
+    inputs, outputs = 4 * patch**2, 8 * patch**2
+    embeddings = (inputs + 1) * width + (256 + 1) * width + (width + 1) * width + 11 * width
+    final = 2 * width * (width + 1) + (width + 1) * outputs
+    network = DiT((4, 8, 8), 10, width, depth, width, patch, learned_variance=True)
+    assert sum(p.numel() for p in network.parameters()) == embeddings + depth * (18 * width**2 + 15 * width) + final
+
+
 # promises about inputs
 
 
