@@ -14,14 +14,13 @@ from importlib import import_module
 
 from mezzotint.app import help
 from mezzotint.app.config.arguments import own_configs, trust_of, vouched
-from mezzotint.app.help import COMMANDS
+from mezzotint.app.help import COMMANDS, OWN_WORDS
 from mezzotint.app.terminal import refuse, unbroken
 from mezzotint.errors import ConfigError, DataError, as_user_error
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.trust import trusting
 from mezzotint.signals import REQUEUE_SIGNALS, install_handlers, restore_handlers
 
-OWN_WORDS = ("plot", "runs", "report", "sweep", "compare", "sync", "ema", "import")  # that read no config of one job
 MODULES = {"import": "import_weights"}  # of commands whose name is a word of Python
 PLACES = ("MEZZOTINT_RUNS", "MEZZOTINT_DATA", "MEZZOTINT_CACHE")
 

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from mezzotint.app.help import COMMANDS, GROUPS, KINDS, OWN_WORDS, choices, config_dir, groups
 
 FOLDERS = ("sweep", "report", "sync", "compare")  # commands whose words are runs
-KEYED = {"ema": ("run=", "std=", "out=")}
+KEYED = {
+    "ema": ("run=", "std=", "out="),
+    "export": (
+        "run=",
+        *(f"format={name}" for name in ("safetensors", "torch_export", "onnx", "diffusers")),
+        *("weights=", "checkpoint=", "license=", "out="),
+    ),
+}
 PLOT = ("run=", "kind=", "n=", "samples=", "points=", "frames=", "features=", "out=")
 
 

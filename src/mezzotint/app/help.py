@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "print what a config would do, its cost and its errors, without doing it",
     "runs": "list the runs with state, age and best result",
     "sweep": "list the runs of a sweep with their differences and states; aggregate seeds",
+    "export": "write a trained model for other programs: safetensors, torch.export, ONNX, diffusers; with a model card",
     "ema": "make an average of the weights of any length from a run's snapshots",
     "report": "write one HTML page for a run, a sweep or several runs",
     "sync": "upload runs, or what is new in them, to Weights & Biases: one curve per run",
@@ -67,6 +68,10 @@ mezzotint runs digits finished                         finished runs with digits
 mezzotint runs paths.runs=/data/runs --json            one JSON object per line""",
     "sweep": """\
 mezzotint sweep runs/digits_ddpm                       at any time, also during the sweep""",
+    "export": """\
+mezzotint export run=runs/latest format=safetensors    weights with their config: mezzotint.load(FILE)
+mezzotint export run=runs/latest format=diffusers      a folder for DDPMPipeline and DDIMPipeline.from_pretrained
+mezzotint export run=runs/latest format=torch_export weights=raw license=apache-2.0""",
     "ema": """\
 mezzotint ema run=runs/latest std=0.1                  a file of weights; also mezzotint sample run=... ema.std=0.1
 mezzotint ema run=runs/latest std=0.05,0.1,0.2         several lengths, a file each""",
@@ -148,6 +153,13 @@ OWN_WORDS = {  # of the commands that do not take a config
         "--json": "one JSON object per line",
     },
     "sweep": {"DIR": "the directory of the sweep, runs/NAME"},
+    "export": {
+        "run=DIR": "the run",
+        "format=NAME": "safetensors, torch_export, onnx or diffusers",
+        "weights=ema|raw checkpoint=best|NUMBER": "which weights, as sample takes them",
+        "license=NAME": "of the model card, such as apache-2.0 or cc-by-4.0",
+        "out=DIR": "a folder; by default export/FORMAT in the run",
+    },
     "ema": {
         "run=DIR": "a run that was trained with ema=power",
         "std=0.1,0.2": "standard deviations of the averages, as fractions of the images seen: 0.05 to 0.25",
@@ -214,6 +226,7 @@ TITLES = {  # of the groups
 }
 
 USAGE = {
+    "export": "run=DIR format=NAME [weights=NAME] [checkpoint=STEP] [license=NAME] [out=DIR]",
     "ema": "run=DIR std=NUMBER[,NUMBER ...] [out=FILE.safetensors]",
     "report": "DIR ... [out=FILE.html]",
     "compare": "RUN|FILE RUN|FILE ...",

@@ -22,7 +22,7 @@ from mezzotint.runs.score import Score, read_best
 
 LATEST = "latest"  # the link to the newest run, beside the runs
 DAMAGED = "damaged"  # the state of a run whose config or status cannot be read
-FOLDERS = ("checkpoints", "ema", "samples", "evaluation", "wandb", "tensorboard", "sweep")
+FOLDERS = ("checkpoints", "ema", "export", "samples", "evaluation", "wandb", "tensorboard", "sweep")
 FILES = ("config.yaml", "status.json", "train.log", "metrics.jsonl", "histograms.jsonl", "environment.json")
 FILES += ("data.json",)
 BEFORE_CONFIG = ("train.log", "status.json", "environment.json", "data.json")  # of a run killed while it started

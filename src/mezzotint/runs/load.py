@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mezzotint.errors import ConfigError
+from mezzotint.errors import ConfigError, DataError
 from mezzotint.instantiate.build import DENOISER, Node, build_denoiser, check_part, targets
 from mezzotint.instantiate.locate import locate
 from mezzotint.instantiate.trust import Untrusted, current, trusting
@@ -29,6 +29,7 @@ def load(
     """Return the denoiser of a run, in evaluation mode on the CPU, from its config and its newest intact checkpoint.
 
     Args:
+        directory: the run, or the model.safetensors of an export.
         weights: "ema" (the first average, or the raw weights without one), "raw", the half-life or std of an average,
             or of a run with ema=power "std0.075" and the like: an average of that length, made of the run's snapshots.
         allow: packages beside mezzotint whose classes the config may name: a `_target_` from a stranger is code. Inside
@@ -37,7 +38,8 @@ def load(
             autoguidance; or "best", the one that callbacks=sample_metrics kept.
     """
     run = RunDir(Path(directory))
-    config = run.config()
+    exported = Path(directory) if Path(directory).suffix == ".safetensors" else None
+    config = exported_config(exported) if exported else run.config()
     nodes = {name: config.get(name) for name in DENOISER}
     rule = current()
     if not rule.strict:
@@ -45,12 +47,39 @@ def load(
     with trusting(rule):
         check_denoiser(nodes, run)
         denoiser = build_denoiser(nodes)
-    state = read_weights(run, weights, checkpoint)
+    state = read_exported(exported) if exported else read_weights(run, weights, checkpoint)
     try:
         denoiser.load_state_dict(state)
     except RuntimeError as error:
-        raise damaged(run.checkpoint(checkpoint), f"it does not fit the config ({reason(error)})") from error
+        raise damaged(
+            exported or run.checkpoint(checkpoint), f"it does not fit the config ({reason(error)})"
+        ) from error
     return denoiser.eval()
+
+
+def exported_config(file: Path) -> dict[str, Any]:
+    """Return the config in the metadata of an exported safetensors file. Raises DataError: it has none."""
+    import json
+
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            found = json.loads((tensors.metadata() or {})["config"])
+        if not isinstance(found, dict):
+            raise ValueError("its config is no mapping")
+    except Exception as error:
+        raise DataError(
+            f"{file} is no export by format=safetensors ({reason(error)[:120]}); its tensors alone are read by "
+            f"`mezzotint train init={file}`"
+        ) from error
+    return found
+
+
+def read_exported(file: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(file)
 
 
 def read_weights(run: RunDir, weights: str | float = "ema", step: int | str | None = None) -> dict[str, Any]:
