@@ -1,7 +1,9 @@
 """Sample grids and sampling trajectories of a run, reduced to fit a size budget."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,19 +44,29 @@ class SizeBudget:
         """Return the maximum side of an image in a grid of this shape; a single image may be eight times as large."""
         return self.side if shape[0] * shape[1] > 1 else 8 * self.side
 
+    def halved(self) -> SizeBudget:
+        """Return half of each limit."""
+        counts = (self.previews, self.drawn, self.images, self.trajectories, self.side)
+        return SizeBudget(*(count // 2 for count in counts), self.quality)
 
-SIZE_BUDGETS = (  # from the richest to none
+
+LEVELS = (
     SizeBudget(40, 12, 256, 8, 256, None),
-    SizeBudget(40, 12, 100, 8, 256, 90),
     SizeBudget(20, 8, 64, 8, 128, 85),
-    SizeBudget(12, 6, 64, 6, 96, 80),
-    SizeBudget(10, 4, 36, 4, 64, 75),
     SizeBudget(6, 2, 25, 3, 64, 70),
-    SizeBudget(4, 1, 16, 2, 48, 60),
-    SizeBudget(1, 1, 9, 1, 32, 60),
-    SizeBudget(1, 0, 4, 0, 32, 50),
-    SizeBudget(0, 0, 0, 0, 1, 50),
 )
+
+
+def size_budgets() -> Iterator[SizeBudget]:
+    """Yield the three levels, then the last one halved until no image is left."""
+    yield from LEVELS
+    budget = LEVELS[-1]
+    while budget.previews or budget.drawn:
+        budget = budget.halved()
+        yield budget
+
+
+SIZE_BUDGETS = tuple(size_budgets())
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ LIMIT = 5_000_000  # bytes of a page
 WORDS = LIMIT // 2  # of these for everything except images
 SCRIPTS = ("dom", "table", "axes", "chart", "sheet", "curves", "samples", "evaluation", "page")
 # points of a curve and number of the newest evaluations; runs are left out only after the last level
-DETAIL_LEVELS = ((400, 1000), (200, 500), (100, 200), (50, 100), (24, 50), (8, 20), (0, 5))
+DETAIL_LEVELS = ((400, 1000), (100, 200), (8, 20))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@ machines. Reads small files alone and imports no torch.
 """
 
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from mezzotint.app.results import run_folders
 from mezzotint.app.terminal import display_path, one_line, table
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.plain_data import as_dict, number
 from mezzotint.reading import Damaged, changed
 from mezzotint.runs import RunDir
 from mezzotint.runs.directory import DAMAGED, read_configs
@@ -88,7 +88,7 @@ class RunRow:
         best = {"name": self.best[0], "value": self.best[1]} if self.best else None
         said = {key: self.status.get(key) for key in ("budget", "error", "host", "pid", "seconds")}
         result = self.status.get("objective")
-        said["objective"] = result if finite(result) else None  # JSON has no NaN
+        said["objective"] = number(result)  # JSON has no NaN
         said["error"] = self.damage or said["error"]
         times = {"started": self.started, "changed": self.changed}
         return {"run": str(self.directory), "state": self.state, "images": self.images, **said, **times, "best": best}
@@ -139,17 +139,15 @@ def read(words: Sequence[str]) -> tuple[list[str], Path, bool]:
     return [word for word in words if word not in flags and "=" not in word], root, bool(flags)
 
 
-def finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def judged(directory: Path) -> tuple[str, float] | None:
     """The best value of its evaluations: of those with most images, by their first metric."""
     found = [each for each in RunDir(directory).evaluations().values() if each["values"]]
     if not found:
         return None
     first = next(iter(max(found, key=lambda each: each["protocol"]["n"])["values"]))
-    values = [(each["values"][first], each["protocol"]) for each in found if finite(each["values"].get(first))]
+    values = [
+        (each["values"][first], each["protocol"]) for each in found if number(each["values"].get(first)) is not None
+    ]
     if not values:
         return None
     of = [metric for _, made in values for metric in made.get("metrics", {}).values()]
@@ -161,12 +159,12 @@ def judged(directory: Path) -> tuple[str, float] | None:
 def kept(directory: Path) -> tuple[str, float] | None:
     """The score of the best checkpoint."""
     score = RunDir(directory).best_score()
-    return (score.name, score.value) if score and finite(score.value) else None
+    return (score.name, score.value) if score and number(score.value) is not None else None
 
 
 def validated(lines: Sequence[dict[str, Any]]) -> tuple[str, float] | None:
-    losses = [line["validation"].get("loss") for line in lines if isinstance(line.get("validation"), dict)]
-    losses = [loss for loss in losses if finite(loss)]
+    losses = [line["validation"].get("loss") for line in lines if as_dict(line.get("validation"))]
+    losses = [loss for loss in losses if number(loss) is not None]
     return ("validation loss", min(losses)) if losses else None
 
 

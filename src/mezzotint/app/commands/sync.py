@@ -13,6 +13,7 @@ from mezzotint.app.results.tracking import evaluations, subject_of, tell_all
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.instantiate.build import build
+from mezzotint.plain_data import as_dict, lookup
 from mezzotint.reading import files
 from mezzotint.runs import RunDir
 from mezzotint.training.tracking.hooks import STATES
@@ -61,9 +62,8 @@ def below(folder: Path) -> dict[Path, bool]:
 
 def tracker(run: Path, given: bool) -> dict[str, Any] | None:
     """Return the tracker node of the run's config, or its defaults for a run given explicitly."""
-    nodes = RunDir(run).config().get("logger") or {}
-    nodes = nodes.values() if isinstance(nodes, dict) else ()
-    own = [node for node in nodes if isinstance(node, dict) and node.get("_target_") in OURS]
+    nodes = as_dict(RunDir(run).config().get("logger")).values()
+    own = [node for node in nodes if lookup(node, "_target_") in OURS]
     return own[0] if own else {"_target_": OURS[0]} if given else None
 
 

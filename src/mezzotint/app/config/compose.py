@@ -28,6 +28,7 @@ from mezzotint.app.config.validate_arguments import check_words
 from mezzotint.app.help import config_dir, groups
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.trust import Trust
+from mezzotint.plain_data import as_dict, lookup
 from mezzotint.runs import RunDir
 
 
@@ -110,7 +111,7 @@ def compose_from_run(directory: Path, command: str, words: Sequence[str] = ()) -
 
     run = RunDir(directory)
     read = run.config()
-    if not isinstance(read.get("network"), dict):
+    if not as_dict(read.get("network")):
         raise ConfigError(
             f"{directory} is not a run: its {run.config_file.name} is another thing; `mezzotint runs` lists those that "
             "exist"
@@ -126,7 +127,7 @@ def compose_from_run(directory: Path, command: str, words: Sequence[str] = ()) -
         saved["n"] = None  # it was the number of images to evaluate
     ours = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())
     hydra_node, store = ours["hydra"], ConfigStore.instance()
-    choices = {key: choice for item in ours["defaults"] if isinstance(item, dict) for key, choice in item.items()}
+    choices = {key: choice for item in ours["defaults"] for key, choice in as_dict(item).items()}
     unsaid = sorted(groups() & choices.keys() & set(FREE) - read.keys())  # as in what `fit` writes
     chosen: list[Any] = [{key: choices[key]} for key in unsaid]
     saved = {key: value for key, value in saved.items() if key not in unsaid}
@@ -160,8 +161,7 @@ def present_paths(saved: Any, directory: Path) -> Any:
 
 def refuse_download_folder(saved: Config, directory: Path, words: Sequence[str]) -> None:
     """Refuse a run that names a folder of its own to download data to. Raises ConfigError."""
-    data = saved.get("data")
-    folder = data.get("cache") if isinstance(data, dict) else None
+    folder = lookup(saved, "data", "cache")
     parts = Path(folder).parts if isinstance(folder, str) else ()
     below = parts[:1] == ("${paths.data}",) and ".." not in parts
     if folder is None or below or any(value(key, words) for key in ("data", "data.cache")):

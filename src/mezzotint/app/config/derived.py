@@ -11,6 +11,7 @@ from mezzotint.app.config.job import Config, Job
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build
 from mezzotint.instantiate.locate import locate
+from mezzotint.plain_data import as_dict, lookup, number
 from mezzotint.training.amounts import least
 
 AUTO, HOME = "mezzotint.diffusion.AutoSpacing", "mezzotint.diffusion."
@@ -38,7 +39,7 @@ def write_out(config: Config) -> None:
 def write_out_optimizer(config: Config) -> None:
     """Put a class of torch.optim at optimizer= into TorchOptimizer, which takes the arguments that it knows itself."""
     node = config.get("optimizer")
-    if isinstance(node, dict) and str(node.get("_target_")).startswith("torch.optim."):
+    if node and str(lookup(node, "_target_")).startswith("torch.optim."):
         own = {key: value for key, value in node.items() if key in RUNS_OWN}
         kind = {key: value for key, value in node.items() if key not in RUNS_OWN}
         config |= {"optimizer": {"_target_": f"{TRAINING}TorchOptimizer", "kind": kind | {"_partial_": True}, **own}}
@@ -51,11 +52,11 @@ def write_out_grid(config: Config) -> None:
     itself.
     """
     grid, schedule = config.get("grid"), config.get("schedule")
-    if not (isinstance(grid, dict) and grid.get("_target_") == AUTO):
+    if grid is None or lookup(grid, "_target_") != AUTO:
         return
-    while isinstance(schedule, dict) and isinstance(schedule.get("schedule"), dict):  # of those that change another
-        schedule = schedule["schedule"]
-    name = str(schedule.get("_target_")) if isinstance(schedule, dict) else ""
+    while inner := as_dict(lookup(schedule, "schedule")):  # of those that change another
+        schedule = inner
+    name = str(lookup(schedule, "_target_"))
     if name.startswith(HOME):
         karras = name.rpartition(".")[2] in KARRAS
         base = {"sigma_min": None, "sigma_max": None, "rho": 7.0} if karras else {}
@@ -80,8 +81,8 @@ def shrink_network(config: Config, given: Sequence[str] = ()) -> None:
     Args:
         given: keys on the command line, whose values stay.
     """
-    sizes, network = config.pop("tiny", None), config.get("network")
-    if isinstance(sizes, dict) and isinstance(network, dict):
+    sizes, network = as_dict(config.pop("tiny", None)), as_dict(config.get("network"))
+    if sizes and network:
         network |= {key: size for key, size in sizes.items() if key in network and f"network.{key}" not in given}
 
 
@@ -113,7 +114,7 @@ def with_amounts(job: Job, choose: Callable[[str, list[float]], float]) -> Job:
     """Replace each list of amounts by the one chosen from it; invalid lists are left for `check_groups` to refuse."""
 
     def settled(node: Any) -> Any:
-        key, of = AMOUNTS.get(str(node.get("_target_")) if isinstance(node, dict) else "", ("", ""))
+        key, of = AMOUNTS.get(str(lookup(node, "_target_")), ("", ""))
         several = node.get(key) if key else None
         if not isinstance(several, list) or not several or not all(map(positive, several)):
             return node
@@ -124,4 +125,4 @@ def with_amounts(job: Job, choose: Callable[[str, list[float]], float]) -> Job:
 
 
 def positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+    return (number(value) or 0) > 0

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate import renamed
+from mezzotint.plain_data import as_dict, mapped
 
 SPLITS = ("train", "test", "all")
 PLACES = ("runs", "data", "cache")
@@ -154,32 +155,25 @@ def defaults(kind: type = Job) -> Config:
 
 def literal(value: Any) -> Any:
     """Escape interpolations, so that OmegaConf takes `${oc.env:KEY}` in a saved config as plain text."""
-    if isinstance(value, dict):
-        return {key: literal(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [literal(item) for item in value]
-    if isinstance(value, str):
-        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value)
-    return value
+
+    def escape(text: Any) -> Any:
+        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text) if isinstance(text, str) else text
+
+    return mapped(value, escape)
 
 
 def relocatable(config: Config) -> Config:
     """Replace prefixes from `paths` by `${paths.KEY}`, so that `train run=DIR paths.data=NEW` moves the data too."""
-    paths = config.get("paths")  # of whatever calls itself a config.yaml
-    said = paths if isinstance(paths, dict) else {}
+    said = as_dict(config.get("paths"))  # of whatever calls itself a config.yaml
     places = {key: value for key, value in said.items() if key in PLACES and isinstance(value, str) and value}
 
-    def walk(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: walk(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [walk(item) for item in value]
+    def shortened(value: Any) -> Any:
         for key, place in places.items():
             if isinstance(value, str) and (value == place or value.startswith(f"{place}/")):
                 return f"${{paths.{key}}}{value[len(place) :]}"
         return value
 
-    return {key: value if key == "paths" else walk(value) for key, value in config.items()}
+    return {key: value if key == "paths" else mapped(value, shortened) for key, value in config.items()}
 
 
 def identity(config: Config) -> Config:
@@ -189,8 +183,8 @@ def identity(config: Config) -> Config:
     """
     usual = defaults()
     kept = {key: value for key, value in relocatable(config).items() if key not in NOISE}
-    if isinstance(kept.get("data"), dict):
-        kept["data"] = {key: value for key, value in kept["data"].items() if key not in DATA_NOISE}
+    if data := as_dict(kept.get("data")):
+        kept["data"] = {key: value for key, value in data.items() if key not in DATA_NOISE}
     return {key: value for key, value in kept.items() if key not in usual or value != usual[key]}
 
 

@@ -18,6 +18,7 @@ from mezzotint.finite import IMMENSE, immense
 from mezzotint.instantiate.build import build, check_part
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.type_hints import format_type, format_value, matches
+from mezzotint.plain_data import as_dict, lookup
 from mezzotint.runs import RunDir
 
 FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files and folders that parts read
@@ -79,8 +80,8 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
     find_array(config)
     plain: Config = defaults(kind) | OmegaConf.to_container(config, resolve=True)  # type: ignore[operator]
     for key in NAMED:  # callbacks.progress=null removes it
-        if isinstance(plain.get(key), dict):
-            plain[key] = {name: node for name, node in plain[key].items() if node is not None}
+        if nodes := as_dict(plain.get(key)):
+            plain[key] = {name: node for name, node in nodes.items() if node is not None}
     if kind is Job:
         shrink_network(plain, spoken_keys())
     check_top_level(plain, kind)
@@ -155,10 +156,8 @@ def anchor(config: Config) -> None:
     """Make existing paths that parts read absolute: a run is used from other folders, too."""
     for key in FILES:
         *groups, last = key.split(".")
-        node: Any = config
-        for group in groups:
-            node = node.get(group) if isinstance(node, dict) else None
-        value = node.get(last) if isinstance(node, dict) else None
+        node = lookup(config, *groups)
+        value = lookup(node, last)
         if isinstance(value, str) and value and os.path.exists(os.path.expanduser(value)):
             node[last] = absolute(value)
 
@@ -211,7 +210,7 @@ def explained(group: str, problem: str) -> str:
 
 def fragments(key: str, nodes: Node) -> list[str]:
     """Return a problem for each node without `_target_`: an edit of a part that was not chosen."""
-    whole = [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
+    whole = [name for name, node in nodes.items() if "_target_" in as_dict(node)]
     return [
         f"{key}.{name}: the chosen {key}= has no {name!r}{did_you_mean(name, whole)}"
         for name in nodes

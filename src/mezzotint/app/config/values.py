@@ -3,14 +3,12 @@
 from typing import Any
 
 from mezzotint.app.config.job import Config
+from mezzotint.plain_data import lookup
 
 
 def at(config: Config, key: str) -> Any:
     """Return the value at a dotted key; None where a part of the key is missing."""
-    value: Any = config
-    for word in key.split("."):
-        value = value.get(word) if isinstance(value, dict) else None
-    return value
+    return lookup(config, *key.split("."))
 
 
 def short(value: Any) -> str:

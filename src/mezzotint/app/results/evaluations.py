@@ -16,6 +16,7 @@ from mezzotint.app.results.references import LOSSLESS
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
 from mezzotint.metrics import Evaluation, over_seeds
+from mezzotint.plain_data import as_dict
 from mezzotint.reading import Damaged
 from mezzotint.runs import RunDir, formats
 
@@ -97,7 +98,7 @@ def known(group: str) -> dict[str, dict[str, Any]]:
     """The nodes of a group by the words that choose them."""
     files = sorted((config_dir() / group).glob("*.yaml"))
     nodes = {file.stem: yaml.safe_load(file.read_text()) for file in files}
-    return {name: node for name, node in nodes.items() if isinstance(node, dict)}
+    return {name: node for name, node in nodes.items() if as_dict(node)}
 
 
 def choice(group: str, node: Mapping[str, Any]) -> str:
