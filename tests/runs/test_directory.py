@@ -9,6 +9,7 @@ import pytest
 
 from mezzotint.errors import ConfigError
 from mezzotint.runs import RunDir
+from mezzotint.runs.folders import find_runs, link_latest
 
 
 def test_a_run_is_held_by_one_process_and_free_when_that_dies(tmp_path: Path) -> None:
@@ -33,26 +34,26 @@ def test_a_run_is_held_by_one_process_and_free_when_that_dies(tmp_path: Path) ->
 def test_latest_is_a_relative_link_that_is_replaced_whole(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        RunDir(tmp_path / name).link_latest(tmp_path)
+        link_latest(tmp_path / name, tmp_path)
         assert (tmp_path / "latest").readlink() == Path(name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "latest"]
 
 
 def test_a_folder_of_the_users_own_called_latest_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
-    RunDir(tmp_path / "a").link_latest(tmp_path)
+    link_latest(tmp_path / "a", tmp_path)
     assert not (tmp_path / "latest").is_symlink()
 
 
 def test_a_run_needs_no_link_where_there_can_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    RunDir(tmp_path / "a").link_latest(tmp_path / "where" / "it" / "was")
+    link_latest(tmp_path / "a", tmp_path / "where" / "it" / "was")
     assert list(tmp_path.iterdir()) == []
 
     def refuse(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
-    RunDir(tmp_path / "a").link_latest(tmp_path)
+    link_latest(tmp_path / "a", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,5 +92,5 @@ def test_runs_are_found_in_folders_and_sweeps_but_not_twice_by_a_link(tmp_path: 
     for name in ("a", "s/b"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "config.yaml").touch()
-    RunDir(tmp_path / "a").link_latest(tmp_path)
-    assert sorted(run.path for run in RunDir.find(tmp_path)) == [tmp_path / "a", tmp_path / "s" / "b"]
+    link_latest(tmp_path / "a", tmp_path)
+    assert sorted(run.path for run in find_runs(tmp_path)) == [tmp_path / "a", tmp_path / "s" / "b"]

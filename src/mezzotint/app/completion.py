@@ -71,10 +71,10 @@ def runs(start: str) -> list[str]:
     """Runs and sweeps whose path begins so, as they would be typed."""
     from mezzotint.app.results.run_folders import folder
     from mezzotint.app.terminal import display_path
-    from mezzotint.runs.directory import LATEST, RunDir
+    from mezzotint.runs.folders import LATEST, find_runs
 
     root = folder()
-    found = [run.path for run in RunDir.find(root)]
+    found = [run.path for run in find_runs(root)]
     places = [root / LATEST, *found, *{run.parent for run in found if run.parent != root}]
     absolute = start.startswith("/")
     names = [str(place) if absolute else display_path(place) for place in places if place.exists()]

@@ -14,7 +14,7 @@ from mezzotint.reading import changed, obstacle
 from mezzotint.report.curves import thin
 from mezzotint.report.sprites import Picture, encode, read_tiles
 from mezzotint.runs import RunDir
-from mezzotint.runs.directory import preview_step
+from mezzotint.runs.paths import preview_step
 
 FILM = "-film"
 HELD = 1 << 29  # bytes of decoded images that are cached

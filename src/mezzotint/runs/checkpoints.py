@@ -11,7 +11,7 @@ import torch
 
 from mezzotint import archives
 from mezzotint.atomic import atomic_path, sync
-from mezzotint.errors import TrainingError, is_disk_full
+from mezzotint.errors import ConfigError, TrainingError, is_disk_full
 from mezzotint.plain_data import NUMBER, as_dict, mismatch
 from mezzotint.reading import damaged, obstacle, reason
 from mezzotint.runs import score
@@ -58,6 +58,21 @@ def choose(folder: Path, step: int | str | None) -> Path | None:
         return named(folder, kept.step) if kept else None
     file = named(folder, int(step))
     return file if file.is_file() else None
+
+
+def require(folder: Path, step: int | str | None) -> Path:
+    """Return the checkpoint that `choose` finds. Raises ConfigError: the run has no such checkpoint."""
+    if file := choose(folder, step):
+        return file
+    run = folder.parent
+    if step is None:
+        raise ConfigError(f"{run} has no checkpoint that can be read: mezzotint train run={run}")
+    if step == "best":
+        raise ConfigError(
+            f"checkpoint=best: {run} keeps no best checkpoint; it is trained with callbacks=sample_metrics"
+        )
+    steps = ", ".join(str(step_of(file)) for file in every(folder)) or "none"
+    raise ConfigError(f"checkpoint={step}: {run} keeps the steps {steps}; callbacks.checkpoints.keep= keeps more")
 
 
 def newest(folder: Path, quiet: bool = False) -> Path | None:

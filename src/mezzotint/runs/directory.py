@@ -1,37 +1,30 @@
-"""The directory of a run: its files by name, its lock, its state."""
+"""The directory of a run: its config, state and records."""
 
-import fcntl
 import json
 import os
-import re
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 from mezzotint.atomic import write_text
-from mezzotint.errors import ConfigError, DataError, MezzotintError
-from mezzotint.reading import MOST_OF_LOG, Damaged, changed, files, obstacle, opened, read_bytes, read_end, read_json
+from mezzotint.errors import ConfigError, DataError
+from mezzotint.reading import MOST_OF_LOG, Damaged, files, obstacle, opened, read_bytes, read_end, read_json
 from mezzotint.reading import reason as reason_of
-from mezzotint.runs import formats
+from mezzotint.runs import formats, locking
 from mezzotint.runs.formats import Node
+from mezzotint.runs.paths import FILES, FOLDERS, RunPaths, preview_step
 from mezzotint.runs.score import Score, read_best
 
-LATEST = "latest"  # the link to the newest run, beside the runs
 DAMAGED = "damaged"  # the state of a run whose config or status cannot be read
-FOLDERS = ("checkpoints", "ema", "export", "samples", "evaluation", "wandb", "tensorboard", "sweep")
-FILES = ("config.yaml", "status.json", "train.log", "metrics.jsonl", "histograms.jsonl", "environment.json")
-FILES += ("data.json",)
-BEFORE_CONFIG = ("train.log", "status.json", "environment.json", "data.json")  # of a run killed while it started
-PREVIEW = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
-class RunDir:
-    """The directory of one run. It alone knows the names of the files in it.
+class RunDir(RunPaths):
+    """The directory of one run.
 
     Readers return checked plain data. They open only regular files inside the run; a file that leads out of it, is too
     large or has another shape raises `Damaged`.
@@ -39,84 +32,6 @@ class RunDir:
     Args:
         path: the directory; it need not exist yet.
     """
-
-    path: Path
-
-    # ------------------------------------------------------------------------------------------------------------ paths
-
-    @property
-    def config_file(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def status_file(self) -> Path:
-        return self.path / "status.json"
-
-    @property
-    def log_file(self) -> Path:
-        """The text log of training, which is also the file that is locked."""
-        return self.path / "train.log"
-
-    @property
-    def metrics_file(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def metrics_table_file(self) -> Path:
-        """The CSV logger's copy of the metrics."""
-        return self.path / "metrics.csv"
-
-    @property
-    def histograms_file(self) -> Path:
-        return self.path / "histograms.jsonl"
-
-    @property
-    def environment_file(self) -> Path:
-        return self.path / "environment.json"
-
-    @property
-    def data_file(self) -> Path:
-        return self.path / "data.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def snapshots(self) -> Path:
-        """The folder of averaged weights in half precision, of which ema=power makes other averages."""
-        return self.path / "ema"
-
-    @property
-    def samples(self) -> Path:
-        return self.path / "samples"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.path / "evaluation"
-
-    @property
-    def sweep(self) -> Path:
-        """The folder of Hydra's own files of sweeps that start from this run."""
-        return self.path / "sweep"
-
-    @property
-    def profile(self) -> Path:
-        """The folder of the profiler's reports."""
-        return self.path / "profile"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
-
-    @property
-    def wandb(self) -> Path:
-        return self.path / "wandb"
-
-    @property
-    def upload_state_file(self) -> Path:
-        """The record of what has reached Weights & Biases."""
-        return self.wandb / "mezzotint.json"
 
     # ----------------------------------------------------------------------------------------------------------- config
 
@@ -149,11 +64,6 @@ class RunDir:
         import yaml
 
         write_text(self.config_file, head + yaml.safe_dump(config, sort_keys=False))
-
-    def foreign_files(self) -> list[str]:
-        """Return the names in the directory that no run writes before its config; hidden ones are ignored."""
-        names = (file.name for file in self.path.iterdir()) if self.path.is_dir() else ()
-        return sorted(name for name in names if not name.startswith(".") and name not in BEFORE_CONFIG)
 
     def check_links(self) -> None:
         """Refuse to write into a run that holds links out of it, or a folder in place of a file.
@@ -224,23 +134,14 @@ class RunDir:
         self.path.mkdir(parents=True, exist_ok=True)
         self.check_links()
         with open(self.log_file, "a", buffering=1, encoding="utf-8", errors="backslashreplace") as log:
-            try:
-                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(f"{self.path}: another process is training this run") from None
-            except OSError as error:
-                raise ConfigError(
-                    f"{self.path}: files cannot be locked there ({error.strerror}), so two processes could write one "
-                    "run; give a paths.runs= on another file system, or have this one mounted with locks (flock)"
-                ) from error
+            locking.hold(log, self.path)
             yield log
 
     @contextmanager
     def mark_running(self) -> Iterator[None]:
         """Hold a shared lock, if there can be one, so that other processes see that the run is being trained."""
         with open(self.log_file, "a") as log:
-            with suppress(OSError):
-                fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            locking.share(log)
             yield
 
     @property
@@ -248,7 +149,7 @@ class RunDir:
         """True if a process holds the run's lock; False where files cannot be locked."""
         try:
             with opened(self.log_file, self.path) as log:
-                return is_locked(log)
+                return locking.is_held(log)
         except (FileNotFoundError, Damaged):
             return False
 
@@ -325,22 +226,11 @@ class RunDir:
         """Return the checkpoint file of a step, the "best" one, or the newest intact one.
 
         Raises:
-            ConfigError: the run keeps none such.
+            ConfigError: the run has no such checkpoint.
         """
-        from mezzotint.runs.checkpoints import choose, every, step_of
+        from mezzotint.runs.checkpoints import require
 
-        if file := choose(self.checkpoints, step):
-            return file
-        if step is None:
-            raise ConfigError(f"{self.path} has no checkpoint that can be read: mezzotint train run={self.path}")
-        if step == "best":
-            raise ConfigError(
-                f"checkpoint=best: {self.path} keeps no best checkpoint; it is trained with callbacks=sample_metrics"
-            )
-        steps = ", ".join(str(step_of(file)) for file in every(self.checkpoints)) or "none"
-        raise ConfigError(
-            f"checkpoint={step}: {self.path} keeps the steps {steps}; callbacks.checkpoints.keep= keeps more"
-        )
+        return require(self.checkpoints, step)
 
     def newest_step(self) -> int:
         """Return the step of the newest intact checkpoint; 0 without one."""
@@ -358,10 +248,6 @@ class RunDir:
     def best_score(self) -> Score | None:
         """Return the score of the best checkpoint; None where none is recorded. Imports no torch."""
         return read_best(self.checkpoints)
-
-    def preview_file(self, step: int) -> Path:
-        """Return where the grid that is drawn in training at a step lies."""
-        return self.samples / f"step-{step:08d}.png"
 
     def previews(self) -> dict[Path, int]:
         """Return the grids that were drawn in training with their steps, oldest first."""
@@ -409,71 +295,3 @@ class RunDir:
         if any(line.get("validation", {}).get("loss") == value for line in logged):
             return {"name": formats.VALIDATION_LOSS}
         return {"name": formats.TRAINING_LOSS if any(line.get("loss") == value for line in logged) else "objective"}
-
-    # ------------------------------------------------------------------------------------------------- folders of runs
-
-    def link_latest(self, root: Path) -> None:
-        """Let `latest` in the folder of runs be a link to this run, without a moment in which it leads nowhere.
-
-        Nothing is done where the file system has no links, or something that is not a link has that name.
-        """
-        link, latest = root / f".{LATEST}.{os.urandom(4).hex()}", root / LATEST
-        if latest.exists() and not latest.is_symlink():
-            return
-        with suppress(OSError):
-            link.symlink_to(os.path.relpath(self.path, root))
-            os.replace(link, latest)
-
-    @staticmethod
-    def find(root: Path) -> "list[RunDir]":
-        """Return the runs below a folder, newest last: runs/<name> and, of sweeps, runs/<name>/<digest>."""
-        found = [run for above in subfolders(root) for place in (above, *subfolders(above)) for run in directly(place)]
-        return sorted(found, key=lambda run: changed(run.config_file))
-
-    @staticmethod
-    def of_sweep(folder: Path) -> "list[RunDir]":
-        """Return the runs that lie directly in a folder, by name."""
-        return [run for place in subfolders(folder) for run in directly(place)]
-
-
-def directly(place: Path) -> Sequence[RunDir]:
-    """Return the run that a folder is, even one with a broken link for a config; nothing where it is none."""
-    run = RunDir(place)
-    return [run] if os.path.lexists(run.config_file) else []
-
-
-def read_configs(directories: Iterable[Path]) -> tuple[dict[Path, Node], dict[Path, str]]:
-    """Return the configs of runs, and the reasons why those of others cannot be used."""
-    known, damaged = {}, {}
-    for directory in directories:
-        try:
-            known[directory] = RunDir(directory).config()
-        except MezzotintError as error:
-            damaged[directory] = str(error)
-    return known, damaged
-
-
-def subfolders(place: Path) -> list[Path]:
-    """Return the folders in a folder that are not links, by name; none where it cannot be listed."""
-    try:
-        with os.scandir(place) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    except OSError:
-        return []
-    return [place / name for name in names]
-
-
-def preview_step(file: Path) -> int | None:
-    """Return the step at which a grid was drawn in training; None of every other picture."""
-    found = PREVIEW.fullmatch(file.stem)
-    return int(found[1]) if found else None
-
-
-def is_locked(log: BinaryIO) -> bool:
-    try:
-        fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -18,6 +18,7 @@ from mezzotint.errors import ConfigError, DataError
 from mezzotint.instantiate.build import DENOISER, build_denoiser
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.runs import RunDir
+from mezzotint.runs.folders import link_latest
 
 OWN = ("format", "source", "attention_order")  # words that are not for the config
 ORDERS = ("new", "legacy")
@@ -160,5 +161,5 @@ def write(job: Job, state: dict[str, Any]) -> Path:
     checkpoints.write(content, file)
     run.write_config(replace(job, init=str(file.absolute()), init_weights="raw").as_dict())
     run.write_status(state="finished", images=0, steps=0, budget=job.budget, error=None)
-    run.link_latest(Path(job.paths["runs"]))
+    link_latest(run.path, Path(job.paths["runs"]))
     return directory

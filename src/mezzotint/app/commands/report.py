@@ -16,7 +16,8 @@ from mezzotint.errors import ConfigError
 from mezzotint.progress import bar
 from mezzotint.report import Entry, Report, compose
 from mezzotint.runs import RunDir
-from mezzotint.runs.directory import DAMAGED, read_configs
+from mezzotint.runs.directory import DAMAGED
+from mezzotint.runs.folders import find_runs, read_configs
 
 OUT = "out="
 FILE = "report.html"
@@ -67,7 +68,7 @@ def below(place: Path) -> list[Path]:
         return [place.resolve()]
     if not place.is_dir():
         raise ConfigError(f"{place} is no folder; `mezzotint runs` lists the runs that exist")
-    found = [run.path.resolve() for run in RunDir.find(place)]
+    found = [run.path.resolve() for run in find_runs(place)]
     if not found:
         raise ConfigError(f"{place} holds no runs: there is no config.yaml in it, nor one or two folders below")
     return found

@@ -17,7 +17,8 @@ from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.plain_data import as_dict, number
 from mezzotint.reading import Damaged, changed
 from mezzotint.runs import RunDir
-from mezzotint.runs.directory import DAMAGED, read_configs
+from mezzotint.runs.directory import DAMAGED
+from mezzotint.runs.folders import find_runs, read_configs
 from mezzotint.runs.formats import Node
 
 JSON, ROOT = "--json", "paths.runs"
@@ -108,7 +109,7 @@ class RunRow:
 def main(words: Sequence[str]) -> None:
     """Print the list, the newest last; runs that failed say why below it."""
     wanted, root, as_json = read(words)
-    found = [RunRow(run.path, root) for run in RunDir.find(root)]
+    found = [RunRow(run.path, root) for run in find_runs(root)]
     chosen = [run for run in found if all(word in run.name or word == run.state for word in wanted)]
     chosen.sort(key=lambda run: run.started)
     if as_json:

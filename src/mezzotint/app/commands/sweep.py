@@ -14,7 +14,8 @@ from mezzotint.app.launch.sweep_jobs import FAILED, SweepJob
 from mezzotint.app.terminal import display_path, table
 from mezzotint.errors import ConfigError
 from mezzotint.runs import RunDir
-from mezzotint.runs.directory import DAMAGED, read_configs
+from mezzotint.runs.directory import DAMAGED
+from mezzotint.runs.folders import read_configs, runs_in
 from mezzotint.runs.formats import TRAINING_LOSS, VALIDATION_LOSS
 
 UNITS = {"target", "loss_weight", "loss", "objective", "schedule", "time_distribution"}  # what a loss is measured in
@@ -24,7 +25,7 @@ def main(words: Sequence[str]) -> None:
     if len(words) != 1 or words[0].startswith("-"):
         raise ConfigError("which sweep? Give the folder of its runs: mezzotint sweep runs/digits_ddpm")
     folder = Path(words[0])
-    found = [run.path for run in RunDir.of_sweep(folder)]
+    found = [run.path for run in runs_in(folder)]
     if not found:
         raise ConfigError(f"{folder} holds no runs of a sweep")
     known, damaged = read_configs(found)

@@ -16,6 +16,7 @@ from mezzotint.instantiate.build import build
 from mezzotint.plain_data import as_dict, lookup
 from mezzotint.reading import files
 from mezzotint.runs import RunDir
+from mezzotint.runs.folders import find_runs
 from mezzotint.training.tracking.hooks import STATES
 from mezzotint.training.tracking.wandb_state import WandbUploadState
 
@@ -54,7 +55,7 @@ def below(folder: Path) -> dict[Path, bool]:
     """Return the runs in a folder, and True if the folder itself is the run."""
     if RunDir(folder).exists():
         return {folder.resolve(): True}
-    found = {run.path.resolve(): False for run in RunDir.find(folder)}
+    found = {run.path.resolve(): False for run in find_runs(folder)}
     if not found:
         raise ConfigError(f"{folder} holds no runs")
     return found

@@ -24,6 +24,7 @@ from mezzotint.app.terminal import display_path, table
 from mezzotint.errors import ConfigError, TrainingError, as_user_error
 from mezzotint.runs import RunDir
 from mezzotint.runs.early_stop import EarlyStop
+from mezzotint.runs.folders import link_latest
 from mezzotint.runs.formats import TRAINING_LOSS, VALIDATION_LOSS
 from mezzotint.signals import Preempted, raise_on_signal
 
@@ -107,7 +108,7 @@ def begun(directory: Path, job: Job, rehearsed: "Components") -> Iterator[Tracke
     with RunDir(directory).lock() as log:
         classes.write(directory, trained)
         RunDir(directory).write_config(replace(job, run=None).as_dict())
-        RunDir(directory).link_latest(Path(job.paths["runs"]))
+        link_latest(directory, Path(job.paths["runs"]))
         print(line(job, rehearsed), flush=True)
         if first:
             print(first, flush=True)
