@@ -6,7 +6,8 @@ import yaml
 
 from mezzotint.app import help
 from mezzotint.app.config.job import Job
-from mezzotint.instantiate.trust import NAMED, NEEDED
+from mezzotint.instantiate.group_classes import NAMED
+from mezzotint.instantiate.trust import NEEDED
 
 
 def test_every_group_is_a_field_a_folder_a_title_and_a_default() -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.finite import IMMENSE, immense, unbounded
+from mezzotint.instantiate.group_classes import misfit
 from mezzotint.instantiate.locate import did_you_mean, join, locate
-from mezzotint.instantiate.trust import current, misfit
+from mezzotint.instantiate.trust import current
 from mezzotint.instantiate.type_hints import coerce, format_type, format_value, hints_of, matches
 from mezzotint.plain_data import as_dict
 

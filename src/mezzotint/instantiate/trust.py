@@ -55,11 +55,6 @@ NEEDED: dict[str, tuple[str, ...]] = {  # group -> its base classes
     "paths": ("mezzotint.app.config.job.Paths",),
 }
 PLACE = re.compile(r"(dir|path|folder|root)$")  # names of arguments that are paths
-METHODS = {
-    "optimizer": ("build", "rate"),
-    "guidance": ("__call__",),
-}  # methods that suffice without the base
-NAMED = ("metrics", "callbacks", "logger")  # groups of several named nodes
 
 
 class Untrusted(ConfigError):
@@ -288,25 +283,3 @@ def is_run(folder: Path) -> bool:
     return (folder / "config.yaml").is_file() and (
         (folder / "status.json").exists() or (folder / "checkpoints").exists()
     )
-
-
-# ---------------------------------------------------------------------------------------------- config groups
-
-
-def group_of(where: str) -> str | None:
-    """Return the group whose node is at this place of the config; None inside of a node."""
-    group, dot, name = where.partition(".")
-    whole = bool(name) and not set(name) & {".", "["} if group in NAMED else not dot
-    return group if group in NEEDED and whole else None
-
-
-def misfit(found: Any, where: str) -> str | None:
-    """Return why a class does not suit its place in the config; None if it does, or if only calling it can show."""
-    group = group_of(where)
-    if group is None or not inspect.isclass(found) or set(NEEDED[group]) & bases(found):
-        return None
-    if group in METHODS and set(METHODS[group]) <= set(dir(found)):
-        return None
-    needed = " or ".join(base.rpartition(".")[2] for base in NEEDED[group])
-    article = "an" if needed[0] in "AEIOU" else "a"
-    return f"{where}: {found.__name__} is not {article} {needed}, as {group}= requires"
