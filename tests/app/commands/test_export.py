@@ -10,6 +10,7 @@ import torch
 import yaml
 
 import mezzotint as package
+from mezzotint.app.commands import export
 from mezzotint.runs.load import load
 
 Command = Callable[..., Any]
@@ -41,6 +42,10 @@ def test_a_safetensors_export_has_a_card_and_starts_a_run(mezzotint: Command, tr
     assert "weights `raw`" in (folder / "README.md").read_text()
     assert {file.name for file in folder.iterdir()} == {"README.md", "model.safetensors"}
     assert [file.name for file in folder.parent.iterdir()] == ["safetensors"]
+
+
+def test_every_format_is_named_before_torch_is_imported() -> None:
+    assert tuple(export.formats()) == export.FORMATS
 
 
 @pytest.mark.parametrize(

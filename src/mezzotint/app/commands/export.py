@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from mezzotint.app.config.compose import pointed
 from mezzotint.app.results.model_card import model_card
@@ -11,16 +12,13 @@ from mezzotint.errors import ConfigError
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.trust import current
 from mezzotint.runs import RunDir
-from mezzotint.runs.checkpoints import step_of
-from mezzotint.runs.exports.formats import ONNX, Exported, ExportFormat, Safetensors, TorchExport
-from mezzotint.runs.exports.pipeline import DiffusersPipeline
-from mezzotint.runs.load import load
+
+if TYPE_CHECKING:
+    from mezzotint.runs.exports.formats import ExportFormat
 
 KEYS = ("run", "format", "weights", "checkpoint", "license", "out")
 USAGE = "mezzotint export run=runs/latest format=safetensors"
-FORMATS: dict[str, ExportFormat] = {
-    one.name: one for one in (Safetensors(), TorchExport(), ONNX(), DiffusersPipeline())
-}
+FORMATS = ("safetensors", "torch_export", "onnx", "diffusers")
 
 
 def main(words: Sequence[str]) -> None:
@@ -38,11 +36,24 @@ def main(words: Sequence[str]) -> None:
     if name not in FORMATS:
         raise ConfigError(f"format={name}: no such format{did_you_mean(name, FORMATS)} ({', '.join(FORMATS)})")
     out = Path(given["out"]).expanduser() if given.get("out") else directory / "export" / name
-    write(directory, FORMATS[name], out, given)
+    RunDir(directory).config()  # refused before torch is imported
+    write(directory, formats()[name], out, given)
 
 
-def write(directory: Path, format: ExportFormat, out: Path, given: dict[str, str]) -> None:
+def formats() -> "dict[str, ExportFormat]":
+    """Return the formats by name; torch is imported here."""
+    from mezzotint.runs.exports.formats import ONNX, Safetensors, TorchExport
+    from mezzotint.runs.exports.pipeline import DiffusersPipeline
+
+    return {one.name: one for one in (Safetensors(), TorchExport(), ONNX(), DiffusersPipeline())}
+
+
+def write(directory: Path, format: "ExportFormat", out: Path, given: dict[str, str]) -> None:
     """Load the weights, write the folder as a whole or not at all, and say what was verified."""
+    from mezzotint.runs.checkpoints import step_of
+    from mezzotint.runs.exports.formats import Exported
+    from mezzotint.runs.load import load
+
     run, weights = RunDir(directory), given.get("weights", "ema")
     config = run.config()
     if out.exists() and not (out / "README.md").is_file():
@@ -62,9 +73,11 @@ def write(directory: Path, format: ExportFormat, out: Path, given: dict[str, str
     print(display_path(out))
 
 
-def checkpoint(text: str | None) -> int | str | None:
-    if text is None or text == "best":
-        return text
+def checkpoint(text: str | None) -> int | Literal["best"] | None:
+    if text is None:
+        return None
+    if text == "best":
+        return "best"
     if not text.isdecimal():
         raise ConfigError(f"checkpoint={text}: give the step of a checkpoint, or best")
     return int(text)
