@@ -337,6 +337,14 @@ def test_tables_are_no_part_of_the_state(make):
 
 
 @every_network
+def test_built_on_a_device_it_is_all_there(make):
+    with torch.device("meta"):
+        network, (x, time) = make(classes=2), (torch.empty(2, 3, 8, 8), torch.empty(2))
+    assert {tensor.device.type for tensor in (*network.parameters(), *network.buffers())} == {"meta"}
+    assert network(x, time).shape == x.shape
+
+
+@every_network
 def test_a_copy_and_a_network_with_other_weights_by_name_answer_alike(make):
     network, (x, time) = scramble(make()), inputs()
     expected = network(x, time)

@@ -9,13 +9,13 @@ from torch.nn import functional
 
 def coordinates(grid: Sequence[int]) -> Tensor:
     """Return the integer coordinates of each token, (N, d) float64, the last dimension changing fastest."""
-    axes = [torch.arange(count, dtype=torch.float64, device="cpu") for count in grid]
+    axes = [torch.arange(count, dtype=torch.float64) for count in grid]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
 
 
 def geometric(count: int) -> Tensor:
     """Return the frequencies 10000^(-i / count), i = 0 .. count - 1, in float64."""
-    return 10000.0 ** (-torch.arange(count, dtype=torch.float64, device="cpu") / count)
+    return 10000.0 ** (-torch.arange(count, dtype=torch.float64) / count)
 
 
 def sinusoidal_positions(grid: Sequence[int], width: int) -> Tensor:
