@@ -20,7 +20,6 @@ FORMS = (  # in the first line of a docstring
     r"is said|are said|at a glance|that it is|lies? (in|beside|below)|as it is|whoever|whatever"
 )
 REMAINING: dict[str, int] = {
-    "app": 127,
     "training": 68,
 }
 

@@ -152,7 +152,7 @@ def test_version(mezzotint: Command) -> None:
 def test_a_fault_is_one_line_code_2_and_nothing_left_behind(
     words: list[str], said: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.app.commands.train.work", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr("mezzotint.app.commands.train.train", lambda *_: pytest.fail("it was not refused"))
     done = mezzotint(*words)
     last = done.err.strip().splitlines()[-1]
     prefix = f"mezzotint {words[0]}: " if words[0] in help.COMMANDS else "mezzotint: "
@@ -249,7 +249,10 @@ def test_an_empty_word_of_the_environment_is_none(mezzotint: Command, monkeypatc
 def test_a_folder_that_is_gone_is_told(mezzotint: Command, home: Path) -> None:
     home.rmdir()
     done = mezzotint("train")
-    assert (done.code, done.err) == (2, "mezzotint train: the folder that you are in is gone: go to another one\n")
+    assert (done.code, done.err) == (
+        2,
+        "mezzotint train: the working directory no longer exists: change to another one\n",
+    )
 
 
 def test_a_word_of_hydra_for_whole_tracebacks_changes_nothing(
@@ -396,7 +399,7 @@ def test_check_refuses_what_train_would(trained: Path, mezzotint: Command, monke
         for command in ("train", "check"):
             done = mezzotint(command, *words)
             assert (done.code, said in done.err) == (2, True), (command, done.err)
-    monkeypatch.setattr("mezzotint.app.commands.check.look_for_micro_batch", lambda _: None)
+    monkeypatch.setattr("mezzotint.app.commands.check.find_micro_batch", lambda _: None)
     done = mezzotint("check", *TINY, "name=a", "hardware.micro_batch=find")
     assert done.code == 0, done.err
 

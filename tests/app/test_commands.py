@@ -14,6 +14,7 @@ from PIL import Image
 import mezzotint as package
 from mezzotint.app.commands import train
 from mezzotint.app.launch import ranks
+from mezzotint.app.results import resume
 from mezzotint.errors import TrainingError
 
 from .conftest import TINY, Command
@@ -166,7 +167,7 @@ def test_ctrl_c_is_130_and_the_run_can_go_on(mezzotint: Command, home: Path, mon
     monkeypatch.setattr(train, "conclude", interrupted)
     done = mezzotint("train", *TINY, "name=a")
     assert done.code == 130
-    assert "`mezzotint train run=runs/a` goes on from here" in done.err
+    assert "`mezzotint train run=runs/a` resumes it" in done.err
     assert status(home / "runs/a").items() >= {"state": "preempted", "images": 64}.items()
 
 
@@ -369,8 +370,8 @@ def test_a_run_goes_on_where_its_data_has_been_moved() -> None:
     paths = {"runs": "/r", "data": "/d", "cache": "/c"}
     before = {"data": {"_target_": "D", "root": "/old/photos", "classes": 2}, "network": {"width": 8}, "paths": paths}
     moved = before | {"data": before["data"] | {"root": "/new/photos"}}
-    assert train.fixed(before) == train.fixed(moved)
-    assert train.fixed(before) != train.fixed(before | {"data": before["data"] | {"classes": 0}})
+    assert resume.fixed(before) == resume.fixed(moved)
+    assert resume.fixed(before) != resume.fixed(before | {"data": before["data"] | {"classes": 0}})
 
 
 SHORT = ("hardware=cpu", "network.width=8", "grid.steps=2", "n=16", "metrics=[]", "callbacks=minimal", "batch_size=16")

@@ -40,7 +40,7 @@ def path_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], list[str]]
 
         def stop(self: Any, *args: Any, **kwargs: Any) -> Any:
             frames = own_frames()
-            if "parts.rehearse_sampling" in frames:  # on the first levels, before anything is drawn
+            if "dry_run.rehearse_sampling" in frames:  # on the first levels, before anything is drawn
                 return before(self, *args, **kwargs)
             found[:] = frames
             raise ConfigError("far enough")

@@ -36,13 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             with exit_code(words[0], words[1:]) as end:
                 prepared(words[0], words[1:])()
     if lost and not end.code:
-        return refuse(f"what it had to say could not be written ({lost[0]}); all that it did is done", code=1)
+        return refuse(f"the output could not be written ({lost[0]}), but the command has done its work", code=1)
     return end.code
 
 
 @dataclass
 class End:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int = 0
 
@@ -64,7 +64,7 @@ def answered(words: list[str]) -> End | None:
         return End(refuse(f"no command {command!r}{did_you_mean(command, COMMANDS)} ({', '.join(COMMANDS)})"))
     if {"-h", "--help"} & set(rest):
         own = own_configs(rest)
-        print(help.asked(rest, own) or help.of(command, own))
+        print(help.choice_help(rest, own) or help.of(command, own))
         return End()
     return None
 
@@ -100,7 +100,7 @@ def prepared(command: str, words: list[str]) -> Callable[[], object]:
     try:
         os.getcwd()
     except FileNotFoundError:
-        raise ConfigError("the folder that you are in is gone: go to another one") from None
+        raise ConfigError("the working directory no longer exists: change to another one") from None
     words, rule = trust_of(words)
     if command not in OWN_WORDS:
         return partial(import_module("mezzotint.app.hydra_app").run, command, words, rule)

@@ -1,4 +1,4 @@
-"""Completion in a shell: commands, their own words and runs from here, keys and choices of the config from Hydra."""
+"""Shell completion: commands, their arguments and runs from here, keys and choices of the config from Hydra."""
 
 import contextlib
 import io
@@ -21,9 +21,9 @@ PLOT = ("run=", "kind=", "n=", "samples=", "points=", "frames=", "features=", "o
 
 
 def complete(words: list[str]) -> None:
-    """Print what a shell's script asks for: `-sc install=bash`, or with COMP_LINE in the environment `-sc query=bash`.
+    """Answer a shell's completion script: `-sc install=bash`, or `-sc query=bash` with COMP_LINE in the environment.
 
-    Hydra completes `mezzotint key=...`; here a command stands between, which is completed first and then taken out.
+    Hydra completes `mezzotint key=...`; the command before it is completed here and then removed.
     """
     asked = "query" in "".join(words)
     line = os.environ.get("COMP_LINE", "mezzotint ").split(" ")
@@ -40,12 +40,12 @@ def complete(words: list[str]) -> None:
 
 
 def own(command: str, before: Sequence[str]) -> bool:
-    """Whether none of a command's words is a key of the config; of a run's picture some are."""
+    """Return True if the command takes no keys of the config; `plot run=` takes some."""
     return command in OWN_WORDS and not (command == "plot" and any(word.startswith("run=") for word in before))
 
 
 def offers(command: str, last: str) -> list[str]:
-    """What may stand for the last word, as far as Hydra does not know it."""
+    """Return completions of the last word that Hydra does not know."""
     key, equals, value = last.partition("=")
     if equals and key == "run":
         return [f"run={name}" for name in runs(value)]
@@ -82,7 +82,7 @@ def runs(start: str) -> list[str]:
 
 
 def from_hydra(words: list[str]) -> str:
-    """What Hydra prints."""
+    """Return the output of Hydra's own completion."""
     import hydra
 
     from mezzotint.app.config.arguments import CONFIG

@@ -10,6 +10,7 @@ from mezzotint.app.help import config_dir, groups
 from mezzotint.app.launch.job_queue import NOWHERE, lost
 from mezzotint.errors import ConfigError, MezzotintError, as_user_error
 from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.plain_data import as_dict
 
 IMAGES = "training is counted in images: budget=N, which is epochs x images of the data"
 DEVICES = "devices are hardware=cpu, hardware=gpu or hardware=gpus hardware.devices=N"
@@ -28,13 +29,15 @@ ELSEWHERE = {  # words of other programs
         ("cfg", "cfg_scale", "guidance_scale", "scale_cfg"), "guidance by the label is guidance=cfg guidance.scale=2"
     ),
     **dict.fromkeys(
-        ("out_dir", "output_dir", "outdir", "save_dir", "logdir", "log_dir"), "runs lie in paths.runs=DIR, as name=NAME"
+        ("out_dir", "output_dir", "outdir", "save_dir", "logdir", "log_dir"),
+        "a run is written to paths.runs=DIR, as name=NAME",
     ),
     **dict.fromkeys(
         ("data_dir", "dataset", "data_path", "root"), "data is data=NAME, own images data=image_folder data.root=DIR"
     ),
     **dict.fromkeys(
-        ("resume", "ckpt", "checkpoint", "ckpt_path"), "a run goes on by run=DIR; step=N takes an earlier checkpoint"
+        ("resume", "ckpt", "checkpoint", "ckpt_path"),
+        "run=DIR resumes a run; checkpoint=STEP is an earlier checkpoint",
     ),
     **dict.fromkeys(("workers", "num_workers"), "it is hardware.workers=N"),
     **dict.fromkeys(("model", "arch"), "it is network=NAME"),
@@ -77,7 +80,7 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
     if isinstance(error, RuntimeError) and 'not detect "srun"' in text:
         return f"hydra/launcher: {NOWHERE.format('srun')}"
     if isinstance(error, RuntimeError) and "home directory" in text:
-        return f"~ is nowhere: {text} Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE"
+        return f"~ has no meaning: {text} Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE"
     bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and bad and "/" not in bad.group(1):
         return no_key(bad.group(1).partition("=")[0].lstrip("+~"), command, words)
@@ -88,7 +91,7 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
 
 
 def raised_by_hydra(error: Exception) -> bool:
-    """Whether words or files are what Hydra or OmegaConf cannot use, who say so by whatever exception comes first."""
+    """Return True if the innermost frame of an exception is Hydra's, OmegaConf's or their parser's."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
@@ -124,11 +127,11 @@ def known_keys(command: str, words: Sequence[str]) -> list[str]:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = compose(primary(command, words), [*chosen, f"hydra.searchpath=[{own}]"])
             return keys_of(OmegaConf.to_container(config))
-    except Exception:  # something else is wrong too, and is told after this is mended
+    except Exception:  # another error, which is reported once this one is fixed
         return sorted(known)
 
 
 def keys_of(node: Any, prefix: str = "") -> list[str]:
-    if not isinstance(node, dict):
-        return []
-    return [key for name, value in node.items() for key in (f"{prefix}{name}", *keys_of(value, f"{prefix}{name}."))]
+    return [
+        key for name, value in as_dict(node).items() for key in (f"{prefix}{name}", *keys_of(value, f"{prefix}{name}."))
+    ]

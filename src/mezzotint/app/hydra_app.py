@@ -81,12 +81,12 @@ def finish_sweep(command: str, sweep: sweep_jobs.Sweep) -> None:
     if ranks.rank():
         return
     job_queue.close()
-    points, told = hydra_hooks.points(), sweep.close()
+    points, jobs = hydra_hooks.points(), sweep.close()
     hydra_hooks.remove_empty_sweep_dirs()
-    if told and (command == "train" or any(job.state != sweep_jobs.DONE for job in told)):
+    if jobs and (command == "train" or any(job.state != sweep_jobs.DONE for job in jobs)):
         from mezzotint.app.commands.sweep import conclude
 
-        conclude(sweep.keys, told, command == "train")
+        conclude(sweep.keys, jobs, command == "train")
     if points:
         from mezzotint.app.results.sweep_summary import summarise
 

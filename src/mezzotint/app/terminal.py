@@ -1,7 +1,7 @@
-"""What people see: paths, tables, and streams whose readers may go.
+"""Terminal output: paths, tables, and streams that survive a closed reader.
 
 Names, errors and texts are read from runs and data, and may come from a stranger: what would move a terminal's cursor,
-set its title, or show words in another order than they stand, is written out (`\\x1b`) instead.
+set its title, or reorder the text, is written out (`\\x1b`) instead.
 """
 
 import errno
@@ -25,23 +25,23 @@ MOVES = re.compile(r"(\r|\x1b\[[0-9;?]*[A-HJKmhl])")  # colours and the cursor's
 
 
 def printable(text: str) -> str:
-    """A text that any terminal shows as it is, in which control signs are written out; tabs and lines stay."""
+    """Return a text with control characters escaped; tabs and newlines stay."""
     return SIGNS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def drawable(text: str) -> str:
-    """The same but for colours and the cursor's moves, which libraries draw their bars with."""
+    """Return a text with control characters escaped except colours and cursor movements, as progress bars use them."""
     parts = MOVES.split(text)
     return "".join(part if i % 2 else printable(part) for i, part in enumerate(parts))
 
 
 def one_line(text: str) -> str:
-    """A text from a file, where a line is to hold it."""
+    """Return a text from a file as one line."""
     return printable(" ".join(text.split()))
 
 
 def display_path(path: str | Path) -> str:
-    """A path as short as it can be typed: relative where it lies below the present folder."""
+    """Return the shortest form of a path: relative if it is below the working directory."""
     try:
         path, here = Path(path).absolute(), Path(os.getcwd())
     except FileNotFoundError:  # the present folder was removed
@@ -50,8 +50,9 @@ def display_path(path: str | Path) -> str:
 
 
 class PipeSafeStream:
-    """A stream whose reader may go, a pipe or a terminal that is closed: what is still written then is dropped, and the
-    command goes on. So it does where a disk is full, which `lost` tells afterwards.
+    """A stream that survives a closed reader: further output is dropped, and the command continues.
+
+    It also survives a full disk; `lost` holds the reasons afterwards.
 
     Args:
         clean: what becomes of a text before it is written.
@@ -79,14 +80,14 @@ class PipeSafeStream:
         except OSError as error:
             if error.errno not in GONE:
                 self.lost.append(error.strerror or str(error))
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.stream.fileno())
+            os.close(null)
 
 
 @contextmanager
 def unbroken() -> Iterator[list[str]]:
-    """Let `mezzotint train | head -1` train to its end, and `mezzotint runs | head -1` end without a word.
+    """Let `mezzotint train | head -1` train to its end, and `mezzotint runs | head -1` end silently.
 
     Why a stream could not be written, such as a full disk, is put into the list that this gives.
     """
@@ -107,7 +108,7 @@ def unbroken() -> Iterator[list[str]]:
 
 
 def reopen() -> None:
-    """Let streams that the caller has closed (>&-) lead nowhere, before a file of ours takes the place of one."""
+    """Open /dev/null for streams that the caller has closed (>&-), before another file gets their number."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -124,7 +125,7 @@ def refuse(message: str, command: str = "", code: int = 2) -> int:
 
 
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), title: str = "") -> None:
-    """Rows of words in columns: in a box as wide as a terminal; elsewhere a line each, for grep and awk."""
+    """Print rows in columns: boxed on a terminal; elsewhere one line per row, for grep and awk."""
     from rich.box import HEAVY_HEAD
     from rich.console import Console
     from rich.table import Table

@@ -171,7 +171,7 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
         if not as_dict(config.get(name)):
             raise ConfigError(f"{name}: the config has no {name}; add one, as _target_ and its arguments")
     with torch.device(device):
-        network = build(config["network"], "network")
+        network = build(config.get("network"), "network")
     parts = {name: build(config.get(name), name) for name in DENOISER if name != "network"}
     try:
         return Denoiser(network, **parts)

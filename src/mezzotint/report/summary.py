@@ -111,7 +111,7 @@ def plan(config: Node, names: Sequence[str] = ()) -> list[tuple[str, str]]:
         ("sampling", ", ".join(word for word in sampling if word != "unguided")),
         ("metrics", ", ".join(config.get("metrics") or ())),
         ("hardware", say(config.get("hardware"), only=("accelerator", "devices", "nodes", "precision", "strategy"))),
-        ("seed", "" if config.get("seed") is None else str(config["seed"])),
+        ("seed", "" if (seed := config.get("seed")) is None else str(seed)),
     ]
     return [(name, text) for name, text in rows if text]
 

@@ -124,7 +124,9 @@ def config(file: Path, run: Path) -> Node:
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise damaged(file, f"it is not YAML ({reading.reason(error)})") from error
     if isinstance(found, dict) and "network" not in found:
-        raise Damaged(f"{run} is not a run: its {file.name} is another thing; `mezzotint runs` lists those that exist")
+        raise Damaged(
+            f"{run} is not a run: its {file.name} is not the config of a run; `mezzotint runs` lists those that exist"
+        )
     if why := not_plain(found):
         raise damaged(file, why)
     found = renamed.modern(found)

@@ -15,6 +15,7 @@ from torch import nn
 from mezzotint.diffusion import Denoiser
 from mezzotint.instantiate.build import build
 from mezzotint.instantiate.nodes import Undescribed, arguments, node_of, path_of
+from mezzotint.plain_data import as_dict
 from mezzotint.runs import RunDir
 from mezzotint.training.callbacks.base import TrainingRun
 
@@ -75,16 +76,17 @@ def described(
     parts: dict[str, Any] = {"data": run.dataset, "optimizer": optimizer, "ema": ema, "hardware": hardware}
     parts |= {name: getattr(denoiser, name) for name in ("schedule", "target", "c_noise", "c_in")}
     parts |= {name: getattr(objective, name, None) for name in ("times", "weight", "loss")}
-    config = {key: tell(key, part) for key, part in parts.items()}
-    if isinstance(config["data"], dict) and os.path.exists(str(config["data"].get("root"))):
-        config["data"]["root"] = os.path.abspath(config["data"]["root"])
-    config["network"] = tell("network", denoiser.network, network)
-    config["objective"] = tell("objective", objective, without_parts)
+    config = {"network": tell("network", denoiser.network, network)}
+    config |= {key: tell(key, part) for key, part in parts.items()}
+    config |= {"objective": tell("objective", objective, without_parts)}
+    data = as_dict(config.get("data"))
+    if os.path.exists(str(data.get("root"))):
+        data |= {"root": os.path.abspath(data["root"])}
     if run.sampling is not None:
         config |= {key: tell(key, getattr(run.sampling, key)) for key in ("sampler", "grid")}
     name = re.sub(r"[^\w.+-]+", "-", run.directory.resolve().name).strip("-.+") or "run"
     config |= {"name": name, "seed": run.seed, "budget": run.budget, "batch_size": run.batch_size}
-    return {"network": config.pop("network"), **config}, unknown
+    return config, unknown
 
 
 def without_parts(objective: nn.Module) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mezzotint.app.assembly.dry_run import dry_run_without_data
 from mezzotint.app.assembly.gradients import unreached
-from mezzotint.app.assembly.parts import meet
 from mezzotint.app.config import arguments
 from mezzotint.app.config.resolve import resolve
 from mezzotint.app.help import choices, config_dir
@@ -73,7 +73,7 @@ def test_one_process_says_so_and_trains(mezzotint: Command, own: Path) -> None:
     assert said in looked.out
     done = mezzotint("train", *network("Idle"), *TINY, "hardware=cpu")
     assert done.code == 0
-    assert f"{said}: left as it begins\n" in done.err
+    assert f"{said}: it keeps its initial value\n" in done.err
 
 
 def test_what_could_not_be_rehearsed_ends_in_one_line(process: Command, own: Path) -> None:
@@ -112,7 +112,7 @@ def test_all_that_is_ours_is_reached(words: list[str]) -> None:
 
     with initialize_config_dir(str(ROOT), version_base="1.3"):
         config = resolve(compose(arguments.CONFIG, [arguments.addable(word) for word in [*words, *TWO]]))
-    assert meet(config).unreached == ()
+    assert dry_run_without_data(config).unreached == ()
 
 
 class Branches(nn.Module):

@@ -74,7 +74,7 @@ NEVER = "runs/never"
 def test_refused_before_anything_is_made(
     words: list[str], said: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.app.commands.train.work", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr("mezzotint.app.commands.train.train", lambda *_: pytest.fail("it was not refused"))
     done = mezzotint("train", *words)
     assert done.code == 2
     assert done.err.startswith(f"mezzotint train: {said}")
@@ -98,7 +98,7 @@ def test_refused_before_anything_is_made(
 def test_what_a_metric_needs_of_any_reference_is_known_before_training(
     metric: str, real: int, said: str, kind: str, mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzotint.app.commands.train.work", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr("mezzotint.app.commands.train.train", lambda *_: pytest.fail("it was not refused"))
     pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
     np.savez("few.npz", images=pixels[:real])
     np.savez("data.npz", images=pixels)
@@ -270,9 +270,9 @@ def test_a_folder_that_may_not_be_opened_is_told(mezzotint: Command, monkeypatch
 
 def test_what_a_look_costs_and_how_long_all_takes_here_is_said(mezzotint: Command) -> None:
     said = mezzotint("check", "data=emoji", "hardware=cpu").out
-    assert re.search(r"at the end +64 pictures drawn, [\d,]+ samples judged \(fid, kid\) against 1,700 images", said)
+    assert re.search(r"at the end +64 pictures drawn, [\d,]+ samples evaluated \(fid, kid\) against 1,700 images", said)
     assert re.search(r"time here +about [\d.]+ \w+: .* of training, .* \(measured: a step of \d+ took", said)
-    assert "judged" in mezzotint("check", "data=emoji", "hardware=cpu", "n=3000").out
+    assert "evaluated" in mezzotint("check", "data=emoji", "hardware=cpu", "n=3000").out
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_other_protocols_are_refused(more: dict, said: str, mezzotint: Command, 
     evaluation(home / "b.json", 1.0, **more)
     done = mezzotint("compare", "a.json", "b.json")
     assert (done.code, done.out) == (2, "")
-    assert done.err.splitlines()[0].endswith("these numbers cannot be ranked, their protocols differ:")
+    assert done.err.splitlines()[0].endswith("these values cannot be ranked because their protocols differ:")
     assert said in done.err
 
 
@@ -131,7 +131,7 @@ def test_other_protocols_are_refused(more: dict, said: str, mezzotint: Command, 
         (["a.json", "config.yaml"], "config.yaml is not an evaluation"),
         (["a.json", "list.json"], "list.json is not an evaluation"),
         (["a.json", "empty"], "empty has no evaluations yet"),
-        (["a.json", "n=5"], "n=5: compare takes runs and evaluation files alone"),
+        (["a.json", "n=5"], "n=5: compare only takes runs and evaluation files"),
         ([], "compare what?"),
     ],
     ids=str,

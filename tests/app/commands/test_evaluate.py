@@ -163,7 +163,7 @@ def test_a_bad_reference_is_one_line_and_nothing_is_drawn(trained: Path, mezzoti
     before = sorted(trained.rglob("*"))
     for word, said in (
         ("reference=tst", "there is no such folder or file; did you mean 'test'?"),
-        ("reference=large", "its images are 9 x 8, and those to be judged 8 x 8"),
+        ("reference=large", "its images are 9 x 8, and the samples 8 x 8"),
         ("reference=file.pkl", "A pickle is a program and is not read"),
         ("images=large", "run= and images= exclude each other"),
     ):
@@ -294,12 +294,12 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
     ("words", "said"),
     [
         (["images=nothing", "reference=real.npz"], "images=nothing: there is no such folder or file"),
-        (["images=drawn"], "against what? Give data=NAME, or reference="),
+        (["images=drawn"], "no reference: give data=NAME, or reference="),
         (["images=drawn", "reference=train"], "reference=train is a split of a dataset: say of which, data=NAME"),
-        (["images=drawn", "reference=large"], "are 8 x 8 and those they are judged against 9 x 8"),
+        (["images=drawn", "reference=large"], "are 8 x 8 and those of the reference 9 x 8"),
         (["images=drawn", "reference=real.npz", "n=41"], "n=41: drawn holds 40 images"),
         (["images=drawn", "reference=real.npz", "out=a.txt"], "give a file name that ends in .json"),
-        (["images=drawn", "reference=real.npz", "out=no/a.json"], "is no folder that can be written"),
+        (["images=drawn", "reference=real.npz", "out=no/a.json"], "is not a writable folder"),
         (["images=drawn", "reference=real.npz", "sampler=ddim"], "no key 'sampler'"),
         (
             ["images=drawn", "reference=real.npz", "metrics=nll"],

@@ -12,6 +12,7 @@ from PIL import Image
 from mezzotint.app import cli
 from mezzotint.app.commands import plot_run
 from mezzotint.app.config.choices import built_choice
+from mezzotint.app.help import KINDS
 from mezzotint.figures import sample_tables
 
 from ..conftest import TINY, Command
@@ -148,7 +149,7 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(
 def test_a_kind_needs_a_run(mezzotint: Command) -> None:
     assert "give run=DIR" in mezzotint("plot", "kind=film").err
     assert "nowhere is not a run" in mezzotint("plot", "run=nowhere", "kind=film").err
-    assert set(plot_run.DRAWN) == set(plot_run.KINDS)
+    assert set(plot_run.DRAWN) == set(KINDS)
 
 
 def test_words_that_say_nothing_are_no_picture(mezzotint: Command, home: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_folder_of_another_number_of_images_stays_as_it_is(trained: Path, mezz
     (folder / "notes.txt").write_text("mine")
     done = mezzotint("sample", "run=runs/a", "save=png")
     assert done.code == 2
-    assert "would be replaced, and holds notes.txt" in done.err
+    assert "would be replaced but contains notes.txt" in done.err
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_objectives_of_different_measures_are_never_ranked_together(mezzotint: C
     )
     together = out.partition("seeds together")[2]
     assert {line.split()[-1] for line in together.splitlines() if line.startswith(("training", "validation"))}
-    assert "objectives are different numbers, each ranked by itself" in out
+    assert "the objectives are different metrics, each ranked separately" in out
 
 
 def test_a_measure_that_is_better_where_it_is_higher_is_ranked_so(mezzotint: Command, home: Path) -> None:

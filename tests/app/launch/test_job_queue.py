@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.app.launch.job_queue import lost, told
+from mezzotint.app.launch.job_queue import lost, state_line
 from mezzotint.app.launch.sweep_jobs import DONE, FAILED, SweepJob
 
 from ..conftest import TINY, Command
@@ -67,10 +67,10 @@ def test_states_of_jobs_in_processes_of_their_own(process: Command, home: Path) 
 
 def test_a_state_is_said_in_a_line() -> None:
     job = SweepJob(2, 4, {"seed": "1"})
-    assert told(job) == ""
-    assert told(SweepJob(2, 4, {"seed": "1"}, "/far/a")) == "[2 of 4] seed=1 -> /far/a running"
-    assert told(SweepJob(2, None, {"seed": "1"}, "/far/a", DONE)) == "[2] seed=1 -> /far/a done"
-    assert told(SweepJob(2, 4, {}, "", FAILED, "why")) == "[2 of 4] failed: why"
+    assert state_line(job) == ""
+    assert state_line(SweepJob(2, 4, {"seed": "1"}, "/far/a")) == "[2 of 4] seed=1 -> /far/a running"
+    assert state_line(SweepJob(2, None, {"seed": "1"}, "/far/a", DONE)) == "[2] seed=1 -> /far/a done"
+    assert state_line(SweepJob(2, 4, {}, "", FAILED, "why")) == "[2 of 4] failed: why"
 
 
 def test_a_job_that_was_killed_is_told_with_its_log() -> None:

@@ -86,7 +86,7 @@ def test_a_sweep_with_a_failing_job_is_three_runs_offline_and_after_sync(
         assert len({kept.group for kept in board.runs.values()}) == 1  # they differ in the seed alone
         (failed,) = (kept for kept in board.runs.values() if kept.code)
         assert "not finite" in failed.summary["error"]
-        assert mezzotint("sync", "runs/s").out.count("is there already") == 3
+        assert mezzotint("sync", "runs/s").out.count("is already uploaded") == 3
     assert len(list((home / "runs/s").glob("*/wandb/offline-*/*.synced"))) == 3
 
 
@@ -110,7 +110,7 @@ def test_sync_makes_one_curve_of_the_pieces_of_a_run_and_adds_what_came_since(
         assert kept.points("loss") == {line["images"]: line["loss"] for line in lines}
         assert kept.summary["evaluation/fd_digits_16"] > 0
         assert (kept.config["budget"], kept.config["resumed_from"]) == (96, [64])
-        assert mezzotint("sync", "runs/a").out.startswith("runs/a: is there already")
+        assert mezzotint("sync", "runs/a").out.startswith("runs/a: is already uploaded")
 
 
 def test_sync_sends_what_is_named_and_leaves_out_the_rest(

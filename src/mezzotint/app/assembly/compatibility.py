@@ -1,20 +1,31 @@
-"""Pairs of choices that cannot work together though each is right by itself, with the reason and the cure."""
+"""Combinations of choices that are invalid together, with the reason and what to do."""
 
 from typing import Any
 
+from torch import nn
+
 from mezzotint.app.assembly.conditions import check_learned
 from mezzotint.app.config.job import Job, Node
-from mezzotint.diffusion import CFGPlusPlus, Clip, ClipIfEpsilon, DynamicThreshold, MultiScaleLoss, SelfConditioned
+from mezzotint.diffusion import (
+    CFGPlusPlus,
+    Clip,
+    ClipIfEpsilon,
+    Denoiser,
+    DynamicThreshold,
+    MultiScaleLoss,
+    SelfConditioned,
+)
 from mezzotint.diffusion.guidance.cfg import check_cfg_pp
 from mezzotint.diffusion.objective.losses import Loss
 from mezzotint.diffusion.variances import PosteriorVariance, TransitionVariance
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build, targets
 from mezzotint.instantiate.locate import locate
+from mezzotint.training.hardware.hardware import Hardware
 
 
-def check_pairs(job: Job, denoiser: Any, objective: Any, hardware: Any) -> None:
-    """All of them, for a run that is to be trained.
+def check_pairs(job: Job, denoiser: Denoiser, objective: nn.Module, hardware: Hardware) -> None:
+    """Check all pairs of a run that is to be trained.
 
     Raises:
         ConfigError: the first that cannot work.
@@ -62,7 +73,7 @@ def check_bounds(job: Job) -> None:
         )
 
 
-def check_rank(job: Job, objective: Any) -> None:
+def check_rank(job: Job, objective: nn.Module) -> None:
     """Refuse parts that work on height and width alone, for data that lack one."""
     shape = job.data["shape"]
     if len(shape) == 3:
@@ -98,8 +109,8 @@ def check_self_conditioning(guidance: Any, network: Any, objective: Any) -> None
         )
 
 
-def check_augmentation(network: Node, objective: Any) -> None:
-    """A network that is told how images were augmented, and an objective that never says."""
+def check_augmentation(network: Node, objective: nn.Module) -> None:
+    """Refuse a network conditioned on augmentations with an objective that makes none."""
     numbers = network.get("augmentation") or 0
     if numbers and getattr(objective, "augment", False) is None:
         raise ConfigError(
@@ -108,7 +119,7 @@ def check_augmentation(network: Node, objective: Any) -> None:
         )
 
 
-def check_variance(objective: Any) -> None:
+def check_variance(objective: nn.Module) -> None:
     """For a network of two outputs a channel: half of them are a variance, which the loss has to teach.
 
     Raises:
@@ -126,9 +137,9 @@ def check_variance(objective: Any) -> None:
         )
 
 
-def check_shards(denoiser: Any, objective: Any, hardware: Any) -> None:
+def check_shards(denoiser: Denoiser, objective: nn.Module, hardware: Hardware) -> None:
     """FSDP cuts the network alone."""
-    if hardware.strategy != "fsdp" or hardware.local * hardware.nodes == 1:
+    if hardware.strategy != "fsdp" or hardware.processes == 1:
         return
     inside = {id(parameter) for parameter in denoiser.network.parameters()}
     for part, owner in ((denoiser, "schedule"), (objective, "weight")):

@@ -1,23 +1,24 @@
-"""How long a config would take on this machine: two real steps, timed, and the rest by counting operations."""
+"""The duration of a run on this machine: two real steps are timed, and the rest follows from counted operations."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 from mezzotint.app.assembly.cost import flops, shares
-from mezzotint.app.assembly.evaluation_share import Look
-from mezzotint.app.assembly.parts import Components, assemble
+from mezzotint.app.assembly.dry_run import ComponentsDryRun
+from mezzotint.app.assembly.evaluation_budget import EvaluationBudget
+from mezzotint.app.assembly.parts import Components
 from mezzotint.app.config.job import Job
 from mezzotint.data.dataset import coded_shape
 from mezzotint.training import TrainingRun
-from mezzotint.training.callbacks.base import PeriodicCallback as Looking
+from mezzotint.training.callbacks.base import PeriodicCallback
 from mezzotint.training.hardware.memory import footprint, free_memory
 from mezzotint.training.hardware.memory import size as bytes_of
 from mezzotint.training.hardware.micro_batch import MicroBatchProbe, timed
 
 TIMED = 3e10  # operations of the step that is timed: a second or two of one core
 MOST = 3e11  # of one image; a larger network is not timed
-ROOM = 0.5  # of the free memory
+MEMORY = 0.5  # of the free memory
 
 
 @dataclass(frozen=True)
@@ -25,31 +26,32 @@ class Duration:
     """Seconds on this machine.
 
     Args:
-        images: in the step that was timed; step: its seconds.
-        training, looks, end: of the budget, of what is looked at on the way, of drawing and judging.
+        images: images in the step that was timed.
+        step: seconds of that step.
+        training: seconds of all training steps.
+        callbacks: seconds of what callbacks compute during training, such as validation and previews.
+        final: seconds of the final sampling and evaluation.
     """
 
     images: int
     step: float
     training: float
-    looks: float
-    end: float
+    callbacks: float
+    final: float
 
     def __str__(self) -> str:
-        total = self.training + self.looks + self.end
+        total = self.training + self.callbacks + self.final
         return (
-            f"about {spoken(total)}: {spoken(self.training)} of training, {spoken(self.looks)} of looks on the way, "
-            f"{spoken(self.end)} of drawing and judging (measured: a step of {self.images} took {spoken(self.step)})"
+            f"about {spoken(total)}: {spoken(self.training)} of training, {spoken(self.callbacks)} of validation and "
+            f"previews, {spoken(self.final)} of final sampling and evaluation (measured: a step of {self.images} took "
+            f"{spoken(self.step)})"
         )
 
 
-def duration(job: Job, parts: Components, look: Look) -> Duration | str:
-    """Or why it is not measured: one image costs too much to be tried, or more memory than is free.
-
-    Args:
-        parts: without memory, as they were rehearsed.
-    """
-    each = look.training / job.budget
+def duration(job: Job, dry: ComponentsDryRun, evaluation: EvaluationBudget) -> Duration | str:
+    """Time a training step; return a reason instead where one image costs too much time or memory to be tried."""
+    parts = dry.components
+    each = evaluation.training_cost / job.budget
     world, micro_batch, _ = shares(job, parts.hardware)
     size = min(micro_batch, max(1, int(TIMED / max(each, 1.0))))
     if not each:
@@ -61,27 +63,27 @@ def duration(job: Job, parts: Components, look: Look) -> Duration | str:
         memory = footprint(parts.denoiser.network, shape, classes, size, parts.hardware, parts.ema).total
     except Exception:  # a network of the user's own may do what tensors without memory cannot
         return "not measured: the network's memory cannot be counted"
-    if memory > ROOM * free_memory(parts.hardware.device):
+    if memory > MEMORY * free_memory(parts.hardware.device):
         return f"not measured: a step of {size} takes {bytes_of(memory)}, more than half of the memory that is free"
-    real = assemble(job)
+    real = dry.materialised
     rig = MicroBatchProbe(real.denoiser, real.objective, real.optimizer, real.hardware, shape, real.ema)
     step = timed(lambda: rig.step(size, classes))
     second = each * size / step  # operations
     return Duration(
         size,
         step,
-        look.training / second / world,
-        on_the_way(job, parts) * each / 3 / second / world,
-        look.cost / second / world,
+        evaluation.training_cost / second / world,
+        callback_passes(job, parts) * each / 3 / second / world,
+        evaluation.cost / second / world,
     )
 
 
-def on_the_way(job: Job, parts: Components) -> float:
-    """Forward passes of all that looks at the run while it trains."""
+def callback_passes(job: Job, parts: Components) -> float:
+    """Return the forward passes that callbacks make during training."""
     module = SimpleNamespace(denoiser=parts.denoiser)
     run = TrainingRun(Path(), module, parts.dataset, 0, job.budget, job.batch_size, parts.sampling)  # type: ignore[arg-type]
-    looking = [callback for callback in parts.callbacks.values() if isinstance(callback, Looking)]
-    return sum(callback.passes(run) * job.budget / run.count(callback.every) for callback in looking)
+    periodic = [callback for callback in parts.callbacks.values() if isinstance(callback, PeriodicCallback)]
+    return sum(callback.passes(run) * job.budget / run.count(callback.every) for callback in periodic)
 
 
 def spoken(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Which parameters the loss does not reach: they stay as they begin, and stop the processes of a DDP run."""
+"""Parameters that get no gradient from the loss: they keep their first values, and block the processes of a DDP run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError
+from mezzotint.training.hardware.hardware import Hardware
 
 Named = dict[str, nn.Parameter]
 
@@ -45,20 +46,20 @@ def leaves(result: Tensor) -> Iterator[Tensor]:
             yield leaf
 
 
-def check_reached(missing: tuple[str, ...], hardware: Any) -> None:
+def check_reached(missing: tuple[str, ...], hardware: Hardware) -> None:
     """The processes of a DDP run wait for every parameter's gradient.
 
     Raises:
         ConfigError: one of them gets none.
     """
-    world = hardware.local * hardware.nodes
+    world = hardware.processes
     if missing and world > 1 and hardware.strategy != "fsdp":
         raise ConfigError(
-            f"{told(missing)}, and {world} processes would wait for it. Let the loss depend on it, leave it out of the "
-            "network, freeze it with requires_grad_(False), or train in one process (hardware.devices=1)"
+            f"{describe_unreached(missing)}, and {world} processes would wait for it. Let the loss depend on it, leave "
+            "it out of the network, freeze it with requires_grad_(False), or train in one process (hardware.devices=1)"
         )
 
 
-def told(missing: tuple[str, ...]) -> str:
+def describe_unreached(missing: tuple[str, ...]) -> str:
     first, *others = missing
     return f"{first} gets no gradient from the loss{f' (nor do {len(others)} more)' if others else ''}"

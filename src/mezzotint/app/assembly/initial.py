@@ -9,7 +9,7 @@ from mezzotint.runs.initial import Transfer, transfer
 
 
 def initial_weights(directory: Path, job: Job, parts: Components) -> Transfer | None:
-    """Match the tensors of init= with the run's network and objective, which may lie on the meta device.
+    """Match the tensors of init= with the run's network and objective, which may be on the meta device.
 
     Returns:
         None without init=, or once the run has a checkpoint of its own.

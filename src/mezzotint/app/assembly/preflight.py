@@ -1,31 +1,39 @@
-"""What would stop a run after hours, found before its first step: folders, room on the disk, averages not kept."""
+"""Checks before the first step of a run: directories, disk space, averages of the weights, checkpoints."""
 
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from mezzotint.app.assembly.parts import Components
 from mezzotint.app.config.job import Job
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
 from mezzotint.runs import RunDir
-from mezzotint.training import Callback, Checkpoints
+from mezzotint.training.callbacks.base import Callback
+from mezzotint.training.callbacks.checkpoints import Checkpoints
 from mezzotint.training.hardware.memory import checkpoint_size, size
 
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
 
-def obstacles(job: Job, parts: Any, directory: Path) -> list[str]:
-    """All that is in the way of training in `directory`, one line each, with the cure."""
+    from mezzotint.training import EMA
+
+
+def obstacles(job: Job, parts: Components, directory: Path) -> list[str]:
+    """Return the obstacles to training in `directory`, one line each, with what to do."""
     return [
-        *(folders(job, directory) or room(job, parts, directory)),
-        *weights(job, parts.ema),
-        *saving(parts.callbacks),
-        *foreign(parts.callbacks),
+        *(unwritable_folders(job, directory) or disk_space(job, parts, directory)),
+        *missing_weights(job, parts.ema),
+        *without_checkpoints(parts.callbacks),
+        *invalid_callbacks(parts.callbacks),
     ]
 
 
-def foreign(callbacks: dict[str, Any]) -> list[str]:
-    """Lightning's callbacks, and whatever else is not ours, must find here what they look at."""
+def invalid_callbacks(callbacks: "Mapping[str, pl.Callback]") -> list[str]:
+    """Return what is wrong with callbacks that are not ours, such as a quantity that no run logs."""
     if all(isinstance(callback, Callback) for callback in callbacks.values()):
         return []
     from mezzotint.training.fitting import sorted_out
@@ -37,20 +45,20 @@ def foreign(callbacks: dict[str, Any]) -> list[str]:
     return []
 
 
-def folders(job: Job, directory: Path) -> list[str]:
-    """The run's folder and the cache must be writable, which only writing shows."""
+def unwritable_folders(job: Job, directory: Path) -> list[str]:
+    """Refuse a run directory or cache that cannot be written, which is tested by writing."""
     places = (("paths.runs", directory), ("paths.cache", Path(job.paths["cache"])))
     refused = [(key, there, reason(there)) for key, there in ((key, existing(place)) for key, place in places)]
     return [f"{there} cannot be written ({why}); give another {key}=" for key, there, why in refused if why]
 
 
 def existing(place: Path) -> Path:
-    """The folder itself, or the lowest one above it that is there."""
+    """Return the folder, or the closest parent that exists."""
     return next(folder for folder in (place, *place.parents) if folder.exists())
 
 
 def reason(folder: Path) -> str | None:
-    """Why nothing can be made in a folder; None where it can. Nothing is left behind."""
+    """Return the reason why a folder cannot be written, or None if it can. Nothing is left in it."""
     if not folder.is_dir():
         return "it is a file"
     try:
@@ -60,8 +68,8 @@ def reason(folder: Path) -> str | None:
         return os.strerror(error.errno) if error.errno else str(error)
 
 
-def room(job: Job, parts: Any, directory: Path) -> list[str]:
-    """The disk must hold all the checkpoints that will lie there at once."""
+def disk_space(job: Job, parts: Components, directory: Path) -> list[str]:
+    """Refuse a disk without space for all checkpoints that are kept at once."""
     each, count = checkpoint_size(parts.denoiser.network, parts.ema), checkpoints(job, parts.callbacks)
     there = RunDir(directory).checkpoint_bytes()
     free = shutil.disk_usage(existing(directory)).free
@@ -74,8 +82,8 @@ def room(job: Job, parts: Any, directory: Path) -> list[str]:
     ]
 
 
-def checkpoints(job: Job, callbacks: dict[str, Any]) -> int:
-    """How many lie on the disk at once: those that stay, the best, and one that is being written."""
+def checkpoints(job: Job, callbacks: "Mapping[str, pl.Callback]") -> int:
+    """Return the most checkpoints that are on the disk at once: those kept, the best, and one being written."""
     kept = 0
     for callback in callbacks.values():
         if isinstance(callback, Checkpoints):
@@ -84,15 +92,15 @@ def checkpoints(job: Job, callbacks: dict[str, Any]) -> int:
     return kept + 1 if kept else 0
 
 
-def weights(job: Job, ema: Any) -> list[str]:
-    """What is sampled at the end must be kept until then."""
+def missing_weights(job: Job, ema: "EMA | None") -> list[str]:
+    """Refuse weights= of an average that the run does not keep."""
     known = ["raw", *(["ema"] if ema else []), *(ema.averages if ema else ())]
     asked = job.weights if isinstance(job.weights, str) else f"{job.weights:g}"
     return [] if asked in known else [f"weights={asked}: this run keeps {', '.join(known)}"]
 
 
-def saving(callbacks: dict[str, Any]) -> list[str]:
-    """What was trained must be kept: samples are drawn from a checkpoint, at the end too."""
+def without_checkpoints(callbacks: "Mapping[str, pl.Callback]") -> list[str]:
+    """Refuse callbacks that save no checkpoint, from which the final samples would be drawn."""
     if any(isinstance(callback, Checkpoints) for callback in callbacks.values()):
         return []
     return ["callbacks: none of them saves, and nothing could be drawn or go on: keep callbacks.checkpoints"]

@@ -1,4 +1,4 @@
-"""The learning rate of a run in words: its highest, and what becomes of it when the budget of a run is changed."""
+"""Descriptions of a run's learning rate: its peak, and the effect of a changed budget."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from mezzotint.training.optimizers import peak, rescheduled
 LOW = 0.5  # of lr: a run that never reaches so much hardly trains
 
 
-def told(job: Job, parts: Components) -> str:
-    """The highest rate, when it is reached, and a word where that is far below lr."""
+def peak_rate(job: Job, parts: Components) -> str:
+    """Return the peak rate and when it is reached, with a remark if it is far below lr."""
     lr = job.optimizer.get("lr")
     highest, images = peak(parts.optimizer, job.batch_size, job.budget)
     said = f"{highest:.3g} after {images:,} images"
@@ -21,7 +21,7 @@ def told(job: Job, parts: Components) -> str:
 
 
 def changed(directory: Path, job: Job, parts: Components) -> str | None:
-    """What another budget than the saved one does to a run that goes on; None of one that has not begun."""
+    """Return how a changed budget affects the learning rate of a resumed run; None for a new run."""
     if not (step := RunDir(directory).newest_step()):
         return None
     before = RunDir(directory).config().get("budget")

@@ -1,4 +1,4 @@
-"""Shapes of images that the chosen network takes: where the data asks for another one, it is one of these."""
+"""Suggestions of image shapes that the chosen network takes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from mezzotint.instantiate.build import build
 
 @contextmanager
 def suited(job: Job) -> Iterator[None]:
-    """Where pictures are too small, suggest a shape that the network of this config takes."""
+    """Add to an error about images that are too small a shape that the config's network takes."""
     try:
         yield
     except SmallPictures as error:
@@ -21,7 +21,7 @@ def suited(job: Job) -> Iterator[None]:
 
 
 def takes(job: Job, shape: tuple[int, int, int]) -> bool:
-    """Whether the network can be built for images of a shape."""
+    """Return True if the network can be built for images of a shape."""
     asked = job.data["shape"]
     node = {key: list(shape) if value == asked else value for key, value in job.network.items()}
     try:

@@ -1,4 +1,4 @@
-"""`mezzotint check`: what a config would do and what is wrong with it, without doing it."""
+"""`mezzotint check`: the plan, the cost and the errors of a config, without running it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,19 +6,26 @@ from typing import Any
 
 from mezzotint.app.assembly import rates
 from mezzotint.app.assembly.cost import Row, cost, flops, shares
+from mezzotint.app.assembly.dry_run import (
+    ComponentsDryRun,
+    check_metrics,
+    dry_run_without_data,
+    extracted_images,
+    few_references,
+)
 from mezzotint.app.assembly.duration import duration
-from mezzotint.app.assembly.evaluation_share import Look, look
+from mezzotint.app.assembly.evaluation_budget import EvaluationBudget, evaluation_budget
 from mezzotint.app.assembly.initial import initial_weights
-from mezzotint.app.assembly.parts import Components, assemble, check_judges, few_references, meet, placed, plan_metrics
+from mezzotint.app.assembly.parts import Components, placed, plan_metrics
 from mezzotint.app.assembly.preflight import obstacles
 from mezzotint.app.assembly.shapes import suited
-from mezzotint.app.commands.train import choose
 from mezzotint.app.config.arguments import spoken_keys
 from mezzotint.app.config.job import SPLITS, Job
 from mezzotint.app.config.resolve import check_groups, refuse, resolve, unbounded
 from mezzotint.app.launch.hydra_hooks import in_sweep
 from mezzotint.app.results import classes, run_folders
 from mezzotint.app.results.references import open_reference
+from mezzotint.app.results.resume import choose
 from mezzotint.app.terminal import display_path, table
 from mezzotint.data.dataset import coded_shape
 from mezzotint.errors import ConfigError, DataError, MezzotintError
@@ -28,32 +35,33 @@ from mezzotint.training.hardware.memory import size
 
 
 def main(config: Any) -> None:
-    """Print the plan as far as it can be known, then refuse what training would refuse."""
+    """Print what is known of the plan, then raise the errors that training would raise."""
     given, many = spoken_keys(), in_sweep()
     job = run_folders.settled(unbounded(resolve(config), given), "name" in given, many)
     check_groups(job)
     problems: list[str] = []
     directory = home(job, given, many, problems)
     job = replace(job, hardware=planned(job.hardware, problems))
-    parts = meet(job)
+    dry = dry_run_without_data(job)
+    parts = dry.components
     images, real = data(job, parts, directory, problems)
-    judging, found = end(job, parts, real, problems)
-    rows = [*cost(job, parts), *images, *judging, *source(directory, job, parts, problems), place(directory)]
+    final, evaluation = end(job, dry, real, problems)
+    rows = [*cost(job, dry), *images, *final, *source(directory, job, parts, problems), place(directory)]
     if there(directory) and (another := rates.changed(directory, job, parts)):
         rows.append(("budget", another))
     problems += obstacles(job, parts, directory)
     if not problems and real:  # timing looks into the data, and would fetch what is not here
-        rows.append(("time here", str(duration(job, parts, found))))
+        rows.append(("time here", str(duration(job, dry, evaluation))))
     if problems:
-        rows.append(("problems", f"{len(problems)}, told below"))
+        rows.append(("problems", f"{len(problems)}, listed below"))
     table(rows)
     refuse(problems)
     if parts.hardware.micro_batch == "find":
-        look_for_micro_batch(job)
+        find_micro_batch(job, dry.materialised)
 
 
 def home(job: Job, given: list[str], many: bool, problems: list[str]) -> Path:
-    """Where the run lies or would lie, also where training refuses it."""
+    """Return the run's directory, even if training would refuse it."""
     if job.hardware.get("micro_batch") == "find":  # which is asked here alone
         job = replace(job, hardware=job.hardware | {"micro_batch": None})
     try:
@@ -74,7 +82,7 @@ def source(directory: Path, job: Job, parts: Components, problems: list[str]) ->
 
 
 def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:
-    """The hardware; where this machine has not got it, one process for each of its devices, on the CPU.
+    """Return the hardware node, with one CPU process per device if this machine lacks the devices.
 
     So a job for a cluster can be checked where one logs in.
     """
@@ -89,7 +97,7 @@ def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:
 
 
 def data(job: Job, parts: Components, directory: Path, problems: list[str]) -> tuple[list[Row], int]:
-    """The images and classes, or what is missing and how to get it; and how many images are the reference."""
+    """Return the rows on images and classes, or on what is missing, and the number of reference images."""
     shape, download = " x ".join(map(str, parts.dataset.shape)), job.data.get("download", False)
     own = job.reference in SPLITS
     still = replace(job, data=job.data | {"download": False}) if download else job  # check downloads nothing
@@ -111,7 +119,7 @@ def data(job: Job, parts: Components, directory: Path, problems: list[str]) -> t
             f"not to be read as they are from {display_path(place)}" if place and Path(place).exists() else "not here"
         )
         return [("data", f"images of {shape}, {missing}")], 0
-    labels = [("classes", classes.told(trained))] if trained.counts else []
+    labels = [("classes", classes.describe_classes(trained))] if trained.counts else []
     problems += [] if RunDir(directory).newest_step() else classes.empty(trained)
     by = f" in classes by {there.labelled_by()}" if labels and there.labelled_by() else ""
     seen = job.budget / len(images)
@@ -119,8 +127,14 @@ def data(job: Job, parts: Components, directory: Path, problems: list[str]) -> t
     return rows, real if own else 0
 
 
-def end(job: Job, parts: Components, real: int, problems: list[str]) -> tuple[list[Row], Look]:
-    """What is drawn and judged at the end; weights that are not to be had, a reference that is not there or no use."""
+def end(job: Job, dry: ComponentsDryRun, real: int, problems: list[str]) -> tuple[list[Row], EvaluationBudget]:
+    """Return the rows on the final sampling and evaluation, and its budget.
+
+    Args:
+        real: images of the reference, where it is a split that has been read; else 0.
+        problems: gets what is wrong with the reference, the metrics or their extractors.
+    """
+    parts = dry.components
     rows: list[Row] = []
     planned: dict[str, Any] = {}
     counted = real or None
@@ -128,50 +142,54 @@ def end(job: Job, parts: Components, real: int, problems: list[str]) -> tuple[li
         if job.reference not in SPLITS:
             found = open_reference(job.reference, parts.dataset)
             counted = len(found.images)
-            real = 0 if found.shape is None else counted
+            real = extracted_images(found)
     except MezzotintError as error:
         problems.append(str(error))
     try:
         planned = plan_metrics(job, parts.dataset.shape)
-        check_judges(job, parts, planned, counted)
+        check_metrics(job, parts, planned, counted)
     except DataError as error:
         rows.append(("weights", f"not here yet: {error}"))
     except MezzotintError as error:
         problems.append(str(error))
-    found = look(job, parts, planned, real)
+    evaluation = evaluation_budget(job, parts, planned, dry.calls, real)
     notes = few_references(job, planned, counted) if counted else []
-    return [*rows, ("at the end", finale(job, found)), *(("note", note) for note in notes)], found
+    return [*rows, ("at the end", finale(job, evaluation)), *(("note", note) for note in notes)], evaluation
 
 
-def finale(job: Job, found: Look) -> str:
-    """The look at the end in words: what is drawn, what is judged, what of the training it costs."""
-    named, share = ", ".join(job.metrics), found.cost / found.training if found.training else 0.0
-    drawn = f"{found.pictures} pictures drawn"
-    judged = f"{found.judged:,} samples judged ({named})"
-    if found.reference:
-        judged += f" against {found.reference:,} images"
-    against = f" against {found.whole[1]:,}" if found.whole[1] else ""
-    less = f"; with evaluation_share=null {found.whole[0]:,}{against}" if found.reduced else ""
-    said = f"{drawn}, {judged}{less}" if found.judged else f"{drawn}, nothing judged"
+def finale(job: Job, evaluation: EvaluationBudget) -> str:
+    """Describe the final sampling and evaluation, with their cost as a share of the training's."""
+    said = f"{evaluation.pictures} pictures drawn, nothing evaluated"
+    if evaluation.samples:
+        said = (
+            f"{evaluation.pictures} pictures drawn, {evaluation.samples:,} samples evaluated ({', '.join(job.metrics)})"
+        )
+        said += f" against {evaluation.reference:,} images" if evaluation.reference else ""
+        if evaluation.reduced:
+            samples, reference = evaluation.unbounded
+            against = f" against {reference:,}" if reference else ""
+            said += f"; with evaluation_share=null {samples:,}{against}"
+    if not evaluation.training_cost:
+        return said
+    share = evaluation.share
     part = f"{share:.0%} of the training's" if share < 2 else f"{share:,.0f} times the training's"
-    return f"{said}: {flops(found.cost)}, {part}" if found.training else said
+    return f"{said}: {flops(evaluation.cost)}, {part}"
 
 
 def place(directory: Path) -> Row:
-    """Where the run lies or would lie, and its state."""
+    """Return a row with the run's directory and its state."""
     return "run", f"{display_path(directory)} ({RunDir(directory).state if there(directory) else 'new'})"
 
 
 def there(directory: Path) -> bool:
-    """Whether the run has begun."""
+    """Return True if the run exists."""
     return RunDir(directory).exists()
 
 
-def look_for_micro_batch(job: Job) -> None:
-    """Look for the largest micro-batch that this machine holds, and say what to write."""
+def find_micro_batch(job: Job, parts: Components) -> None:
+    """Look for the largest micro-batch that this machine holds, and print it as an argument."""
     from mezzotint.training.hardware.micro_batch import MicroBatchProbe, find
 
-    parts = assemble(job)
     shape, classes = coded_shape(parts.dataset), parts.dataset.classes
     world, share, _ = shares(job, parts.hardware)
     rig = MicroBatchProbe(parts.denoiser, parts.objective, parts.optimizer, parts.hardware, shape, parts.ema)

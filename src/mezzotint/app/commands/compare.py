@@ -21,7 +21,7 @@ def main(words: Sequence[str]) -> None:
     """
     for word in words:
         if word.startswith("-") or ("=" in word and not Path(word).exists()):
-            raise ConfigError(f"{word}: compare takes runs and evaluation files alone: mezzotint compare runs/a runs/b")
+            raise ConfigError(f"{word}: compare only takes runs and evaluation files: mezzotint compare runs/a runs/b")
     given = [open_results(Path(word).expanduser()) for word in words]
     if sum(map(len, given)) < 2:
         raise ConfigError("compare what? Give two or more runs or evaluation files: mezzotint compare runs/a runs/b")
@@ -37,10 +37,10 @@ def common(given: Sequence[Sequence[Result]]) -> list[list[Result]]:
     owner = {id(result): i for i, results in enumerate(given) for result in results}
     groups = alike(result for results in given for result in results)
     shared = [group for group in groups if len({owner[id(result)] for result in group}) == len(given)]
-    return [together for group in shared if (together := tell_apart(gathered(group)))]
+    return [together for group in shared if (together := with_common_metric(gathered(group)))]
 
 
-def tell_apart(results: list[Result]) -> list[Result]:
+def with_common_metric(results: list[Result]) -> list[Result]:
     """Return the results that share a metric with the first one."""
     return [one for one in results if set(one.names) & set(results[0].names)]
 
@@ -53,14 +53,15 @@ def refusal(words: Sequence[str], given: Sequence[Sequence[Result]]) -> str:
         other = min(results, key=lambda result: len(conflicts(one, result)))
         differ = conflicts(one, other)
         lines += [
-            f"  {key}: {told(one.protocol[key])} ({words[0]}), {told(other.protocol[key])} ({word})" for key in differ
+            f"  {key}: {abbreviated(one.protocol[key])} ({words[0]}), {abbreviated(other.protocol[key])} ({word})"
+            for key in differ
         ]
         if not differ and not set(one.names) & set(other.names):
             lines.append(f"  values: {', '.join(one.names)} ({words[0]}), {', '.join(other.names)} ({word})")
-    return "\n".join(["these numbers cannot be ranked, their protocols differ:", *lines])
+    return "\n".join(["these values cannot be ranked because their protocols differ:", *lines])
 
 
-def told(value: Any) -> str:
+def abbreviated(value: Any) -> str:
     """Format a value of the protocol; hashes are abbreviated."""
     text = str(value)
     return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
@@ -83,7 +84,7 @@ def rank(results: Sequence[Result]) -> None:
     table([[str(i + 1), *row] for i, row in enumerate(zip(*held.values(), strict=True))], ["", *held])
     made = best[0].made
     real = made["reference"]
-    print(f"n={made['n']:,} against {real['count']:,} real images, sha256 {told(real['sha256'])}")
+    print(f"n={made['n']:,} against {real['count']:,} real images, sha256 {abbreviated(real['sha256'])}")
     print(f"ranked by {by}, {'higher' if higher else 'lower'} is better")
     for line in doubts(best, by):
         print(line)
@@ -106,8 +107,10 @@ def doubts(best: Sequence[Result], by: str) -> list[str]:
                 f"({SURE:g} standard errors of the difference are {SURE * math.hypot(*known):.2g})"
             )
     if not any(result.evaluation.error(by) for result in best):
-        lines.append("no errors are known: seeds=3 or metrics=[...,error] would tell whether a difference is chance")
+        lines.append(
+            "no errors are known: seeds=3 or metrics=[...,fid_bootstrap] show whether a difference is due to chance"
+        )
     versions = [result.made.get("versions", {}) for result in best]
     names = dict.fromkeys(name for version in versions for name in version)
     moved = [name for name in names if len({version.get(name) for version in versions}) > 1]
-    return [*lines, *([f"made with other versions of {', '.join(moved)}"] if moved else [])]
+    return [*lines, *([f"the versions differ in {', '.join(moved)}"] if moved else [])]

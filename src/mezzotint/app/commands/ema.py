@@ -13,7 +13,7 @@ USAGE = "mezzotint ema run=runs/latest std=0.1"
 
 
 def main(words: Sequence[str]) -> None:
-    """Write an average for each length and print where it lies.
+    """Write an average for each length and print its path.
 
     Raises:
         ConfigError: the words are others, the run has no snapshots, or no average is as long.

@@ -1,4 +1,4 @@
-"""`mezzotint evaluate images=DIR reference=DIR2`: judge images of any program; there is no run."""
+"""`mezzotint evaluate images=DIR reference=DIR2`: metrics of images from any program, without a run."""
 
 import hashlib
 import json
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from mezzotint.app.assembly.parts import build_metrics, placed
-from mezzotint.app.commands.evaluate import NOTHING, objective, report
+from mezzotint.app.commands.evaluate import NOTHING
 from mezzotint.app.config.resolve import settle_standalone
 from mezzotint.app.config.standalone import Standalone
+from mezzotint.app.results.evaluation_table import objective, report
 from mezzotint.app.results.git import commit
 from mezzotint.app.results.references import Reference, open_images, reference_of, remember, storage
 from mezzotint.app.terminal import display_path
@@ -33,19 +34,19 @@ ASKED = ("images", "reference", "data", "n", "metrics", "extractor")  # keys tha
 def main(config: Any) -> float | None:
     job = settle_standalone(config)
     reference = reference_of(job)
-    judged = open_judged(job, reference)
-    metrics = build_metrics(job, judged.shape or ())
+    samples = open_samples(job, reference)
+    metrics = build_metrics(job, samples.shape or ())
     if not metrics:
         raise ConfigError(NOTHING)
     out = place(job)
-    found = judge(job, judged, reference, metrics)
+    found = evaluate_samples(job, samples, reference, metrics)
     write_text(out, json.dumps(found.as_dict(), indent=1))
     report(out, found)
     return objective(found)
 
 
-def open_judged(job: Standalone, reference: Reference) -> Reference:
-    """The images to judge.
+def open_samples(job: Standalone, reference: Reference) -> Reference:
+    """Open the images to evaluate.
 
     Raises:
         DataError: they are not there, too few, or of another size than the reference's.
@@ -53,39 +54,41 @@ def open_judged(job: Standalone, reference: Reference) -> Reference:
     path = Path(job.images or "").expanduser()
     if not path.exists():
         raise DataError(f"images={path}: there is no such folder or file. Give a folder of images, or an npz file")
-    judged = open_images(path)
-    size, real = (shape and tuple(shape[1:]) for shape in (judged.shape, reference.shape))
+    samples = open_images(path)
+    size, real = (shape and tuple(shape[1:]) for shape in (samples.shape, reference.shape))
     if size and real and size != real:
         raise DataError(
-            f"the images in {path} are {size[0]} x {size[1]} and those they are judged against {real[0]} x {real[1]} "
+            f"the images in {path} are {size[0]} x {size[1]} and those of the reference {real[0]} x {real[1]} "
             "(height x width). Resize one of them first"
         )
-    if job.n and job.n > len(judged.images):
-        raise DataError(f"n={job.n}: {path} holds {len(judged.images)} images")
-    return judged
+    if job.n and job.n > len(samples.images):
+        raise DataError(f"n={job.n}: {path} holds {len(samples.images)} images")
+    return samples
 
 
-def judge(job: Standalone, judged: Reference, reference: Reference, metrics: dict[str, Any]) -> "Evaluation":
+def evaluate_samples(
+    job: Standalone, samples: Reference, reference: Reference, metrics: dict[str, Any]
+) -> "Evaluation":
     """Evaluate images of any program. Raises ConfigError: a metric needs to know where they come from."""
     from mezzotint.metrics import Context, evaluate
 
-    n = job.n or len(judged.images)
+    n = job.n or len(samples.images)
     device = build(job.hardware, "hardware").device
     for name, metric in metrics.items():
         with placed(f"metrics.{name}"):
             metric.validate(Context(n, len(reference.images), labelled=False))
     remember(metrics, reference, device, job.paths["cache"])
-    with bar("judging", n) as advance:
+    with bar("evaluating", n) as advance:
         found = evaluate(
-            batches(judged.images, n, advance),
+            batches(samples.images, n, advance),
             reference.images,
             metrics,
             n,
             device=device,
             cache=job.paths["cache"],
-            about=protocol(job, judged, reference, n) | {"device": str(device)},
+            about=protocol(job, samples, reference, n) | {"device": str(device)},
         )
-    return found.with_notes(*storage(judged.about.get("format"), reference.about.get("format")))
+    return found.with_notes(*storage(samples.about.get("format"), reference.about.get("format")))
 
 
 def batches(images: ImageSource, n: int, advance: Advance) -> Iterator[Tensor]:
@@ -97,12 +100,12 @@ def batches(images: ImageSource, n: int, advance: Advance) -> Iterator[Tensor]:
         advance(len(indices))
 
 
-def protocol(job: Standalone, judged: Reference, reference: Reference, n: int) -> dict[str, Any]:
-    """What the app knows of the images."""
-    count = len(judged.images)
+def protocol(job: Standalone, samples: Reference, reference: Reference, n: int) -> dict[str, Any]:
+    """Return the protocol entries on the images."""
+    count = len(samples.images)
     return {
         "data": job.data,
-        "judged": judged.about | {"count": count, "sha256": judged.images.digest()},
+        "judged": samples.about | {"count": count, "sha256": samples.images.digest()},
         "samples": "all" if n == count else f"{n} of {count}, chosen by a fixed permutation",
         "reference": reference.about,
         "versions": {"commit": commit()},
@@ -110,7 +113,7 @@ def protocol(job: Standalone, judged: Reference, reference: Reference, n: int) -
 
 
 def place(job: Standalone) -> Path:
-    """The file that out= names; else one in the present folder, whose name tells what was asked of which images."""
+    """Return the file of out=, or one in the working directory, named after the images and a hash of the config."""
     if job.out:
         path = Path(job.out).expanduser()
         if path.suffix != ".json" or path.is_dir():
@@ -122,11 +125,11 @@ def place(job: Standalone) -> Path:
         path = Path(f"{stem(job.images or '')}-against-{stem(real)}-{mark}.json")
     folder = path.absolute().parent
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise ConfigError(f"out={display_path(path)}: {folder} is no folder that can be written")
+        raise ConfigError(f"out={display_path(path)}: {folder} is not a writable folder")
     return path
 
 
 def stem(path: str) -> str:
-    """What a folder or a file is called, wherever one stands: `.` and `..` have names too."""
+    """Return the name of a folder or file, also for `.` and `..`."""
     there = Path(os.path.abspath(Path(path).expanduser()))
     return there.stem if there.is_file() else there.name

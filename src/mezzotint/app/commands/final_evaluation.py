@@ -1,20 +1,21 @@
-"""The moments of a trained run that are judged with all samples: its end, and the best one that it kept."""
+"""The evaluation at the end of training: of the last checkpoint, and of the best one if the run kept it."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mezzotint.app.assembly.evaluation_share import final
-from mezzotint.app.assembly.parts import build_metrics
-from mezzotint.app.commands import evaluate
+from mezzotint.app.commands.evaluate import evaluate_run
 from mezzotint.app.config.job import Job
-from mezzotint.app.results.classes import opened
+from mezzotint.app.launch.process_group import broadcast
+from mezzotint.app.results.evaluation_table import rows as value_rows
 from mezzotint.app.terminal import display_path
+from mezzotint.data.dataset import Dataset
 from mezzotint.runs import RunDir
 from mezzotint.runs.checkpoints import best
 from mezzotint.runs.score import Score
 
 if TYPE_CHECKING:
+    from mezzotint.metrics import Metric
     from mezzotint.metrics.evaluation import Evaluation
 
 
@@ -31,42 +32,39 @@ class CheckpointEvaluation:
     score: Score | None = None
 
 
-def judge_moments(directory: Path, job: Job) -> list[CheckpointEvaluation]:
-    """The last checkpoint, then the best one; nothing where there is nothing to compute. Every rank does its share."""
-    dataset = opened(directory, job)[0]
-    metrics = build_metrics(job, dataset.shape)
+def evaluate_checkpoints(
+    directory: Path, job: Job, metrics: "dict[str, Metric]", dataset: Dataset
+) -> list[CheckpointEvaluation]:
+    """Evaluate the last checkpoint, then the best one; nothing without metrics. Every rank does its share."""
     if not metrics:
         return []
-    job = final(job).limit(job)
-    score = best(RunDir(directory).checkpoints)
+    score = broadcast(best(RunDir(directory).checkpoints))  # the first process wrote it, perhaps just now
     steps = {None: None} | ({score.step: score} if score else {})
     return [
-        CheckpointEvaluation(*evaluate.judge(directory, replace(job, checkpoint=step), metrics, dataset), why)
+        CheckpointEvaluation(*evaluate_run(directory, replace(job, checkpoint=step), metrics, dataset), why)
         for step, why in steps.items()
     ]
 
 
-def rows(moments: list[CheckpointEvaluation]) -> list[tuple[str, str]]:
-    """For people: the last one in full, of the best one what differs."""
+def rows(evaluated: list[CheckpointEvaluation]) -> list[tuple[str, str]]:
+    """Return the rows of a table: the last evaluation in full, and the differences of the best one."""
     found = []
-    for moment in moments:
-        if moment.score is None:
-            found += [*evaluate.rows(moment.found), ("evaluation", display_path(moment.path))]
+    for one in evaluated:
+        if one.score is None:
+            found += [*value_rows(one.found), ("evaluation", display_path(one.path))]
             continue
-        where = "the last one" if moment.path == moments[0].path else f"after {moment.score.images:,} images"
-        found.append(("best checkpoint", f"{where}, where {moment.score.name} was {moment.score.value:.4g}"))
-        if moment.path != moments[0].path:
-            of_last = evaluate.rows(moments[0].found)
-            found += [
-                (f"{name}, best", value) for name, value in evaluate.rows(moment.found) if (name, value) not in of_last
-            ]
-            found.append(("evaluation, best", display_path(moment.path)))
+        where = "the last one" if one.path == evaluated[0].path else f"after {one.score.images:,} images"
+        found.append(("best checkpoint", f"{where}, where {one.score.name} was {one.score.value:.4g}"))
+        if one.path != evaluated[0].path:
+            of_last = value_rows(evaluated[0].found)
+            found += [(f"{name}, best", value) for name, value in value_rows(one.found) if (name, value) not in of_last]
+            found.append(("evaluation, best", display_path(one.path)))
     return found
 
 
-def record(directory: Path, moments: list[CheckpointEvaluation]) -> None:
-    """Tell the best one in status.json."""
-    for moment in moments:
-        if moment.score:
-            told = asdict(moment.score) | {"values": moment.found.values, "evaluation": moment.path.name}
-            RunDir(directory).update_status(best=told)
+def record(directory: Path, evaluated: list[CheckpointEvaluation]) -> None:
+    """Write the best checkpoint to status.json."""
+    for one in evaluated:
+        if one.score:
+            entry = asdict(one.score) | {"values": one.found.values, "evaluation": one.path.name}
+            RunDir(directory).update_status(best=entry)

@@ -3,10 +3,9 @@
 The noise is that of the same numbered samples everywhere, so what differs between two images is what was changed.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,13 @@ import torch
 from torch import Tensor
 
 from mezzotint.app.commands import sample
-from mezzotint.app.config.arguments import SAVED, addable, at_home, follows, own_configs, quoted, readable
+from mezzotint.app.commands.plot_request import PlotRequest, parse
+from mezzotint.app.config.arguments import SAVED, addable, at_home, own_configs, quoted
 from mezzotint.app.config.choices import built_choice
-from mezzotint.app.config.compose import compose_from_run, judging
+from mezzotint.app.config.compose import compose_from_run, trust_of_run
 from mezzotint.app.config.job import Job
 from mezzotint.app.config.resolve import settle
-from mezzotint.app.config.validate_arguments import check_pair
-from mezzotint.app.help import KINDS, choices, config_dir
+from mezzotint.app.help import choices, config_dir
 from mezzotint.app.launch import hydra_hooks
 from mezzotint.app.results import classes, run_folders
 from mezzotint.app.results.figure_files import FORMATS, paths, saved, writable, write
@@ -35,7 +34,6 @@ from mezzotint.runs import RunDir
 if TYPE_CHECKING:
     from mezzotint.generation import SampleGenerator
 
-WORDS = ("run", "kind", "out", "n", "samples", "points", "frames", "features")  # every other word is for the config
 UNUSED = (
     "metrics",
     "extractor",
@@ -54,57 +52,9 @@ STILL, SMOOTH = 12, 48  # frames of a film strip, and of a GIF at least
 Picture = Callable[[Path, str], object]  # writes itself to a file of a format
 
 
-@dataclass(frozen=True)
-class PlotRequest:
-    """What the words ask for.
-
-    Args:
-        kind: of picture, see KINDS.
-        own: the words that are not for the run's config.
-        overrides: those that are, with one value each.
-        swept: those with several values, in the order in which they were given.
-        flags: such as --config-dir DIR.
-    """
-
-    kind: str
-    own: dict[str, str]
-    overrides: list[str]
-    swept: dict[str, list[str]]
-    flags: list[str]
-
-    @property
-    def runs(self) -> list[Path]:
-        return places(self.own["run"])
-
-    def number(self, key: str, default: int, least: int = 1) -> int:
-        text = self.own.get(key, str(default))
-        if not text.isdigit() or int(text) < least:
-            raise ConfigError(f"{key}={text}: give a whole number, {least} or more")
-        return int(text)
-
-    def numbers(self, default: int) -> list[int]:
-        """The samples to draw: samples=0,5,7, or the first n."""
-        if "samples" not in self.own:
-            return list(range(self.number("n", default)))
-        words = self.own["samples"].split(",")
-        if not all(word.isdigit() for word in words):
-            raise ConfigError(f"samples={self.own['samples']}: give the numbers of samples, such as samples=0,5,7")
-        return [int(word) for word in words]
-
-    @property
-    def name(self) -> str:
-        """A file name that tells the picture; the digits behind it tell apart what else differs."""
-        own = [f"{key}={word}" for key, word in self.own.items() if key not in ("run", "kind", "out")]
-        words = sorted([*self.overrides, *own])
-        text = "-".join([self.kind, *("-".join([key, *values]) for key, values in self.swept.items())])
-        safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text)[:80]
-        rest = hashlib.sha256(" ".join(words).encode()).hexdigest()[:6]
-        return f"{safe}-{rest}" if words else safe
-
-
 def main(words: Sequence[str]) -> None:
     """Draw a run and print where the pictures are."""
-    asked = read(words)
+    asked = parse(words)
     films = (".gif",) if asked.kind == "film" else ()
     files = paths(asked.own.get("out"), (*films, *FORMATS))
     home = asked.runs[0] if len(asked.runs) == 1 else asked.runs[0].resolve().parent
@@ -115,58 +65,6 @@ def main(words: Sequence[str]) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     write(files, picture)
-
-
-def read(words: Sequence[str]) -> PlotRequest:
-    """Take the words apart.
-
-    Raises:
-        ConfigError: a word without a value, of another kind of picture, or more keys with commas than it has room for.
-    """
-    split = [word for word in words if word not in ("-m", "--multirun")]
-    flags = [word for last, word in pairwise(["", *split]) if word.startswith("-") or follows(last, word)]
-    words = [word for last, word in pairwise(["", *split]) if not (word.startswith("-") or follows(last, word))]
-    known = ("--config-dir", "-cd")
-    if strange := [word for word in flags if word.startswith("-") and word.partition("=")[0] not in known]:
-        raise ConfigError(f"{strange[0]}: plot run=DIR knows --config-dir DIR alone")
-    for word in words:
-        check_pair(word, many=True, own=own_configs(flags))
-    pairs = {key: value for key, _, value in (word.partition("=") for word in words)}
-    own = {key: value for key, value in pairs.items() if key in WORDS}
-    overrides, swept = unfold([readable(at_home(word)) for word in words if word.partition("=")[0] not in WORDS])
-    kind = own.get("kind") or ("samples" if swept or overrides or own.keys() & {"n", "samples"} else "loss")
-    if kind not in KINDS:
-        raise ConfigError(f"kind={kind}: no such picture{did_you_mean(kind, KINDS)} ({', '.join(KINDS)})")
-    room = {"samples": 2}.get(kind, 0)
-    if len(swept) > room:
-        raise ConfigError(
-            f"{', '.join(swept)}: kind={kind} has room for {room} keys with several values; "
-            "kind=samples takes two, as rows and as blocks beside each other"
-        )
-    if kind in ("loss", "levels") and overrides:
-        raise ConfigError(f"{overrides[0]}: kind={kind} shows what was trained; only kinds that draw samples change it")
-    if len(places(own["run"])) > 1 and kind != "loss":
-        raise ConfigError(f"run={own['run']}: kind={kind} shows one run; kind=loss compares several")
-    return PlotRequest(kind, own, overrides, swept, flags)
-
-
-def places(said: str) -> list[Path]:
-    """The folders of run=DIR,DIR; or of one whose name has a comma in it."""
-    whole = Path(said).expanduser()
-    return [whole] if RunDir(whole).exists() else [Path(name).expanduser() for name in said.split(",")]
-
-
-def unfold(words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The words with one value, and those with several as Hydra reads them: a=1,2 or 'a=range(1,4)'."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    single, swept = [], {}
-    for word, parsed in zip(words, OverridesParser.create().parse_overrides(list(words)), strict=True):
-        if parsed.is_sweep_override():
-            swept[word.partition("=")[0].lstrip("+")] = [str(value) for value in parsed.sweep_string_iterator()]
-        else:
-            single.append(word)
-    return single, swept
 
 
 # ---------------------------------------------------------------------------------------------------- what can be drawn
@@ -297,7 +195,7 @@ def jobs(asked: PlotRequest, run: Path) -> Iterator[Job]:
         for values in product(*asked.swept.values()):
             words = [*fixed, *(f"{key}={value}" for key, value in zip(asked.swept, values, strict=True))]
             composed = compose(SAVED, [addable(at_home(word)) for word in words])
-            vouch(judging(current(), composed, saved, words).paths)
+            vouch(trust_of_run(current(), composed, saved, words).paths)
             job = replace(settle(composed, without=UNUSED), run=str(run))
             run_folders.existing(job)
             yield job
@@ -312,7 +210,7 @@ def guided(asked: PlotRequest, run: Path) -> list[str]:
 
 
 def extractor(name: str, shape: tuple[int, ...], codec: Codec) -> Callable[[Tensor], Tensor]:
-    """What gives the features between which distances are measured."""
+    """Return the extractor whose features are compared."""
     chosen = built_choice("extractor", name, {}).resolve(tuple(shape), codec)
     if chosen is None:
         raise ConfigError(f"features={name}: it does not fit images of {shape}; features=pixels does")
@@ -328,7 +226,7 @@ def columns_of(generator: "SampleGenerator", numbers: Sequence[int], names: Sequ
 
 def with_calls(values: Sequence[str], calls: Sequence[Sequence[float]]) -> list[str]:
     """The rows' values, with the network calls an image where they differ and the values do not say it."""
-    told = [f"{row[0]:g}" for row in calls]
-    if any(len(set(row)) > 1 for row in calls) or len(set(told)) == 1 or list(values) == told:
+    numbers = [f"{row[0]:g}" for row in calls]
+    if any(len(set(row)) > 1 for row in calls) or len(set(numbers)) == 1 or list(values) == numbers:
         return list(values)
-    return [f"{value}\n{number} calls" for value, number in zip(values, told, strict=True)]
+    return [f"{value}\n{number} calls" for value, number in zip(values, numbers, strict=True)]

@@ -46,9 +46,9 @@ def read(words: Sequence[str]) -> tuple[list[Path], Path | None]:
     """The folders, and the file if it is named. `run=DIR`, as other commands say it, is a folder too."""
     outs = [word.removeprefix(OUT) for word in words if word.startswith(OUT)]
     places = [Path(word.removeprefix("run=")).expanduser() for word in words if not word.startswith(OUT)]
-    strange = [word for word in words if is_strange(word)]
-    if strange:
-        raise ConfigError(f"{strange[0]}: give folders of runs, and out=FILE if the page shall lie elsewhere")
+    unknown = [word for word in words if is_unknown_argument(word)]
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: give folders of runs, and out=FILE if the page shall lie elsewhere")
     if not places:
         raise ConfigError("of which runs? Give one run, several, or a folder of runs: mezzotint report runs/latest")
     out = Path(outs[-1]).expanduser() if outs else None
@@ -57,17 +57,17 @@ def read(words: Sequence[str]) -> tuple[list[Path], Path | None]:
     return places, out
 
 
-def is_strange(word: str) -> bool:
-    """Neither a folder, whose name may hold any sign, nor a word that the command knows."""
+def is_unknown_argument(word: str) -> bool:
+    """Return True for an option or a key that the command does not have; a folder's name may contain any character."""
     return not (word.startswith((OUT, "run=")) or Path(word).exists()) and (word.startswith("-") or "=" in word)
 
 
 def below(place: Path) -> list[Path]:
-    """The runs of a folder: itself, or all that it holds."""
+    """Return the folder if it is a run, else all runs in it."""
     if RunDir(place).exists():
         return [place.resolve()]
     if not place.is_dir():
-        raise ConfigError(f"{place} is no folder; `mezzotint runs` lists the runs that exist")
+        raise ConfigError(f"{place} is not a folder; `mezzotint runs` lists the runs that exist")
     found = [run.path.resolve() for run in find_runs(place)]
     if not found:
         raise ConfigError(f"{place} holds no runs: there is no config.yaml in it, nor one or two folders below")
@@ -75,7 +75,7 @@ def below(place: Path) -> list[Path]:
 
 
 def common(places: Sequence[Path]) -> Path:
-    """Where the page of these folders lies by itself: in the only one, or in the folder that holds all of them."""
+    """Return the default folder of the page: the only folder, or the one that contains all of them."""
     if len(places) == 1:
         return places[0]
     return Path(os.path.commonpath([place.resolve().parent for place in places]))
@@ -88,7 +88,7 @@ def gather(directories: Sequence[Path], places: Sequence[Path]) -> Report:
         raise ConfigError(why if len(damaged) == 1 else f"none of the {len(damaged)} runs has a config.yaml: {why}")
     known = list(configs)
     same = [compared(defaults() | configs[directory]) for directory in known]  # some never heard of later words
-    keys = sorted(differing(same), key=lambda key: key == "seed")  # which stands last
+    keys = sorted(differing(same), key=lambda key: key == "seed")  # the last column
     root = Path(os.path.commonpath([directory.parent for directory in directories]))
     groups: dict[str, int] = {}
     entries = [

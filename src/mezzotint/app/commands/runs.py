@@ -27,7 +27,7 @@ TAIL = 1 << 16  # bytes at the end of the metrics that are read for where a run 
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run as the list shows it."""
+    """A run as a row of the list."""
 
     directory: Path
     root: Path
@@ -46,7 +46,7 @@ class RunRow:
 
     @cached_property
     def damage(self) -> str | None:
-        """Why its config or its status cannot be used."""
+        """The reason why its config or its status cannot be read; None if they can."""
         return next(iter(read_configs([self.directory])[1].values()), self.run.status_error())
 
     @cached_property
@@ -55,12 +55,12 @@ class RunRow:
 
     @cached_property
     def started(self) -> float:
-        """When it was started last, in seconds since 1970."""
+        """The time of the last start, in seconds since 1970."""
         return float(self.status.get("started", changed(self.run.config_file)))
 
     @cached_property
     def changed(self) -> float:
-        """When it was last heard of."""
+        """The time of the last change of its files, in seconds since 1970."""
         return max(map(changed, (self.run.status_file, self.run.metrics_file, self.run.config_file)))
 
     @cached_property
@@ -82,10 +82,10 @@ class RunRow:
         """Of the evaluations with most images, the first value's name, and the best under that name; without
         evaluations the best that was found while it trained, then the validation loss.
         """
-        return judged(self.directory) or kept(self.directory) or validated(self.lines)
+        return best_evaluation(self.directory) or best_checkpoint(self.directory) or best_validation(self.lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines; times in seconds since 1970."""
+        """Return the row as JSON data; times are in seconds since 1970."""
         best = {"name": self.best[0], "value": self.best[1]} if self.best else None
         said = {key: self.status.get(key) for key in ("budget", "error", "host", "pid", "seconds")}
         result = self.status.get("objective")
@@ -128,19 +128,17 @@ def main(words: Sequence[str]) -> None:
 
 
 def read(words: Sequence[str]) -> tuple[list[str], Path, bool]:
-    """The words that choose, the folder, and whether the list is for machines."""
+    """Return the words that select runs, the folder of runs, and whether JSON is requested."""
     given = {key: value for key, _, value in (word.partition("=") for word in words if "=" in word)}
     flags = [word for word in words if word.startswith("-")]
     for word in (*given, *flags):
         if word not in (ROOT, JSON):
-            raise ConfigError(
-                f"{word}: there is no such word{did_you_mean(word, (ROOT, JSON))} (WORD, {ROOT}=DIR, {JSON})"
-            )
+            raise ConfigError(f"{word}: no such argument{did_you_mean(word, (ROOT, JSON))} (WORD, {ROOT}=DIR, {JSON})")
     root = Path(given[ROOT]).expanduser().absolute() if ROOT in given else run_folders.folder()
     return [word for word in words if word not in flags and "=" not in word], root, bool(flags)
 
 
-def judged(directory: Path) -> tuple[str, float] | None:
+def best_evaluation(directory: Path) -> tuple[str, float] | None:
     """The best value of its evaluations: of those with most images, by their first metric."""
     found = [each for each in RunDir(directory).evaluations().values() if each["values"]]
     if not found:
@@ -157,13 +155,13 @@ def judged(directory: Path) -> tuple[str, float] | None:
     return first, choose(value for value, _ in values)
 
 
-def kept(directory: Path) -> tuple[str, float] | None:
+def best_checkpoint(directory: Path) -> tuple[str, float] | None:
     """The score of the best checkpoint."""
     score = RunDir(directory).best_score()
     return (score.name, score.value) if score and number(score.value) is not None else None
 
 
-def validated(lines: Sequence[dict[str, Any]]) -> tuple[str, float] | None:
+def best_validation(lines: Sequence[dict[str, Any]]) -> tuple[str, float] | None:
     losses = [line["validation"].get("loss") for line in lines if as_dict(line.get("validation"))]
     losses = [loss for loss in losses if number(loss) is not None]
     return ("validation loss", min(losses)) if losses else None

@@ -1,4 +1,4 @@
-"""`mezzotint sample run=DIR`: pictures of what a run draws: a grid, a film strip, a GIF, and image files if asked."""
+"""`mezzotint sample run=DIR`: a grid, a film strip, a GIF and, with save=, image files."""
 
 import sys
 from dataclasses import replace
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from mezzotint.app.assembly.compatibility import check_guidance
-from mezzotint.app.assembly.parts import build_sampling, codec_of_job, rehearse_sampling
+from mezzotint.app.assembly.dry_run import FIRST_LEVELS, rehearse_sampling
+from mezzotint.app.assembly.parts import build_sampling, codec_of_job
 from mezzotint.app.config.job import Job
 from mezzotint.app.config.resolve import settle
 from mezzotint.app.launch.hydra_hooks import in_sweep
 from mezzotint.app.results import classes
 from mezzotint.app.results.classes import read as runs_data
 from mezzotint.app.results.conditions import planned
-from mezzotint.app.results.labels import asked_for
+from mezzotint.app.results.labels import requested_labels
 from mezzotint.app.results.run_folders import existing, other_step
 from mezzotint.app.results.sample_files import OF_DATA, OF_IMAGES
 from mezzotint.app.results.samples import SHOWN, Order, check_place, order, own_folder
@@ -108,7 +109,7 @@ def turns_of(directory: Path, job: Job) -> Tensor | None:
     """The labels that samples have in turn: those of label=, or of the classes that had images; None for each once."""
     trained, count = runs_data(directory), job.data.get("classes") or 0
     if job.label is not None:
-        return asked_for(job.label, count, trained, classes.names(directory, job))
+        return requested_labels(job.label, count, trained, classes.names(directory, job))
     if count and trained and 0 in trained.counts and not job.data.get("conditions"):
         return torch.tensor([label for label, images in enumerate(trained.counts) if images])
     return None
@@ -135,7 +136,7 @@ def open_generator(
     sampling = build_sampling(job)
     denoise.to(hardware.device)
     hardware.arrange(denoise.network)
-    rehearse_sampling(sampling, denoise, dataset)
+    rehearse_sampling(sampling, denoise, dataset, FIRST_LEVELS)
     conditions = planned(job.condition, dataset)
     if turns is None and (conditions is None or job.label is not None):
         turns = turns_of(directory, job)
@@ -143,7 +144,7 @@ def open_generator(
 
 
 def write_grid(path: Path, images: Tensor, asked: Order, codec: Codec) -> None:
-    """Write the samples (N, C, *size) as one picture, with the labels that were asked for."""
+    """Write the samples (N, C, *size) as one picture, with the requested labels."""
     feet = asked.feet and asked.feet[: len(images)]
     drawn = grid(as_images(images, codec), columns=asked.columns, labels=feet, heads=asked.heads)
     with atomic_path(path) as part:

@@ -21,7 +21,7 @@ def main(config: Any) -> None:
     reference = reference_of(job)
     for key, value in (("images", job.images), ("n", job.n)):
         if value is not None:
-            raise ConfigError(f"{key}= is a word of evaluate: statistics are of all images of data= or reference=")
+            raise ConfigError(f"{key}= is for evaluate: statistics are of all images of data= or reference=")
     if reference.shape is None:
         raise ConfigError(
             f"{display_path(job.reference or '')} holds statistics already: evaluate takes it as reference="
@@ -46,7 +46,7 @@ def named(path: Path, metrics: dict[str, Any]) -> Path:
     if path.suffix != ".npz" or path.is_dir():
         raise ConfigError(f"out={path}: give a file name that ends in .npz")
     if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise ConfigError(f"out={path}: {path.absolute().parent} is no folder that can be written")
+        raise ConfigError(f"out={path}: {path.absolute().parent} is not a writable folder")
     if not moments(metrics):
         raise ConfigError("out= holds mean and covariance, which metrics=[fid] (and sfid) keep; choose it")
     return path
@@ -62,7 +62,7 @@ def moments(metrics: dict[str, Any]) -> dict[str, Any]:
 def export(path: Path, metrics: dict[str, Any], reference: Reference) -> None:
     """Mean and covariance as other programs read them: mu and sigma, of the spatial view mu_s and sigma_s.
 
-    Beside them stand what those files do not tell: the number of images, the extractor with its hash, the images' hash.
+    In addition: the number of images, the extractor with its hash, and the hash of the images.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""`mezzotint sweep DIR`: the runs of a sweep with what tells them apart, their states and results; seeds together."""
+"""`mezzotint sweep DIR`: the runs of a sweep with their differences, states and results; seeds are aggregated."""
 
 import json
 import math
@@ -61,7 +61,7 @@ class Line:
     """A run, or a job that came to none, in the table.
 
     Args:
-        apart: what tells it from the others, a value for each column.
+        apart: values of the keys in which the runs differ, one for each column.
     """
 
     run: Path | None
@@ -117,9 +117,9 @@ def show(keys: Sequence[str], lines: Sequence[Line], known: Mapping[Path, Config
     table(rows, ["run", *keys, "state", *(name or "objective" for name in apart)])
     configs = [compared(config) for config in known.values()]
     found = [Line.of(run, []) for run in known]
-    told = differing(configs)
-    if "seed" in told:
-        others = [key for key in told if key != "seed"]
+    differ = differing(configs)
+    if "seed" in differ:
+        others = [key for key in differ if key != "seed"]
         many = [key for key in ("of",) if len(order) > 1]
         table(
             seeds(configs, found, others, bool(many)), [*others, *many, "seeds", "mean", "deviation"], "seeds together"
@@ -129,9 +129,9 @@ def show(keys: Sequence[str], lines: Sequence[Line], known: Mapping[Path, Config
     if len(said) == 1:
         print(f"objective: {said[0]}")
     elif said:
-        print(f"objectives are different numbers, each ranked by itself: {'; '.join(said)}")
+        print(f"the objectives are different metrics, each ranked separately: {'; '.join(said)}")
     if units := unlike(configs, found):
-        print(f"objectives are losses, in units of their own for each {units}: judge the runs to rank them")
+        print(f"the objectives are losses in different units for each {units}: evaluate the runs to rank them")
 
 
 def counted(what: str, states: Sequence[str]) -> str:
@@ -145,12 +145,12 @@ def compared(config: Config) -> Config:
 
 
 def differing(configs: Sequence[Config]) -> list[str]:
-    """The keys that tell some of these configs apart."""
+    """Return the keys in which these configs differ."""
     return list(dict.fromkeys(key for config in configs for key in differences(configs[0], config)))
 
 
 def follows(configs: Sequence[Config], key: str) -> bool:
-    """Whether a key is one that shrinks with small budgets, and says nothing that budget and batch do not."""
+    """Return True for a key that was derived from budget and batch size and adds nothing to them."""
     if key not in SHRINKING:
         return False
     found = {(at(config, "budget"), at(config, "batch_size"), at(config, key)) for config in configs}

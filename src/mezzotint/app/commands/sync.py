@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mezzotint.app.results.tracking import evaluations, subject_of, tell_all
+from mezzotint.app.results.tracking import evaluations, send_all, subject_of
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.instantiate.build import build
@@ -88,12 +88,12 @@ def send(run: Path, node: dict[str, Any]) -> str:
     new = {file.name for file in RunDir(run).pictures()} | evaluations(run).keys()
     known = (sent.images, sent.state) == (lines[-1]["images"] if lines else -1, STATES.get(code, "failed"))
     if known and new <= set(sent.files):
-        return f"is there already, {sent.url}"
+        return f"is already uploaded: {sent.url}"
     logger = build(node | {"mode": "online"}, "logger.wandb")
     images = lines[-1]["images"] if lines else 0
     logger.start(subject_of(run, RunDir(run).config(), images, environment=RunDir(run).environment(), past=True), lines)
     try:
-        added = tell_all(logger, run, lines, sent.files)
+        added = send_all(logger, run, lines, sent.files)
         entries = {"objective": status.get("objective"), "error": status.get("error")}
         logger.summarise({key: value for key, value in entries.items() if value is not None})
     except BaseException:

@@ -1,4 +1,4 @@
-"""The words of a command: what Hydra is told in their place, and what they ask for."""
+"""Command-line arguments: their rewriting for Hydra, and their meaning."""
 
 import os
 import re
@@ -32,7 +32,6 @@ TEXT = (
 KEYS = {item.name for item in fields(Job)}
 SETTINGS = ("experiment", "debug", "sweep")  # folders of configs/ that set several groups
 MEANT = {"metrics.weights": "extractor.weights"}  # a metric has none but its extractor's
-LISTS = ("metrics", "callbacks", "logger")  # groups of which several may be chosen
 VALUES = {  # options with a value, and the values that there are where only some are
     ("--cfg", "-c"): ("job", "hydra", "all"),
     ("--info", "-i"): ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
@@ -45,22 +44,22 @@ ALONE = {"--multirun", "-m", "--run", "-r", "--resolve", "--hydra-help"}
 QUESTIONS = (("--multirun", "-m"), ("--run", "-r"), ("--cfg", "-c"), ("--info", "-i"))  # one of them at a time
 
 
-# --------------------------------------------------------------------------------------------------- what Hydra is told
+# ------------------------------------------------------------------------------------------------- rewriting for Hydra
 
 
 def at_home(word: str) -> str:
-    """A shell expands ~ only at the start of a word, and not in paths.data=~/images."""
+    """Expand ~ in key=~/path, where a shell does not."""
     key, equals, path = word.partition("=")
     return f"{key}={Path(path).expanduser()}" if equals and path.startswith("~/") else word
 
 
 def bare(word: str) -> str:
-    """Let what plans a sweep write --optimizer.lr=0.1; the flags of Hydra stay flags."""
+    """Accept --optimizer.lr=0.1, as sweep planners write it; Hydra's own options stay options."""
     return word[2:] if re.match(r"--\w[\w.]*=", word) and word.partition("=")[0] not in WITH_VALUE else word
 
 
 def addable(word: str) -> str:
-    """Let network.resample=residual be said though the file leaves it out: the signature decides, not the file.
+    """Allow network.resample=residual though the file leaves it out: the signature decides, not the file.
 
     So a + before a key or a group that we have ourselves, a habit from other programs, means nothing.
     """
@@ -77,7 +76,7 @@ def addable(word: str) -> str:
 
 
 def readable(word: str) -> str:
-    """The word with quotes where Hydra would stumble over its value, as over a path with = or ' or an umlaut in it.
+    """Quote a value that Hydra cannot parse, such as a path with = or ' or an umlaut in it.
 
     And a name that is a number stays a name. A run is found before Hydra is asked, and stays as it is too.
     """
@@ -99,19 +98,19 @@ def readable(word: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """In single quotes; before one of its own, and at the end, a backslash would be taken for the mark of a quote."""
+    """Put a text in single quotes, doubling backslashes before a quote and at the end."""
     marked = re.sub(r"\\+(?='|$)", lambda found: 2 * found[0], text)
     return "'" + marked.replace("'", r"\'") + "'"
 
 
 def follows(option: str, word: str) -> bool:
-    """Whether a word is the value of the option before it."""
+    """Return True if a word is the value of the option before it."""
     known = next((values for options, values in VALUES.items() if option in options), None)
     return known is not None and (not known or word in known)
 
 
 def flags_first(words: Sequence[str]) -> list[str]:
-    """argparse takes `-m a=1 b=2` but not `a=1 -m b=2`; and takes what follows --info for what is asked for."""
+    """Move options before overrides: argparse accepts `-m a=1 b=2` but not `a=1 -m b=2`, and needs --info=all."""
     flags, overrides, waiting = [], [], False
     for word, after in pairwise([*words, ""]):
         whole = word in ("--info", "-i") and after not in VALUES["--info", "-i"]
@@ -120,26 +119,24 @@ def flags_first(words: Sequence[str]) -> list[str]:
     return flags + overrides
 
 
-# ---------------------------------------------------------------------------------------------------- what they ask for
+# ------------------------------------------------------------------------------------------------------- their meaning
 
 
 def primary(command: str, words: Sequence[str]) -> str:
-    """The config that the words change: a run's own, that of what needs no run, or the usual one.
+    """Return the primary config: a run's own, that of commands without a run, or the default one.
 
-    Images that no run has drawn are judged, or looked at, by `evaluate images=DIR` and by `stats`.
+    `evaluate images=DIR` and `stats` work on images without a run.
     """
     run, images = value("run", words), value("images", words)
     if command == "stats" or (command == "evaluate" and images and not run):
         return STANDALONE
     if command == "evaluate" and run and images not in ("", "none", "png", "npz"):
-        raise ConfigError(
-            "run= and images= exclude each other: evaluate judges what a run draws, or images of a folder"
-        )
+        raise ConfigError("run= and images= exclude each other: evaluate takes samples of a run, or images of a folder")
     return SAVED if run else CONFIG
 
 
 def value(key: str, words: Iterable[str]) -> str:
-    """What the words say of a key, the last of them, without quotes; nothing where that is null."""
+    """Return the value of a key's last occurrence, without quotes; empty if it is null or absent."""
     said = [word.partition("=")[2] for word in words if word.lstrip("+").startswith(f"{key}=")]
     if not said or said[-1] == "null":
         return ""
@@ -148,7 +145,7 @@ def value(key: str, words: Iterable[str]) -> str:
 
 
 def trust_of(words: Sequence[str]) -> tuple[list[str], Trust]:
-    """The words without trust=[PACKAGE,...], and what they and --config-dir DIR vouch for.
+    """Return the words without trust=[PACKAGE,...], and the trust that they and --config-dir DIR grant.
 
     Raises:
         ConfigError: what is to be trusted is no package.
@@ -164,7 +161,7 @@ def trust_of(words: Sequence[str]) -> tuple[list[str], Trust]:
 
 
 def spoken() -> list[str]:
-    """The words of a job as they were given: to go through Hydra's list of them is to resolve what is in them."""
+    """Return the arguments of a job as they were given; iterating Hydra's list would resolve interpolations."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
@@ -181,7 +178,7 @@ def spoken_keys() -> list[str]:
 
 
 def vouched(composed: Config, saved: Config, words: Sequence[str]) -> tuple[str, ...]:
-    """The `_target_`s of a composed config that the words brought, by a choice or by themselves, and not the run."""
+    """Return the `_target_`s of a composed config that come from the command line and not from the run."""
     before = set(pairs_of(saved))
     typed = {value(word.lstrip("+").partition("=")[0], [word]) for word in words if "_target_=" in word}
     brought = {path for where, path in pairs_of(composed) if (where, path) not in before}

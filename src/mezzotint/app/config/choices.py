@@ -9,6 +9,7 @@ from mezzotint.app.help import choices, config_dir
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build, check
 from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.plain_data import as_dict
 
 
 def built_choice(group: str, name: str, given: dict[str, str]) -> Any:
@@ -37,7 +38,7 @@ def built_choice(group: str, name: str, given: dict[str, str]) -> Any:
 def change(node: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     """Set the value at a dotted key; a key that does not exist is left for `check` to report."""
     first, *rest = keys
-    if rest and isinstance(node.get(first), dict):
+    if rest and as_dict(node.get(first)):
         change(node[first], rest, value)
     else:
         node[".".join(keys)] = value

@@ -1,4 +1,4 @@
-"""What Hydra composes for a command: the usual config, a run's own or one without a run, and the overrides of it."""
+"""The config that Hydra composes for a command: the default one, a run's own or one without a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -56,7 +56,7 @@ class Composition:
         Args:
             words: of this job.
         """
-        return rule if self.saved is None else judging(replace(rule, run=self.run), config, self.saved, words)
+        return rule if self.saved is None else trust_of_run(replace(rule, run=self.run), config, self.saved, words)
 
 
 def composition(command: str, words: Sequence[str]) -> Composition:
@@ -83,7 +83,7 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     """Return a command line as Hydra reads it: options first, values quoted, keys that no file has added."""
 
     def rewritten(option: str, word: str) -> str:
-        """The value of an option, such as a folder with = in its name, stays as it is."""
+        """Leave the value of an option unchanged, such as a folder with = in its name."""
         return word if follows(option, word) else readable(addable(at_home(bare(word))))
 
     return flags_first([rewritten(last, word) for last, word in pairwise(["", *words])])
@@ -113,11 +113,11 @@ def compose_from_run(directory: Path, command: str, words: Sequence[str] = ()) -
     read = run.config()
     if not as_dict(read.get("network")):
         raise ConfigError(
-            f"{directory} is not a run: its {run.config_file.name} is another thing; `mezzotint runs` lists those that "
-            "exist"
+            f"{directory} is not a run: its {run.config_file.name} is not the config of a run; `mezzotint runs` lists "
+            "those that exist"
         )
     if strange := [key for key in read if key not in KEYS]:
-        raise ConfigError(f"{run.config_file}: {strange[0]!r} is no key of a run's config")
+        raise ConfigError(f"{run.config_file}: {strange[0]!r} is not a key of a run's config")
     saved = defaults() | relocatable(literal(read))  # defaults for keys that are newer than the run
     # Of one command; a config that says where to write is not one of ours.
     saved |= {"out": None, "label": None, "condition": None}
@@ -172,7 +172,7 @@ def refuse_download_folder(saved: Config, directory: Path, words: Sequence[str])
     )
 
 
-def judging(rule: Trust, config: Any, saved: Config, words: Sequence[str]) -> Trust:
+def trust_of_run(rule: Trust, config: Any, saved: Config, words: Sequence[str]) -> Trust:
     """Return the rule for a config that was composed from a run's own."""
     from omegaconf import OmegaConf
 

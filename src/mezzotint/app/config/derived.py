@@ -38,8 +38,8 @@ def write_out(config: Config) -> None:
 
 def write_out_optimizer(config: Config) -> None:
     """Put a class of torch.optim at optimizer= into TorchOptimizer, which takes the arguments that it knows itself."""
-    node = config.get("optimizer")
-    if node and str(lookup(node, "_target_")).startswith("torch.optim."):
+    node = as_dict(config.get("optimizer"))
+    if str(node.get("_target_")).startswith("torch.optim."):
         own = {key: value for key, value in node.items() if key in RUNS_OWN}
         kind = {key: value for key, value in node.items() if key not in RUNS_OWN}
         config |= {"optimizer": {"_target_": f"{TRAINING}TorchOptimizer", "kind": kind | {"_partial_": True}, **own}}
@@ -52,7 +52,7 @@ def write_out_grid(config: Config) -> None:
     itself.
     """
     grid, schedule = config.get("grid"), config.get("schedule")
-    if grid is None or lookup(grid, "_target_") != AUTO:
+    if lookup(grid, "_target_") != AUTO:
         return
     while inner := as_dict(lookup(schedule, "schedule")):  # of those that change another
         schedule = inner
@@ -82,8 +82,7 @@ def shrink_network(config: Config, given: Sequence[str] = ()) -> None:
         given: keys on the command line, whose values stay.
     """
     sizes, network = as_dict(config.pop("tiny", None)), as_dict(config.get("network"))
-    if sizes and network:
-        network |= {key: size for key, size in sizes.items() if key in network and f"network.{key}" not in given}
+    network |= {key: size for key, size in sizes.items() if key in network and f"network.{key}" not in given}
 
 
 def write_conditions(config: Config) -> None:

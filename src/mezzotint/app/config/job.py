@@ -1,4 +1,4 @@
-"""`Job`, the resolved config of a command that works on a run, and what of it identifies the run."""
+"""`Job`, the resolved config of a command that works on a run, and the part of it that identifies the run."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ LONGEST = 200  # bytes of a name: a file system takes 255, and the digest and pa
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things lie; ~ and relative paths are made absolute before a config is saved.
+    """Directories; ~ and relative paths are made absolute before a config is saved.
 
     Args:
         runs: one folder a run.
@@ -46,8 +46,8 @@ class Job:
     Args:
         budget: images to train on.
         batch_size: images a step, over all devices.
-        n: images that `sample` draws or `evaluate` judges; null is the command's own number.
-        seeds: `evaluate` judges n images of each of so many seeds, from `seed` on, and gives mean and deviation.
+        n: number of images for `sample` and `evaluate`; null is the command's default.
+        seeds: number of seeds, from `seed` on, for each of which `evaluate` takes n images: mean and deviation.
         weights: which weights are sampled: "ema", the average; "raw", the network's own; or an average by half-life.
         reference: what `evaluate` compares with: a split of the data, a folder of images, or an npz file.
         reference_images: at most so many images of the reference, chosen by their numbers; null is all of them.
@@ -63,7 +63,7 @@ class Job:
             or a file of them; null takes those of the held-out examples.
         out: where `sample` puts what it draws: a folder, or the picture's file; null is the run's samples.
         codec: how stored data become numbers for the network; null is the usual one of the data.
-        labels: of the samples that `evaluate` judges: "data", in the shares of the reference's classes; "balanced",
+        labels: classes of evaluated samples: "data", as frequent as in the reference; "balanced",
             each class equally often; "auto", balanced where the reference nearly is.
     """
 
@@ -127,12 +127,15 @@ class Job:
 
     @classmethod
     def of_dict(cls, config: Config) -> Self:
-        """The job of a saved config; keys that it lacks have their defaults."""
+        """Return the job of a saved config; missing keys have their defaults."""
         return cls(**config)
 
     def as_dict(self) -> Config:
         """Return the top level as config.yaml holds it; nodes are shared, not copied."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+LISTS = tuple(item.name for item in fields(Job) if item.type == dict[str, Node])  # groups of several choices, by name
 
 
 def check_name(name: str) -> None:
@@ -156,24 +159,24 @@ def defaults(kind: type = Job) -> Config:
 def literal(value: Any) -> Any:
     """Escape interpolations, so that OmegaConf takes `${oc.env:KEY}` in a saved config as plain text."""
 
-    def escape(text: Any) -> Any:
-        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text) if isinstance(text, str) else text
+    def escaped(leaf: Any) -> Any:
+        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", leaf) if isinstance(leaf, str) else leaf
 
-    return mapped(value, escape)
+    return mapped(value, escaped)
 
 
 def relocatable(config: Config) -> Config:
     """Replace prefixes from `paths` by `${paths.KEY}`, so that `train run=DIR paths.data=NEW` moves the data too."""
-    said = as_dict(config.get("paths"))  # of whatever calls itself a config.yaml
-    places = {key: value for key, value in said.items() if key in PLACES and isinstance(value, str) and value}
+    paths = as_dict(config.get("paths"))  # of any file that is called config.yaml
+    folders = {key: folder for key in PLACES if isinstance(folder := paths.get(key), str) and folder}
 
-    def shortened(value: Any) -> Any:
-        for key, place in places.items():
-            if isinstance(value, str) and (value == place or value.startswith(f"{place}/")):
-                return f"${{paths.{key}}}{value[len(place) :]}"
-        return value
+    def relative(leaf: Any) -> Any:
+        for key, folder in folders.items():
+            if isinstance(leaf, str) and (leaf == folder or leaf.startswith(f"{folder}/")):
+                return f"${{paths.{key}}}{leaf[len(folder) :]}"
+        return leaf
 
-    return {key: value if key == "paths" else mapped(value, shortened) for key, value in config.items()}
+    return {key: value if key == "paths" else mapped(value, relative) for key, value in config.items()}
 
 
 def identity(config: Config) -> Config:

@@ -15,7 +15,7 @@ OF_FILES = ("image_folder", "npz", "array")  # named after what they read
 def base(words: Sequence[str]) -> list[str]:
     """The word to add, which chooses the base; none where the words say enough.
 
-    The base is stored under a choice of its own, so that a name= of the user's is still told from a name given here.
+    The base is stored under a choice of its own, so that a name= of the user's is distinguished from a name given here.
     """
     from hydra.core.config_store import ConfigStore
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from mezzotint.app.config.arguments import spoken_keys
 from mezzotint.app.config.array_data import find_array
 from mezzotint.app.config.derived import shrink_network, write_bounds, write_conditions, write_out
-from mezzotint.app.config.job import PLACES, SPLITS, Config, Job, Node, defaults, literal
+from mezzotint.app.config.job import LISTS, PLACES, SPLITS, Config, Job, Node, defaults, literal
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
 from mezzotint.errors import ConfigError
@@ -25,7 +25,6 @@ FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files a
 FOLDER = "mezzotint.data.ImageFolder"  # the dataset whose class folders are counted
 SNAPSHOTS = "mezzotint.training.PowerEMA"  # averages of which other lengths can be made
 LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
-NAMED = ("metrics", "callbacks", "logger")  # dicts of nodes by name
 PROVIDED = {"objective": ("times", "weight", "loss"), "guidance": ("inner",), "metrics": ("extractor",)}
 
 Resolved = TypeVar("Resolved", Job, Standalone)
@@ -79,7 +78,7 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
     find_classes(config)
     find_array(config)
     plain: Config = defaults(kind) | OmegaConf.to_container(config, resolve=True)  # type: ignore[operator]
-    for key in NAMED:  # callbacks.progress=null removes it
+    for key in LISTS:  # callbacks.progress=null removes it
         if nodes := as_dict(plain.get(key)):
             plain[key] = {name: node for name, node in nodes.items() if node is not None}
     if kind is Job:
@@ -117,12 +116,10 @@ def check_top_level(plain: Config, kind: type) -> None:
         + [
             f"{key}: {format_value(value)} is not {format_type(known[key].type)}"
             for key, value in plain.items()
-            if key in known
-            and value != "???"
-            and not matches({} if isinstance(value, dict) else value, known[key].type)
+            if key in known and value != "???" and not matches({} if as_dict(value) else value, known[key].type)
         ]
     )
-    refuse([problem for key in NAMED for problem in fragments(key, plain.get(key) or {})])
+    refuse([problem for key in LISTS for problem in fragments(key, plain.get(key) or {})])
     if paths := plain.get("paths"):  # folders are checked before the parts that read them
         refuse(check_part(paths, "paths"))
 
@@ -156,8 +153,8 @@ def anchor(config: Config) -> None:
     """Make existing paths that parts read absolute: a run is used from other folders, too."""
     for key in FILES:
         *groups, last = key.split(".")
-        node = lookup(config, *groups)
-        value = lookup(node, last)
+        node = as_dict(lookup(config, *groups))
+        value = node.get(last)
         if isinstance(value, str) and value and os.path.exists(os.path.expanduser(value)):
             node[last] = absolute(value)
 
@@ -183,7 +180,7 @@ def refuse_drawing(job: Job, instead: str) -> None:
     if job.condition is not None:
         raise ConfigError(f"condition= is for sample: {instead}")
     if job.out is not None:
-        raise ConfigError("out= is for sample, and for commands without a run; everything else of a run lies in it")
+        raise ConfigError("out= is for sample and for commands without a run; other results are written to the run")
 
 
 def check_groups(job: Job | Standalone, without: Sequence[str] = ()) -> None:
@@ -192,7 +189,7 @@ def check_groups(job: Job | Standalone, without: Sequence[str] = ()) -> None:
     for key, value in job.as_dict().items():
         if key in without or key in ("label", "condition"):  # dicts that are no nodes
             continue
-        if key in NAMED:
+        if key in LISTS:
             for name, node in value.items():
                 problems += check_part(node, f"{key}.{name}", PROVIDED.get(key, ()))
         elif isinstance(value, dict) and "_target_" not in value:
@@ -210,11 +207,11 @@ def explained(group: str, problem: str) -> str:
 
 def fragments(key: str, nodes: Node) -> list[str]:
     """Return a problem for each node without `_target_`: an edit of a part that was not chosen."""
-    whole = [name for name, node in nodes.items() if "_target_" in as_dict(node)]
+    complete = [name for name, node in nodes.items() if "_target_" in as_dict(node)]
     return [
-        f"{key}.{name}: the chosen {key}= has no {name!r}{did_you_mean(name, whole)}"
+        f"{key}.{name}: the chosen {key}= has no {name!r}{did_you_mean(name, complete)}"
         for name in nodes
-        if name not in whole
+        if name not in complete
     ]
 
 

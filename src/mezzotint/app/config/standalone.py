@@ -36,7 +36,7 @@ class Standalone:
         if self.reference in SPLITS and self.data is None and not Path(self.reference).exists():
             raise ConfigError(f"reference={self.reference} is a split of a dataset: say of which, data=NAME")
         if self.reference is None and self.data is None:
-            raise ConfigError("against what? Give data=NAME, or reference= with a folder or an npz file of real images")
+            raise ConfigError("no reference: give data=NAME, or reference= with a folder or an npz file of real images")
 
     def data_node(self) -> Node | None:
         """Return the node of the dataset, with the codec in it where one was chosen; None without data."""

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mezzotint.app.config.arguments import ALONE, KEYS, LISTS, QUESTIONS, SETTINGS, SYNTAX, VALUES, WITH_VALUE
-from mezzotint.app.config.job import check_name
+from mezzotint.app.config.arguments import ALONE, KEYS, QUESTIONS, SETTINGS, SYNTAX, VALUES, WITH_VALUE
+from mezzotint.app.config.job import LISTS, check_name
 from mezzotint.app.config.other_names import closest
 from mezzotint.app.help import choices, config_dir, groups
 from mezzotint.errors import ConfigError
@@ -13,7 +13,7 @@ from mezzotint.instantiate import renamed
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.runs import RunDir
 
-LAYOUT = ("*.yaml", "*/*.yaml", "hydra/*/*.yaml")  # where files of configs/ lie
+LAYOUT = ("*.yaml", "*/*.yaml", "hydra/*/*.yaml")  # places of files in configs/
 
 PLACED = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir")
 PLACED += ("hydra.run", "hydra.sweep")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mezzotint.app.config.job import Config
-from mezzotint.plain_data import lookup
+from mezzotint.plain_data import as_dict, lookup
 
 
 def at(config: Config, key: str) -> Any:
@@ -13,6 +13,6 @@ def at(config: Config, key: str) -> Any:
 
 def short(value: Any) -> str:
     """Return a value as a table cell; for a node, the name of its class."""
-    if isinstance(value, dict):
-        return str(value.get("_target_", ", ".join(value))).rpartition(".")[2]
+    if node := as_dict(value):
+        return str(node.get("_target_", ", ".join(node))).rpartition(".")[2]
     return "" if value is None else str(value)

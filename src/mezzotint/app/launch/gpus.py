@@ -16,7 +16,7 @@ _held: list[IO[str]] = []
 
 
 def visible() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [word.strip() for word in given.split(",") if word.strip()]
@@ -27,7 +27,7 @@ def visible() -> list[str]:
 
 
 def take(wait: float = 1.0) -> str | None:
-    """Let this process see one GPU that no other of its kind sees; waits for one. None where there are no GPUs."""
+    """Reserve one GPU for this process, waiting for a free one; None if there are no GPUs."""
     names = visible()
     if _held or not names:
         return os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -44,7 +44,7 @@ def take(wait: float = 1.0) -> str | None:
 
 
 def hold(place: Path) -> IO[str] | None:
-    """Lock the file that stands for a GPU, whose name anybody on the machine can guess; None while another holds it.
+    """Lock the file of a GPU, whose name is predictable; return None while another process holds it.
 
     Raises:
         ConfigError: it is a link, a folder, a pipe or somebody else's, none of which is followed or waited for.

@@ -1,4 +1,4 @@
-"""What Hydra makes before the first config of a sweep is looked at, and its removal where nothing came of it."""
+"""Hooks into Hydra's sweeps: the folders that it makes, plugins, workers, and the evaluations to sum up."""
 
 import multiprocessing
 import os
@@ -24,7 +24,7 @@ _new: set[Path] = set()  # the first of them and those above it, as far as none 
 
 
 class SweepFolderCallback(Callback):
-    """Hydra tells here which folders it makes."""
+    """Hydra callback that records the folders that Hydra makes."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         strip_override_prefixes(config)
@@ -40,7 +40,7 @@ class SweepFolderCallback(Callback):
 
 
 def sweep_started() -> bool:
-    """Whether Hydra has begun a sweep in this process, which is to be summed up."""
+    """Return True if Hydra has started a sweep in this process."""
     return bool(_folders)
 
 
@@ -50,7 +50,7 @@ def forget() -> None:
 
 
 def strip_override_prefixes(config: Any) -> None:
-    """Let Optuna call its parameters as they are typed: optimizer.lr, not ++optimizer.lr.
+    """Name Optuna's parameters as they are typed: optimizer.lr, not ++optimizer.lr.
 
     Our own ++ before a word lets it be said though no file has the key; where one has, it is not needed. And a value
     on the command line takes the place of the sweep's own interval only under the same name.
@@ -73,7 +73,7 @@ def strip_override_prefixes(config: Any) -> None:
 
 
 def find_plugins() -> None:
-    """Let Hydra look for its plugins among what is installed alone: it imports every file of a folder `hydra_plugins`.
+    """Restrict Hydra's plugin search to installed packages: it imports every file of a folder `hydra_plugins`.
 
     `python -m mezzotint` finds modules in the present folder first.
     """
@@ -107,26 +107,26 @@ def leave_with_parent() -> None:
 
 
 def count_gpus() -> None:
-    """Let a launcher say ${gpus:} for as many jobs at once as there are GPUs."""
+    """Register the resolver ${gpus:}, the number of GPUs, for launchers."""
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("gpus", lambda: max(1, len(visible())), replace=True)
 
 
 def in_sweep() -> bool:
-    """Whether Hydra runs this job as one of a sweep."""
+    """Return True if Hydra runs this job as one of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def remember(evaluation: Path) -> None:
-    """In a job of a sweep, write down its evaluation for the table: the job may be a process of its own."""
+    """Record the evaluation of a job of a sweep in a file: the job may be a process of its own."""
     if in_sweep():
         with open(Path(HydraConfig.get().sweep.dir) / POINTS, "a") as file:
             file.write(f"{evaluation.resolve()}\n")
 
 
 def points() -> list[Path]:
-    """The evaluations that the last sweep remembered, each once; it forgets them."""
+    """Return the evaluations that the last sweep recorded, each once, and delete the record."""
     found: list[str] = []
     for file in (folder / POINTS for folder in _folders):
         if file.is_file():
@@ -136,7 +136,7 @@ def points() -> list[Path]:
 
 
 def remove_empty_sweep_dirs() -> None:
-    """Remove what the last sweep made and left without a run: Hydra's own multirun.yaml, and folders that are empty."""
+    """Remove multirun.yaml and empty folders of a sweep that made no run."""
     for folder in _folders:
         if folder.is_dir() and {file.name for file in folder.iterdir()} <= {"multirun.yaml"}:
             (folder / "multirun.yaml").unlink(missing_ok=True)

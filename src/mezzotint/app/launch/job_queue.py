@@ -39,26 +39,26 @@ def watch(sweep: Sweep) -> None:
 
     def submit(executor: Any, call: Any, *arguments: Sequence[Any]) -> list[Any]:
         arguments = tuple(map(list, arguments))
-        with whole(Path(str(executor.folder)).parent):
+        with no_files_on_error(Path(str(executor.folder)).parent):
             submitted = found(executor, call, *arguments)
         for job, words, number in zip(submitted, arguments[0], arguments[2], strict=True):
             print(f"{SweepJob(number + 1, sweep.total, sweep.apart(words))} submitted, as {job.job_id}", flush=True)
-        for job in submitted:  # all of them, before the first one that failed is told
+        for job in submitted:  # all of them, before the first failure is reported
             job.wait()
         return submitted
 
-    def look() -> None:
+    def report_states() -> None:
         said: dict[int, str] = {}
         while True:
             last = end.wait(PATIENCE)
-            for job in sweep.told():
-                if (line := told(job)) and said.get(job.number) != line:
+            for job in sweep.started_jobs():
+                if (line := state_line(job)) and said.get(job.number) != line:
                     said[job.number] = line
                     print(line, flush=True)
             if last:
                 return
 
-    thread = Thread(target=look, daemon=True)
+    thread = Thread(target=report_states, daemon=True)
     submitit.AutoExecutor.map_array = submit  # type: ignore[method-assign]
     thread.start()
     _open.callback(thread.join)
@@ -67,7 +67,7 @@ def watch(sweep: Sweep) -> None:
 
 
 @contextmanager
-def whole(folder: Path) -> Iterator[None]:
+def no_files_on_error(folder: Path) -> Iterator[None]:
     """Raise ConfigError for a job that cannot be submitted, without leaving files in submitit's folder."""
     before = set(folder.iterdir()) if folder.is_dir() else set()
     try:
@@ -91,14 +91,14 @@ def lost(error: Exception) -> TrainingError | None:
     found = re.search(r"Job (\S+).* with path (.+)_result\.pkl", str(error))
     if not found:
         return TrainingError(" ".join(str(error).split()))
-    return TrainingError(f"job {found[1]} ended without a result, killed perhaps: see {display_path(found[2])}_log.err")
+    return TrainingError(f"job {found[1]} ended without a result, perhaps killed: see {display_path(found[2])}_log.err")
 
 
 def of_submitit(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] == "submitit"
 
 
-def told(job: SweepJob) -> str:
+def state_line(job: SweepJob) -> str:
     """Print a job's state; nothing before its directory is known."""
     if job.state == RUNNING and not job.run:
         return ""

@@ -1,4 +1,4 @@
-"""What surrounds a training job on its machine or cluster: a GPU of its own, signals, requeue, and the other ranks."""
+"""The environment of a training job: a GPU of its own, signals, requeue, and the other ranks of a cluster."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ MEETING = 120.0  # seconds that a rank of a cluster job waits for the first one 
 
 @contextmanager
 def launched() -> Iterator[None]:
-    """Take a GPU, record signals, ask for a requeue where the job was preempted; nothing of it on a plain machine."""
+    """Take a GPU, record signals, and requeue the job if it is preempted; each only where it applies."""
     if HydraConfig.get().runtime.choices.get("hydra/launcher") == "gpus":
         gpus.take()
     handlers = install_handlers(REQUEUE_SIGNALS)

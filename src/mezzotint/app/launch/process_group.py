@@ -1,4 +1,4 @@
-"""Processes that judge one thing together: the ranks of a run after training, a cluster's, or some that are started."""
+"""Process groups: the ranks of a run, a cluster's tasks, or processes that are started for an evaluation."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,14 +10,15 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.rendezvous import rendezvous as env_rendezvous
 
 from mezzotint.app.config.job import Job
 from mezzotint.app.launch import ranks
+from mezzotint.app.launch.slurm_rendezvous import rendezvous
 from mezzotint.distributed import rank_and_world
 from mezzotint.instantiate.build import build
 from mezzotint.progress import Advance, bar
-from mezzotint.training.hardware.hardware import ProcessInfo
+from mezzotint.training.hardware.hardware import Hardware, ProcessInfo
 
 Seen = TypeVar("Seen")
 
@@ -25,13 +26,23 @@ _groups = count()
 
 
 @contextmanager
-def process_group(hardware: Any) -> Iterator[None]:
-    """Make this process one of the group that its environment tells of; afterwards it is alone."""
+def joined_group(directory: Path, hardware: Hardware) -> Iterator[ProcessInfo]:
+    """Join the processes that work on a run; nothing is done in a process that works alone.
+
+    The tasks of a SLURM job first find each other, and torch's process group is made before Lightning would make one.
+    """
+    with rendezvous(directory), process_group(hardware):
+        yield ProcessInfo.here()
+
+
+@contextmanager
+def process_group(hardware: Hardware) -> Iterator[None]:
+    """Initialise the process group that the environment describes, and destroy it afterwards."""
     if ProcessInfo.here().world > 1 and not dist.is_initialized():
         if hardware.device == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend, patience = "nccl" if hardware.device == "cuda" else "gloo", timedelta(seconds=hardware.timeout)
-        store, rank, world = next(rendezvous("env://", timeout=patience))
+        store, rank, world = next(env_rendezvous("env://", timeout=patience))
         apart = dist.PrefixStore(f"together/{next(_groups)}", store)  # pyright: ignore[reportPrivateImportUsage]  # nothing of an earlier group is found there
         dist.init_process_group(backend, store=apart, rank=rank, world_size=world, timeout=patience)
     yield
@@ -46,16 +57,16 @@ def run_on_ranks(work: Callable[..., dict[str, Any]], directory: Path, job: Job)
         ranks.start(work, directory, world, job)
 
 
-def local_ranks(hardware: Any) -> int:
-    """The processes of one node, and at most the GPUs of this one, which need not be where the run was trained."""
+def local_ranks(hardware: Hardware) -> int:
+    """Return the processes of one node, at most the number of its GPUs."""
     there = torch.cuda.device_count() if hardware.device == "cuda" else None
     if hardware.devices == "auto":
         return there or 1
     return min(hardware.devices, there or hardware.devices)
 
 
-def broadcast_bool(here: Seen) -> Seen:
-    """What the first process sees, for all of them."""
+def broadcast(here: Seen) -> Seen:
+    """Return the first process's value in all processes."""
     seen: list[Any] = [here]
     if dist.is_initialized():
         dist.broadcast_object_list(seen)

@@ -24,27 +24,27 @@ from mezzotint.signals import STOP_SIGNALS, Preempted, pending_signal
 
 
 def joined() -> bool:
-    """Whether a cluster started this process as one rank of several."""
+    """Return True if SLURM or torchrun started this process as one rank of several."""
     return (tasks() > 1 and "SLURM_STEP_ID" in os.environ) or "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def tasks() -> int:
-    """How many processes SLURM counts on; 1 elsewhere."""
+    """Return the number of tasks of the SLURM job; 1 elsewhere."""
     return int(os.environ.get("SLURM_NTASKS", "1"))
 
 
 def check(hardware: Any) -> None:
-    """Refuse another number of processes than the cluster started, or set aside and would leave idle; or other nodes.
+    """Refuse a number of processes or nodes that is not the cluster's.
 
     Raises:
         ConfigError: with both numbers.
     """
-    asked = hardware.local * hardware.nodes
+    asked = hardware.processes
     if joined():
         hardware.place()
     elif tasks() not in (1, asked):
         raise ConfigError(
-            f"SLURM set {tasks()} tasks aside (SLURM_NTASKS) and hardware asks for {asked} process(es): put srun "
+            f"SLURM has allocated {tasks()} tasks (SLURM_NTASKS) and hardware needs {asked} process(es): put srun "
             "before the command, or make hardware.devices x hardware.nodes the number of tasks"
         )
     elif hardware.nodes > 1:
@@ -54,7 +54,7 @@ def check(hardware: Any) -> None:
 
 
 def check_environment() -> None:
-    """Refuse words of a launcher that are left over, or are not all of them: they would be waited for in vain.
+    """Refuse an incomplete set of a launcher's environment variables, which would make torch wait for other ranks.
 
     Raises:
         ConfigError: RANK and WORLD_SIZE without what torchrun says beside them.
@@ -62,8 +62,8 @@ def check_environment() -> None:
     world = os.environ.get("WORLD_SIZE", "1")
     if "RANK" in os.environ and world != "1" and not joined():
         raise ConfigError(
-            f"RANK={os.environ['RANK']} and WORLD_SIZE={world} stand in the environment, and neither torchrun nor srun "
-            "has started this process: unset them, or start the command with torchrun"
+            f"RANK={os.environ['RANK']} and WORLD_SIZE={world} are set in the environment, and neither torchrun nor "
+            "srun has started this process: unset them, or start the command with torchrun"
         )
 
 
@@ -71,14 +71,16 @@ def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) if joined() else 0
 
 
-def start(work: Callable[..., dict[str, Any]], directory: Path, world: int, job: Job | None = None) -> dict[str, Any]:
-    """Call `work(directory, job)` in `world` processes on this machine; return the result of rank 0.
+def start(
+    work: Callable[..., dict[str, Any]], directory: Path, world: int, job: Job | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Call `work(directory, job, **settings)` in `world` processes on this machine; return the result of rank 0.
 
     They find the user's own classes where this process does, and trust what it trusts.
 
     Args:
         work: a function at the top level of a module.
-        job: what to work on; None where config.yaml says it.
+        settings: plain data.
 
     Raises:
         TrainingError: with the traceback of the rank that failed first.
@@ -99,8 +101,8 @@ def start(work: Callable[..., dict[str, Any]], directory: Path, world: int, job:
     }
     command = [sys.executable, "-P", "-m", "mezzotint.app.launch.worker", str(directory), str(os.getpid())]
     call = f"{work.__module__}:{work.__qualname__}"
-    asked = told_to(job)
-    given = [asked.fileno()] if asked else []
+    arguments = arguments_file(job, settings)
+    given = arguments.fileno()
     ranks: list[subprocess.Popen] = []
     pipes: list[int] = []
     try:
@@ -109,13 +111,13 @@ def start(work: Callable[..., dict[str, Any]], directory: Path, world: int, job:
                 reader, writer = os.pipe()
                 pipes.append(reader)
                 environment = {**os.environ, **shared, "RANK": str(number), "LOCAL_RANK": str(number)}
-                with held_back():
+                with signals_blocked():
                     # a group of its own: Ctrl-C comes to them through us, once
                     ranks.append(
                         subprocess.Popen(
-                            [*command, str(writer), call, str(given[0]) if given else "", rule, *places],
+                            [*command, str(writer), call, str(given), rule, *places],
                             env=environment,
-                            pass_fds=[writer, *given],
+                            pass_fds=[writer, given],
                             process_group=0,
                         )
                     )
@@ -123,59 +125,56 @@ def start(work: Callable[..., dict[str, Any]], directory: Path, world: int, job:
             if (name := pending_signal()) is not None:  # before there were ranks
                 os.kill(os.getpid(), signal.Signals[name])
             codes = watch(ranks)
-        told = [tell(reader) for reader in pipes]
+        results = [read_result(reader) for reader in pipes]
     finally:
-        end(ranks)
+        kill_all(ranks)
         for reader in pipes:
             os.close(reader)
-        if asked:
-            asked.close()
-    blame(codes, told)
-    return told[0]["result"]
+        arguments.close()
+    raise_first_failure(codes, results)
+    return results[0]["result"]
 
 
-def told_to(job: Job | None) -> IO[str] | None:
-    """A config in a file without a name, which is gone with the last process that holds it open."""
-    if job is None:
-        return None
+def arguments_file(job: Job | None, settings: dict[str, Any]) -> IO[str]:
+    """Write the arguments of the ranks to a file without a name, which exists as long as a process holds it open."""
     file = tempfile.TemporaryFile("w")  # noqa: SIM115
-    json.dump(job.as_dict(), file)
+    json.dump({"job": job and job.as_dict(), "settings": settings}, file)
     file.flush()
     return file
 
 
-def blame(codes: Sequence[int | None], told: Sequence[dict[str, Any]]) -> None:
-    """Raise for the rank that failed first: one that was killed from outside, else the first that told of an error."""
+def raise_first_failure(codes: Sequence[int | None], results: Sequence[dict[str, Any]]) -> None:
+    """Raise the error of the rank that failed first: one that was killed, else the first that reported an error."""
     for number, code in enumerate(codes):
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             raise TrainingError(f"rank {number} of {len(codes)} was killed by {name}; out of memory, perhaps")
-    failed = sorted((entry for entry in told if "error" in entry), key=lambda entry: entry["time"])
+    failed = sorted((entry for entry in results if "error" in entry), key=lambda entry: entry["time"])
     if failed:
         raise TrainingError(f"rank {failed[0]['rank']} of {len(codes)} failed: {failed[0]['error']}")
     if 130 in codes:
-        names = [entry["stopped"] for entry in told if "stopped" in entry]
+        names = [entry["stopped"] for entry in results if "stopped" in entry]
         raise Preempted(names[0]) if names else KeyboardInterrupt
     for number, code in enumerate(codes):
         if code:
-            raise TrainingError(f"rank {number} of {len(codes)} ended with code {code} and without a word")
+            raise TrainingError(f"rank {number} of {len(codes)} exited with code {code} without reporting an error")
 
 
 def watch(ranks: Sequence[subprocess.Popen]) -> list[int | None]:
-    """Exit codes, when all ranks are done or soon after one of them failed; None of those that still run."""
+    """Return the exit codes when all ranks are done or soon after one failed; None for those that still run."""
     codes = [process.poll() for process in ranks]
     while None in codes and not any(codes):
         time.sleep(0.05)
         codes = [process.poll() for process in ranks]
-    until = time.monotonic() + 0.5  # the others see the failure too; the first to tell of it is the one to believe
+    until = time.monotonic() + 0.5  # the others fail too; the first one that reports it is the cause
     while None in codes and time.monotonic() < until:
         time.sleep(0.05)
         codes = [process.poll() for process in ranks]
     return codes
 
 
-def end(ranks: Sequence[subprocess.Popen]) -> None:
-    """Leave no rank behind. What they wrote is whole at any moment, so nothing is waited for."""
+def kill_all(ranks: Sequence[subprocess.Popen]) -> None:
+    """Kill all ranks. Their files are written atomically, so nothing is waited for."""
     for process in ranks:
         process.kill()
     for process in ranks:
@@ -183,8 +182,8 @@ def end(ranks: Sequence[subprocess.Popen]) -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Signals wait, here and in what is started here, until they are let through: a new rank cannot heed them yet."""
+def signals_blocked() -> Iterator[None]:
+    """Block signals, here and in processes started here: a new rank cannot handle them yet."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -194,7 +193,7 @@ def held_back() -> Iterator[None]:
 
 @contextmanager
 def forwarding(ranks: Sequence[subprocess.Popen]) -> Iterator[None]:
-    """Hand on what comes to this process alone, so that the ranks save and leave together; a third Ctrl-C ends them."""
+    """Forward signals to the ranks, so that they save and end together; a third Ctrl-C kills them."""
     interrupts = 0
 
     def hand_on(number: int, _: Any) -> None:
@@ -218,8 +217,8 @@ def forwarding(ranks: Sequence[subprocess.Popen]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def tell(reader: int) -> dict[str, Any]:
-    """What a rank wrote before it ended, if it did."""
+def read_result(reader: int) -> dict[str, Any]:
+    """Return the result that a rank wrote before it ended; empty if it wrote none."""
     os.set_blocking(reader, False)
     parts = []
     while True:

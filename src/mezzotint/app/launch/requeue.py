@@ -1,4 +1,4 @@
-"""A preempted job is started again by exactly one owner: submitit where it started the job, else SLURM at our word.
+"""Requeue of a preempted job by exactly one owner: submitit if it started the job, else scontrol.
 
 SIGUSR1 and SIGUSR2 ask for it. SIGTERM comes from SLURM for two reasons: a job that gives way to another one is to be
 started again, and one that was cancelled is not.
@@ -13,7 +13,7 @@ import time
 
 from mezzotint.signals import REQUEUE_SIGNALS, Preempted
 
-PATIENCE = 60.0  # seconds to be ended in, once SLURM has been told
+PATIENCE = 60.0  # seconds to be ended in, after scontrol was called
 
 
 def wanted(stop: Preempted) -> bool:
@@ -25,7 +25,7 @@ def wanted(stop: Preempted) -> bool:
 
 
 def requeue(rank: int) -> None:
-    """Ask for the job to be started again; the ranks stay until they are ended, for one that left would end the job."""
+    """Requeue the job. The ranks wait to be killed, because one that exits would end the job."""
     owners = [(number, signal.getsignal(number)) for number in REQUEUE_SIGNALS]
     theirs = [(number, owner) for number, owner in owners if module_of(owner).startswith("submitit.")]
     if rank == 0 and theirs:
@@ -34,9 +34,9 @@ def requeue(rank: int) -> None:
         return
     job = job_id()
     if rank == 0 and job:
-        told = scontrol("requeue", job)
-        if told.returncode:
-            print(f"job {job} could not be put back into the queue: {told.stderr.strip()}", file=sys.stderr)
+        answer = scontrol("requeue", job)
+        if answer.returncode:
+            print(f"job {job} could not be put back into the queue: {answer.stderr.strip()}", file=sys.stderr)
             return
     if theirs or job:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # submitit ignores it, and SLURM would wait to kill
@@ -44,7 +44,7 @@ def requeue(rank: int) -> None:
 
 
 def scontrol(*words: str) -> "subprocess.CompletedProcess[str]":
-    """SLURM's answer, or that there is none to be had."""
+    """Run scontrol; return a failed process if it is not available."""
     command = ["scontrol", *words]
     if not job_id():
         return subprocess.CompletedProcess(command, 1, "", "this is no job of SLURM")

@@ -1,4 +1,4 @@
-"""Where the tasks of a SLURM job meet: at a port that the first one's machine had free, told in the run's directory.
+"""SLURM rendezvous: rank 0 opens a TCPStore on a free port and publishes its address in the run's status.json.
 
 A port that everybody derives from the job's number may be taken, by another job on the node or by anything else.
 """
@@ -19,7 +19,7 @@ PATIENCE = 120.0  # seconds that a task waits for the first one
 
 @contextmanager
 def rendezvous(directory: Path) -> Iterator[None]:
-    """Let torch's environment contract hold while a run trains; as torchrun, our own ranks or a MASTER_PORT have it.
+    """Set torch's distributed environment variables in a SLURM task that has none; else do nothing.
 
     Raises:
         TrainingError: the first task did not say where it is.
@@ -54,7 +54,7 @@ def rendezvous(directory: Path) -> Iterator[None]:
 
 
 def publish_store(directory: Path) -> tuple[Any, tuple[str, int]]:
-    """The first task's store, and where the others find it."""
+    """Open the first task's store and publish its address; return both."""
     from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -66,14 +66,14 @@ def publish_store(directory: Path) -> tuple[Any, tuple[str, int]]:
 def wait_for_store(directory: Path) -> tuple[str, int]:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        told = RunDir(directory).status().get("meeting", {})
-        if told.get("of") == job_step_id():
-            return told["host"], told["port"]
+        address = RunDir(directory).status().get("meeting", {})
+        if address.get("of") == job_step_id():
+            return address["host"], address["port"]
         time.sleep(0.1)
     raise TrainingError(f"task {os.environ['SLURM_PROCID']} waited {PATIENCE:g} s for the first one to open a port")
 
 
 def job_step_id() -> str:
-    """This start of this step of this job, so that no earlier one's word is taken for its own."""
+    """Return an identifier of this start of this job step, so that an earlier one's address is not used."""
     env = os.environ
     return f"{env['SLURM_JOB_ID']}.{env['SLURM_STEP_ID']}.{env.get('SLURM_RESTART_COUNT', '0')}"

@@ -27,7 +27,7 @@ class SweepJob:
 
     Args:
         number: from 1 on.
-        words: what tells it apart, value by key.
+        words: values of the swept keys.
         run: its directory; empty until that is known.
         error: what ended it, in one line.
     """
@@ -51,8 +51,8 @@ class Sweep:
 
     Args:
         keys: the words in which jobs differ.
-        expected: of each job what tells it apart; empty where a sweeper chooses as it goes.
-        folder: where jobs tell of themselves; None where there is no sweep.
+        expected: the values of each job; empty if a sweeper chooses them during the sweep.
+        folder: of the record files; None outside a sweep.
     """
 
     keys: list[str] = field(default_factory=list)
@@ -119,7 +119,7 @@ class Sweep:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / f"{job.number}.json", json.dumps(asdict(job)))
 
-    def told(self) -> list[SweepJob]:
+    def started_jobs(self) -> list[SweepJob]:
         """Return the jobs that have started, in order."""
         found = []
         for file in self.folder.glob("*.json") if self.folder else ():
@@ -129,12 +129,12 @@ class Sweep:
 
     def close(self) -> list[SweepJob]:
         """Return all jobs, including those that have not started, or none if none has; delete the record files."""
-        told = {job.number: job for job in self.told()}
+        started = {job.number: job for job in self.started_jobs()}
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
-        numbers = sorted(told.keys() | set(range(1, len(self.expected) + 1))) if told else []
+        numbers = sorted(started.keys() | set(range(1, len(self.expected) + 1))) if started else []
         self.folder = None
-        return [told.get(number) or replace(self.named(number), state=NOT_BEGUN) for number in numbers]
+        return [started.get(number) or replace(self.named(number), state=NOT_BEGUN) for number in numbers]
 
 
 _now: tuple[Sweep, SweepJob] | None = None  # of this process

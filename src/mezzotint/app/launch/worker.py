@@ -1,8 +1,7 @@
 """One rank of one job: `python -m mezzotint.app.launch.worker RUN PARENT PIPE CALL JOB RULE [FOLDER ...]`.
 
-It knows no Hydra. CALL is the function to run, MODULE:NAME; JOB the number of an open file with its job, or empty
-where the run's config.yaml says it. RULE is what the command lets a config name, as JSON: what the parent accepted no
-rank refuses.
+It knows no Hydra. CALL is the function to run, MODULE:NAME; JOB the number of an open file with its arguments.
+RULE is what the command lets a config name, as JSON: what the parent accepted no rank refuses.
 """
 
 import ctypes
@@ -33,22 +32,22 @@ def die_with(parent: int) -> None:
 
 
 def work(directory: Path, call: str, file: str) -> dict[str, Any]:
-    """Import the function and call it with the directory and the job in the open file."""
-    module, _, name = call.partition(":")
-    function = getattr(import_module(module), name)
-    if not file:
-        return function(directory)
+    """Import the function and call it with the directory and the arguments in the open file."""
     from mezzotint.app.config.job import Job
 
-    return function(directory, Job.of_dict(json.loads(os.pread(int(file), os.fstat(int(file)).st_size, 0))))
+    module, _, name = call.partition(":")
+    arguments = json.loads(os.pread(int(file), os.fstat(int(file)).st_size, 0))
+    function = getattr(import_module(module), name)
+    job = arguments["job"]
+    return function(directory, job and Job.of_dict(job), **arguments["settings"])
 
 
 def failure(text: str) -> dict[str, Any]:
     return {"error": text[-ROOM:], "time": time.time()}
 
 
-def packed(told: dict[str, Any]) -> bytes:
-    return json.dumps(told, ensure_ascii=False).encode(errors="replace")
+def packed(report: dict[str, Any]) -> bytes:
+    return json.dumps(report, ensure_ascii=False).encode(errors="replace")
 
 
 def main(directory: str, parent: str, pipe: str, call: str, job: str, rule: str, *places: str) -> int:
@@ -56,21 +55,21 @@ def main(directory: str, parent: str, pipe: str, call: str, job: str, rule: str,
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # what came since we were started, comes now
     die_with(int(parent))
     sys.path.extend(place for place in places if place not in sys.path)
-    told: dict[str, Any] = {"rank": int(os.environ["RANK"])}
+    report: dict[str, Any] = {"rank": int(os.environ["RANK"])}
     code = 0
     try:
         with trusting(Trust.of_dict(json.loads(rule))):
-            told["result"] = work(Path(directory), call, job)
+            report["result"] = work(Path(directory), call, job)
     except Preempted as stop:
         code = 130
-        told["stopped"] = stop.name
+        report["stopped"] = stop.name
     except KeyboardInterrupt:
         code = 130
     except BaseException as error:
         code = 1
         known = as_user_error(error)
-        told |= failure(f"\n{traceback.format_exc()}" if known is None else str(known))
-    os.write(int(pipe), packed(told))
+        report |= failure(f"\n{traceback.format_exc()}" if known is None else str(known))
+    os.write(int(pipe), packed(report))
     return code
 
 

@@ -1,1 +1,1 @@
-"""What a run leaves behind: samples, evaluations, summaries, trackers' notes."""
+"""Results of a run: samples, evaluations, summaries and trackers."""

@@ -1,7 +1,7 @@
-"""data.json of a run: which class each label stood for and what images there were, compared when data is opened again.
+"""data.json of a run: the class of each label and the training images, compared when the data is opened again.
 
-A label is a number, and what it stands for is the order of the data's classes: where a folder is renamed, added or
-taken away, the same numbers stand for other classes, and nothing of the network would say so.
+A label is an index into the data's classes: after a folder is renamed, added or removed, the same labels mean other
+classes, and nothing in the network shows it.
 """
 
 import hashlib
@@ -55,12 +55,12 @@ class Trained:
 
 
 def names_of(dataset: Any) -> tuple[str, ...]:
-    """The names of a dataset's classes; none of one that is not ours and does not tell."""
+    """Return the names of a dataset's classes; empty if it has none."""
     return tuple(dataset.class_names()) if isinstance(dataset, Dataset) else ()
 
 
 def names(directory: Path, job: Job) -> tuple[str, ...]:
-    """The names of the classes that a run was trained on, as far as it or its data tells."""
+    """Return the class names of a run, from its record or its data; empty if they are unknown."""
     trained = read(directory)
     if trained is not None:
         return trained.classes
@@ -82,7 +82,7 @@ def content(images: ImageSource) -> str:
 
 
 def read(directory: Path) -> Trained | None:
-    """What is written of a run; None of one that was trained before this was written down.
+    """Return the record of a run; None for runs from before this record existed.
 
     Raises:
         Damaged: it is not what a run writes.
@@ -140,20 +140,20 @@ def settled(directory: Path, job: Job) -> Job:
 
 
 def changed(directory: Path, then: tuple[str, ...], now: tuple[str, ...]) -> str:
-    """Which label was which class, and is which now."""
-    told = [
+    """Describe how the classes of labels differ between a run and its data."""
+    changes = [
         f"label {label} was {then[label] if label < len(then) else 'no class'}, now "
         f"{now[label] if label < len(now) else 'no class'}"
         for label in range(max(len(then), len(now)))
         if then[label : label + 1] != now[label : label + 1]
     ]
-    return f"the classes are not those that {display_path(directory)} was trained on: {'; '.join(told[:4])}" + (
-        f"; and {len(told) - 4} more" if len(told) > 4 else ""
+    return f"the classes are not those that {display_path(directory)} was trained on: {'; '.join(changes[:4])}" + (
+        f"; and {len(changes) - 4} more" if len(changes) > 4 else ""
     )
 
 
 def compare(directory: Path, trained: Trained) -> str:
-    """What is to be said of images that changed since a run began; nothing of a new run or of the same ones.
+    """Return a remark on training images that changed since the run began; empty if they did not.
 
     Raises:
         ConfigError: classes without names have changed places.
@@ -177,7 +177,7 @@ def compare(directory: Path, trained: Trained) -> str:
 
 
 def empty(trained: Trained) -> list[str]:
-    """A problem where a class has no image: it would be drawn and never learnt."""
+    """Return a problem for each class without images, which would be sampled but never learnt."""
     missing = [label for label, count in enumerate(trained.counts) if not count]
     if not missing:
         return []
@@ -189,8 +189,8 @@ def empty(trained: Trained) -> list[str]:
     ]
 
 
-def told(trained: Trained) -> str:
-    """The classes for the plan: how many images each has, and which label where a name is another number."""
+def describe_classes(trained: Trained) -> str:
+    """Describe the classes: the images of each, and its label where the name is another number."""
     shown = [
         f"{'' if name == str(label) or not name.isdecimal() else f'label {label} is '}{name} ({count:,})"
         for label, count in enumerate(trained.counts[:LISTED])

@@ -1,4 +1,4 @@
-"""What evaluation files say: what was compared, by which protocol, and which of them may be ranked together."""
+"""Evaluation files: subject, protocol, and which of them are comparable."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ class Result:
 
     @cached_property
     def protocol(self) -> dict[str, Any]:
-        """What must be equal in two evaluations that are ranked together, as far as they tell."""
+        """The entries that must be equal in two evaluations that are ranked together."""
         made = self.made
         found = {"n": made["n"]} | {f"reference.{key}": made["reference"].get(key) for key in ("sha256", "count")}
         found |= {key: made[key] for key in ALIKE if key in made}
@@ -53,7 +53,7 @@ class Result:
 
     @cached_property
     def subject(self) -> dict[str, str]:
-        """What was judged: the columns by which evaluations are told apart."""
+        """The evaluated samples: the columns by which evaluations are distinguished."""
         made = self.made
         if "run" not in made:
             judged = made.get("judged", {})
@@ -64,7 +64,7 @@ class Result:
 
     @property
     def origin(self) -> str:
-        """The run's directory, or the file where it lies in none: runs of one name in two places are not one run."""
+        """The run's directory, or the file if it is not in a run; runs in different places may share a name."""
         run = RunDir.of_evaluation(self.path)
         return display_path(run.path if run else self.path)
 
@@ -78,12 +78,12 @@ class Result:
 
     @cached_property
     def names(self) -> list[str]:
-        """The values that say something of the images: neither errors nor properties of the reference alone."""
+        """The names of values that depend on the images, and not on the reference alone."""
         return [name for name in self.evaluation.results if name not in self.marks]
 
     @cached_property
     def marks(self) -> dict[str, float]:
-        """Values of the reference alone, which others are compared with."""
+        """Values of the reference alone, with which others are compared."""
         metrics = self.made.get("metrics", {}).values()
         names = [name for of in metrics if of.get("of_reference") for name in of.get("values", ())]
         return {name: self.evaluation.values[name] for name in names if name in self.evaluation.values}
@@ -95,14 +95,14 @@ class Result:
 
 @cache
 def known(group: str) -> dict[str, dict[str, Any]]:
-    """The nodes of a group by the words that choose them."""
+    """Return the nodes of a group by their choices."""
     files = sorted((config_dir() / group).glob("*.yaml"))
     nodes = {file.stem: yaml.safe_load(file.read_text()) for file in files}
     return {name: node for name, node in nodes.items() if as_dict(node)}
 
 
 def choice(group: str, node: Mapping[str, Any]) -> str:
-    """A node as a user says it: the choice that it comes from and what differs there, without the steps of a grid."""
+    """Describe a node as its choice and the keys that differ from it, without the steps of a grid."""
     own = {key: value for key, value in node.items() if key != "steps"}
     close = [
         (len(differ), name, differ)
@@ -143,7 +143,7 @@ def read(path: Path) -> Result:
 
 
 def read_folder(folder: Path) -> list[Result]:
-    """All evaluations in a folder, each of one seed, oldest first; what was made of several is made of them again."""
+    """Return all evaluations of single seeds in a folder, oldest first."""
     found = []
     for file in sorted(folder.glob("*.json")):
         try:
@@ -154,7 +154,7 @@ def read_folder(folder: Path) -> list[Result]:
 
 
 def open_results(path: Path) -> list[Result]:
-    """Of a file the evaluation in it, of a run or a folder all that it has.
+    """Return the evaluation in a file, or all evaluations of a run or folder.
 
     Raises:
         ConfigError: there is none.
@@ -172,12 +172,12 @@ def open_results(path: Path) -> list[Result]:
 
 
 def conflicts(one: Result, other: Result) -> list[str]:
-    """What of their protocols differs: numbers with any such difference must not be ranked."""
+    """Return the keys in which two protocols differ; such values must not be ranked together."""
     return [key for key, value in one.protocol.items() if key in other.protocol and other.protocol[key] != value]
 
 
 def alike(results: Iterable[Result]) -> list[list[Result]]:
-    """Groups whose members all have one protocol."""
+    """Return groups of results that share a protocol."""
     groups: list[list[Result]] = []
     for result in results:
         fitting = [group for group in groups if not any(conflicts(result, member) for member in group)]
@@ -189,7 +189,7 @@ def alike(results: Iterable[Result]) -> list[list[Result]]:
 
 
 def gathered(results: Sequence[Result]) -> list[Result]:
-    """Of results of one protocol, those of one subject as one: its seeds become mean and error."""
+    """Aggregate the seeds of each subject to mean and error; the results share a protocol."""
     subjects: dict[str, list[Result]] = {}
     for result in results:
         subjects.setdefault(json.dumps([result.subject, result.origin]), []).append(result)
@@ -213,7 +213,7 @@ def one_of(members: Sequence[Result]) -> Result:
 
 
 def joined(one: Evaluation, other: Evaluation) -> Evaluation:
-    """Two evaluations of the same images by different metrics."""
+    """Merge two evaluations of the same images by different metrics."""
     protocol = dict(other.protocol)
     protocol["metrics"] = {**one.protocol.get("metrics", {}), **protocol.get("metrics", {})}
     protocol["extractors"] = [
@@ -224,6 +224,6 @@ def joined(one: Evaluation, other: Evaluation) -> Evaluation:
 
 
 def columns(results: Sequence[Result]) -> list[str]:
-    """What tells these results apart."""
+    """Return the keys in which the subjects of these results differ."""
     keys = dict.fromkeys(key for result in results for key in result.subject)
     return [key for key in keys if len({result.subject.get(key) for result in results}) > 1]

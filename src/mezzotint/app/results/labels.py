@@ -30,7 +30,7 @@ def plan(asked: str, classes: int, reference: Any, directory: Path) -> tuple[Ten
         classes: how many the run has.
 
     Raises:
-        ConfigError: labels=data, and nothing tells the shares.
+        ConfigError: labels=data, and the class frequencies are unknown.
     """
     if not classes:
         return None, "none"
@@ -39,7 +39,9 @@ def plan(asked: str, classes: int, reference: Any, directory: Path) -> tuple[Ten
     counts, whose = shares(classes, reference, directory)
     if counts is None:
         if asked == "data":
-            raise ConfigError("labels=data: the reference has no labels, nor does the run say how many each class had")
+            raise ConfigError(
+                "labels=data: the reference has no labels, and the run has no record of how many each class had"
+            )
         return None, BALANCED
     if asked == "auto" and imbalance(counts) <= IMBALANCE:
         return None, BALANCED
@@ -61,7 +63,7 @@ def shares(classes: int, reference: Any, directory: Path) -> tuple[Tensor | None
 # ---------------------------------------------------------------------------------------------------- by name or number
 
 
-def asked_for(label: Any, classes: int, trained: Trained | None, names: Sequence[str]) -> Tensor:
+def requested_labels(label: Any, classes: int, trained: Trained | None, names: Sequence[str]) -> Tensor:
     """Return the repeating label sequence for `label=`.
 
     Args:
@@ -86,7 +88,7 @@ def asked_for(label: Any, classes: int, trained: Trained | None, names: Sequence
     for each, _ in pairs:
         if trained and trained.counts and each != NONE and not trained.counts[each]:
             raise ConfigError(
-                f"label={trained.called(each)}: no training image was of this class; nothing was learnt of it"
+                f"label={trained.called(each)}: no training image was of this class, so the network has not learnt it"
             )
     return torch.cat([torch.full((count,), each, dtype=torch.int64) for each, count in pairs])
 

@@ -1,4 +1,4 @@
-"""What images are judged against: a split of a dataset, a folder of images, or statistics that others published."""
+"""References of evaluations: a split of a dataset, a folder of images, or published statistics."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from torch import Tensor
 from mezzotint.app.config.job import SPLITS
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.terminal import display_path
+from mezzotint.data.dataset import Dataset
 from mezzotint.data.external import open_external
 from mezzotint.data.image_set import ImageSource
 from mezzotint.data.sources.npz import Archive
@@ -22,17 +23,17 @@ from mezzotint.progress import Advance, bar
 from mezzotint.randomness import permutation
 
 if TYPE_CHECKING:
-    from mezzotint.metrics import StatisticsFile
+    from mezzotint.metrics import Metric, StatisticsFile
 
 LOSSLESS = ("png", "npz", "uint8, rounded, uncompressed")  # formats that leave pixels as they are
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Real images or their statistics, and what the protocol says of them.
+    """Real images or their statistics, with their protocol entries.
 
     Args:
-        shape: (C, H, W); None of statistics, which do not tell.
+        shape: (C, H, W); None for statistics.
     """
 
     images: "ImageSource | StatisticsFile"
@@ -40,7 +41,7 @@ class Reference:
     about: dict[str, Any] = field(default_factory=dict)
 
     def limited(self, images: int | None) -> "Reference":
-        """The same of at most so many images, chosen by their numbers alone.
+        """Return a reference of at most so many images, chosen by index alone.
 
         Statistics, which have no images to leave out, stay as they are.
         """
@@ -55,7 +56,7 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Chosen(ImageSource):
-    """Some of a set of images, in their order."""
+    """A subset of images, in their order."""
 
     images: ImageSource
     indices: Tensor
@@ -70,8 +71,8 @@ class Chosen(ImageSource):
         return hashlib.sha256(f"{self.images.digest()} {self.indices.tolist()}".encode()).hexdigest()
 
 
-def open_reference(named: str, dataset: Any = None) -> Reference:
-    """What `reference=` names: a split of this dataset, or else a path.
+def open_reference(named: str, dataset: Dataset | None = None) -> Reference:
+    """Open `reference=`: a split of this dataset, or else a path.
 
     Raises:
         DataError: it is neither, or its images are of another size than the dataset's.
@@ -90,21 +91,21 @@ def open_reference(named: str, dataset: Any = None) -> Reference:
     found = open_path(path)
     if dataset is not None and found.shape is not None and tuple(found.shape[1:]) != tuple(dataset.shape[1:]):
         raise DataError(
-            f"reference={display_path(path)}: its images are {found.shape[1]} x {found.shape[2]}, and those to "
-            f"be judged {dataset.shape[1]} x {dataset.shape[2]}. Resize them first, or read them as a dataset, which "
+            f"reference={display_path(path)}: its images are {found.shape[1]} x {found.shape[2]}, and the samples "
+            f"{dataset.shape[1]} x {dataset.shape[2]}. Resize them first, or read them as a dataset, which "
             f"does it: data=image_folder data.root={display_path(path)}"
         )
     return found
 
 
 def reference_of(job: Standalone) -> Reference:
-    """The reference of a command without a run: a split of its dataset, or else a path."""
+    """Return the reference of a command without a run: a split of its dataset, or else a path."""
     dataset = build(job.data_node(), "data")
     return open_reference(job.reference or "train", dataset)
 
 
-def check_reference(named: str, dataset: Any, metrics: Mapping[str, Any]) -> None:
-    """Look, before anything is paid for, whether a reference that is no split is there and serves these metrics.
+def check_reference(named: str, dataset: Dataset, metrics: "Mapping[str, Metric]") -> None:
+    """Check that a reference that is not a split exists and has what these metrics need.
 
     Raises:
         ConfigError, DataError: a file of statistics does not hold what a metric needs; or as of `open_reference`.
@@ -126,7 +127,7 @@ def check_reference(named: str, dataset: Any, metrics: Mapping[str, Any]) -> Non
 
 
 def open_path(path: Path) -> Reference:
-    """The statistics of an npz file that has some, else the images of a folder or an npz file."""
+    """Open the statistics of an npz file that has some, else the images of a folder or an npz file."""
     if path.suffix.lower() == ".npz" and "mu" in Archive(path).names():
         from mezzotint.metrics import StatisticsFile
 
@@ -137,31 +138,31 @@ def open_path(path: Path) -> Reference:
 
 
 def open_images(path: Path) -> Reference:
-    """The images of a folder or an npz file, which may hold their statistics too, as ADM's reference batches do."""
+    """Open the images of a folder or an npz file, which may also hold statistics, as ADM's reference batches do."""
     loose = open_external(path)
     place = "folder" if path.is_dir() else "file"
     about = {place: str(path), "format": loose.format, "preprocessing": loose.preprocessing}
     return Reference(loose.images, loose.shape, about)
 
 
-def storage(judged: str | None, reference: str | None) -> list[str]:
-    """A note where both sides were stored in ways that a distance sees: lossy compression changes every pixel.
+def storage(samples: str | None, reference: str | None) -> list[str]:
+    """Return a note if the two sides were stored in different formats, because lossy compression changes distances.
 
     Args:
-        judged, reference: formats, None where they are not known.
+        samples, reference: formats; None if unknown.
     """
-    lossless = all(kind in LOSSLESS for kind in (judged, reference))
-    if not judged or not reference or lossless or judged == reference:
+    lossless = all(kind in LOSSLESS for kind in (samples, reference))
+    if not samples or not reference or lossless or samples == reference:
         return []
     return [
-        f"the images are stored as {judged} and the reference as {reference}: lossy compression changes the distance "
+        f"the images are stored as {samples} and the reference as {reference}: lossy compression changes the distance "
         "by itself. Compare images that were stored alike."
     ]
 
 
 @dataclass(frozen=True, eq=False)
 class ProgressImages(ImageSource):
-    """The same images, telling how many have been asked for."""
+    """An image source that reports progress."""
 
     images: ImageSource
     advance: Advance
@@ -178,8 +179,8 @@ class ProgressImages(ImageSource):
         return self.images.digest()
 
 
-def remember(metrics: Mapping[str, Any], reference: Reference, device: Any, cache: str) -> list[Path]:
-    """Put the statistics of the real images where every later evaluation finds them; the files.
+def remember(metrics: "Mapping[str, Metric]", reference: Reference, device: Any, cache: str) -> list[Path]:
+    """Cache the statistics of the real images for later evaluations; return the files.
 
     Raises:
         ConfigError: an extractor does not take these images.

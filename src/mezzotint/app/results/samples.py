@@ -1,4 +1,4 @@
-"""What `sample` draws and where that lies: how many images, of which classes, in which rows, under which name."""
+"""Requests of `sample`: number of images, classes, grid layout, and the names of the files."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,20 +19,20 @@ LOOK = 64  # images, where n is not given, or fewer that make whole rows
 SHOWN = 256  # images in a grid, at most
 SEVERAL = range(5, 17)  # columns of a grid in which each column holds one class
 LONGEST = 60  # letters of the classes in a file name
-PLAIN = ("no_guidance", "ClipIfEpsilon")  # guidance that no name tells
+PLAIN = ("no_guidance", "ClipIfEpsilon")  # guidance that file names leave out
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".npz")
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is drawn.
+    """The samples to draw and their files.
 
     Args:
         n: how many images.
         columns: of the grid; None makes it about square.
-        heads: what stands above the columns.
-        feet: what stands below each image.
-        stem: the files' path without what tells them apart.
+        heads: texts above the columns.
+        feet: texts below the images.
+        stem: the common part of the files' paths.
     """
 
     n: int
@@ -43,7 +43,7 @@ class Order:
 
 
 def order(directory: Path, job: Job, turns: Tensor | None, classes: int, names: Sequence[str]) -> Order:
-    """What a config asks for.
+    """Return the samples that a config requests.
 
     Args:
         turns: the labels that samples have in turn; None for each class once.
@@ -57,13 +57,13 @@ def order(directory: Path, job: Job, turns: Tensor | None, classes: int, names: 
     labels = list(range(classes)) if turns is None else turns.tolist()
     period = len(labels)
     if counted and job.n not in (None, period):
-        raise ConfigError(f"n={job.n}: label={spelt(job.label)} asks for {period} images; leave n out")
+        raise ConfigError(f"n={job.n}: label={spelt(job.label)} gives {period} images; leave n out")
     columns = None if counted else columns_of(period)
     n = period if counted else job.n or rows(columns, period)
-    told = [called(label, names) for label in labels]
-    heads = [told[i % period] for i in range(columns)] if columns and period else None
-    feet = told if counted else None
-    return Order(n, columns, heads, feet, place(directory, job) / (stem(job, labels, told)))
+    class_names = [called(label, names) for label in labels]
+    heads = [class_names[i % period] for i in range(columns)] if columns and period else None
+    feet = class_names if counted else None
+    return Order(n, columns, heads, feet, place(directory, job) / (stem(job, labels, class_names)))
 
 
 def called(label: int, names: Sequence[str]) -> str:
@@ -73,23 +73,23 @@ def called(label: int, names: Sequence[str]) -> str:
 
 
 def columns_of(period: int) -> int | None:
-    """So many columns that each holds one class, in turn with others where there are many of them."""
+    """Return a number of columns for which each column holds one class; None if there is none."""
     if 0 < period < SEVERAL.start:
         return 8 // period * period
     return max((k for k in SEVERAL if period % k == 0), default=None) if period else None
 
 
 def rows(columns: int | None, period: int) -> int:
-    """As many images as make whole rows of all classes, about as many as are looked at."""
+    """Return a number of images that fills complete rows of all classes, about LOOK."""
     each = max(columns or 1, period)
     return LOOK // each * each if each <= LOOK else each if each <= SHOWN else LOOK
 
 
-# ------------------------------------------------------------------------------------------------------- where they lie
+# ---------------------------------------------------------------------------------------------------------- file names
 
 
 def name(job: Job) -> str:
-    """A file name that tells sampler, grid and steps; the digits behind it tell apart what else differs."""
+    """Return a file name with sampler, grid and steps, and a hash of the other settings."""
     parts = [node["_target_"].rpartition(".")[2].lower() for node in (job.sampler, job.grid)]
     steps = job.grid.get("steps")
     parts += [str(steps)] if steps else []
@@ -97,8 +97,8 @@ def name(job: Job) -> str:
     return f"{'-'.join(parts)}-{mark(job.as_dict(), ('sampler', 'grid', 'guidance', 'seed', 'weights'))}"
 
 
-def stem(job: Job, labels: Sequence[int], told: Sequence[str]) -> str:
-    """The name with what else was asked for, so that two requests never write one file."""
+def stem(job: Job, labels: Sequence[int], class_names: Sequence[str]) -> str:
+    """Return the file name without its ending; different requests have different names."""
     out = Path(job.out or "")
     if out.suffix.lower() == ".png":
         return out.stem
@@ -109,7 +109,7 @@ def stem(job: Job, labels: Sequence[int], told: Sequence[str]) -> str:
     if job.label is not None:
         counts = {label: labels.count(label) for label in dict.fromkeys(labels)}
         times = isinstance(job.label, dict)
-        by_label = dict(zip(labels, told, strict=True))
+        by_label = dict(zip(labels, class_names, strict=True))
         kinds = [f"{f'{count}x' if times else ''}{slug(label, by_label[label])}" for label, count in counts.items()]
         whole = "+".join(kinds)
         long = f"{len(kinds)}-{mark(job.as_dict(), ('label',))}"
@@ -118,7 +118,7 @@ def stem(job: Job, labels: Sequence[int], told: Sequence[str]) -> str:
 
 
 def guided(node: Mapping[str, Any] | None) -> list[str]:
-    """The kind of guidance and its scale, where there is one that changes samples by itself."""
+    """Return the kind of guidance and its scale; empty without guidance."""
     called = str((node or {}).get("_target_", "")).rpartition(".")[2]
     if not called or called in PLAIN:
         return []
@@ -127,7 +127,7 @@ def guided(node: Mapping[str, Any] | None) -> list[str]:
 
 
 def slug(label: int, name: str) -> str:
-    """A class as a part of a file name: its number, and its name where it has another one."""
+    """Return a class as part of a file name: its label, and its name if it has one."""
     plain = re.sub(r"\W+", "_", name).strip("_").lower()
     if label < 0 or plain in ("", str(label)):
         return plain or str(label)
@@ -135,7 +135,7 @@ def slug(label: int, name: str) -> str:
 
 
 def place(directory: Path, job: Job) -> Path:
-    """The folder of what is drawn."""
+    """Return the folder of the samples."""
     if job.out is None:
         return RunDir(directory).samples
     path = Path(job.out).expanduser()
@@ -143,7 +143,7 @@ def place(directory: Path, job: Job) -> Path:
 
 
 def check_place(directory: Path, job: Job, many: bool = False) -> None:
-    """Refuse, before weights are read, a place that cannot be written.
+    """Refuse an output path that cannot be written, before weights are read.
 
     Args:
         many: whether several jobs draw, of which each would write the file that is named.
@@ -154,27 +154,31 @@ def check_place(directory: Path, job: Job, many: bool = False) -> None:
     folder, out = place(directory, job), job.out
     suffix = Path(out or "").suffix.lower()
     if suffix in PICTURES and suffix != ".png":
-        raise ConfigError(f"out={out}: give a folder, or the file of the grid, which ends in .png; others lie beside")
+        raise ConfigError(
+            f"out={out}: give a folder, or the file of the grid, ending in .png; the other files are written beside it"
+        )
     if suffix == ".png" and (many or Path(out or "").expanduser().is_dir()):
-        raise ConfigError(f"out={out}: {'every job would write it' if many else 'it is a folder'}; give another one")
+        raise ConfigError(
+            f"out={out}: {'every job would overwrite it' if many else 'it is a folder'}; give another one"
+        )
     if out is None:
         RunDir(directory).check_links()
     try:
         writable(folder)
     except ConfigError:
-        copy = "and samples lie in their run: copy the run first, or give out=DIR"
+        copy = "and samples are written to their run: copy the run first, or give out=DIR"
         raise ConfigError(f"{folder} cannot be written, {copy if out is None else 'give another out='}") from None
 
 
 def own_folder(asked: Order) -> Order:
-    """The same where its image files replace no others: another number of them has a folder of its own.
+    """Return the request with a folder that no other number of image files uses.
 
     Raises:
-        ConfigError: what lies there is something else.
+        ConfigError: the folder contains other files.
     """
     there = [file.name for file in asked.stem.iterdir()] if asked.stem.is_dir() else []
     strange = sorted(file for file in there if not re.fullmatch(r"\d{6,}\.png", file))
     if strange:
-        raise ConfigError(f"{display_path(asked.stem)} would be replaced, and holds {strange[0]}: give another out=")
+        raise ConfigError(f"{display_path(asked.stem)} would be replaced but contains {strange[0]}: give another out=")
     more = f"{asked.stem.name}-n{asked.n}"
     return replace(asked, stem=asked.stem.with_name(more)) if there and len(there) != asked.n else asked

@@ -18,7 +18,7 @@ PANELS = 6  # measures in one plot, at most
 def summarise(files: Sequence[Path]) -> list[Path]:
     """Write tables and plots of all evaluations of a sweep, one of each per protocol.
 
-    All other evaluations of the run that have the protocol, and are of the same training step, stand there too.
+    They include all evaluations of the run with the same protocol and training step.
     """
     written: list[Path] = []
     for made in alike(read(file) for file in files):
@@ -46,8 +46,8 @@ def ordered(results: Sequence[Result]) -> list[Result]:
 
 def line(result: Result, keys: Sequence[str]) -> str:
     """Return the label of a result's line: everything that differs except the steps."""
-    told = dict.fromkeys(["sampler", *keys])
-    return ", ".join(result.subject[key] for key in told if key != "steps" and result.subject.get(key))
+    keys_shown = dict.fromkeys(["sampler", *keys])
+    return ", ".join(result.subject[key] for key in keys_shown if key != "steps" and result.subject.get(key))
 
 
 def write_all(stem: Path, results: Sequence[Result]) -> list[Path]:
@@ -77,11 +77,11 @@ def front_of(results: Sequence[Result], name: str) -> set[int]:
 
 
 def cells(results: Sequence[Result], names: Sequence[str], front: set[int]) -> tuple[list[str], list[list[str]]]:
-    told = list(dict.fromkeys(["sampler", *columns(results)]))
-    told = [key for key in told if key != "steps"]
+    keys_shown = list(dict.fromkeys(["sampler", *columns(results)]))
+    keys_shown = [key for key in keys_shown if key != "steps"]
     rows = [
         [
-            *(result.subject.get(key, "") for key in told),
+            *(result.subject.get(key, "") for key in keys_shown),
             result.subject.get("steps", ""),
             f"{result.calls:g}",
             *(result.evaluation.shown(name) if name in result.evaluation.values else "" for name in names),
@@ -89,7 +89,7 @@ def cells(results: Sequence[Result], names: Sequence[str], front: set[int]) -> t
         ]
         for i, result in enumerate(results)
     ]
-    return [*told, "steps", "calls", *names, "front"], rows
+    return [*keys_shown, "steps", "calls", *names, "front"], rows
 
 
 def markdown(results: Sequence[Result], head: Sequence[str], rows: Sequence[Sequence[str]], plots: list[Path]) -> str:
@@ -126,8 +126,8 @@ def comma_separated(results: Sequence[Result], names: Sequence[str], front: set[
         errors = {name: result.evaluation.error(name) for name in names if name in values}
         pairs = [(values.get(name, ""), error.size if (error := errors.get(name)) else "") for name in names]
         seeds = len(result.made.get("each", (None,)))
-        told = [result.subject.get(key, "") for key in keys]
-        writer.writerow([*told, result.calls, *(part for pair in pairs for part in pair), seeds, int(i in front)])
+        keys_shown = [result.subject.get(key, "") for key in keys]
+        writer.writerow([*keys_shown, result.calls, *(part for pair in pairs for part in pair), seeds, int(i in front)])
     return text.getvalue()
 
 

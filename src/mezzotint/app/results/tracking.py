@@ -1,4 +1,4 @@
-"""A job's trackers: one run each from the first step to the last picture, ended with what the job came to."""
+"""Trackers of a job: one run each, from the first step to the final evaluation."""
 
 import os
 import platform
@@ -22,9 +22,9 @@ PACKAGES = ("mezzotint", "torch", "torchvision", "lightning", "hydra-core", "tor
 
 
 class TrackerGroup(TrackerHooks):
-    """The trackers of a job as one. A tracker that fails is left out with a line, for a mirror must not end a run.
+    """The trackers of a job as one. A tracker that fails is removed with a message, and the run continues.
 
-    They outlive training, whose end `finish` is told of: pictures and evaluations are still to come. `end` ends them.
+    They stay open after training, for pictures and evaluations; `end` ends them.
     """
 
     def __init__(self, loggers: Mapping[str, Any], directory: Path, config: Config) -> None:
@@ -62,24 +62,24 @@ class TrackerGroup(TrackerHooks):
         self.each("keep")
 
     def conclude(self, objective: float | None) -> None:
-        """Tell what came after training; where that was done before, or by other processes, the trackers start here."""
+        """Send the results after training; trackers that other processes started, or none, are started here."""
         if not self.loggers:
             return
         lines = RunDir(self.directory).metrics()
         if not self.started:
             self.start(RunInfo(self.directory, images=lines[-1]["images"] if lines else 0), lines)
-        tell_all(self, self.directory, lines)
+        send_all(self, self.directory, lines)
         self.summarise({} if objective is None else {"objective": objective})
 
     def end(self, code: int) -> None:
-        """The end of the job; of trackers that were started."""
+        """End the trackers that were started."""
         if self.started:
             self.each("finish", code)
 
-    def each(self, what: str, *told: Any) -> None:
+    def each(self, what: str, *arguments: Any) -> None:
         for name, logger in list(self.loggers.items()):
             try:
-                getattr(logger, what)(*told)
+                getattr(logger, what)(*arguments)
             except MezzotintError:
                 raise
             except Exception as error:  # of whatever library is behind it
@@ -90,7 +90,7 @@ class TrackerGroup(TrackerHooks):
 
 @contextmanager
 def tracked(directory: Path, config: Config, loggers: Mapping[str, Any]) -> Iterator[TrackerGroup]:
-    """The trackers of a job, ended with its exit code whatever happens."""
+    """Open the trackers of a job and end them with its exit code."""
     trackers = TrackerGroup(loggers, directory, config)
     try:
         yield trackers
@@ -104,14 +104,14 @@ def tracked(directory: Path, config: Config, loggers: Mapping[str, Any]) -> Iter
 
 
 def subject_of(directory: Path, config: Config, images: int = 0, **more: Any) -> RunInfo:
-    """A run as trackers know it: runs of one config have one name; those of all its seeds, one group."""
+    """Return the run as trackers name it: runs of one config share a name, and those of all its seeds a group."""
     name, place = str(config.get("name")), directory.resolve().name
     group = f"{name}-{digest(config | {'seed': None})}"
     return RunInfo(directory, config, images, place if place.startswith(name) else f"{name}-{place}", group, **more)
 
 
 def environment() -> dict[str, Any]:
-    """What this process runs on."""
+    """Return a description of this process, its machine and its packages."""
     import torch
 
     return {
@@ -136,10 +136,10 @@ def installed(name: str) -> str | None:
 # ------------------------------------------------------------------------------------------------- the end of a job
 
 
-def tell_all(
+def send_all(
     tracker: TrackerHooks, directory: Path, lines: list[dict[str, Any]], known: Sequence[str] = ()
 ) -> list[str]:
-    """What lies in a run beside its log: pictures, losses by noise level, evaluations, checkpoints; what of it was new.
+    """Send a run's pictures, losses by noise level, evaluations and checkpoints; return the names of new ones.
 
     Args:
         known: names of files that the tracker has.
@@ -167,6 +167,6 @@ def evaluations(directory: Path) -> dict[str, dict[str, Any]]:
 
 
 def last_shares(lines: list[dict[str, Any]]) -> list[float]:
-    """The last validation losses in equal shares of the times, cleanest first."""
+    """Return the last validation losses by equal shares of the times, lowest noise first."""
     looks = [line["validation"] for line in lines if "share_0" in line.get("validation", {})]
     return [value for name, value in looks[-1].items() if name.startswith("share_")] if looks else []

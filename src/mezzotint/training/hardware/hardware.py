@@ -120,6 +120,11 @@ class Hardware(metaclass=Finite):
         return self.devices
 
     @property
+    def processes(self) -> int:
+        """Processes on all nodes."""
+        return self.local * self.nodes
+
+    @property
     def exact_precision(self) -> str:
         """The precision as Lightning calls it, with auto decided."""
         if self.precision != "auto":
@@ -133,7 +138,7 @@ class Hardware(metaclass=Finite):
 
     def place(self) -> ProcessInfo:
         """Which process this is, checked against what was asked for."""
-        place, asked = ProcessInfo.here(), self.local * self.nodes
+        place, asked = ProcessInfo.here(), self.processes
         if place.world != asked and not (self.devices == "auto" and self.nodes == 1):
             raise ConfigError(
                 f"hardware asks for {self.local} device(s) on {self.nodes} node(s), {asked} process(es) in all, but "

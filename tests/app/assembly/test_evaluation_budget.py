@@ -6,8 +6,15 @@ from itertools import product
 import pytest
 from hydra import compose, initialize_config_dir
 
-from mezzotint.app.assembly.evaluation_share import FEWEST, FREE, Look, bounded, look
-from mezzotint.app.assembly.parts import assemble, plan_metrics
+from mezzotint.app.assembly.dry_run import dry_run_without_data
+from mezzotint.app.assembly.evaluation_budget import (
+    FEWEST,
+    NEGLIGIBLE,
+    EvaluationBudget,
+    bounded,
+    evaluation_budget,
+)
+from mezzotint.app.assembly.parts import plan_metrics
 from mezzotint.app.config.job import Job
 from mezzotint.app.config.resolve import resolve, unbounded
 from mezzotint.app.help import config_dir
@@ -20,10 +27,14 @@ def config(*words: str) -> Job:
         return resolve(compose("mezzotint", list(words)))
 
 
-def seen(real: int, *words: str) -> Look:
-    chosen = config(*words)
-    parts = assemble(chosen, "meta")
-    return look(chosen, parts, plan_metrics(chosen, parts.dataset.shape), real)
+def planned(chosen: Job, real: int) -> EvaluationBudget:
+    dry = dry_run_without_data(chosen)
+    metrics = plan_metrics(chosen, dry.components.dataset.shape)
+    return evaluation_budget(chosen, dry.components, metrics, dry.calls, real)
+
+
+def seen(real: int, *words: str) -> EvaluationBudget:
+    return planned(config(*words), real)
 
 
 def chosen_share(experiment: str) -> float:
@@ -37,44 +48,43 @@ def test_a_shipped_experiment_is_judged_as_it_says(experiment: str) -> None:
     assert not whole.reduced
     assert whole.pictures == 64
     small = seen(real, f"experiment={experiment}", "budget=3200")
-    assert small.judged < whole.judged
-    assert small.cost <= max(chosen_share(experiment) * small.training, 2 * FREE)
+    assert small.samples < whole.samples
+    assert small.cost <= max(chosen_share(experiment) * small.training_cost, 2 * NEGLIGIBLE)
 
 
 def test_own_data_is_judged_for_a_quarter_of_the_training() -> None:
     for budget in (2_000, 30_000, 96_000, 10_000_000):
         words = ("experiment=own_data", "data=emoji", f"budget={budget}")
         found = seen(100_000, *words)
-        fewest = 16 * (found.draw + 2 * found.extract) + 16 * found.draw
-        assert found.cost <= max(0.25 * found.training, 2 * FREE, fewest)
+        fewest = 16 * (found.sample_cost + 2 * found.feature_cost) + 16 * found.sample_cost
+        assert found.cost <= max(0.25 * found.training_cost, 2 * NEGLIGIBLE, fewest)
         assert found == seen(100_000, *words)
 
 
 @pytest.mark.parametrize("words", [("n=500",), ("evaluation_share=null",)])
 def test_a_word_lifts_the_bound(words: tuple[str, ...]) -> None:
     chosen = unbounded(config("experiment=own_data", "data=emoji", "budget=200", *words), [words[0].partition("=")[0]])
-    parts = assemble(chosen, "meta")
-    found = look(chosen, parts, plan_metrics(chosen, parts.dataset.shape), 3000)
-    assert (found.judged, found.reference, found.reduced) == (chosen.n or 3000, 3000, False)
+    found = planned(chosen, 3000)
+    assert (found.samples, found.reference, found.reduced) == (chosen.n or 3000, 3000, False)
     assert found.limit(chosen) is chosen
 
 
 def test_the_bound_holds_whatever_things_cost() -> None:
     for draw, extract, times, share in product((1e8, 1e10, 1e13), (0.0, 1e8, 1e10), (1, 6), (0.01, 0.25, 1.0)):
-        whole = Look(64, 10_000, 100_000, (10_000, 100_000), times, draw, extract, training=1e14)
-        allowed = max(share * 1e14, FREE)
+        whole = EvaluationBudget(64, 10_000, 100_000, (10_000, 100_000), times, draw, extract, training_cost=1e14)
+        allowed = max(share * 1e14, NEGLIGIBLE)
         found = bounded(whole, share, (2, 2))
-        assert FEWEST <= found.judged <= 10_000
-        assert found.judged <= found.reference <= 100_000
-        fewest = replace(whole, judged=FEWEST, reference=FEWEST)
-        assert found.judging <= max(allowed, fewest.judging)
-        assert found.cost <= max(allowed, fewest.judging + 16 * draw, 2 * FREE) or found.judged == FEWEST
+        assert FEWEST <= found.samples <= 10_000
+        assert found.samples <= found.reference <= 100_000
+        fewest = replace(whole, samples=FEWEST, reference=FEWEST)
+        assert found.evaluation_cost <= max(allowed, fewest.evaluation_cost)
+        assert found.cost <= max(allowed, fewest.evaluation_cost + 16 * draw, 2 * NEGLIGIBLE) or found.samples == FEWEST
         more = bounded(whole, 10 * share, (2, 2))
-        assert more.judged >= found.judged
-        assert bounded(whole, 1e30, (2, 2)).judged == 10_000
+        assert more.samples >= found.samples
+        assert bounded(whole, 1e30, (2, 2)).samples == 10_000
 
 
 def test_metrics_get_as_many_images_as_they_need() -> None:
-    whole = Look(64, 500, 500, (500, 500), 1, 1e12, 1e9, training=1e9)
+    whole = EvaluationBudget(64, 500, 500, (500, 500), 1, 1e12, 1e9, training_cost=1e9)
     found = bounded(whole, 1.0, (40, 60))
-    assert (found.judged, found.reference) == (40, 60)
+    assert (found.samples, found.reference) == (40, 60)

@@ -1,0 +1,261 @@
+"""Texts of `--help`: commands, examples, arguments and titles of config groups."""
+
+COMMANDS = {
+    "train": "train a model, then sample and evaluate; without arguments: handwritten digits, a few minutes",
+    "sample": "sample from a run: grid, denoising strip, GIF, image files",
+    "evaluate": "evaluate samples of a run, or a folder of images; writes values with their protocol",
+    "compare": "rank evaluations of one protocol with their errors; list the differences of others",
+    "stats": "compute the statistics of a dataset once for evaluate; also as a file for other programs",
+    "check": "print what a config would do, its cost and its errors, without doing it",
+    "runs": "list the runs with state, age and best result",
+    "sweep": "list the runs of a sweep with their differences and states; aggregate seeds",
+    "export": "write a trained model for other programs: safetensors, torch.export, ONNX, diffusers; with a model card",
+    "ema": "make an average of the weights of any length from a run's snapshots",
+    "report": "write one HTML page for a run, a sweep or several runs",
+    "sync": "upload runs, or what is new in them, to Weights & Biases: one curve per run",
+    "import": "make a run from the weights of another program: sample, evaluate, fine-tune them",
+    "plot": "compare schedules, grids, time distributions or loss weights; or plot losses and samples of a run",
+}
+
+EXAMPLES = {
+    "train": """\
+mezzotint train                                        digits, on the available device
+mezzotint train experiment=emoji_ddpm budget=500000    another experiment, another number of images
+mezzotint train experiment=cifar10_ddpm debug=tiny     a smoke test with a tiny network and few images
+mezzotint train -m schedule=linear,cosine seed=0,1     four runs; a rerun skips finished ones
+mezzotint train callbacks=sample_metrics               evaluate samples during training, keep the best checkpoint
+mezzotint train sweep=seeds                            a predefined sweep; hydra/launcher=gpus: one run per GPU
+mezzotint train init=runs/latest data=emoji            start a new run from the weights of another one
+mezzotint train run=runs/latest                        resume a run where it stopped
+mezzotint train run=runs/latest budget=20000000        train a finished run further""",
+    "sample": """\
+mezzotint sample run=runs/latest
+mezzotint sample run=runs/latest sampler=ddim grid.steps=20 n=64
+mezzotint sample run=runs/latest guidance=cfg guidance.scale=2 seed=1
+mezzotint sample run=runs/latest n=1000 save=png       in addition to the grid, one file per image (or save=npz)
+mezzotint sample run=runs/latest label=3               one class; by name too, or several: label=[3,dog]
+mezzotint sample run=runs/latest 'label={cat:4,dog:8}' the number of images of each class
+mezzotint sample run=runs/latest weights=raw           the weights without EMA""",
+    "evaluate": """\
+mezzotint evaluate run=runs/latest n=1000
+mezzotint evaluate run=runs/latest checkpoint=best     the best checkpoint by callbacks=sample_metrics
+mezzotint evaluate run=runs/latest seeds=3             three times n images: mean +- standard deviation
+mezzotint evaluate run=runs/latest metrics=[fid,fid_bootstrap,precision_recall] sampler=heun grid=karras grid.steps=18
+mezzotint evaluate run=runs/latest metrics=[memorisation]     detect copies of training images, with a picture
+mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=5,10,20,50      a table and a plot of all points
+mezzotint evaluate run=runs/latest reference=stats.npz metrics=[fid]    mu and sigma, as published by ADM and EDM
+mezzotint evaluate images=drawn reference=real         folders of images (or npz files) from any program
+mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
+    "compare": """mezzotint compare runs/a runs/b                        all their comparable evaluations
+mezzotint compare a.json b.json c.json                 single evaluations""",
+    "stats": """mezzotint stats data=cifar10 extractor=inception       computed once; reused by evaluate and train
+mezzotint stats data=cifar10 extractor=inception out=cifar10.npz      mu and sigma for other programs
+mezzotint stats reference=photos extractor=effnet      of a folder of images""",
+    "check": """\
+mezzotint check experiment=cifar10_ddpm hardware=gpus hardware.devices=8    on any machine
+mezzotint check experiment=cifar10_ddpm hardware.micro_batch=find    find the largest micro-batch that fits here
+mezzotint check run=runs/latest""",
+    "runs": """\
+mezzotint runs                                         all runs, newest last
+mezzotint runs digits finished                         finished runs with digits in their name
+mezzotint runs paths.runs=/data/runs --json            one JSON object per line""",
+    "sweep": """\
+mezzotint sweep runs/digits_ddpm                       at any time, also during the sweep""",
+    "export": """\
+mezzotint export run=runs/latest format=safetensors    weights with their config: mezzotint.load(FILE)
+mezzotint export run=runs/latest format=diffusers      a folder for DDPMPipeline and DDIMPipeline.from_pretrained
+mezzotint export run=runs/latest format=torch_export weights=raw license=apache-2.0""",
+    "ema": """\
+mezzotint ema run=runs/latest std=0.1                  a file of weights; also mezzotint sample run=... ema.std=0.1
+mezzotint ema run=runs/latest std=0.05,0.1,0.2         several lengths, a file each""",
+    "report": """\
+mezzotint report runs/latest                           report.html in the run: self-contained, opens anywhere
+mezzotint report runs/digits_ddpm                      all runs of a sweep, with seeds aggregated
+mezzotint report runs/a runs/b out=ours.html           several runs, in a file of this name""",
+    "sync": """\
+mezzotint sync runs/latest                             a run, however often it was interrupted; can be repeated
+mezzotint sync runs/digits_ddpm                        all runs of a sweep
+mezzotint sync runs project=paper entity=team          all runs that were trained with logger=wandb""",
+    "import": """\
+mezzotint import format=diffusers source=ddpm-cifar10-32       the folder of a pipeline
+mezzotint import format=guided_diffusion source=64x64_diffusion.pt name=adm64
+mezzotint import format=edm source=weights.pt data=image_folder data.root=photos""",
+    "plot": """\
+mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR against time
+mezzotint plot grid=trailing,karras grid.steps=10      the steps of a grid, on schedule=cosine
+mezzotint plot time_distribution=uniform,log_normal schedule=edm   density of training noise levels in log-SNR
+mezzotint plot loss_weight=constant,min_snr,sigmoid    loss weight by noise level
+mezzotint plot run=runs/latest                         its losses; run=runs/a,runs/b compares
+mezzotint plot run=runs/latest kind=levels             its validation loss by log-SNR
+mezzotint plot run=runs/latest guidance.scale=1,2,4    the same samples in each row, one row per value
+mezzotint plot run=runs/latest grid.steps=5,10,50 sampler=ddim sampler.eta=0,0.5,1      rows and blocks
+mezzotint plot run=runs/latest kind=interpolation      interpolation between samples, nine images each
+mezzotint plot run=runs/latest kind=neighbours n=8     the nearest training images of eight samples
+mezzotint plot run=runs/latest kind=film samples=3,7 out=film.svg,film.gif""",
+}
+
+WORDS = {
+    "experiment=NAME": "a preset of the groups and keys below; debug=NAME overrides it for debugging",
+    "name=NAME": "the run is runs/NAME; by default runs/<experiment>-<digest of the config>",
+    "run=DIR": "an existing run; a group replaces that part of its config, key=value changes one value",
+    "budget= batch_size= seed=": "images to train on, images per step over all devices, seed of all random numbers",
+    "n= seeds=": "number of images for sample and evaluate; number of seeds for evaluate",
+    "reference=train|test|all|PATH": "reference images of evaluate: a split, a folder of images, an npz file",
+    "reference_images=N evaluation_share=0.25": "at most N reference images; cost limit as a fraction of training",
+    "weights=ema|raw": "weights for sample and evaluate",
+    "checkpoint=best|NUMBER": "the best checkpoint of callbacks=sample_metrics, or that of a step; else the newest",
+    "init=RUN|FILE init_weights=raw": "weights that a new run starts from: a run, a checkpoint, a safetensors file",
+    "save=none|png|npz": "single images that sample writes in addition to its grids",
+    "label=CLASS|[...]|{CLASS:n}": "class of sample, by label or name; several classes; or the number of each",
+    "condition=FILE|{NAME:VALUE}": "conditions of sample, by name or in a file; default those of held-out examples",
+    "labels=auto|data|balanced": "classes of evaluated samples: as frequent as in the reference, or balanced",
+    "trust=[PACKAGE]": "more packages that the config of run= may name; their code is executed",
+    "group=NAME, group.key=VALUE": "choose an option of a group, set one of its values",
+}
+
+OF_STATS = {  # stats takes few of them
+    "data=NAME": "a dataset; reference=train, test or all is the split, train by default",
+    "reference=PATH": "a folder of images or an npz file instead",
+    "metrics=[...] extractor=NAME": "the metrics and the extractor that evaluate will use",
+    "out=FILE.npz": "also write mean and covariance as mu and sigma for other programs",
+    "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
+}
+
+OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("save=", "label=", "condition="))} | {
+    "images=PATH": "instead of run=: a folder of images or an npz file from any program; with reference= or data=",
+    "out=FILE.json": "with images=: the output file; by default in the current directory",
+}
+
+OF_CHECK = {key: text for key, text in WORDS.items() if not key.startswith("save=")} | {
+    "hardware.micro_batch=find": "find the largest micro-batch that fits here, and its speed",
+}
+
+KINDS = {
+    "loss": "training and validation loss; run=DIR,DIR compares runs",
+    "levels": "validation loss by log-SNR, darker later in training",
+    "samples": "the same samples in each row; up to two keys with commas make rows and blocks",
+    "interpolation": "interpolation between samples of one class",
+    "neighbours": "samples above their nearest training images",
+    "film": "from noise to image, with the estimates of x0 below",
+}
+
+OWN_WORDS = {  # commands that read no config of one job, and their arguments
+    "runs": {
+        "WORD": "only runs whose name or state contains it; with several words, all of them",
+        "paths.runs=DIR": "the directory of runs; by default runs/, or MEZZOTINT_RUNS",
+        "--json": "one JSON object per line",
+    },
+    "sweep": {"DIR": "the directory of the sweep, runs/NAME"},
+    "export": {
+        "run=DIR": "the run",
+        "format=NAME": "safetensors, torch_export, onnx or diffusers",
+        "weights=ema|raw checkpoint=best|NUMBER": "which weights, as sample takes them",
+        "license=NAME": "of the model card, such as apache-2.0 or cc-by-4.0",
+        "out=DIR": "a folder; by default export/FORMAT in the run",
+    },
+    "ema": {
+        "run=DIR": "a run that was trained with ema=power",
+        "std=0.1,0.2": "standard deviations of the averages, as fractions of the images seen: 0.05 to 0.25",
+        "out=FILE.safetensors": "of one average; by default ema/std-0.1.safetensors in the run",
+    },
+    "report": {
+        "DIR ...": "a run, the directory of a sweep, several of them, or all of runs/",
+        "out=FILE.html": "the page; by default report.html in the directory",
+    },
+    "compare": {
+        "RUN ...": "runs: all their comparable evaluations",
+        "FILE ...": "single evaluations: evaluation/*.json of a run, or the output of evaluate images=",
+    },
+    "import": {
+        "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm or edm2",
+        "source=PATH": "a safetensors file, a state dict, or with format=diffusers a folder; code in it is refused",
+        "attention_order=new|legacy": "of guided_diffusion, whose files do not tell: use_new_attention_order",
+        "name=NAME": "the run is runs/NAME; by default named after the file",
+        "group=NAME, group.key=VALUE": "the config of the run, where the file does not say it",
+    },
+    "sync": {
+        "DIR ...": "a run, the directory of a sweep, or runs/: all runs that were trained with logger=wandb",
+        "project= entity=": "the destination, instead of that in the runs' configs",
+    },
+    "plot": {
+        "GROUP=A,B": "choices of schedule, grid, time_distribution or loss_weight; GROUP.key=VALUE applies to all",
+        "run=DIR": "a run; a group or key with one value replaces its config's, with commas it is swept",
+        "kind=KIND": "the kind of plot of a run, by default loss, or samples if anything is changed:",
+        **{f"  {kind}": text for kind, text in KINDS.items()},
+        "n= samples=0,5,7": "number of samples, or their indices: sample i is the same image everywhere",
+        "points= frames=": "images of an interpolation; images of a film",
+        "features=NAME": "feature space of neighbours: pixels, or an extractor= such as digits",
+        "out=FILE,FILE": "by default a PNG in plots/ of the run; .png, .svg, .pdf, and .gif for a film",
+    },
+}
+
+TITLES = {  # of the groups
+    "experiment": "presets",
+    "debug": "debugging presets",
+    "sweep": "predefined sweeps",
+    "callbacks": "training callbacks",
+    "c_noise": "noise conditioning of the network",
+    "codec": "conversion of data for the network",
+    "data": "datasets",
+    "ema": "averages of the weights",
+    "extractor": "feature extractors of metrics",
+    "grid": "noise levels of sampling",
+    "guidance": "guidance of sampling",
+    "hardware": "devices, precision, memory",
+    "logger": "experiment trackers",
+    "loss": "loss functions",
+    "metrics": "evaluation metrics",
+    "network": "networks",
+    "objective": "training noise and labels",
+    "lr_schedule": "learning-rate schedules, instead of optimizer.decay",
+    "optimizer": "optimizers",
+    "paths": "directories",
+    "sampler": "samplers",
+    "c_in": "input scaling of the network",
+    "schedule": "noise schedules",
+    "target": "prediction targets",
+    "time_distribution": "training noise levels",
+    "loss_weight": "loss weight by noise level",
+}
+
+USAGE = {
+    "export": "run=DIR format=NAME [weights=NAME] [checkpoint=STEP] [license=NAME] [out=DIR]",
+    "ema": "run=DIR std=NUMBER[,NUMBER ...] [out=FILE.safetensors]",
+    "report": "DIR ... [out=FILE.html]",
+    "compare": "RUN|FILE RUN|FILE ...",
+    "runs": "[WORD ...] [paths.runs=DIR] [--json]",
+    "sweep": "DIR",
+    "sync": "DIR ... [project=NAME] [entity=NAME]",
+    "import": "format=NAME source=PATH [key=value ...]",
+    "stats": "[key=value ...] [--cfg job] [--config-dir DIR]",
+    "plot": "GROUP=A,B [GROUP.key=VALUE ...] [out=FILE]\n"
+    "       mezzotint plot run=DIR [kind=KIND] [key=VALUE[,VALUE ...] ...] [--config-dir DIR]",
+}
+
+GROUPS = {  # of the commands that do not take all
+    "plot": (
+        "schedule",
+        "grid",
+        "time_distribution",
+        "loss_weight",
+        "target",
+        "sampler",
+        "guidance",
+        "extractor",
+        "hardware",
+    ),
+    "stats": ("data", "codec", "metrics", "extractor", "hardware", "paths"),
+}
+
+SHELLS = {
+    "bash": 'eval "$(mezzotint -sc install=bash)"',
+    "zsh": 'autoload -Uz bashcompinit && bashcompinit && eval "$(mezzotint -sc install=bash)"',
+    "fish": "mezzotint -sc install=fish | source",
+}
+
+MORE = (
+    "mezzotint {} data=image_folder --help   the keys of a choice; data= --help   all choices of a group",
+    "mezzotint {} --cfg job   print the complete config and exit",
+    "-m   one job per combination of comma-separated values: seed=0,1,2 or 'budget=range(1000,5000,1000)'",
+    "--config-dir DIR   a directory of your own groups and experiments",
+)
