@@ -20,7 +20,8 @@ EXPERIMENTS = choices(ROOT / "experiment")
 ROUNDS = list(zip_longest(*([f"{group}={choice}" for choice in choices(ROOT / group)] for group in sorted(groups()))))
 NEEDS = {  # what only the user can know
     "data=image_folder": ["data.root=/x"],
-    "data=array": ["data.root=/x.npy", "data.shape=[1,8]", "data.classes=0", "codec=pixels"],
+    "data=array": ["data.root=/x.npy", "data.shape=[1,8]", "data.classes=0"],
+    "codec=autoencoder": ["codec.directory=/x"],
     "codec=standardize": ["codec.mean=[0.5]", "codec.std=[1]", "codec.stored=float32"],
     "extractor=module": ["extractor.module={_target_: torch.nn.Flatten}"],
     "data=npz": ["data.root=/x.npz", "data.shape=[1,8,8]"],

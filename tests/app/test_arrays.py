@@ -78,9 +78,8 @@ def test_volumes_with_classes_come_back_in_their_type(mezzotint: Any, files: Pat
     assert {*drawn["labels"].tolist()} == {0, 1}
 
 
-def test_killed_is_undisturbed_and_moved_data_are_found(mezzotint: Any, files: Path) -> None:
+def test_a_run_goes_on_with_its_moments_where_the_data_were_moved(mezzotint: Any, files: Path) -> None:
     words = (*SERIES, *QUICK, "metrics=[]")
-    assert mezzotint("train", *words, "name=once", "budget=128").code == 0
     assert mezzotint("train", *words, "name=twice", "budget=64").code == 0
     config = RunDir(files / "runs" / "twice").config()
     (files / "elsewhere").mkdir()
@@ -88,7 +87,7 @@ def test_killed_is_undisturbed_and_moved_data_are_found(mezzotint: Any, files: P
     resumed = ("run=runs/twice", "budget=128", "data.root=elsewhere/moved.npy")
     assert mezzotint("train", *resumed).code == 0
     assert RunDir(files / "runs" / "twice").config()["codec"] == config["codec"]
-    assert (files / "runs" / "twice" / "checkpoints").is_dir()
+    assert RunDir(files / "runs" / "twice").newest_step() == 8
 
 
 def test_two_processes_train_what_one_trains(mezzotint: Any, files: Path) -> None:
@@ -130,3 +129,26 @@ def test_png_files_of_series_are_refused(mezzotint: Any, files: Path) -> None:
     done = mezzotint("sample", "run=runs/a", "save=png")
     assert done.code == 2
     assert "save=npz or npy" in done.err
+
+
+def test_latents_are_trained_on_and_images_are_drawn(mezzotint: Any, files: Path) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    torch.manual_seed(0)
+    diffusers.AutoencoderKL(
+        1, 1, **blocks, block_out_channels=(8, 8), norm_num_groups=4, latent_channels=3
+    ).save_pretrained("vae")
+    latents = ("data=digits", "codec=autoencoder", "codec.directory=vae", "metrics=[fid]")
+    done = mezzotint("train", *latents, *QUICK, "name=latent", "experiment=digits_ddpm")
+    assert done.code == 0, done.err
+    run = files / "runs" / "latent"
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["network"]["shape"] == [3, 4, 4]
+    assert Path(config["codec"]["directory"]).is_absolute()
+    (file,) = (run / "evaluation").glob("*.json")
+    assert "fd_digits_8" in json.loads(file.read_text())["values"]
+    assert mezzotint("sample", "run=runs/latent", "n=4", "save=npz", "out=drawn").code == 0
+    assert array(files / "drawn", "*.npz")["images"].shape == (4, 8, 8, 1)
+    done = mezzotint("train", "data=digits", "codec=autoencoder", "codec.directory=nowhere", *QUICK, "name=bad")
+    assert done.code == 2
+    assert "diffusers AutoencoderKL" in done.err

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy(
         "codecs.base": "Codec",
         "codecs.pixels": "PixelCodec",
         "codecs.standardize": "StandardizeCodec",
+        "codecs.autoencoder": "AutoencoderCodec",
         "image_set": "ImageSource TensorImages",
         "dataset": "Dataset coded_shape codec_of",
         "sources.digits": "Digits",

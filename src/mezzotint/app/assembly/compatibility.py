@@ -40,7 +40,8 @@ def check_pairs(job: Job, denoiser: Denoiser, objective: nn.Module, hardware: Ha
 def check_network_and_data(job: Job) -> None:
     """The network is built for the data's images and classes; both follow by themselves unless they are overridden."""
     network, data = job.network, job.data
-    if "shape" in network and list(network["shape"]) != list(data["shape"]):
+    seen = build(job.codec, "codec").shape(data["shape"]) if job.codec else data["shape"]
+    if "shape" in network and list(network["shape"]) != list(seen):
         raise ConfigError(
             f"network.shape={network['shape']} and data.shape={data['shape']} differ: leave network.shape out, it "
             "follows the data"

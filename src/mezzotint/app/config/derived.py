@@ -5,14 +5,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mezzotint.app.config.job import Config, Job
 from mezzotint.errors import ConfigError
-from mezzotint.instantiate.build import build
+from mezzotint.instantiate.build import build, check
 from mezzotint.instantiate.locate import locate
 from mezzotint.plain_data import as_dict, lookup, number
 from mezzotint.training.amounts import least
+
+if TYPE_CHECKING:
+    from mezzotint.data.codecs.base import Bounds, Codec
 
 AUTO, HOME = "mezzotint.diffusion.AutoSpacing", "mezzotint.diffusion."
 CLIP = f"{HOME}ClipIfEpsilon"
@@ -63,12 +66,26 @@ def write_out_grid(config: Config) -> None:
         config |= {"grid": {**base, **grid, "_target_": f"{HOME}{'Karras' if karras else 'Trailing'}"}}
 
 
-def write_bounds(config: Config) -> None:
-    """Let guidance=clip_epsilon clip to the bounds of the chosen codec; write guidance=none where there are none."""
-    node, guidance = config.get("codec"), config.get("guidance")
-    if not isinstance(node, dict) or not (isinstance(guidance, dict) and guidance.get("_target_") == CLIP):
+def write_codec(config: Config) -> None:
+    """Write what follows from a chosen codec: the shape that the network sees, and the bounds that guidance clips to.
+
+    guidance=clip_epsilon becomes guidance=none for data without bounds.
+    """
+    node, network, data = (config.get(key) for key in ("codec", "network", "data"))
+    if not isinstance(node, dict) or check(node, "codec"):
         return
-    bounds = build(node, "codec").bounds
+    codec: Codec = build(node, "codec")
+    stored = data.get("shape") if isinstance(data, dict) else None
+    if isinstance(network, dict) and isinstance(stored, list) and network.get("shape") == stored:
+        with suppress(ConfigError):  # refused with its place where the parts meet
+            network["shape"] = list(codec.shape(stored))
+    write_bounds(config, codec.bounds)
+
+
+def write_bounds(config: Config, bounds: "Bounds | None") -> None:
+    guidance = config.get("guidance")
+    if not (isinstance(guidance, dict) and guidance.get("_target_") == CLIP):
+        return
     if bounds is None:
         config["guidance"] = {"_target_": f"{HOME}no_guidance"}
     elif (guidance.get("low", -1.0), guidance.get("high", 1.0)) == (-1.0, 1.0):

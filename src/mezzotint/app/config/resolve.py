@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from mezzotint.app.config.arguments import spoken_keys
 from mezzotint.app.config.array_data import find_array
-from mezzotint.app.config.derived import shrink_network, write_bounds, write_conditions, write_out
+from mezzotint.app.config.derived import shrink_network, write_codec, write_conditions, write_out
 from mezzotint.app.config.job import LISTS, PLACES, SPLITS, Config, Job, Node, defaults, literal
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
@@ -21,7 +21,12 @@ from mezzotint.instantiate.type_hints import format_type, format_value, matches
 from mezzotint.plain_data import as_dict, lookup
 from mezzotint.runs import RunDir
 
-FILES = ("data.root", "extractor.weights", "guidance.weak.directory")  # files and folders that parts read
+FILES = (
+    "data.root",
+    "extractor.weights",
+    "guidance.weak.directory",
+    "codec.directory",
+)  # files and folders that parts read
 FOLDER = "mezzotint.data.ImageFolder"  # the dataset whose class folders are counted
 SNAPSHOTS = "mezzotint.training.PowerEMA"  # averages of which other lengths can be made
 LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
@@ -86,7 +91,7 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
     check_top_level(plain, kind)
     anchor(plain)
     write_out(plain)
-    write_bounds(plain)
+    write_codec(plain)
     write_conditions(plain)
     job = kind(**plain)
     named = job.reference is None or job.reference in SPLITS
