@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.finite import IMMENSE, immense, unbounded
-from mezzotint.instantiate.group_classes import misfit
 from mezzotint.instantiate.locate import did_you_mean, join, locate
-from mezzotint.instantiate.trust import current
+from mezzotint.instantiate.trust import NEEDED, bases, current
 from mezzotint.instantiate.type_hints import coerce, format_type, format_value, hints_of, matches
 from mezzotint.plain_data import as_dict
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 Node = Any  # a dict with `_target_`, a dict or list of nodes, or a plain value
 DENOISER = ("network", "schedule", "target", "c_noise", "c_in")
+METHODS = {"optimizer": ("build", "rate"), "guidance": ("__call__",)}  # that suffice without the base class
+NAMED = ("metrics", "callbacks", "logger")  # groups of several named nodes
 
 
 # ---------------------------------------------------------------------------------------------------------------- check
@@ -116,6 +117,25 @@ def required(target: Callable) -> list[str]:
     except ValueError:
         return []
     return [p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def group_of(where: str) -> str | None:
+    """Return the group whose node is at this place of the config; None inside of a node."""
+    group, dot, name = where.partition(".")
+    whole = bool(name) and not set(name) & {".", "["} if group in NAMED else not dot
+    return group if group in NEEDED and whole else None
+
+
+def misfit(found: Any, where: str) -> str | None:
+    """Return why a class does not suit its place in the config; None if it does, or if only calling it can show."""
+    group = group_of(where)
+    if group is None or not inspect.isclass(found) or set(NEEDED[group]) & bases(found):
+        return None
+    if group in METHODS and set(METHODS[group]) <= set(dir(found)):
+        return None
+    needed = " or ".join(base.rpartition(".")[2] for base in NEEDED[group])
+    article = "an" if needed[0] in "AEIOU" else "a"
+    return f"{where}: {found.__name__} is not {article} {needed}, as {group}= requires"
 
 
 # ---------------------------------------------------------------------------------------------------------------- build
