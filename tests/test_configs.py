@@ -92,6 +92,13 @@ def write_photographs(folder: Path) -> None:
         Image.fromarray(image).save(place / f"{i}.png")
 
 
+def write_autoencoder(folder: Path) -> None:
+    """An autoencoder of diffusers with random weights: three halvings to four channels."""
+    diffusers = pytest.importorskip("diffusers")
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    diffusers.AutoencoderKL(block_out_channels=(4,) * 4, norm_num_groups=2, **blocks).save_pretrained(folder)
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_trains_draws_and_judges(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -104,6 +111,8 @@ def test_every_experiment_trains_draws_and_judges(
     monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     if experiment.startswith("imagenet"):
         write_photographs(tmp_path / "imagenet")
+    if "sd-vae-ft-ema" in (ROOT / "experiment" / f"{experiment}.yaml").read_text():
+        write_autoencoder(tmp_path / "sd-vae-ft-ema")
     small = ["data.shape=[3,64,64]"] if experiment.startswith("imagenet") else []
     fewer = ["callbacks.validation.images=16", "callbacks.preview.images=4"]
     words = [f"experiment={experiment}", "debug=tiny", "hardware=cpu", "reference=test", "name=a", *small]

@@ -58,3 +58,32 @@ def test_cifar10_uvit_s() -> None:
     assert decay(recipe.ema["halflife"], 128) == pytest.approx(0.9999, abs=1e-6)
     assert (recipe.data["classes"], recipe.data["flip"]) == (0, True)
     assert (recipe.grid["steps"], recipe.n) == (1000, 50_000)
+
+
+@pytest.mark.parametrize("name", ["imagenet256_dit_xl", "imagenet256_sit_xl"])
+def test_dit_and_sit_of_the_largest_size(name: str) -> None:
+    """Peebles and Xie 2023, table 1 and section 4; Ma et al. 2024, appendix: the same but for what is diffused how."""
+    recipe = job(name)
+    network, optimizer = recipe.network, recipe.optimizer
+    assert (network["depth"], network["width"], network["width"] // network["head_width"]) == (28, 1152, 16)
+    assert (network["patch"], network["learned_variance"]) == (2, name == "imagenet256_dit_xl")
+    assert (recipe.budget, recipe.batch_size) == (7_000_000 * 256, 256)
+    assert (optimizer["lr"], optimizer["weight_decay"], optimizer["warmup"]) == (1e-4, 0.0, 0)
+    assert (optimizer["decay"], optimizer["clip"]) == ("constant", None)
+    assert decay(recipe.ema["halflife"], 256) == pytest.approx(0.9999, abs=1e-8)
+    assert (recipe.objective["label_dropout"], recipe.guidance["scale"], recipe.n) == (0.1, 1.5, 50_000)
+    assert (recipe.data["shape"], recipe.data["flip"]) == ([3, 256, 256], True)
+    assert recipe.codec["scaling_factor"] == 0.18215
+
+
+def test_what_dit_and_sit_diffuse() -> None:
+    dit, sit = job("imagenet256_dit_xl"), job("imagenet256_sit_xl")
+    assert (dit.schedule["steps"], dit.schedule["beta_start"], dit.schedule["beta_end"]) == (1000, 1e-4, 0.02)
+    assert dit.grid["steps"] == 250
+    names = [node["_target_"].rpartition(".")[2] for node in (dit.target, dit.loss, dit.sampler["variance"])]
+    assert names == ["Epsilon", "HybridLoss", "LearnedRangeVariance"]
+    assert [node["_target_"].rpartition(".")[2] for node in (sit.schedule, sit.target)] == [
+        "RectifiedFlowSchedule",
+        "Flow",
+    ]
+    assert sit.schedule["shift"] == 1.0
