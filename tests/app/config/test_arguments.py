@@ -60,7 +60,7 @@ def test_what_is_asked_for_stays_with_its_option(words: list[str], told: list[st
         (["experiment="], "experiment=: give the name of a choice, or leave it out (cifar10_ddpm, "),
         (["debug=null"], "debug=null: give the name of a choice, or leave it out (tiny)"),
         (["experiment=digits_edm,digits_flow"], "experiment=digits_edm,digits_flow: one experiment at a time"),
-        (["data=~/pictures"], "data=~/pictures: no such choice (cifar10, "),
+        (["data=~/pictures"], "data=~/pictures: no such choice (array, cifar10, "),
         (["32,"], "'32,' is not key=value; a list is written without spaces"),
         (["seed=0,1,"], "seed=0,1,: a value is missing before or behind a comma"),
         (["++grid.steps=,5"], "grid.steps=,5: a value is missing"),
