@@ -63,7 +63,7 @@ def write_out_grid(config: Config) -> None:
     if name.startswith(HOME):
         karras = name.rpartition(".")[2] in KARRAS
         base = {"sigma_min": None, "sigma_max": None, "rho": 7.0} if karras else {}
-        config |= {"grid": {**base, **grid, "_target_": f"{HOME}{'Karras' if karras else 'Trailing'}"}}
+        config |= {"grid": {**base, **as_dict(grid), "_target_": f"{HOME}{'Karras' if karras else 'Trailing'}"}}
 
 
 def write_codec(config: Config) -> None:
