@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mezzotint.reading import mismatch
+from mezzotint.plain_data import mismatch
 from mezzotint.runs.formats import EARLY_STOP, Node
 
 
