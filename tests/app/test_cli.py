@@ -84,7 +84,7 @@ def test_version(mezzotint: Command) -> None:
         (["train", "debug=tny"], "debug=tny: no such choice; did you mean 'tiny'?"),
         (
             ["check", "data.root=photos"],
-            "data.root: Digits has no such argument (it takes shape, classes, flip, names); ",
+            "data.root: Digits has no such argument (it takes shape, classes, flip, names, codec, conditions); ",
         ),
         (["check", "data.enlarge=true"], "data.enlarge: Digits has no such argument (it takes shape"),
         (["train", "network.widht=8"], "network.widht: UNet has no such argument; did you mean 'width'?"),
