@@ -11,7 +11,6 @@ FILES = {
     for file in sorted((SOURCE / "mezzotint").rglob("*.py"))
 }
 Graph = dict[str, set[str]]
-OPEN = ("mezzotint.training",)  # folders that have no order yet
 
 
 def imported(module: str, tree: ast.AST) -> Iterator[str]:
@@ -73,11 +72,11 @@ def siblings(edges: Graph) -> dict[str, Graph]:
 
 
 def test_no_modules_import_each_other() -> None:
-    edges = {module: others for module, others in graph().items() if not module.startswith(OPEN)}
+    edges = graph()
     assert not circle(edges), " -> ".join(circle(edges))
 
 
 def test_no_packages_import_each_other() -> None:
     """In each folder, what lies side by side, packages and modules, has an order."""
-    found = {package: circle(edges) for package, edges in siblings(graph()).items() if package not in OPEN}
+    found = {package: circle(edges) for package, edges in siblings(graph()).items()}
     assert not any(found.values()), {package: " -> ".join(names) for package, names in found.items() if names}

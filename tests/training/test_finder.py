@@ -9,7 +9,7 @@ from mezzotint.errors import ConfigError
 from mezzotint.training import AdamW, Hardware
 from mezzotint.training.hardware import micro_batch
 from mezzotint.training.hardware.hardware import is_full, out_of_memory
-from mezzotint.training.hardware.micro_batch import MicroBatchProbe, find, largest, runs
+from mezzotint.training.micro_batch import MicroBatchProbe, find, largest, runs
 
 CPU = Hardware(accelerator="cpu")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mezzotint.training.callbacks import progress
-from mezzotint.training.callbacks.base import TrainingRun
+from mezzotint.training.training_run import TrainingRun
 
 
 def run(step: int, **values: Any) -> TrainingRun:

@@ -13,7 +13,7 @@ from mezzotint.data import DataModule
 from mezzotint.diffusion import ImportanceWeight, LogNormalTimes, Objective
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.training import AdamW, Checkpoints, DiffusionModule
-from mezzotint.training.callbacks.validation import APART, FixedDraws
+from mezzotint.training.fixed_draws import APART, FixedDraws
 
 pytestmark = pytest.mark.filterwarnings("ignore:You have overridden `transfer_batch_to_device`")
 

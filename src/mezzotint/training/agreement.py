@@ -1,4 +1,4 @@
-"""Ranks that are to train together look before the first step whether they have been told the same."""
+"""A check before the first step that all ranks have the same config, code and step."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mezzotint.errors import TrainingError
-from mezzotint.training.callbacks.base import TrainingRun
+from mezzotint.training.training_run import TrainingRun
 
 
 def check_ranks_agree(run: TrainingRun) -> None:

@@ -1,17 +1,23 @@
 """Batches of any data module as the dict that the loss takes: image, index and, where there are classes, label."""
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import DataError
 
-if TYPE_CHECKING:
-    from mezzotint.training.module import DiffusionModule
-
 Batch = dict[str, Tensor]
+
+
+class CountsExamples(Protocol):
+    """A module in a Trainer: images a step, and the numbers of the examples of the step so far."""
+
+    labelled: bool
+    batch_size: int | None
+    index: list[Tensor]
+    trainer: Any
 
 
 def named(batch: Any, labelled: bool = True) -> Batch:
@@ -40,7 +46,7 @@ def named(batch: Any, labelled: bool = True) -> Batch:
     )
 
 
-def numbered(module: "DiffusionModule", batch: Any, held_out: int | None = None) -> Batch:
+def numbered(module: CountsExamples, batch: Any, held_out: int | None = None) -> Batch:
     """A batch with an index, int64 (B,) on the CPU: its own, or one that counts the images that the module has seen.
 
     Args:
@@ -57,5 +63,10 @@ def numbered(module: "DiffusionModule", batch: Any, held_out: int | None = None)
 
 
 def takes_labels(network: nn.Module) -> bool:
-    """Whether a network has an argument `label`."""
+    """Return whether a network has an argument `label`."""
     return "label" in inspect.signature(network.forward).parameters
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """A batch on a device, but for the index, from which random numbers are made on the CPU."""
+    return {name: part if name == "index" else part.to(device, non_blocking=True) for name, part in batch.items()}

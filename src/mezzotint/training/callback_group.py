@@ -10,7 +10,8 @@ import torch
 from mezzotint.runs import checkpoints
 from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.training.agreement import check_ranks_agree
-from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.own_trainer import run_of
+from mezzotint.training.training_run import RunHooks, TrainingRun
 
 EACH_LINE = {"loss", "grad_norm", "lr"}  # logged all the time; anything else is the result of a validation
 
@@ -22,16 +23,14 @@ class CallbackGroup(pl.Callback):
     checkpoint format 1 has them.
     """
 
-    def __init__(self, run: TrainingRun, callbacks: Iterable[Callback], own: bool = False) -> None:
+    def __init__(self, run: TrainingRun, callbacks: Iterable[RunHooks], own: bool = False) -> None:
         self.run, self.closed = run, False
         self.reporter = Reporter(own)
         self.callbacks = sorted([*callbacks, self.reporter], key=lambda callback: callback.order)
 
     @classmethod
-    def of(cls, trainer: pl.Trainer, module: pl.LightningModule, callbacks: Iterable[Callback]) -> "CallbackGroup":
+    def of(cls, trainer: pl.Trainer, module: pl.LightningModule, callbacks: Iterable[RunHooks]) -> "CallbackGroup":
         """The group of the callbacks of a Trainer of one's own."""
-        from mezzotint.training.own_trainer import run_of
-
         return cls(run_of(trainer, module, callbacks), callbacks, own=True)
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
@@ -87,7 +86,7 @@ class CallbackGroup(pl.Callback):
             callback.check(self.run)
 
     def close(self, error: BaseException | None) -> None:
-        """Close all callbacks, the last one first; whatever one of them meets, the others are closed too."""
+        """Close all callbacks in reverse order, also when closing one of them fails."""
         if self.closed:
             return
         self.closed = True
@@ -96,7 +95,7 @@ class CallbackGroup(pl.Callback):
                 closing.callback(callback.close, self.run, error)
 
 
-class Reporter(Callback):
+class Reporter(RunHooks, pl.Callback):
     """Hands the numbers that callbacks found in a step to Lightning.
 
     They are in `trainer.callback_metrics`, by the names of metrics.jsonl, before checkpoints are written. In a Trainer
@@ -135,7 +134,7 @@ class Reporter(Callback):
 
     def early_stop(self, run: TrainingRun) -> EarlyStop:
         """The end of the run before its budget, by those that set `should_stop`, or may have done so in a step."""
-        ours = (Callback, CallbackGroup, pl.callbacks.Checkpoint)
+        ours = (RunHooks, CallbackGroup, pl.callbacks.Checkpoint)
         theirs = [callback for callback in self.trainer.callbacks if not isinstance(callback, ours)]
         by = self.stoppers or [callback for callback in theirs if acts_on_steps(callback)]
         names = tuple(type(callback).__name__ for callback in by) or ("Trainer",)

@@ -1,4 +1,4 @@
-"""How the samples of a run are evaluated while it trains."""
+"""The evaluation of a run's samples while it trains."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """How a run is judged, without anything built yet.
+    """The evaluation of a run, with nothing built yet.
 
     Args:
         metrics: builds the metrics, by their names in the config.

@@ -21,7 +21,7 @@ from mezzotint.reading import damaged, reason
 from mezzotint.runs import RunDir, checkpoints
 from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.training.callback_group import CallbackGroup
-from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.callbacks.base import Callback
 from mezzotint.training.callbacks.checkpoints import Checkpoints
 from mezzotint.training.callbacks.ema import WeightAverages
 from mezzotint.training.callbacks.log import Log
@@ -34,6 +34,7 @@ from mezzotint.training.own_trainer import connect
 from mezzotint.training.saved_run import written
 from mezzotint.training.tracking.tracker import as_tracker
 from mezzotint.training.trainer import build_trainer, quiet
+from mezzotint.training.training_run import TrainingRun
 
 LINES = (50, 0.05)  # steps from line to line: as callbacks=minimal has it
 
@@ -145,7 +146,7 @@ def fit(
         hardware.prepare(denoiser.network)
         try:
             trainer = build_trainer(hardware, place, run, data, [*theirs, group], profiler)
-            connect(run, trainer, data.val_dataloader, ema)
+            connect(run, trainer, data.val_dataloader, ema.average() if ema else None)
             train(trainer, module, data, saved, group)
         except MisconfigurationException as error:
             raise ConfigError(f"lightning: {' '.join(str(error).split())}") from error
@@ -198,7 +199,7 @@ def check_saved(saved: Path, module: DiffusionModule) -> None:
 
 
 def quiet_callbacks() -> dict[str, Callback]:
-    """What a run needs to be saved and to be true, and nothing to look at."""
+    """Return the callbacks that save, guard and interrupt a run, and none that shows anything."""
     return {"finite": NaNGuard(LINES), "preemption": Preemption(), "checkpoints": Checkpoints(0.05)}
 
 
@@ -216,7 +217,7 @@ def waited_for(error: RuntimeError, module: DiffusionModule) -> list[str]:
 
 
 def remarks(run: TrainingRun, hardware: Hardware) -> Iterator[str]:
-    """What a user should know and need not change."""
+    """Yield remarks that need no action."""
     if run.budget % run.batch_size:
         yield f"budget={run.budget} is rounded up to {run.steps} batches: {run.steps * run.batch_size} images."
     if hardware.exact_precision == "16-mixed":
@@ -242,7 +243,7 @@ def train(
     saved: Path | None,
     group: CallbackGroup,
 ) -> None:
-    """Let Lightning train, say what ended it in our terms, and close every callback whatever happens."""
+    """Train by Lightning, translate its errors into ours, and close every callback in any case."""
     run = group.run
     failure: BaseException | None = None
     heeds = signal.getsignal(signal.SIGINT)
@@ -290,7 +291,7 @@ def stopped_at_once(run: TrainingRun, trainer: pl.Trainer) -> None:
 
 
 def summary(run: TrainingRun, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is known at the end: the newest value of everything that was logged."""
+    """Return the newest value of everything that was logged, and how the run ended."""
     known: dict[str, Any] = {}
     for line in lines:
         known |= line

@@ -3,23 +3,31 @@
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import torch
+from lightning.pytorch import LightningModule
 
 from mezzotint.data.datamodule import DataModule
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build
 from mezzotint.instantiate.nodes import Undescribed, node_of
 
-if TYPE_CHECKING:
-    from mezzotint.training.module import DiffusionModule
-
 PARTS = {"denoiser": "denoiser", "objective": "objective", "optimizer": "settings", "codec": "codec"}
 NUMBERS = ("seed", "budget", "batch_size", "fused")
 
 
-def described(module: "DiffusionModule") -> dict[str, Any]:
+Module = TypeVar("Module", bound=LightningModule)
+
+
+class Planned(Protocol):
+    """A module whose images are None until a Trainer gives them."""
+
+    batch_size: int | None
+    budget: int | None
+
+
+def described(module: LightningModule) -> dict[str, Any]:
     """The arguments as config nodes; one that does not keep its own arguments is left out, with a line about it."""
     found: dict[str, Any] = {name: getattr(module, name) for name in NUMBERS}
     for name, attribute in PARTS.items():
@@ -31,14 +39,14 @@ def described(module: "DiffusionModule") -> dict[str, Any]:
 
 
 def load_from_checkpoint(
-    kind: type["DiffusionModule"],
+    kind: type[Module],
     checkpoint_path: str | Path,
     map_location: Any = None,
     hparams_file: Any = None,
     strict: bool = True,
     weights_only: bool = True,
     **given: Any,
-) -> "DiffusionModule":
+) -> Module:
     """The module of a checkpoint, with its weights; no code in the file is run.
 
     Args:
@@ -60,7 +68,7 @@ def load_from_checkpoint(
     return module
 
 
-def plan(module: "DiffusionModule", trainer: Any) -> None:
+def plan(module: Planned, trainer: Any) -> None:
     """Take batch_size and budget from the Trainer where they were not given.
 
     Raises:

@@ -13,10 +13,10 @@ from mezzotint.finite import Finite
 from mezzotint.networks.layers import Constrained
 from mezzotint.training import batches, hyperparameters
 from mezzotint.training.batches import Batch
-from mezzotint.training.callbacks.validation import APART, FixedDraws
+from mezzotint.training.fixed_draws import APART, FixedDraws
 from mezzotint.training.hardware.sharding import shard
 from mezzotint.training.hardware.strides import keep_strides
-from mezzotint.training.optimizers import OptimizerSettings, clip_, set_rate, settle
+from mezzotint.training.optimizers import OptimizerSettings, clip_, gradients_of, set_rate, settle
 
 
 class DiffusionModule(LightningModule, metaclass=Finite):
@@ -65,12 +65,10 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in denoiser.modules())
         self.constrained = [part for part in denoiser.modules() if isinstance(part, Constrained)]
         self.labelled, self.shape = batches.takes_labels(denoiser.network), (0, 0, 0)
-        self.losses: list[Tensor] = []
-        self.index: list[Tensor] = []
+        self.losses, self.index = list[Tensor](), list[Tensor]()
         self.grad_norm: Tensor | None = None
-        self.stepped = False  # what lies here belongs to a step that is done
-        self.rate = 0.0
-        self.counted = 0  # held-out examples of this look
+        self.stepped = False  # losses and index belong to a step that is done
+        self.rate, self.counted = 0.0, 0  # of the last step; held-out examples in this validation
         self.logging = self.in_run = False  # a run, which is `fit`'s, logs in its own way and has a config
 
     def setup(self, stage: str) -> None:
@@ -123,15 +121,13 @@ class DiffusionModule(LightningModule, metaclass=Finite):
     def on_train_start(self) -> None:
         """A checkpoint brings the optimizer's settings along; whether it may be fused is a matter of this machine."""
         hyperparameters.plan(self, self.trainer)
-        built = self.trainer.optimizers[0]
-        settle(built, bool(built.defaults.get("fused")))
+        settle(self.trainer.optimizers[0])
         if self.trainer.world_size > 1 and not self.sharded:
             keep_strides(self)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """The learning rate is a function of the images seen, so there is no scheduler and nothing of it to save."""
-        images = self.trainer.global_step * self.batch_size
-        self.rate = self.settings.rate(images, self.batch_size, self.budget)
+        self.rate = self.settings.rate(self.trainer.global_step * self.batch_size, self.batch_size, self.budget)
         set_rate(optimizer, self.rate)
         optimizer.step(closure=optimizer_closure)
         for layer in self.constrained:
@@ -142,14 +138,12 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """As the optimizer's settings say, or a Trainer of one's own."""
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        self.grad_norm = clip_(gradients, self.settings.clip if gradient_clip_val is None else None)
+        self.grad_norm = clip_(gradients_of(optimizer), self.settings.clip if gradient_clip_val is None else None)
         if gradient_clip_val is not None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         if self.logging:
             self.log_dict({"grad_norm": self.grad_norm, "lr": self.rate})
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Batch:
-        """All but the index, from which the random numbers are made on the CPU. Raises DataError: no such batch."""
-        batch = batches.named(batch, self.labelled)
-        return {k: v if k == "index" else v.to(device, non_blocking=True) for k, v in batch.items()}
+        """Move a batch, but not its index, which the CPU's random numbers need. Raises DataError: no such batch."""
+        return batches.moved(batches.named(batch, self.labelled), device)

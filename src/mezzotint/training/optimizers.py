@@ -108,7 +108,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def rescheduled(optimizer: Any, batch_size: int, before: Any, now: int, step: int) -> str | None:
-    """What another budget does to a run that goes on after a step; None where its learning rate goes on as it was.
+    """Return the effect of another budget on a resumed run; None where its learning rate stays the same.
 
     Args:
         optimizer: settings with `rate`.
@@ -143,12 +143,16 @@ def peak(optimizer: Any, batch_size: int, budget: int) -> tuple[float, int]:
     return rate(top), (top + 1) * batch_size
 
 
-def settle(optimizer: torch.optim.Optimizer, fused: bool) -> None:
-    """Let a state that a checkpoint brought, perhaps from other hardware, serve the optimiser here.
+def settle(optimizer: torch.optim.Optimizer, fused: bool | None = None) -> None:
+    """Adapt the state from a checkpoint, perhaps of other hardware, to the optimizer here.
 
-    A fused one counts its steps on the device, every other one on the CPU. Moments lie in memory as the weights do:
-    fused kernels walk through both together, whatever the strides say.
+    A fused one counts its steps on the device, every other one on the CPU. Moments get the strides of their weights:
+    fused kernels walk through both together and ignore strides.
+
+    Args:
+        fused: None is how the optimizer was built.
     """
+    fused = bool(optimizer.defaults.get("fused")) if fused is None else fused
     for group in optimizer.param_groups:
         if "fused" in group:
             group["fused"] = fused or None
@@ -159,6 +163,11 @@ def settle(optimizer: torch.optim.Optimizer, fused: bool) -> None:
                     state[name] = value.to(p.device if fused else "cpu")
                 elif isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
                     state[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
+
+
+def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return the gradients of an optimizer's parameters."""
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def clip_(gradients: list[Tensor], limit: float | None) -> Tensor:

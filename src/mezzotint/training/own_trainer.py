@@ -1,4 +1,4 @@
-"""What callbacks see of a training that `fit` did not start: a TrainingRun made of a Trainer and its module."""
+"""The TrainingRun of a Trainer that `fit` did not build."""
 
 import copy
 import math
@@ -16,15 +16,16 @@ from mezzotint.errors import ConfigError
 from mezzotint.generation import SamplingRecipe
 from mezzotint.training import batches
 from mezzotint.training.batches import Batch
-from mezzotint.training.callbacks.base import Callback, TrainingRun
-from mezzotint.training.callbacks.ema import WeightAverages
 from mezzotint.training.hardware.sharding import full_tensor
 from mezzotint.training.hyperparameters import plan
 from mezzotint.training.module import DiffusionModule
 from mezzotint.training.tracking.tracker import MediaLogger
+from mezzotint.training.training_run import RunHooks, TrainingRun
+
+Average = Callable[[], Denoiser]
 
 
-def run_of(trainer: pl.Trainer, module: pl.LightningModule, callbacks: Iterable[Callback]) -> TrainingRun:
+def run_of(trainer: pl.Trainer, module: pl.LightningModule, callbacks: Iterable[RunHooks]) -> TrainingRun:
     """The run of a Trainer of one's own, in its default_root_dir; its budget is the steps that the Trainer plans.
 
     Raises:
@@ -47,20 +48,17 @@ def run_of(trainer: pl.Trainer, module: pl.LightningModule, callbacks: Iterable[
         step=trainer.global_step,
         loggers=[MediaLogger(logger, module.batch_size) for logger in trainer.loggers],
     )
-    connect(
-        run,
-        trainer,
-        lambda: held_out(trainer, module),
-        next((c for c in callbacks if isinstance(c, WeightAverages)), None),
-    )
+    averages = (callback.average() for callback in callbacks)
+    connect(run, trainer, lambda: held_out(trainer, module), next(filter(None, averages), None))
     return run
 
 
-def connect(run: TrainingRun, trainer: pl.Trainer, validation: Callable[[], Any], ema: WeightAverages | None) -> None:
+def connect(run: TrainingRun, trainer: pl.Trainer, validation: Callable[[], Any], average: Average | None) -> None:
     """Give the run what callbacks may do without knowing Lightning.
 
     Args:
         validation: gives this rank's share of the held-out batches.
+        average: returns the averaged denoiser; None takes the weights as they are.
     """
     template = copy.deepcopy(run.module.denoiser).eval().requires_grad_(False)  # while it is whole
 
@@ -72,7 +70,7 @@ def connect(run: TrainingRun, trainer: pl.Trainer, validation: Callable[[], Any]
 
     run.sharded = run.module.sharded
     run.copy = twin
-    run.average = ema.denoiser if ema else (lambda: plain(run))
+    run.average = average or (lambda: plain(run))
     run.save = trainer.save_checkpoint
     run.forward = trainer.precision_plugin.forward_context
     run.validation = validation

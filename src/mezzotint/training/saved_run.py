@@ -1,4 +1,4 @@
-"""What `fit` writes beside the weights, so that what it leaves is a run: config.yaml and status.json."""
+"""config.yaml and status.json as `fit` writes them, which make its directory a run."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from mezzotint.instantiate.build import build
 from mezzotint.instantiate.nodes import Undescribed, arguments, node_of, path_of
 from mezzotint.plain_data import as_dict
 from mezzotint.runs import RunDir
-from mezzotint.training.callbacks.base import TrainingRun
+from mezzotint.training.training_run import TrainingRun
 
 HEAD = "# written by mezzotint.training.fit, of the objects that it was given\n"
 

@@ -15,10 +15,10 @@ from lightning.pytorch.profilers import Profiler
 from mezzotint.data.datamodule import DataModule
 from mezzotint.runs import checkpoints
 from mezzotint.training.callback_group import CallbackGroup
-from mezzotint.training.callbacks.base import TrainingRun
 from mezzotint.training.hardware.hardware import Hardware, ProcessInfo
 from mezzotint.training.hardware.profilers import named_profiler
 from mezzotint.training.lightning_patches import leave_signals_to_preemption
+from mezzotint.training.training_run import TrainingRun
 
 
 def build_trainer(
@@ -70,7 +70,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 class RunLogger(Logger):
-    """What Lightning's callbacks log in a run (learning rates, device statistics) becomes part of its log."""
+    """Lightning logger that adds what its callbacks log (learning rates, device statistics) to a run's log."""
 
     name, version = "lightning", ""
 

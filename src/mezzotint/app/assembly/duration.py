@@ -14,7 +14,7 @@ from mezzotint.training import TrainingRun
 from mezzotint.training.callbacks.base import PeriodicCallback
 from mezzotint.training.hardware.memory import footprint, free_memory
 from mezzotint.training.hardware.memory import size as bytes_of
-from mezzotint.training.hardware.micro_batch import MicroBatchProbe, timed
+from mezzotint.training.micro_batch import MicroBatchProbe, timed
 
 TIMED = 3e10  # operations of the step that is timed: a second or two of one core
 MOST = 3e11  # of one image; a larger network is not timed

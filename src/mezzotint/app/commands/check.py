@@ -188,7 +188,7 @@ def there(directory: Path) -> bool:
 
 def find_micro_batch(job: Job, parts: Components) -> None:
     """Look for the largest micro-batch that this machine holds, and print it as an argument."""
-    from mezzotint.training.hardware.micro_batch import MicroBatchProbe, find
+    from mezzotint.training.micro_batch import MicroBatchProbe, find
 
     shape, classes = coded_shape(parts.dataset), parts.dataset.classes
     world, share, _ = shares(job, parts.hardware)

@@ -1,1 +1,1 @@
-"""What watches a run, one callback a file."""
+"""The callbacks of a run, one a file."""

@@ -1,160 +1,24 @@
-"""The callbacks' base class, a Lightning callback with simpler hooks, and what callbacks see of a training run."""
+"""The callbacks' base class: a Lightning callback with the hooks of a training run."""
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
-from torch import Tensor
 
-from mezzotint.finite import Finite
-from mezzotint.runs.early_stop import EarlyStop
-from mezzotint.runs.score import Score
-from mezzotint.training.amounts import least
-from mezzotint.training.flat import flat
-
-if TYPE_CHECKING:
-    from mezzotint.diffusion import Denoiser
-    from mezzotint.training.callback_group import CallbackGroup
-    from mezzotint.training.module import DiffusionModule
-    from mezzotint.training.tracking.hooks import TrackerHooks
+from mezzotint.training.callback_group import CallbackGroup
+from mezzotint.training.training_run import RunHooks, TrainingRun
 
 
-def missing(*_: Any) -> Any:
-    raise RuntimeError("A run can do this only while it trains")
-
-
-@dataclass
-class TrainingRun:
-    """One training run as its callbacks see it. Images are the only clock: `images` seen of a `budget`.
-
-    Attributes:
-        step: optimiser steps done; `steps` of them spend the budget.
-        values: the newest numbers known on the host (loss, images_per_second, ...); reading them costs no transfer.
-        pending: numbers that wait for the next line of the log.
-        reported: the same by flat names (validation/loss), on their way to Lightning's callbacks and loggers.
-        scores: the newest score, by the name of the callback that found it.
-        sampling, judging: how samples are drawn and judged; None where nobody said.
-        copy: gives a copy of the denoiser that is never trained, always the same one, with the buffers of now; its
-            weights are yet to be filled in.
-        average: gives the averaged denoiser for looking at, in evaluation mode; the live one is never touched.
-        save: writes a checkpoint of this moment, on all ranks together.
-        forward: the context in which the network runs, with its precision.
-        validation: gives this rank's share of the held-out batches.
-        sharded: no rank holds the whole network, so all must run it together.
-        timeout: seconds until a silent rank is given up.
-        begun: what a checkpoint holds has been restored.
-        then: what follows the training, printed beside the time left.
-        then_share: its estimated time as a share of the training's; 0 where it is not known.
-        stopped: the signal that interrupts the run, such as "SIGTERM".
-        early_stop: the end that callbacks of Lightning set, before the budget is spent; such a run is finished.
-    """
-
-    directory: Path
-    module: "DiffusionModule"
-    dataset: Any
-    seed: int
-    budget: int
-    batch_size: int
-    sampling: Any = None
-    judging: Any = None
-    config: dict[str, Any] = field(default_factory=dict)
-    rank: int = 0
-    world: int = 1
-    step: int = 0
-    timeout: float = 600.0
-    begun: bool = False
-    then: str = ""
-    then_share: float = 0.0
-    stopped: str | None = None
-    early_stop: EarlyStop | None = None
-    values: dict[str, Any] = field(default_factory=dict)
-    pending: dict[str, Any] = field(default_factory=dict)
-    reported: dict[str, float] = field(default_factory=dict)
-    scores: dict[str, Score] = field(default_factory=dict)
-    sharded: bool = False
-    loggers: list["TrackerHooks"] = field(default_factory=list)
-    copy: Callable[[], "Denoiser"] = missing
-    average: Callable[[], "Denoiser"] = missing
-    save: Callable[[Path], None] = missing
-    forward: Callable[[], AbstractContextManager[None]] = missing
-    validation: Callable[[], Iterable[dict[str, Tensor]]] = missing
-
-    @property
-    def steps(self) -> int:
-        return -(-self.budget // self.batch_size)
-
-    @property
-    def images(self) -> int:
-        return self.step * self.batch_size
-
-    @property
-    def finished(self) -> bool:
-        return self.early_stop is not None or self.step >= self.steps
-
-    def report(self, name: str, values: dict[str, float]) -> None:
-        """Log numbers that a callback found at this step, the same on every rank."""
-        self.pending[name] = values
-        self.reported |= flat({name: values})
-
-    def count(self, amount: float) -> int:
-        """An amount in images: a number below 1 is a share of the budget."""
-        return max(1, round(amount * self.budget if amount < 1 else amount))
-
-    def between(self, every: int | tuple[float, ...]) -> int:
-        """Steps from one time to the next: so many, or of several, below 1 a share of all steps, the least."""
-        return least(every, self.steps) if isinstance(every, tuple) else every
-
-    def affordable(self, images: int, every: float, share: float | None, passes: int = 1, least: int = 1) -> int:
-        """At most `images`, as many as cost that share of the training between two looks, but `least` in any case.
-
-        Counted in forward passes: an image of a look takes `passes`, one of training three (a backward pass is two).
-        """
-        if share is None:
-            return images
-        return min(images, max(least, int(share * 3 * self.count(every) / max(1, passes))))
-
-    def due(self, every: float) -> bool:
-        """Whether the step just done passed a multiple of `every` images."""
-        interval = self.count(every)
-        return self.images // interval > (self.images - self.batch_size) // interval
-
-
-class Callback(pl.Callback, metaclass=Finite):
-    """Base of callbacks with hooks that are called once per optimizer step, on every rank, never per micro-batch.
+class Callback(RunHooks, pl.Callback):
+    """Base of callbacks: Lightning callbacks with the simpler hooks of a run.
 
     `fit` calls them through one CallbackGroup. In a Trainer of one's own the first of them makes that group at the
     start of training, for all that the Trainer has, and passes Lightning's hooks on to it: list them in any order.
-
-    `order` is the order within a step: averages before what samples from them, checkpoints after all that they hold.
-    A callback with state overrides Lightning's `state_dict` and `load_state_dict`; the state is loaded before `start`.
-    In the checkpoints of a run it lies under `key`; otherwise where Lightning puts it.
+    A callback with state overrides Lightning's `state_dict` and `load_state_dict`.
     """
 
-    order: int = 0
-    key: str = ""
-    group: "CallbackGroup | None" = None
-
-    def start(self, run: TrainingRun) -> None:
-        """Before the first step, after a checkpoint has been restored; the weights are where they will be trained."""
-
-    def step(self, run: TrainingRun) -> None:
-        """After an optimizer step. Must not wait for the device; every few dozen steps is often enough for that."""
-
-    def finish(self, run: TrainingRun) -> None:
-        """After the last step, when the budget is spent."""
-
-    def check(self, run: TrainingRun) -> None:
-        """Refuse, by raising, that a checkpoint is written now."""
-
-    def close(self, run: TrainingRun, error: BaseException | None) -> None:
-        """Last of all, whatever happened."""
+    group: CallbackGroup | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        from mezzotint.training.callback_group import CallbackGroup
-
         ours = [callback for callback in trainer.callbacks if isinstance(callback, Callback)]
         if ours[0] is self:
             self.group = CallbackGroup.of(trainer, pl_module, ours)
@@ -208,5 +72,5 @@ class PeriodicCallback(Callback):
         return 0
 
     def look(self, run: TrainingRun) -> None:
-        """What is done then, on every rank."""
+        """The periodic work, on every rank."""
         raise NotImplementedError

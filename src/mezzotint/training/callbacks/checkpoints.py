@@ -6,7 +6,8 @@ from typing import Any, Literal
 from mezzotint.atomic import remove_partials
 from mezzotint.runs import RunDir, checkpoints
 from mezzotint.runs.score import Score
-from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.callbacks.base import Callback
+from mezzotint.training.training_run import TrainingRun
 
 
 class Checkpoints(Callback):

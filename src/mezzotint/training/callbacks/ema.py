@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.instantiate.nodes import Recorded
-from mezzotint.training.callbacks.base import Callback, TrainingRun, missing
+from mezzotint.training.callbacks.base import Callback
 from mezzotint.training.hardware.sharding import full_tensor, shard_like
+from mezzotint.training.training_run import TrainingRun, missing
 
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
@@ -36,7 +37,7 @@ class WeightAverages(Recorded, Callback):
 
     @abstractmethod
     def betas(self, run: TrainingRun) -> list[float]:
-        """How much of each average stays in the step that was just done."""
+        """Return the weight of each old average in the step just done."""
 
     def start(self, run: TrainingRun) -> None:
         denoiser, self.copy = run.module.denoiser, run.copy
@@ -56,6 +57,9 @@ class WeightAverages(Recorded, Callback):
         live = [p if p.dtype == torch.float32 else p.float() for p in self.live]
         for beta, average in zip(self.betas(run), self.averages.values(), strict=True):
             torch._foreach_lerp_(average, live, 1 - beta)
+
+    def average(self) -> "Callable[[], Denoiser]":
+        return self.denoiser
 
     def denoiser(self) -> "Denoiser":
         """A copy of the denoiser that holds the first average, in evaluation mode; valid until the next call."""
@@ -101,7 +105,7 @@ class EMA(WeightAverages):
         return [self.beta(run.count(halflife), run.images, run.batch_size) for halflife in self.halflives]
 
     def beta(self, halflife: float, images: int, batch_size: int) -> float:
-        """How much of the average stays after a step that brings the images seen to `images`."""
+        """Return the weight of the old average in a step that brings the images seen to `images`."""
         if self.rampup is not None:
             halflife = min(halflife, self.rampup * images)
         return 0.5 ** (batch_size / halflife)

@@ -1,4 +1,4 @@
-"""How weights and gradients are spread, on request."""
+"""Histograms of weights and gradients, off by default."""
 
 import json
 from typing import Any
@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.runs import RunDir
-from mezzotint.training.callbacks.base import PeriodicCallback, TrainingRun
+from mezzotint.training.callbacks.base import PeriodicCallback
 from mezzotint.training.hardware.sharding import full_tensor
+from mezzotint.training.training_run import TrainingRun
 
 
 class Histograms(PeriodicCallback):

@@ -1,4 +1,4 @@
-"""metrics.jsonl, the local truth about a run, and the trackers that mirror it."""
+"""metrics.jsonl, the log of a run, and its copy to the trackers."""
 
 import json
 import os
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mezzotint.runs import RunDir
 from mezzotint.training.amounts import check_steps
-from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.callbacks.base import Callback
 from mezzotint.training.flat import flat
 from mezzotint.training.tracking.hooks import RunInfo
+from mezzotint.training.training_run import TrainingRun
 
 
 class Log(Callback):

@@ -8,8 +8,9 @@ from torch import Tensor
 from mezzotint.diffusion import KeyedRandom
 from mezzotint.errors import TrainingError
 from mezzotint.training.amounts import check_steps
-from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.callbacks.base import Callback
 from mezzotint.training.hardware.sharding import full_tensor
+from mezzotint.training.training_run import TrainingRun
 
 
 class NaNGuard(Callback):
@@ -105,7 +106,7 @@ def story(
 
 
 def place(run: TrainingRun, example: Tensor) -> str:
-    """Where on the noise schedule an example was trained: its draws can be made again from its number."""
+    """Return the image, time and noise level of an example: its number gives its random numbers again."""
     schedule = run.module.denoiser.schedule
     times = run.module.objective.times
     t, _ = times(times.uniforms(KeyedRandom(run.seed, example)), schedule)

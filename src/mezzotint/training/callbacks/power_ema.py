@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from mezzotint.runs import RunDir, snapshots
 from mezzotint.runs.power_average import decay, exponent
-from mezzotint.training.callbacks.base import TrainingRun
 from mezzotint.training.callbacks.ema import WeightAverages
+from mezzotint.training.training_run import TrainingRun
 
 
 class PowerEMA(WeightAverages):

@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from mezzotint.signals import install_handlers, pending_signal, restore_handlers
-from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.callbacks.base import Callback
+from mezzotint.training.training_run import TrainingRun
 
 
 class Preemption(Callback):

@@ -9,7 +9,8 @@ from mezzotint.atomic import atomic_path
 from mezzotint.data.dataset import codec_of
 from mezzotint.generation import SamplingRecipe
 from mezzotint.runs import RunDir
-from mezzotint.training.callbacks.base import PeriodicCallback, TrainingRun
+from mezzotint.training.callbacks.base import PeriodicCallback
+from mezzotint.training.training_run import TrainingRun
 
 
 class Preview(PeriodicCallback):

@@ -8,7 +8,8 @@ from typing import Any, TextIO
 
 import torch
 
-from mezzotint.training.callbacks.base import Callback, TrainingRun
+from mezzotint.training.callbacks.base import Callback
+from mezzotint.training.training_run import TrainingRun
 
 
 class Progress(Callback):
@@ -58,13 +59,13 @@ class Progress(Callback):
 
 
 def say(text: str) -> None:
-    """On standard error; whoever read it may be gone, such as a terminal that was closed, and the run goes on."""
+    """Print to standard error; a closed terminal does not end the run."""
     with suppress(OSError):
         print(text, end="", file=sys.stderr, flush=True)
 
 
 def line(run: TrainingRun, seconds: float, images: int) -> str:
-    """How far a run is, of which this start has seen so many images in so many seconds."""
+    """Return the progress line of a run, of which this start has seen `images` in `seconds`."""
     rate = images / max(seconds, 1e-9)
     whole = run.steps * run.batch_size
     left = (whole - run.images) / rate if rate > 0 else float("inf")
@@ -83,13 +84,13 @@ def line(run: TrainingRun, seconds: float, images: int) -> str:
 
 
 def next_phase(run: TrainingRun, training: float) -> str:
-    """What follows the training and about how long it takes, given the seconds that the whole training takes."""
+    """Return the next phase and its estimated time, given the seconds of the complete training."""
     about = f" (about {clock(run.then_share * training)})" if run.then_share and training else ""
     return f", then {run.then}{about}" if run.then else ""
 
 
 def newest(values: dict[str, Any]) -> list[str]:
-    """The newest first metric of drawn samples; the validation loss where samples are not judged."""
+    """Return the newest first metric of samples, or the validation loss where there is none."""
     judged = list(values.get("sample_metrics", {}).items())[:1]
     held = values.get("validation", {}).get("loss")
     return [f"{name} {value:.4g}" for name, value in judged or ([("validation", held)] if held is not None else [])]
@@ -106,7 +107,7 @@ def fitted(text: str, share: float, room: int, drawn: bool = True) -> str:
 
 
 def drawable(stream: TextIO) -> bool:
-    """Whether a stream's encoding has lines to draw with."""
+    """Return whether a stream's encoding has the characters of the gauge."""
     try:
         "━┄".encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -1,4 +1,4 @@
-"""How good the samples are while a run trains, by the metrics that judge it at the end."""
+"""Metrics of samples while a run trains, those of its final evaluation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -8,12 +8,13 @@ import torch
 
 from mezzotint.errors import ConfigError
 from mezzotint.generation import SamplingRecipe
-from mezzotint.training.callbacks.base import PeriodicCallback, Score, TrainingRun
+from mezzotint.training.callbacks.base import PeriodicCallback
 from mezzotint.training.evaluation_plan import EvaluationPlan
+from mezzotint.training.training_run import Score, TrainingRun
 
 
 class SampleMetrics(PeriodicCallback):
-    """Judges samples of the averaged weights every so many images, always from the same noise and labels.
+    """Evaluates samples of the averaged weights every so many images, always from the same noise and labels.
 
     Every rank draws and judges its share, in float32 whatever the training's precision. The values are those of
     `mezzotint evaluate` with this n and these grid.steps on the checkpoint of that step, and the first one is the score
@@ -85,7 +86,7 @@ class SampleMetrics(PeriodicCallback):
         return replace(sampling, grid=replace(sampling.grid, steps=self.steps))
 
     def start(self, run: TrainingRun) -> None:
-        """Computes what the metrics need of the real images, or finds it: what cannot work is said now."""
+        """Compute or load the metrics' statistics of the real images, so that errors come before training."""
         from mezzotint.metrics import load_references
         from mezzotint.metrics.evaluation import reset_on
 

@@ -1,32 +1,16 @@
 """The validation loss: the same times and the same noise every time, so that two numbers can be compared."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mezzotint.diffusion import KeyedRandom
 from mezzotint.errors import DataError
-from mezzotint.training.callbacks.base import PeriodicCallback, Score, TrainingRun
+from mezzotint.training.callbacks.base import PeriodicCallback
+from mezzotint.training.fixed_draws import APART, FixedDraws
+from mezzotint.training.training_run import Score, TrainingRun
 
-APART = 1 << 40  # validation examples are numbered far from those of training, so no noise is shared
-GOLDEN = 0.6180339887498949  # multiples of the golden section fill [0, 1) evenly, however many there are
 LEAST = 16  # examples in a share: a mean over fewer says little
-
-
-@dataclass(frozen=True, eq=False)
-class FixedDraws(KeyedRandom):
-    """Draws of validation example i: its noise by name, its time evenly spread, and no label dropped."""
-
-    def uniform(self, purpose: str, *counters: int) -> Tensor:
-        if purpose == "time":
-            return ((self.index - APART) * GOLDEN + 0.5) % 1.0
-        return torch.ones(len(self.index), dtype=torch.float64)
-
-    def stratified(self, purpose: str, strata: int) -> Tensor:
-        """Even as they are: few examples would not come round the strata."""
-        return self.uniform(purpose)
 
 
 class Validation(PeriodicCallback):

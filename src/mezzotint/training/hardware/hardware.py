@@ -1,4 +1,4 @@
-"""Where a run trains: device, precision, ranks. Settings first; lightning is imported when a Trainer is asked for."""
+"""Device, precision and ranks of a run. Lightning is imported only when a Trainer is built."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MOST = 1024  # processes or threads on one node
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """Which of how many processes this is. Whoever started them says so in the environment: torchrun, SLURM, or we."""
+    """Rank and number of processes, from the environment that torchrun, SLURM or `mezzotint train` set."""
 
     rank: int = 0
     world: int = 1
@@ -100,7 +100,7 @@ class Hardware(metaclass=Finite):
 
     @property
     def device(self) -> str:
-        """ "cuda" or "cpu": what this machine offers of what was asked for."""
+        """ "cuda" or "cpu", by the accelerator and this machine."""
         there = torch.cuda.is_available()
         if self.accelerator == "gpu" and not there:
             raise ConfigError(
@@ -133,11 +133,11 @@ class Hardware(metaclass=Finite):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """The dtype in which the network computes."""
         return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.exact_precision, torch.float32)
 
     def place(self) -> ProcessInfo:
-        """Which process this is, checked against what was asked for."""
+        """Return rank and number of processes. Raises ConfigError: the settings ask for another number."""
         place, asked = ProcessInfo.here(), self.processes
         if place.world != asked and not (self.devices == "auto" and self.nodes == 1):
             raise ConfigError(
@@ -151,7 +151,7 @@ class Hardware(metaclass=Finite):
         return micro_batches(batch_size, world, None if self.micro_batch == "find" else self.micro_batch)[1]
 
     def recompute(self, network: nn.Module) -> None:
-        """Tell the network's stages to recompute, if that is asked for.
+        """Switch on recomputation in the network's stages, if `checkpointing` is set.
 
         Raises:
             ConfigError: it has none that could: no part of it has a switch `checkpointing`.
@@ -194,7 +194,7 @@ class Hardware(metaclass=Finite):
             network.to(memory_format=layout)
 
     def trainer_arguments(self, place: ProcessInfo) -> dict[str, Any]:
-        """What Lightning's Trainer has to know about all this."""
+        """Return the arguments for Lightning's Trainer."""
         arguments: dict[str, Any] = {
             "accelerator": "gpu" if self.device == "cuda" else "cpu",
             "devices": place.local if place.world > 1 else 1,
@@ -221,19 +221,19 @@ def switches(network: nn.Module) -> list[Any]:
 
 
 def cluster_environment() -> Any:
-    """How this process finds the others. SLURM's requeueing is left to the run itself."""
+    """Return Lightning's description of the cluster. The run itself requeues under SLURM."""
     from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
     return TorchElasticEnvironment() if "RANK" in os.environ else SLURMEnvironment(auto_requeue=False)
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that a device has no memory left; torch has no class for a CPU's."""
+    """Return whether an error means that a device is out of memory; torch has no class for a CPU's."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def out_of_memory(hardware: Hardware, micro_batch: int) -> TrainingError:
-    """What to say, and what to lower, when a step of `micro_batch` images does not fit."""
+    """Return the error for a step of `micro_batch` images that does not fit, with settings to lower."""
     cures = []
     if micro_batch > 1:
         cures.append(f"hardware.micro_batch={micro_batch // 2} (the same gradients, in more parts)")

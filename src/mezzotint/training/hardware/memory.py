@@ -1,4 +1,4 @@
-"""How much memory training takes on each device, and how much room its checkpoints take, before it begins."""
+"""Estimates of the memory that training takes on each device and of the size of its checkpoints."""
 
 import os
 from dataclasses import dataclass, fields
@@ -85,7 +85,7 @@ def free_memory(device: str) -> int:
 
 
 def container_memory() -> list[int]:
-    """What a container leaves, its limit less what it uses, where Linux says one."""
+    """Return the bytes left in a container, its limit less its usage; None where Linux reports no limit."""
     found = []
     for limit, used in (
         ("memory.max", "memory.current"),

@@ -38,7 +38,7 @@ def is_shard(tensor: Tensor) -> bool:
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """All of a tensor of which this rank may hold a shard; every rank must ask."""
+    """Return the full tensor of which this rank may hold a shard; every rank must call this."""
     from torch.distributed.tensor import DTensor
 
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -62,7 +62,7 @@ class TrackerHooks(metaclass=Finite):
         """Numbers that characterise the run."""
 
     def evaluated(self, images: int, found: dict[str, dict[str, Any]]) -> None:
-        """All evaluations of the run by name, oldest first, each with its values and protocol.
+        """The run's evaluations by name, oldest first, each with its values and protocol.
 
         Of several values under one name the first is the run's: it was measured at the end of training, by the config.
         """

@@ -13,7 +13,7 @@ from mezzotint.training.tracking.hooks import RunInfo, TrackerHooks
 
 
 class Tracker(TrackerHooks, Logger):
-    """Base of the trackers: a Lightning logger that also mirrors a run.
+    """Base of the trackers: a Lightning logger that also records a run.
 
     `fit` calls the hooks of a run. In a Trainer of one's own Lightning calls `log_hyperparams`, `log_metrics` and
     `finalize`, which start, feed and finish the same tracker in `save_dir`.
@@ -111,5 +111,5 @@ def pixels(file: Path) -> Any:
 
 
 def as_tracker(logger: Any) -> TrackerHooks:
-    """Return a tracker as it is, and a logger of Lightning's behind an adapter."""
+    """Return a tracker unchanged, and a logger of Lightning's behind an adapter."""
     return logger if isinstance(logger, TrackerHooks) else LightningLoggerAdapter(logger)

@@ -170,7 +170,7 @@ class WandB(Tracker, WandbLogger):
         self.catch_up(lines)
 
     def catch_up(self, lines: list[dict[str, Any]]) -> None:
-        """Tell what the run wrote before this start and the mirror lacks."""
+        """Send what the run wrote before this start and W&B lacks."""
         told: list[tuple[int, Callable[[], None]]] = [
             (line["images"], lambda line=line: self.log(line["images"], flat(line))) for line in lines
         ]
@@ -196,7 +196,7 @@ class WandB(Tracker, WandbLogger):
     # --------------------------------------------------------------------------------------------------------- tell
 
     def tell(self, images: int, values: dict[str, Any]) -> None:
-        """Images are W&B's own step too, so that a mirror that is behind can be told from one that is not."""
+        """Log values at W&B's step `images`, which shows how much of the run W&B has."""
         self.step, self.latest = max(self.step, images), images
         self.session.log({**values, self.subject.axis: images}, step=self.step)
 
@@ -287,7 +287,7 @@ def choose(mode: str) -> tuple[str, str]:
 
 
 def insisted(mode: str) -> bool:
-    """Whether the user wants online and nothing else."""
+    """Return whether the user insists on online."""
     return mode == "online" or (mode == "auto" and os.environ.get("WANDB_MODE") in ("online", "run"))
 
 

@@ -1,4 +1,4 @@
-"""Whether a Weights & Biases server can be written to now, found out within seconds whatever the network does."""
+"""A check within seconds that a Weights & Biases server accepts this user."""
 
 import json
 import netrc
@@ -20,7 +20,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class WandbServer:
-    """Where the tracker would send to, and as whom.
+    """A W&B server and the user's credentials.
 
     Args:
         key: of the user; None where none is known.
@@ -34,7 +34,7 @@ class WandbServer:
     proxies: tuple[tuple[str, str], ...] = ()
 
     def refusal(self, patience: float = PATIENCE) -> str | None:
-        """Why nothing can be sent now; None where it can."""
+        """Return why nothing can be sent now; None where it can."""
         if not (self.key or self.token):
             return f"no key for {self.url} is known (`wandb login`, or WANDB_API_KEY)"
         found: list[str | None] = []

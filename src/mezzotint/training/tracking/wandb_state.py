@@ -1,4 +1,4 @@
-"""What is known of a run's mirror at Weights & Biases, kept beside the run."""
+"""The upload state of a run at Weights & Biases, kept in the run."""
 
 import os
 import secrets

@@ -118,7 +118,7 @@ def largest(sizes: Sequence[int], fits: Callable[[int], bool]) -> int | None:
 
 
 def runs(step: Callable[[], None]) -> bool:
-    """Whether there is memory for a step; what a failed one took is given back."""
+    """Return whether a step fits into memory; what a failed one took is freed."""
     try:
         step()
     except RuntimeError as error:
