@@ -19,9 +19,7 @@ FORMS = (  # in the first line of a docstring
     r"told|asked for|what of|judged?|judges|hinge|ladder|mirrors?|thrift|rung|actors|balls?|house|by heart|"
     r"is said|are said|at a glance|that it is|lies? (in|beside|below)|as it is|whoever|whatever"
 )
-REMAINING: dict[str, int] = {
-    "training": 68,
-}
+REMAINING: dict[str, int] = {}
 
 
 def packages() -> list[str]:

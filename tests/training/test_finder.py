@@ -6,8 +6,7 @@ from tiny import Noise, denoiser
 
 from mezzotint.diffusion import Objective
 from mezzotint.errors import ConfigError
-from mezzotint.training import AdamW, Hardware
-from mezzotint.training.hardware import micro_batch
+from mezzotint.training import AdamW, Hardware, micro_batch
 from mezzotint.training.hardware.hardware import is_full, out_of_memory
 from mezzotint.training.micro_batch import MicroBatchProbe, find, largest, runs
 

@@ -240,7 +240,7 @@ def test_validation_is_the_same_every_time_and_has_its_shares(whole):
         def finish(self, run):
             for _ in range(2):
                 validation = Validation(images=60, bins=3)
-                validation.look(run)
+                validation.on_interval(run)
                 looks.append(dict(run.pending.pop("validation")))
             looks.append(validation.sums(run, run.average()))
 

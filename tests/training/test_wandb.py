@@ -137,7 +137,7 @@ def test_a_server_that_never_answers_costs_seconds(silent):
     began = time.monotonic()
     assert WandbServer(silent, KEY).refusal(0.3) == f"{silent} does not answer within 0.3 s"
     assert time.monotonic() - began < 3
-    assert WandbServer(silent, KEY).ask(0.1) == f"{silent} does not answer within 0.1 s"  # the socket's own limit
+    assert WandbServer(silent, KEY).query(0.1) == f"{silent} does not answer within 0.1 s"  # the socket's own limit
 
 
 def test_whoever_answers_must_be_a_server_of_the_tracker(nobody, silent):

@@ -66,7 +66,7 @@ def described(
     """The config of a run, and a line for each part that could not be described; what it lacks is the usual choice."""
     unknown: list[str] = []
 
-    def tell(key: str, part: Any, describe: Any = node_of) -> Any:
+    def entry(key: str, part: Any, describe: Any = node_of) -> Any:
         try:
             return describe(part)
         except Undescribed as error:
@@ -76,14 +76,14 @@ def described(
     parts: dict[str, Any] = {"data": run.dataset, "optimizer": optimizer, "ema": ema, "hardware": hardware}
     parts |= {name: getattr(denoiser, name) for name in ("schedule", "target", "c_noise", "c_in")}
     parts |= {name: getattr(objective, name, None) for name in ("times", "weight", "loss")}
-    config = {"network": tell("network", denoiser.network, network)}
-    config |= {key: tell(key, part) for key, part in parts.items()}
-    config |= {"objective": tell("objective", objective, without_parts)}
+    config = {"network": entry("network", denoiser.network, network)}
+    config |= {key: entry(key, part) for key, part in parts.items()}
+    config |= {"objective": entry("objective", objective, without_parts)}
     data = as_dict(config.get("data"))
     if os.path.exists(str(data.get("root"))):
         data |= {"root": os.path.abspath(data["root"])}
     if run.sampling is not None:
-        config |= {key: tell(key, getattr(run.sampling, key)) for key in ("sampler", "grid")}
+        config |= {key: entry(key, getattr(run.sampling, key)) for key in ("sampler", "grid")}
     name = re.sub(r"[^\w.+-]+", "-", run.directory.resolve().name).strip("-.+") or "run"
     config |= {"name": name, "seed": run.seed, "budget": run.budget, "batch_size": run.batch_size}
     return config, unknown

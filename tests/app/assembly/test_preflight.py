@@ -218,7 +218,7 @@ def test_a_network_that_cannot_be_counted_is_checked_all_the_same(mezzotint: Com
 
 
 def test_the_largest_micro_batch_is_looked_for(mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mezzotint.training.hardware import micro_batch
+    from mezzotint.training import micro_batch
 
     monkeypatch.setattr(micro_batch, "free_memory", lambda device: 20e6)
     done = mezzotint("check", "hardware.micro_batch=find", "batch_size=16", "hardware=cpu", "network=mlp")

@@ -61,16 +61,16 @@ class PeriodicCallback(Callback):
     def step(self, run: TrainingRun) -> None:
         if run.due(self.every) and not run.finished:
             self.newest = run.step
-            self.look(run)
+            self.on_interval(run)
 
     def finish(self, run: TrainingRun) -> None:
         if self.newest != run.step:  # it is the same where the run was stopped early by what was found then
-            self.look(run)
+            self.on_interval(run)
 
     def passes(self, run: TrainingRun) -> int:
         """Forward passes of the network that a look takes, in all ranks together; for the plan."""
         return 0
 
-    def look(self, run: TrainingRun) -> None:
+    def on_interval(self, run: TrainingRun) -> None:
         """The periodic work, on every rank."""
         raise NotImplementedError

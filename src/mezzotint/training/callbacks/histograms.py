@@ -34,7 +34,7 @@ class Histograms(PeriodicCallback):
             files = RunDir(run.directory)
             files.truncate(files.histograms_file, run.step)
 
-    def look(self, run: TrainingRun) -> None:
+    def on_interval(self, run: TrainingRun) -> None:
         found = []
         for name, weight in run.module.denoiser.network.named_parameters():
             for kind, values in (("weights", weight.detach()), ("gradients", weight.grad)):

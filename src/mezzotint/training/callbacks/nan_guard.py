@@ -43,10 +43,10 @@ class NaNGuard(Callback):
     def step(self, run: TrainingRun) -> None:
         self.note(run)
         if run.step % run.between(self.every) == 0:
-            self.look(run)
+            self.inspect(run)
 
     def finish(self, run: TrainingRun) -> None:
-        self.look(run)
+        self.inspect(run)
 
     def check(self, run: TrainingRun) -> None:
         self.guard(run)
@@ -54,7 +54,7 @@ class NaNGuard(Callback):
     def guard(self, run: TrainingRun) -> None:
         """Raise on every rank if a loss, or now a weight, is not finite."""
         self.note(run)
-        self.look(run)
+        self.inspect(run)
         weights = [p.detach() for p in run.module.parameters()]
         if not full_tensor(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(weights)))).isfinite():
             raise TrainingError(f"The weights are not finite after step {run.step}. {ADVICE}")
@@ -65,7 +65,7 @@ class NaNGuard(Callback):
             self.noted = run.step
             self.window.append((run.step, run.module.losses, run.module.index))
 
-    def look(self, run: TrainingRun) -> None:
+    def inspect(self, run: TrainingRun) -> None:
         """Raise on every rank if any rank has seen a loss that is not finite."""
         window, self.window = self.window, []
         if not window:
@@ -77,11 +77,11 @@ class NaNGuard(Callback):
             torch.distributed.all_reduce(bad, torch.distributed.ReduceOp.MAX)
         if not bad:
             return
-        stories = [story(run, table, window)]
+        failures = [failure(run, table, window)]
         if run.world > 1:
-            stories = [None] * run.world
-            torch.distributed.all_gather_object(stories, story(run, table, window))
-        raise TrainingError(min((s for s in stories if s), default=(0, "The loss is not finite"))[1] + f" {ADVICE}")
+            failures = [None] * run.world
+            torch.distributed.all_gather_object(failures, failure(run, table, window))
+        raise TrainingError(min((s for s in failures if s), default=(0, "The loss is not finite"))[1] + f" {ADVICE}")
 
 
 ADVICE = (
@@ -90,7 +90,7 @@ ADVICE = (
 )
 
 
-def story(
+def failure(
     run: TrainingRun, table: Tensor, window: list[tuple[int, list[Tensor], list[Tensor]]]
 ) -> tuple[int, str] | None:
     """The first bad step of this rank and where in it: (step, what happened)."""

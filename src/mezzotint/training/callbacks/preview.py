@@ -43,7 +43,7 @@ class Preview(PeriodicCallback):
     def recipe(self, run: TrainingRun) -> SamplingRecipe | None:
         return self.sampling or run.sampling
 
-    def look(self, run: TrainingRun) -> None:
+    def on_interval(self, run: TrainingRun) -> None:
         if self.recipe(run) is None:
             return
         images = self.draw(run)

@@ -106,7 +106,7 @@ class SampleMetrics(PeriodicCallback):
         reset_on(self.metrics, device)
         load_references(self.metrics, self.reference, device, self.cache)
 
-    def look(self, run: TrainingRun) -> None:
+    def on_interval(self, run: TrainingRun) -> None:
         values = self.values(run)
         name, value = next(iter(values.items()))
         higher = bool(next(iter(self.metrics.values())).higher_is_better)

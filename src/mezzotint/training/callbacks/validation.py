@@ -38,7 +38,7 @@ class Validation(PeriodicCallback):
     def passes(self, run: TrainingRun) -> int:
         return min(run.affordable(self.images, self.every, self.share, least=64), len(run.dataset.split("test")))
 
-    def look(self, run: TrainingRun) -> None:
+    def on_interval(self, run: TrainingRun) -> None:
         denoiser = run.average()
         sums = self.sums(run, denoiser)
         images = int(sums[1].sum())

@@ -96,7 +96,7 @@ class WandB(Tracker, WandbLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         self.begin()
-        self.tell(max(self.latest, 0) if step is None else step, dict(metrics))
+        self.send(max(self.latest, 0) if step is None else step, dict(metrics))
 
     # ------------------------------------------------------------------------------------------------------- start
 
@@ -195,32 +195,32 @@ class WandB(Tracker, WandbLogger):
 
     # --------------------------------------------------------------------------------------------------------- tell
 
-    def tell(self, images: int, values: dict[str, Any]) -> None:
+    def send(self, images: int, values: dict[str, Any]) -> None:
         """Log values at W&B's step `images`, which shows how much of the run W&B has."""
         self.step, self.latest = max(self.step, images), images
         self.session.log({**values, self.subject.axis: images}, step=self.step)
 
     def log(self, images: int, values: dict[str, Any]) -> None:
         if images > self.done:
-            self.tell(images, values)
+            self.send(images, values)
             self.told += 1
 
     def picture(self, images: int, name: str, file: Path) -> None:
         import wandb
 
         kind = wandb.Video(str(file), format="gif") if file.suffix == ".gif" else wandb.Image(str(file))
-        self.tell(images, {name: kind})
+        self.send(images, {name: kind})
         self.arrived(file.name)
 
     def histogram(self, images: int, name: str, counts: Sequence[int], low: float, high: float) -> None:
         import wandb
 
-        self.tell(images, {name: wandb.Histogram(np_histogram=(list(counts), edges(len(counts), low, high)))})
+        self.send(images, {name: wandb.Histogram(np_histogram=(list(counts), edges(len(counts), low, high)))})
 
     def table(self, images: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         import wandb
 
-        self.tell(images, {name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+        self.send(images, {name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
 
     def summarise(self, values: dict[str, float]) -> None:
         self.session.summary.update(values)

@@ -38,7 +38,7 @@ class WandbServer:
         if not (self.key or self.token):
             return f"no key for {self.url} is known (`wandb login`, or WANDB_API_KEY)"
         found: list[str | None] = []
-        asking = Thread(target=lambda: found.append(self.ask(patience)), daemon=True)
+        asking = Thread(target=lambda: found.append(self.query(patience)), daemon=True)
         asking.start()
         asking.join(patience)  # a timeout of sockets bounds neither a name server nor an answer that drips
         return found[0] if found else self.silent(patience)
@@ -46,7 +46,7 @@ class WandbServer:
     def silent(self, patience: float) -> str:
         return f"{self.url} does not answer within {patience:g} s"
 
-    def ask(self, patience: float) -> str | None:
+    def query(self, patience: float) -> str | None:
         """Ask the server who we are, as the tracker itself does first of all."""
         request = Request(f"{self.url.rstrip('/')}/graphql", QUESTION, {"Content-Type": "application/json"})
         if self.key:
