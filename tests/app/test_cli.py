@@ -229,7 +229,7 @@ def test_a_config_of_something_else_is_no_run(mezzotint: Command, home: Path) ->
     for command in ("train", "sample", "evaluate", "check"):
         done = mezzotint(command, "run=.")
         assert (done.code, done.err.count("\n")) == (2, 1)
-        assert ". is not a run: its config.yaml is another thing" in done.err
+        assert ". is not a run: its config.yaml is not the config of a run" in done.err
 
 
 def test_a_home_that_is_nowhere_is_told(mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
