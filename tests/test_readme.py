@@ -56,12 +56,13 @@ def run(code: str, *words: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A folder with what the README's commands speak of: photos, and a network of the reader's own."""
+    """A folder with what the README's commands speak of: photos, series, and a network of the reader's own."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "photos").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
     for number, image in enumerate(pixels):
         Image.fromarray(image).save(folder / "photos" / f"{number}.png")
+    np.save(folder / "waves.npy", np.random.default_rng(0).normal(size=(64, 2, 16)).astype(np.float32))
     (folder / "mine.py").write_text("from mezzotint.networks import MLP\n\n\nclass Mine(MLP):\n    pass\n")
     (folder / "my_configs" / "network").mkdir(parents=True)
     text = "_target_: mine.Mine\nshape: ${data.shape}\nclasses: ${data.classes}\nwidth: 16\nlayers: 1\n"

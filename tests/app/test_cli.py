@@ -399,7 +399,7 @@ def test_check_refuses_what_train_would(trained: Path, mezzotint: Command, monke
         for command in ("train", "check"):
             done = mezzotint(command, *words)
             assert (done.code, said in done.err) == (2, True), (command, done.err)
-    monkeypatch.setattr("mezzotint.app.commands.check.find_micro_batch", lambda _: None)
+    monkeypatch.setattr("mezzotint.app.commands.check.find_micro_batch", lambda *_: None)
     done = mezzotint("check", *TINY, "name=a", "hardware.micro_batch=find")
     assert done.code == 0, done.err
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mezzotint.finite import Finite
 from mezzotint.training.amounts import check, least
 from mezzotint.training.hardware.sharding import full_tensor
+from mezzotint.training.lightning_patches import skip_search_for_cuda
 from mezzotint.training.lr_schedules import DECAYS, LRSchedule
 from mezzotint.training.parameter_groups import SCALE, ParameterRule, grouped, parameters
 
@@ -144,7 +145,7 @@ def peak(optimizer: Any, batch_size: int, budget: int) -> tuple[float, int]:
 
 
 def settle(optimizer: torch.optim.Optimizer, fused: bool | None = None) -> None:
-    """Adapt the state from a checkpoint, perhaps of other hardware, to the optimizer here.
+    """Adapt an optimizer, and the state that a checkpoint brought it from perhaps other hardware, to this machine.
 
     A fused one counts its steps on the device, every other one on the CPU. Moments get the strides of their weights:
     fused kernels walk through both together and ignore strides.
@@ -152,6 +153,7 @@ def settle(optimizer: torch.optim.Optimizer, fused: bool | None = None) -> None:
     Args:
         fused: None is how the optimizer was built.
     """
+    skip_search_for_cuda(optimizer)
     fused = bool(optimizer.defaults.get("fused")) if fused is None else fused
     for group in optimizer.param_groups:
         if "fused" in group:

@@ -1,5 +1,6 @@
 """A parameter that the loss does not reach is named before several processes would wait for its gradient."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,7 @@ def test_what_could_not_be_rehearsed_ends_in_one_line(process: Command, own: Pat
     assert "Traceback" not in done.err
 
 
+AUTOENCODER = {"_class_name": "AutoencoderKL", "block_out_channels": [4] * 4, "latent_channels": 4, "in_channels": 3}
 WORDS = [
     *([f"experiment={name}"] for name in choices(ROOT / "experiment")),
     *(["schedule=learned", f"loss={name}"] for name in choices(ROOT / "loss") if name != "hybrid"),
@@ -107,9 +109,14 @@ WORDS = [
 
 
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
-def test_all_that_is_ours_is_reached(words: list[str]) -> None:
+def test_all_that_is_ours_is_reached(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hydra import compose, initialize_config_dir
 
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sd-vae-ft-ema").mkdir()
+    (tmp_path / "sd-vae-ft-ema" / "config.json").write_text(json.dumps(AUTOENCODER))
+    if words[0].startswith("experiment=imagenet"):
+        words = [*words, "data.classes=1000"]  # what its folder would say
     with initialize_config_dir(str(ROOT), version_base="1.3"):
         config = resolve(compose(arguments.CONFIG, [arguments.addable(word) for word in [*words, *TWO]]))
     assert dry_run_without_data(config).unreached == ()

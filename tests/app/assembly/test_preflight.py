@@ -247,7 +247,7 @@ def test_shards_are_of_the_network_alone() -> None:
     from torch import nn
 
     class Pieces:
-        strategy, local, nodes = "fsdp", 2, 1
+        strategy, processes = "fsdp", 2
         network = nn.Linear(2, 2)
         named_parameters: Any = network.named_parameters
 

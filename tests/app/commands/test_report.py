@@ -93,7 +93,7 @@ def test_only_what_differs_is_compared_and_seeds_are_one_group(mezzotint: Comman
     ("words", "said"),
     [
         ([], "of which runs?"),
-        (["nowhere"], "nowhere is no folder"),
+        (["nowhere"], "nowhere is not a folder"),
         (["."], ". holds no runs"),
         (["a", "out=page.txt"], "out=page.txt: give a file name that ends in .html"),
         (["a", "colour=red"], "colour=red: give folders of runs"),

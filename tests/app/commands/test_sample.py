@@ -101,7 +101,7 @@ def test_classes_are_drawn_by_their_labels(label: str, labels: list[int], traine
         ("label={1:0}", "give each class 1 image or more, such as label={1:4}"),
         ("label=[]", "give a class, or several"),
         ("label=1.5", "label: 1.5 is not"),
-        ("out=a.jpg", "the file of the grid, which ends in .png"),
+        ("out=a.jpg", "the file of the grid, ending in .png"),
     ],
 )
 def test_a_class_that_is_not_there_is_refused_in_a_line(

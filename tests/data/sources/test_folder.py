@@ -447,9 +447,9 @@ def test_dataset_json_without_labels_leaves_folders_as_classes(tmp_path):
     ("labels", "said"),
     [
         ([["00000/img0.png", 0]], "none of 00000/img2.png"),
-        ([["00000/img0.png", [0.0, 1.0]]], "a path and a class, is meant"),
-        ("no list", "a path and a class, is meant"),
-        ([["00000/img0.png"]], "a path and a class, is meant"),
+        ([["00000/img0.png", [0.0, 1.0]]], "instead of a path and a class, such as"),
+        ("no list", "instead of a path and a class, such as"),
+        ([["00000/img0.png"]], "instead of a path and a class, such as"),
     ],
 )
 def test_a_dataset_json_that_does_not_fit_is_told(tmp_path, labels, said):
