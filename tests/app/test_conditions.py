@@ -193,3 +193,10 @@ def test_a_network_of_ones_own_takes_a_condition_by_its_argument_or_is_refused(m
     refused = mezzotint("train", "--config-dir", "mine", *words, "network=plain")
     assert REFUSED["unused"][2] in refused.err
     assert mezzotint("train", "--config-dir", "mine", *words, "network=taking").code == 0
+
+
+@pytest.mark.parametrize("more", [(), ("hardware.micro_batch=find",)])
+def test_check_times_a_step_with_the_conditions_of_the_data(more: tuple[str, ...], mezzotint: Command) -> None:
+    done = mezzotint("check", "experiment=emoji_text", "debug=tiny", "hardware=cpu", *more)
+    assert done.code == 0, done.err
+    assert ("measured: a step of" in done.out) or more

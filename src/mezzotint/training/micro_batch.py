@@ -1,7 +1,7 @@
 """The largest micro-batch that a device holds, found by trying; what a run computes does not depend on it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
+from mezzotint.networks import Condition
 from mezzotint.training.hardware.hardware import Hardware, is_full
 from mezzotint.training.hardware.memory import footprint, free_memory
 from mezzotint.training.module import DiffusionModule
@@ -27,13 +28,26 @@ class ProbeResult:
 
 
 class MicroBatchProbe:
-    """A run's module, optimiser and averages on the device that the hardware names: steps of any size can be tried."""
+    """A run's module, optimizer and averages on the device that the hardware names: steps of any size can be tried.
+
+    Args:
+        shape: of x, which is black.
+        conditions: kinds of the conditions by name, beside the label; each example has their null.
+    """
 
     def __init__(
-        self, denoiser: Denoiser, objective: Any, optimizer: Any, hardware: Hardware, shape: tuple[int, ...], ema: Any
+        self,
+        denoiser: Denoiser,
+        objective: Any,
+        optimizer: Any,
+        hardware: Hardware,
+        shape: tuple[int, ...],
+        ema: Any,
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         hardware.prepare(denoiser.network)
         self.hardware, self.shape, self.ema = hardware, shape, ema
+        self.conditions = conditions or {}
         self.module = DiffusionModule(denoiser, objective, optimizer, budget=1, batch_size=1).to(hardware.device)
         self.optimizer = optimizer.build(self.module)
         averages = ema.averages if ema else ()
@@ -48,6 +62,7 @@ class MicroBatchProbe:
         }
         if classes:
             batch["label"] = torch.zeros(micro_batch, dtype=torch.int64, device=device)
+        batch |= {name: kind.null(micro_batch, device) for name, kind in self.conditions.items()}
         dtype = self.hardware.dtype
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):
             loss = self.module.training_step(batch, 0)

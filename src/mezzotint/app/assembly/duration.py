@@ -9,6 +9,7 @@ from mezzotint.app.assembly.dry_run import ComponentsDryRun
 from mezzotint.app.assembly.evaluation_budget import EvaluationBudget
 from mezzotint.app.assembly.parts import Components
 from mezzotint.app.config.job import Job
+from mezzotint.data.conditions import kinds_of
 from mezzotint.data.dataset import coded_shape
 from mezzotint.training import TrainingRun
 from mezzotint.training.callbacks.base import PeriodicCallback
@@ -66,7 +67,8 @@ def duration(job: Job, dry: ComponentsDryRun, evaluation: EvaluationBudget) -> D
     if memory > MEMORY * free_memory(parts.hardware.device):
         return f"not measured: a step of {size} takes {bytes_of(memory)}, more than half of the memory that is free"
     real = dry.materialised
-    rig = MicroBatchProbe(real.denoiser, real.objective, real.optimizer, real.hardware, shape, real.ema)
+    kinds = kinds_of(parts.dataset)
+    rig = MicroBatchProbe(real.denoiser, real.objective, real.optimizer, real.hardware, shape, real.ema, kinds)
     step = timed(lambda: rig.step(size, classes))
     second = each * size / step  # operations
     return Duration(

@@ -27,6 +27,7 @@ from mezzotint.app.results import classes, run_folders
 from mezzotint.app.results.references import open_reference
 from mezzotint.app.results.resume import choose
 from mezzotint.app.terminal import display_path, table
+from mezzotint.data.conditions import kinds_of
 from mezzotint.data.dataset import coded_shape
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.instantiate.build import build
@@ -192,7 +193,8 @@ def find_micro_batch(job: Job, parts: Components) -> None:
 
     shape, classes = coded_shape(parts.dataset), parts.dataset.classes
     world, share, _ = shares(job, parts.hardware)
-    rig = MicroBatchProbe(parts.denoiser, parts.objective, parts.optimizer, parts.hardware, shape, parts.ema)
+    kinds = kinds_of(parts.dataset)
+    rig = MicroBatchProbe(parts.denoiser, parts.objective, parts.optimizer, parts.hardware, shape, parts.ema, kinds)
     with placed("hardware"):
         trials = find(rig, share, classes)
     table(
