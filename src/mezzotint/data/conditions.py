@@ -60,6 +60,11 @@ def kinds_of(dataset: Any) -> Mapping[str, Condition]:
     return dataset.conditions if isinstance(dataset, Conditional) else {}
 
 
+def null_values(kinds: Mapping[str, Condition], count: int, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Return the null of each condition for `count` examples, (count, ...), by its name."""
+    return {name: kind.null(count, device) for name, kind in kinds.items()}
+
+
 def condition_values(dataset: Any, split: str) -> ConditionValues:
     """Return the conditions of a split; those of an object that is no `Dataset` of ours are none."""
     return dataset.condition_values(split) if isinstance(dataset, Conditional) else ConditionValues()

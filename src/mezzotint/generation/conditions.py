@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from mezzotint.data.conditions import ConditionValues, condition_values, kinds_of
+from mezzotint.data.conditions import ConditionValues, condition_values, kinds_of, null_values
 from mezzotint.data.image_set import ImageSource, labels_of
 from mezzotint.networks import Condition
 from mezzotint.randomness import permutation
@@ -84,7 +84,7 @@ class GivenConditions(ConditionPlan):
 
 def null_conditions(kinds: Mapping[str, Condition]) -> GivenConditions:
     """Return a plan in which every sample has the null of each condition."""
-    return GivenConditions({name: kind.null(1) for name, kind in kinds.items()}, "none")
+    return GivenConditions(null_values(kinds, 1), "none")
 
 
 def held_out_conditions(dataset: Any) -> ConditionPlan | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mezzotint.data.conditions import null_values
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.networks import Condition
@@ -62,7 +63,7 @@ class MicroBatchProbe:
         }
         if classes:
             batch["label"] = torch.zeros(micro_batch, dtype=torch.int64, device=device)
-        batch |= {name: kind.null(micro_batch, device) for name, kind in self.conditions.items()}
+        batch |= null_values(self.conditions, micro_batch, device)
         dtype = self.hardware.dtype
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):
             loss = self.module.training_step(batch, 0)

@@ -17,7 +17,7 @@ from mezzotint.app.assembly.shapes import suited
 from mezzotint.app.assembly.tracing import ShapeProbe, on_meta
 from mezzotint.app.config.job import Job
 from mezzotint.app.results.references import Reference, check_reference, open_reference
-from mezzotint.data.conditions import condition_values, kinds_of
+from mezzotint.data.conditions import condition_values, kinds_of, null_values
 from mezzotint.data.dataset import Dataset, codec_of, coded_shape
 from mezzotint.data.image_set import ImageSource
 from mezzotint.diffusion import Denoiser, KeyedRandom, Schedule, Spacing
@@ -176,7 +176,7 @@ def rehearse_training(components: Components) -> tuple[str, ...]:
     index = torch.arange(2)
     x0 = torch.empty(2, *coded_shape(dataset), device="meta")
     condition = {"label": index.to("meta")} if dataset.classes else {}
-    condition |= {name: kind.null(2, "meta") for name, kind in kinds_of(dataset).items()}
+    condition |= null_values(kinds_of(dataset), 2, "meta")
     outputs: list[Any] = []
     hook = denoiser.network.register_forward_hook(lambda _, given, output: outputs.append(output))
     losses = None

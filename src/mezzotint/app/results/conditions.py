@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.data.condition_files import PATHS, read_columns
-from mezzotint.data.conditions import checked, kinds_of
+from mezzotint.data.conditions import checked, kinds_of, null_values
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.generation import ConditionPlan, GivenConditions, held_out_conditions
 from mezzotint.networks import Condition
@@ -33,7 +33,7 @@ def planned(asked: Any, dataset: Any) -> ConditionPlan | None:
         return GivenConditions(of_file(Path(asked).expanduser(), kinds), f"of {asked}")
     if unknown := [name for name in asked if name not in kinds]:
         raise ConfigError(f"condition={unknown[0]}: this run has no such condition; it has {', '.join(kinds)}")
-    null = {name: kind.null(1) for name, kind in kinds.items()}
+    null = null_values(kinds, 1)
     return GivenConditions(null | {name: rows(name, kinds[name], value) for name, value in asked.items()})
 
 

@@ -99,7 +99,7 @@ class ONNX(ExportFormat):
     def write(self, model: Exported, folder: Path) -> str:
         file = folder / "model.onnx"
         program = torch.onnx.export(traced(model), dynamo=True, verbose=False)
-        assert program is not None
+        assert program is not None, "dynamo=True returns a program"
         program.save(str(file))
         try:
             require("", "onnxruntime")

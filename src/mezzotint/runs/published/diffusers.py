@@ -37,7 +37,7 @@ def unet(network: UNet, swapped: bool = False) -> Entries:
 
 def stage(own: str, block: str, attention: str, part: nn.Module) -> Entries:
     """Entries of a residual block and its attention."""
-    assert isinstance(part, Stage)
+    assert isinstance(part, Stage), "a level and the middle hold stages"
     entries = renamed(f"{own}block.", block, BLOCK)
     entries |= renamed(f"{own}attention.", attention, {"project": "to_out.0"}, dims=2)
     entries |= renamed(f"{own}attention.", attention, {"norm": "group_norm"})
