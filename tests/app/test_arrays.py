@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from mezzotint.runs import RunDir
 from mezzotint.runs.checkpoints import newest, read
@@ -76,6 +77,9 @@ def test_volumes_with_classes_come_back_in_their_type(mezzotint: Any, files: Pat
     assert drawn["data"].dtype == np.uint16
     assert drawn["data"].shape[1:] == (1, 2, 3, 4)
     assert {*drawn["labels"].tolist()} == {0, 1}
+    (moving,) = (files / "runs" / "v" / "samples").glob("*-frames.gif")
+    with Image.open(moving) as animation:
+        assert animation.n_frames == 2
 
 
 def test_a_run_goes_on_with_its_moments_where_the_data_were_moved(mezzotint: Any, files: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mezzotint.data import PixelCodec, StandardizeCodec
-from mezzotint.figures import as_images, table_as_images
+from mezzotint.figures import as_frames, as_images, table_as_images
 from mezzotint.figures.grid_layout import HEIGHT, picture_shape
 from mezzotint.figures.views import INKS, PAPER
 
@@ -50,3 +50,29 @@ def test_bounds_are_black_and_white():
     field = torch.stack([torch.full((4, 4), value) for value in (0.0, 20.0, 10.0, 0.0, 20.0)])[None]
     picture = as_images(field, bounded)[0, 0]
     assert picture[0, ::4].tolist() == [0, 255, 128, 0]
+
+
+def test_slices_have_a_white_pixel_between_them():
+    video = torch.arange(0, 256, 64, dtype=torch.uint8).view(1, 1, 4, 1, 1).expand(1, 1, 4, 2, 3)
+    picture = as_images(video, PixelCodec())[0, 0]
+    assert picture[0].tolist() == [0] * 3 + [255] + [64] * 3 + [255] + [128] * 3 + [255] + [192] * 3
+    assert torch.equal(picture[0], picture[1])
+
+
+def test_a_video_is_shown_as_far_as_it_fits_and_a_deep_volume_in_even_parts():
+    depths = torch.arange(100, dtype=torch.uint8).view(1, 1, 100, 1, 1)
+    narrow = as_images(depths.expand(1, 1, 100, 2, 16), PixelCodec())[0, 0, 0, ::17]
+    assert len(narrow) == 256 // 16
+    assert narrow.tolist() == [int((i + 0.5) * 100 / 16) for i in range(16)]
+    wide = as_images(depths.expand(1, 1, 100, 2, 200), PixelCodec())[0, 0, 0, ::201]
+    assert wide.tolist() == [12, 37, 62, 87]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_an_animation_shows_every_frame(channels):
+    video = torch.randint(0, 256, (5, channels, 7, 3, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frames = as_frames(video, PixelCodec())
+    assert frames.shape[:2] == (7, 5)
+    for depth in range(7):
+        shown = video[:, :, depth] if channels == 3 else video[:, :4, depth].flatten(1, 2)[:, None]
+        assert torch.equal(frames[depth], shown)

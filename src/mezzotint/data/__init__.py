@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy(
         "image_set": "ImageSource TensorImages",
         "dataset": "Dataset coded_shape codec_of",
         "sources.digits": "Digits",
+        "sources.digits_video": "DigitsVideo",
         "sources.mnist": "FashionMNIST MNIST",
         "sources.cifar": "CIFAR10 CIFAR100",
         "sources.emoji": "Emoji",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 FOOT = 12  # pixels below an image for its label
 SEEN = 48  # pixels: smaller images are enlarged to at least this
 HEIGHT, WIDTH = 64, (64, 256)  # pixels of the picture of a series; its width is the length within these bounds
-MOST = 4  # channels or slices that are shown side by side
+MOST = 4  # channels that are shown side by side, and slices, where more do not fit into WIDTH
 
 
 def enlargement(height: int, width: int) -> int:
@@ -42,6 +42,11 @@ def cut(picture: "np.ndarray", height: int, width: int, foot: int = 0) -> "np.nd
     return tiles[:, : height * factor : factor, :, : width * factor : factor].swapaxes(1, 2)
 
 
+def slice_count(depth: int, width: int) -> int:
+    """Return how many of `depth` slices of this width are shown side by side."""
+    return min(depth, max(MOST, WIDTH[1] // width))
+
+
 def picture_shape(stored: Sequence[int]) -> tuple[int, int, int]:
     """Return the shape of the picture of an example (C, *size) that is no image."""
     channels, *size = stored
@@ -49,5 +54,6 @@ def picture_shape(stored: Sequence[int]) -> tuple[int, int, int]:
         return 3, HEIGHT, min(max(size[0], WIDTH[0]), WIDTH[1])
     if len(size) == 2:
         return 1, size[0], min(channels, MOST) * size[1]
-    width = min(MOST, size[0]) * size[2]
+    count = slice_count(size[0], size[2])
+    width = count * (size[2] + 1) - 1  # a pixel between slices
     return (3, size[1], width) if channels == 3 else (1, min(channels, MOST) * size[1], width)

@@ -96,7 +96,7 @@ def film_strip(frames: Tensor, estimates: Tensor | None = None) -> "Image":
 
 
 def gif(frames: Tensor, path: str | Path, seconds: float = 3.0, columns: int | None = None) -> Path:
-    """Write an animation of the denoising: uint8 (F, B, C, H, W), each frame a grid; the last one is held for a second.
+    """Write an animation of uint8 (F, B, C, H, W), each frame a grid; the last one is held for a second.
 
     A small grid is enlarged by an integer factor, because viewers show a GIF at its own size.
     """

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mezzotint.data.codecs.base import Codec
-from mezzotint.figures.grid_layout import HEIGHT, MOST, WIDTH
+from mezzotint.figures.grid_layout import HEIGHT, MOST, WIDTH, slice_count
 
 SPREAD = 3.0  # units of x that a picture spans on either side of 0, where the data are unbounded
 PAPER = 250  # grey level behind lines
@@ -21,9 +21,19 @@ def as_images(stored: Tensor, codec: Codec) -> Tensor:
     """
     if codec.is_image(stored.shape[1:]):
         return stored
+    return {1: lines, 2: fields, 3: slices}[stored.dim() - 2](shares_of(stored, codec))
+
+
+def as_frames(stored: Tensor, codec: Codec) -> Tensor:
+    """Return a picture of every slice of volumes, or every frame of videos: uint8 (D, B, 1 or 3, H, W)."""
+    shares = shares_of(stored, codec)
+    return torch.stack([slices(shares[:, :, [depth]]) for depth in range(shares.shape[2])])
+
+
+def shares_of(stored: Tensor, codec: Codec) -> Tensor:
+    """Return numbers as shares of the range that a picture spans, 0 to 1."""
     low, high = codec.bounds or (-SPREAD, SPREAD)
-    shares = codec.encode(stored).cpu().sub_(low).div_(high - low).clamp_(0, 1)
-    return {1: lines, 2: fields, 3: slices}[stored.dim() - 2](shares)
+    return codec.encode(stored).cpu().sub_(low).div_(high - low).clamp_(0, 1)
 
 
 def table_as_images(table: Tensor, codec: Codec) -> Tensor:
@@ -58,13 +68,15 @@ def fields(shares: Tensor) -> Tensor:
 
 
 def slices(shares: Tensor) -> Tensor:
-    """Draw slices of volumes, or frames of videos, (B, C, D, H, W), side by side; of three channels in colour.
+    """Draw slices of volumes, or frames of videos, (B, C, D, H, W), side by side with a white pixel between them.
 
-    Other channels lie below each other, the first ones of them.
+    Three channels are colours; others lie below each other, the first ones of them.
     """
-    depth = shares.shape[2]
-    chosen = ((torch.arange(min(MOST, depth)) + 0.5) * depth / min(MOST, depth)).long()
-    strip = torch.cat(list(shares[:, :, chosen].unbind(2)), dim=-1)
+    depth, width = shares.shape[2], shares.shape[4]
+    count = slice_count(depth, width)
+    chosen = ((torch.arange(count) + 0.5) * depth / count).long()
+    separated = functional.pad(shares[:, :, chosen], (0, 1), value=1.0)
+    strip = torch.cat(list(separated.unbind(2)), dim=-1)[..., :-1]
     if strip.shape[1] == 3:
         return grey(strip)
     return grey(torch.cat(strip[:, :MOST].split(1, dim=1), dim=-2))

@@ -27,7 +27,7 @@ from mezzotint.atomic import atomic_path
 from mezzotint.data import Codec
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
-from mezzotint.figures import as_images, film_strip, gif, grid, table_as_images
+from mezzotint.figures import as_frames, as_images, film_strip, gif, grid, table_as_images
 from mezzotint.figures.grid_layout import FOOT
 from mezzotint.generation import SampleGenerator
 from mezzotint.instantiate.build import DENOISER, build, targets
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
 FILM = 8  # images in a film strip
+FRAMED = 16  # videos or volumes in an animation
 SMALL = 64  # pixels: of images up to this side a strip holds every frame
 
 
@@ -71,7 +72,8 @@ def draw(directory: Path, job: Job) -> list[Path]:
             files.add(images, labels)
     picture = stem.with_name(f"{stem.name}.png")
     write_grid(picture, torch.cat(shown)[:SHOWN], asked, generator.codec)
-    return [picture, *write_films(stem, generator, min(n, FILM)), *files.paths]
+    moving = write_frames(stem, torch.cat(shown)[:FRAMED], generator.codec)
+    return [picture, *write_films(stem, generator, min(n, FILM)), *moving, *files.paths]
 
 
 def prepared(directory: Path, job: Job) -> tuple[Order, SampleGenerator]:
@@ -149,6 +151,16 @@ def write_grid(path: Path, images: Tensor, asked: Order, codec: Codec) -> None:
     drawn = grid(as_images(images, codec), columns=asked.columns, labels=feet, heads=asked.heads)
     with atomic_path(path) as part:
         drawn.save(part, pnginfo=noted(head=str(drawn.info.get("head", 0)), foot=str(FOOT if feet else 0)))
+
+
+def write_frames(stem: Path, images: Tensor, codec: Codec) -> list[Path]:
+    """Write an animation of videos, or of volumes slice by slice, (N, C, D, H, W); nothing for other samples."""
+    if images.dim() != 5:
+        return []
+    path = stem.with_name(f"{stem.name}-frames.gif")
+    with atomic_path(path) as part:
+        gif(as_frames(images, codec), part)
+    return [path]
 
 
 def write_films(stem: Path, generator: SampleGenerator, count: int) -> list[Path]:
