@@ -32,6 +32,16 @@ def as_dict(value: Any) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def as_list(value: Any) -> list[Any]:
+    """Return the value if it is a list, else an empty list."""
+    return value if isinstance(value, list) else []
+
+
+def as_text(value: Any) -> str:
+    """Return the value if it is text, else an empty string."""
+    return value if isinstance(value, str) else ""
+
+
 def lookup(value: Any, *keys: str) -> Any:
     """Return the value behind nested keys; None where a key is missing or not inside a dict."""
     for key in keys:

@@ -40,7 +40,7 @@ def exported(network: torch.nn.Module, schedule: Any = None) -> Exported:
         parameter.data = 0.1 * torch.randn(parameter.shape, generator=source)
     denoiser = Denoiser(network, schedule or CosineSchedule(), Velocity()).eval()
     nodes = {name: node_of(getattr(denoiser, name)) for name in ("network", "schedule", "target", "c_noise", "c_in")}
-    return Exported(denoiser, nodes)
+    return Exported.of_run(denoiser, nodes)
 
 
 def folder(path: Path, format: Any, model: Exported) -> Path:

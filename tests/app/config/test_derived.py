@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mezzotint.app.config.derived import as_before, bounded, shrink_network, write_out
+from mezzotint.app.config.derived import as_before, bounded, shrink_network, with_grid
 from mezzotint.app.config.job import Job, digest
 from mezzotint.diffusion import AutoSpacing
 from mezzotint.instantiate.build import build
@@ -17,43 +17,6 @@ SCHEDULES = sorted(file.stem for file in (CONFIGS / "schedule").glob("*.yaml"))
 
 def node(group, name):
     return yaml.safe_load((CONFIGS / group / f"{name}.yaml").read_text())
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_what_is_written_is_what_the_grid_finds_by_itself(name):
-    config = {"schedule": node("schedule", name), "grid": node("grid", "auto") | {"steps": 20}}
-    write_out(config)
-    assert build(config["grid"]) == AutoSpacing(20).choose(build(config["schedule"]))
-
-
-@pytest.mark.parametrize(("schedule", "named"), [("cosine", "trailing"), ("edm", "karras"), ("laplace", "karras")])
-def test_it_is_the_run_of_one_that_names_the_grid(schedule, named):
-    auto = {"schedule": node("schedule", schedule), "grid": node("grid", "auto")}
-    other = auto | {"grid": node("grid", named) | {"steps": 50}}
-    write_out(auto)
-    write_out(other)
-    assert auto == other
-    assert digest(auto) == digest(other)
-
-
-def test_a_schedule_of_ones_own_is_asked_later():
-    config = {"schedule": {"_target_": "mine.Mine"}, "grid": node("grid", "auto")}
-    write_out(config)
-    assert config["grid"]["_target_"] == "mezzotint.diffusion.AutoSpacing"
-
-
-@pytest.mark.parametrize(
-    ("network", "given", "small"),
-    [
-        ({"_target_": "mine.Mine", "width": 64, "depth": 3}, (), {"_target_": "mine.Mine", "width": 8, "depth": 3}),
-        ({"_target_": "mine.Mine", "layers": 3}, (), {"_target_": "mine.Mine", "layers": 3}),
-        ({"_target_": "mine.Mine", "width": 16}, ("network.width",), {"_target_": "mine.Mine", "width": 16}),
-    ],
-)
-def test_debug_sizes_apply_to_the_arguments_that_a_network_lists(network, given, small):
-    config = {"network": network, "tiny": {"width": 8}}
-    shrink_network(config, given)
-    assert config == {"network": small}
 
 
 EXPERIMENTS = sorted(file.stem for file in (CONFIGS / "experiment").glob("*.yaml"))
@@ -71,6 +34,43 @@ def job(budget, batch_size=64, callbacks="default", optimizer="adamw"):
         optimizer=node("optimizer", optimizer),
         callbacks={name: part for name, part in node("callbacks", callbacks).items() if name != "defaults"},
     )
+
+
+def of_schedule(schedule, grid):
+    return replace(job(100), schedule=schedule, grid=grid)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_what_is_written_is_what_the_grid_finds_by_itself(name):
+    found = with_grid(of_schedule(node("schedule", name), node("grid", "auto") | {"steps": 20}))
+    assert build(found.grid) == AutoSpacing(20).choose(build(found.schedule))
+
+
+@pytest.mark.parametrize(("schedule", "named"), [("cosine", "trailing"), ("edm", "karras"), ("laplace", "karras")])
+def test_it_is_the_run_of_one_that_names_the_grid(schedule, named):
+    auto = with_grid(of_schedule(node("schedule", schedule), node("grid", "auto")))
+    other = with_grid(of_schedule(node("schedule", schedule), node("grid", named) | {"steps": 50}))
+    assert auto == other
+    assert digest(auto.as_dict()) == digest(other.as_dict())
+
+
+def test_a_schedule_of_ones_own_is_asked_later():
+    found = with_grid(of_schedule({"_target_": "mine.Mine"}, node("grid", "auto")))
+    assert found.grid["_target_"] == "mezzotint.diffusion.AutoSpacing"
+
+
+@pytest.mark.parametrize(
+    ("network", "given", "small"),
+    [
+        ({"_target_": "mine.Mine", "width": 64, "depth": 3}, (), {"_target_": "mine.Mine", "width": 8, "depth": 3}),
+        ({"_target_": "mine.Mine", "layers": 3}, (), {"_target_": "mine.Mine", "layers": 3}),
+        ({"_target_": "mine.Mine", "width": 16}, ("network.width",), {"_target_": "mine.Mine", "width": 16}),
+    ],
+)
+def test_debug_sizes_apply_to_the_arguments_that_a_network_lists(network, given, small):
+    config = {"network": network, "tiny": {"width": 8}}
+    shrink_network(config, given)
+    assert config == {"network": small}
 
 
 LONG = [name for name in EXPERIMENTS if node("experiment", name)["budget"] >= 64_000]  # shorter ones warm up for less

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mezzotint.data import AutoencoderCodec, PixelCodec, PixelScaling
+from mezzotint.data.codecs.autoencoder import AutoencoderConfig
 from mezzotint.errors import ConfigError, DataError
 
 pytest.importorskip("diffusers")
@@ -113,7 +114,7 @@ class Identity(nn.Module):
 
 def test_the_identity_autoencoder_is_the_codec_of_pixels_bit_for_bit(pixels):
     codec = AutoencoderCodec("unused", batch=2)
-    codec.__dict__.update(model=Identity(), config={"scaling_factor": 1.0})
+    codec.__dict__.update(model=Identity(), config=AutoencoderConfig(3, 3, 1, 1.0, 0.0))
     x = codec.encode(pixels)
     assert torch.equal(x, PixelCodec().encode(pixels))
     assert torch.equal(codec.decode(1.2 * x), PixelCodec().decode(1.2 * x))

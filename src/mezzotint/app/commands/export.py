@@ -60,7 +60,7 @@ def write(directory: Path, format: "ExportFormat", out: Path, given: dict[str, s
         raise ConfigError(f"out={out}: it exists and is no export; give another folder")
     chosen = checkpoint(given.get("checkpoint"))
     denoiser = load(directory, weights, allow=current().packages, checkpoint=chosen)
-    model = Exported(denoiser, config)
+    model = Exported.of_run(denoiser, config)
     format.check(model)
     step = step_of(run.checkpoint(chosen))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from mezzotint.app.help import groups
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import targets
 from mezzotint.instantiate.trust import Trust
+from mezzotint.plain_data import as_list, as_text
 
 CONFIG, STANDALONE = "mezzotint", "standalone"  # files of configs/
 SAVED = "_run_"  # the choice, in each group, that a run's own config.yaml makes
@@ -165,7 +166,7 @@ def spoken() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    return list(OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))  # type: ignore[arg-type]
+    return as_list(OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
 
 
 def spoken_keys() -> list[str]:
@@ -186,7 +187,7 @@ def vouched(composed: Config, saved: Config, words: Sequence[str]) -> tuple[str,
 
 
 def pairs_of(config: Config) -> list[tuple[str, str]]:
-    return [(where, path) for where, path in targets(config) if isinstance(path, str)]
+    return [(where, path) for where, path in targets(config) if as_text(path)]
 
 
 def own_configs(words: Sequence[str]) -> list[str]:

@@ -21,14 +21,13 @@ STATED = ("mezzotint.data.EEG", "mezzotint.data.Terrain")  # datasets that know 
 
 def find_array(config: Any) -> None:
     """Fill in Hydra's config, before anything interpolates it. Raises DataError: the file cannot be used."""
-    from omegaconf import OmegaConf, open_dict
+    from omegaconf import OmegaConf
 
     node, codec = OmegaConf.select(config, "data"), OmegaConf.select(config, "codec")
     target = value_of(node, "_target_") if node else None
     if target in STATED and codec is None:
-        with open_dict(config):
-            stated: Any = locate(target)  # a class of `Measured`
-            config["codec"] = OmegaConf.create(node_of(stated.standard))
+        stated: Any = locate(target)  # a class of `Measured`
+        put(config, "codec", node_of(stated.standard))
     root = value_of(node, "root") if target == ARRAY else None
     if root is None:
         return
@@ -50,8 +49,7 @@ def find_array(config: Any) -> None:
         node["classes"] = 0 if found is None else int(found.max()) + 1
     if measured and not (codec is None and data.array.dtype.name == "uint8"):
         print(f"{root}: measuring mean and standard deviation", flush=True)
-        with open_dict(config):
-            config["codec"] = OmegaConf.create(moments(data, codec))
+        put(config, "codec", moments(data, codec))
 
 
 def value_of(node: Any, key: str) -> Any:
@@ -59,6 +57,13 @@ def value_of(node: Any, key: str) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.select(node, key, throw_on_missing=False)
+
+
+def put(config: Any, key: str, value: Node) -> None:
+    """Set a group of Hydra's config, also one that it leaves out."""
+    from omegaconf import OmegaConf
+
+    OmegaConf.update(config, key, value, merge=False, force_add=True)
 
 
 def moments(data: "ArrayFile", codec: Any) -> Node:

@@ -28,7 +28,7 @@ from mezzotint.app.config.validate_arguments import check_words
 from mezzotint.app.help import config_dir, groups
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.trust import Trust
-from mezzotint.plain_data import as_dict, lookup
+from mezzotint.plain_data import as_dict, as_text, lookup
 from mezzotint.runs import RunDir
 
 
@@ -148,13 +148,13 @@ def present_paths(saved: Any, directory: Path) -> Any:
     """
     import yaml
 
-    if not isinstance(saved, dict):
+    if not as_dict(saved):
         return saved  # compared with `Paths` like every group
     ours = yaml.safe_load((config_dir() / "paths" / "default.yaml").read_text())
     parent = directory.resolve().parent
     above = {parent, parent.parent} if (parent / "multirun.yaml").is_file() else {parent}
-    runs = saved.get("runs")
-    if isinstance(runs, str) and runs and Path(runs).resolve() in above:
+    runs = as_text(saved.get("runs"))
+    if runs and Path(runs).resolve() in above:
         ours["runs"] = literal(runs)
     return literal(saved) | {key: ours[key] for key in PLACES}
 
@@ -162,7 +162,7 @@ def present_paths(saved: Any, directory: Path) -> Any:
 def refuse_download_folder(saved: Config, directory: Path, words: Sequence[str]) -> None:
     """Refuse a run that names a folder of its own to download data to. Raises ConfigError."""
     folder = lookup(saved, "data", "cache")
-    parts = Path(folder).parts if isinstance(folder, str) else ()
+    parts = Path(as_text(folder)).parts
     below = parts[:1] == ("${paths.data}",) and ".." not in parts
     if folder is None or below or any(value(key, words) for key in ("data", "data.cache")):
         return

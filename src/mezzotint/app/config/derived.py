@@ -11,7 +11,7 @@ from mezzotint.app.config.job import Config, Job
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build, check
 from mezzotint.instantiate.locate import locate
-from mezzotint.plain_data import as_dict, lookup, number
+from mezzotint.plain_data import as_dict, as_list, lookup, number
 from mezzotint.training.amounts import least
 
 if TYPE_CHECKING:
@@ -33,63 +33,80 @@ RUNS_OWN = ("lr", "warmup", "decay", "clip", "groups")  # of an optimizer, what 
 SHRINKING = ("optimizer.warmup", "callbacks.log.every", "callbacks.nan_guard.every")  # these, as a user writes them
 
 
-def write_out(config: Config) -> None:
-    """Write out what a config may leave to us: grid=auto, and the settings around a class of torch.optim."""
-    write_out_grid(config)
-    write_out_optimizer(config)
+def written_out(job: Job) -> Job:
+    """Write out what a config may leave to us.
+
+    These are grid=auto, the settings around a class of torch.optim, and what follows from the codec and the conditions
+    of the data.
+    """
+    for write in (with_grid, with_optimizer, with_codec, with_conditions):
+        job = write(job)
+    return job
 
 
-def write_out_optimizer(config: Config) -> None:
+def with_optimizer(job: Job) -> Job:
     """Put a class of torch.optim at optimizer= into TorchOptimizer, which takes the arguments that it knows itself."""
-    node = as_dict(config.get("optimizer"))
-    if str(node.get("_target_")).startswith("torch.optim."):
-        own = {key: value for key, value in node.items() if key in RUNS_OWN}
-        kind = {key: value for key, value in node.items() if key not in RUNS_OWN}
-        config |= {"optimizer": {"_target_": f"{TRAINING}TorchOptimizer", "kind": kind | {"_partial_": True}, **own}}
+    if not str(job.optimizer.get("_target_")).startswith("torch.optim."):
+        return job
+    own = {key: value for key, value in job.optimizer.items() if key in RUNS_OWN}
+    kind = {key: value for key, value in job.optimizer.items() if key not in RUNS_OWN}
+    return replace(job, optimizer={"_target_": f"{TRAINING}TorchOptimizer", "kind": kind | {"_partial_": True}, **own})
 
 
-def write_out_grid(config: Config) -> None:
+def with_grid(job: Job) -> Job:
     """Write the grid that grid=auto takes on this schedule in its place, as its own name would have.
 
     So a run says which it is, and is the same run as one that named it. A schedule that is not ours is asked by `Auto`
     itself.
     """
-    grid, schedule = config.get("grid"), config.get("schedule")
-    if lookup(grid, "_target_") != AUTO:
-        return
-    while inner := as_dict(lookup(schedule, "schedule")):  # of those that change another
+    if job.grid.get("_target_") != AUTO:
+        return job
+    schedule = job.schedule
+    while inner := as_dict(schedule.get("schedule")):  # of those that change another
         schedule = inner
-    name = str(lookup(schedule, "_target_"))
-    if name.startswith(HOME):
-        karras = name.rpartition(".")[2] in KARRAS
-        base = {"sigma_min": None, "sigma_max": None, "rho": 7.0} if karras else {}
-        config |= {"grid": {**base, **as_dict(grid), "_target_": f"{HOME}{'Karras' if karras else 'Trailing'}"}}
+    name = str(schedule.get("_target_"))
+    if not name.startswith(HOME):
+        return job
+    karras = name.rpartition(".")[2] in KARRAS
+    base = {"sigma_min": None, "sigma_max": None, "rho": 7.0} if karras else {}
+    return replace(job, grid={**base, **job.grid, "_target_": f"{HOME}{'Karras' if karras else 'Trailing'}"})
 
 
-def write_codec(config: Config) -> None:
+def with_codec(job: Job) -> Job:
     """Write what follows from a chosen codec: the shape that the network sees, and the bounds that guidance clips to.
 
     guidance=clip_epsilon becomes guidance=none for data without bounds.
     """
-    node, network, data = (config.get(key) for key in ("codec", "network", "data"))
-    if not isinstance(node, dict) or check(node, "codec"):
-        return
-    codec: Codec = build(node, "codec")
-    stored = data.get("shape") if isinstance(data, dict) else None
-    if isinstance(network, dict) and isinstance(stored, list) and network.get("shape") == stored:
+    if job.codec is None or check(job.codec, "codec"):
+        return job
+    codec: Codec = build(job.codec, "codec")
+    stored = as_list(job.data.get("shape"))
+    if stored and job.network.get("shape") == stored:
         with suppress(ConfigError):  # refused with its place where the parts meet
-            network["shape"] = list(codec.shape(stored))
-    write_bounds(config, codec.bounds)
+            job = replace(job, network=job.network | {"shape": list(codec.shape(stored))})
+    return with_bounds(job, codec.bounds)
 
 
-def write_bounds(config: Config, bounds: "Bounds | None") -> None:
-    guidance = config.get("guidance")
-    if not (isinstance(guidance, dict) and guidance.get("_target_") == CLIP):
-        return
+def with_bounds(job: Job, bounds: "Bounds | None") -> Job:
+    guidance = job.guidance or {}
+    if guidance.get("_target_") != CLIP:
+        return job
     if bounds is None:
-        config["guidance"] = {"_target_": f"{HOME}no_guidance"}
-    elif (guidance.get("low", -1.0), guidance.get("high", 1.0)) == (-1.0, 1.0):
-        config["guidance"] = guidance | {"low": bounds[0], "high": bounds[1]}
+        return replace(job, guidance={"_target_": f"{HOME}no_guidance"})
+    if (guidance.get("low", -1.0), guidance.get("high", 1.0)) == (-1.0, 1.0):
+        return replace(job, guidance=guidance | {"low": bounds[0], "high": bounds[1]})
+    return job
+
+
+def with_conditions(job: Job) -> Job:
+    """Give the conditions of the data to a network that takes conditions and names none."""
+    conditions = job.data.get("conditions")
+    if not conditions or "conditions" in job.network:
+        return job
+    with suppress(ConfigError, ValueError, KeyError):  # a class that cannot be found is reported later
+        if "conditions" in inspect.signature(locate(job.network["_target_"], "network")).parameters:
+            return replace(job, network=job.network | {"conditions": deepcopy(conditions)})
+    return job
 
 
 def shrink_network(config: Config, given: Sequence[str] = ()) -> None:
@@ -100,16 +117,6 @@ def shrink_network(config: Config, given: Sequence[str] = ()) -> None:
     """
     sizes, network = as_dict(config.pop("tiny", None)), as_dict(config.get("network"))
     network |= {key: size for key, size in sizes.items() if key in network and f"network.{key}" not in given}
-
-
-def write_conditions(config: Config) -> None:
-    """Give the conditions of the data to a network that takes conditions and names none."""
-    data, network = config.get("data"), config.get("network")
-    if not (isinstance(data, dict) and data.get("conditions") and isinstance(network, dict)) or "conditions" in network:
-        return
-    with suppress(ConfigError, ValueError):  # a class that cannot be found is reported later
-        if "conditions" in inspect.signature(locate(network["_target_"], "network")).parameters:
-            config["network"] = {**network, "conditions": deepcopy(data["conditions"])}
 
 
 def bounded(job: Job) -> Job:
@@ -131,8 +138,8 @@ def with_amounts(job: Job, choose: Callable[[str, list[float]], float]) -> Job:
 
     def settled(node: Any) -> Any:
         key, of = AMOUNTS.get(str(lookup(node, "_target_")), ("", ""))
-        several = node.get(key) if key else None
-        if not isinstance(several, list) or not several or not all(map(positive, several)):
+        several = as_list(node.get(key)) if key else []
+        if not several or not all(map(positive, several)):
             return node
         return node | {key: choose(of, several)}
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate import renamed
-from mezzotint.plain_data import as_dict, mapped
+from mezzotint.plain_data import as_dict, as_text, mapped
 
 SPLITS = ("train", "test", "all")
 PLACES = ("runs", "data", "cache")
@@ -135,6 +135,7 @@ class Job:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
+GROUPS = tuple(item.name for item in fields(Job) if item.type in (Node, Node | None))  # of one choice
 LISTS = tuple(item.name for item in fields(Job) if item.type == dict[str, Node])  # groups of several choices, by name
 
 
@@ -160,7 +161,8 @@ def literal(value: Any) -> Any:
     """Escape interpolations, so that OmegaConf takes `${oc.env:KEY}` in a saved config as plain text."""
 
     def escaped(leaf: Any) -> Any:
-        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", leaf) if isinstance(leaf, str) else leaf
+        text = as_text(leaf)
+        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text) if text else leaf
 
     return mapped(value, escaped)
 
@@ -168,11 +170,11 @@ def literal(value: Any) -> Any:
 def relocatable(config: Config) -> Config:
     """Replace prefixes from `paths` by `${paths.KEY}`, so that `train run=DIR paths.data=NEW` moves the data too."""
     paths = as_dict(config.get("paths"))  # of any file that is called config.yaml
-    folders = {key: folder for key in PLACES if isinstance(folder := paths.get(key), str) and folder}
+    folders = {key: folder for key in PLACES if (folder := as_text(paths.get(key)))}
 
     def relative(leaf: Any) -> Any:
         for key, folder in folders.items():
-            if isinstance(leaf, str) and (leaf == folder or leaf.startswith(f"{folder}/")):
+            if as_text(leaf) == folder or as_text(leaf).startswith(f"{folder}/"):
                 return f"${{paths.{key}}}{leaf[len(folder) :]}"
         return leaf
 
@@ -201,9 +203,9 @@ def differences(old: Config, new: Config, prefix: str = "") -> list[str]:
     """Return the keys at which two configs differ, as they are written on the command line."""
     found = []
     for key in [*old, *(key for key in new if key not in old)]:
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict) and a.get("_target_") == b.get("_target_"):
-            found += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key}")
+        match old.get(key), new.get(key):
+            case dict() as a, dict() as b if a.get("_target_") == b.get("_target_"):
+                found += differences(a, b, f"{prefix}{key}.")
+            case a, b if a != b:
+                found.append(f"{prefix}{key}")
     return found

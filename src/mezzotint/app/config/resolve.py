@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from mezzotint.app.config.arguments import spoken_keys
 from mezzotint.app.config.array_data import find_array
-from mezzotint.app.config.derived import shrink_network, write_codec, write_conditions, write_out
-from mezzotint.app.config.job import LISTS, PLACES, SPLITS, Config, Job, Node, defaults, literal
+from mezzotint.app.config.derived import shrink_network, written_out
+from mezzotint.app.config.job import GROUPS, LISTS, PLACES, SPLITS, Config, Job, Node, defaults, literal
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
 from mezzotint.errors import ConfigError
@@ -18,7 +18,7 @@ from mezzotint.finite import IMMENSE, immense
 from mezzotint.instantiate.build import build, check_part
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.type_hints import format_type, format_value, matches
-from mezzotint.plain_data import as_dict, lookup
+from mezzotint.plain_data import as_dict, as_text, lookup, number
 from mezzotint.runs import RunDir
 
 FILES = (
@@ -52,8 +52,8 @@ def settle(config: Any, without: Sequence[str] = ()) -> Job:
 def with_length(job: Job) -> Job:
     """Take ema.std=0.075 of a trained run as the length of the average to sample, made of the run's snapshots."""
     saved = RunDir(Path(job.run)).config().get("ema") if job.run else None
-    std = (job.ema or {}).get("std")
-    if not saved or saved.get("_target_") != SNAPSHOTS or std == saved.get("std") or not isinstance(std, (int, float)):
+    std = number((job.ema or {}).get("std"))
+    if not saved or saved.get("_target_") != SNAPSHOTS or std in (None, saved.get("std")):
         return job
     return replace(job, ema=saved, weights=f"std{std:g}")
 
@@ -69,7 +69,7 @@ def settle_standalone(config: Any) -> Standalone:
 
 def resolve(config: Any) -> Job:
     """Return the job of Hydra's config: interpolations resolved, paths absolute, the top level checked."""
-    job = resolved(config, Job)
+    job = written_out(resolved(config, Job))
     if job.init and not job.run:  # a run that goes on keeps the words it was begun with
         job = replace(job, init=pointed(job.init))
     return replace(job, weights="raw") if job.weights == "ema" and job.ema is None else job
@@ -82,7 +82,7 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
     anchor_paths(config)
     find_classes(config)
     find_array(config)
-    plain: Config = defaults(kind) | OmegaConf.to_container(config, resolve=True)  # type: ignore[operator]
+    plain: Config = defaults(kind) | as_dict(OmegaConf.to_container(config, resolve=True))
     for key in LISTS:  # callbacks.progress=null removes it
         if nodes := as_dict(plain.get(key)):
             plain[key] = {name: node for name, node in nodes.items() if node is not None}
@@ -90,9 +90,6 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
         shrink_network(plain, spoken_keys())
     check_top_level(plain, kind)
     anchor(plain)
-    write_out(plain)
-    write_codec(plain)
-    write_conditions(plain)
     job = kind(**plain)
     named = job.reference is None or job.reference in SPLITS
     return job if named else replace(job, reference=absolute(str(job.reference)))
@@ -105,7 +102,7 @@ def anchor_paths(config: Any) -> None:
     paths = config.get("paths")
     for key in (key for key in PLACES if OmegaConf.is_dict(paths) and key in paths):
         value = paths[key]
-        if not (isinstance(value, str) and value):
+        if not as_text(value):
             raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
         paths[key] = literal(absolute(value))
 
@@ -159,8 +156,8 @@ def anchor(config: Config) -> None:
     for key in FILES:
         *groups, last = key.split(".")
         node = as_dict(lookup(config, *groups))
-        value = node.get(last)
-        if isinstance(value, str) and value and os.path.exists(os.path.expanduser(value)):
+        value = as_text(node.get(last))
+        if value and os.path.exists(os.path.expanduser(value)):
             node[last] = absolute(value)
 
 
@@ -192,16 +189,19 @@ def check_groups(job: Job | Standalone, without: Sequence[str] = ()) -> None:
     """Compare every node with the signature of its `_target_`. Raises ConfigError: lists every problem."""
     problems = []
     for key, value in job.as_dict().items():
-        if key in without or key in ("label", "condition"):  # dicts that are no nodes
-            continue
-        if key in LISTS:
+        if key in LISTS and key not in without:
             for name, node in value.items():
                 problems += check_part(node, f"{key}.{name}", PROVIDED.get(key, ()))
-        elif isinstance(value, dict) and "_target_" not in value:
-            problems.append(f"{key}: it has no _target_; choose a {key}= or write a whole node")
-        elif isinstance(value, dict):
-            problems += [explained(key, problem) for problem in check_part(value, key, PROVIDED.get(key, ()))]
+        elif key in GROUPS and key not in without and value is not None:
+            problems += check_group(key, value)
     refuse(problems)
+
+
+def check_group(key: str, node: Node) -> list[str]:
+    """Return the errors of the node of a group of one choice."""
+    if "_target_" not in node:
+        return [f"{key}: it has no _target_; choose a {key}= or write a complete node"]
+    return [explained(key, problem) for problem in check_part(node, key, PROVIDED.get(key, ()))]
 
 
 def explained(group: str, problem: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,49 @@ from mezzotint.data.codecs.base import Bounds, Codec
 from mezzotint.data.codecs.pixels import PixelCodec
 from mezzotint.data.scaling import PixelScaling
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.plain_data import NUMBER_OR_NONE, lookup, mismatch
 
 KIND = "AutoencoderKL"
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+LAYOUT = {"in_channels?": int, "latent_channels?": int, "block_out_channels?": [int]}
+LAYOUT |= {"scaling_factor?": NUMBER_OR_NONE, "shift_factor?": NUMBER_OR_NONE}
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """The part of a diffusers `AutoencoderKL`'s config that a codec needs.
+
+    Args:
+        in_channels: of its images.
+        latent_channels: of its latents.
+        factor: by which the sides of a latent are smaller than those of the image.
+        scaling_factor, shift_factor: give latents unit deviation and zero mean.
+    """
+
+    in_channels: int
+    latent_channels: int
+    factor: int
+    scaling_factor: float
+    shift_factor: float
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read a config.json. Raises ConfigError: it cannot be read, or it is that of something else."""
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file} cannot be read ({error}): give the folder of a diffusers {KIND}.") from error
+        if lookup(found, "_class_name") != KIND:
+            raise ConfigError(f"{file} is not the config of a diffusers {KIND}.")
+        if why := mismatch(found, LAYOUT):
+            raise ConfigError(f"{file} is not a config of a diffusers {KIND}: {why}.")
+        return cls(
+            found.get("in_channels", 3),
+            found.get("latent_channels", 4),  # where it says nothing, the numbers are those of diffusers
+            2 ** (len(found.get("block_out_channels", [64])) - 1),
+            float(found.get("scaling_factor") or 1.0),
+            float(found.get("shift_factor") or 0.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -49,26 +89,19 @@ class AutoencoderCodec(Codec):
             raise ConfigError("scaling_factor=0 would remove every latent: give another one.")
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> AutoencoderConfig:
         """The autoencoder's config. Raises ConfigError: there is none, or it is that of something else."""
-        file = Path(self.directory).expanduser() / CONFIG
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{file} cannot be read ({error}): give the folder of a diffusers {KIND}.") from error
-        if not isinstance(config, dict) or config.get("_class_name") != KIND:
-            raise ConfigError(f"{file} is not the config of a diffusers {KIND}.")
-        return config
+        return AutoencoderConfig.read(Path(self.directory).expanduser() / CONFIG)
 
     @property
     def scaling(self) -> float:
         """The factor on latents."""
-        return self.scaling_factor or float(self.config.get("scaling_factor") or 1.0)
+        return self.scaling_factor or self.config.scaling_factor
 
     @property
     def shift(self) -> float:
         """The latent that becomes 0."""
-        return float((self.config.get("shift_factor") if self.shift_factor is None else self.shift_factor) or 0.0)
+        return self.config.shift_factor if self.shift_factor is None else self.shift_factor
 
     @cached_property
     def model(self) -> Any:
@@ -89,13 +122,13 @@ class AutoencoderCodec(Codec):
         return model
 
     def shape(self, stored: Sequence[int]) -> tuple[int, ...]:
-        channels, factor = self.config.get("in_channels", 3), 2 ** (len(self.config["block_out_channels"]) - 1)
+        channels, factor = self.config.in_channels, self.config.factor
         if len(stored) != 3 or stored[0] != channels or any(size % factor for size in stored[1:]):
             raise ConfigError(
                 f"the autoencoder takes images of {channels} channels whose sides are multiples of {factor}, and "
                 f"data.shape={list(stored)}: choose another data.shape."
             )
-        return self.config["latent_channels"], *(size // factor for size in stored[1:])
+        return self.config.latent_channels, *(size // factor for size in stored[1:])
 
     def is_image(self, stored: Sequence[int]) -> bool:
         return PixelCodec().is_image(stored)

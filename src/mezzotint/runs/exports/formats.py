@@ -2,10 +2,10 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,25 +13,41 @@ from torch import Tensor, nn
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import DENOISER
+from mezzotint.plain_data import as_dict, lookup
 
 BATCHES = (1, 3, 4)  # sizes at which a traced network is compared with the original
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A denoiser with the chosen weights, and the config that it was trained by."""
+    """A denoiser with the chosen weights, and the nodes that `mezzotint.load` builds it of.
+
+    Args:
+        network: the node of the network.
+        parts: the nodes of the other parts and of the codec, by name.
+        clips: whether the run's guidance clips x0 to [-1, 1].
+    """
 
     denoiser: Denoiser
-    config: dict[str, Any]
+    network: Mapping[str, Any]
+    parts: Mapping[str, Any]
+    clips: bool = False
+
+    @classmethod
+    def of_run(cls, denoiser: Denoiser, config: Mapping[str, Any]) -> Self:
+        """Take the nodes from the config of a run."""
+        parts = {name: config.get(name) for name in (*DENOISER, "codec") if name != "network"}
+        clips = "ClipIfEpsilon" in str(lookup(config.get("guidance"), "_target_"))
+        return cls(denoiser, as_dict(config.get("network")), parts, clips)
 
     @property
     def classes(self) -> int:
-        return int(self.config["network"].get("classes") or 0)
+        return int(self.network.get("classes") or 0)
 
     def description(self) -> str:
         """The nodes of the denoiser as JSON, of which `mezzotint.load` builds it."""
-        nodes = {name: self.config.get(name) for name in (*DENOISER, "codec")}
-        return json.dumps(nodes | {"data": {"shape": list(self.denoiser.network.shape), "classes": self.classes}})
+        data = {"shape": list(self.denoiser.network.shape), "classes": self.classes}
+        return json.dumps({"network": self.network, **self.parts, "data": data})
 
 
 class ExportFormat(ABC):

@@ -37,7 +37,7 @@ class DiffusersPipeline(ExportFormat):
             wrong = f"target: {type(denoiser.target).__name__} is no prediction_type of its DDPMScheduler"
         elif not isinstance(denoiser.c_noise, StepIndex) or not isinstance(denoiser.c_in, NoScale):
             wrong = "c_noise, c_in: its pipelines give a network the index of the step, and x as it is"
-        elif getattr(denoiser.network, "self_conditioning", False) or model.config["network"].get("learned_variance"):
+        elif getattr(denoiser.network, "self_conditioning", False) or model.network.get("learned_variance"):
             wrong = "network: its pipelines know neither self-conditioning nor DDIM with a learned variance"
         if wrong:
             raise ConfigError(f"format=diffusers: {wrong}. Use format=safetensors")
@@ -53,16 +53,15 @@ class DiffusersPipeline(ExportFormat):
         else:
             from mezzotint.runs.exports.diffusers_network import PipelineNetwork
 
-            unet = PipelineNetwork(model.config["network"], network.shape[0], list(network.shape[1:]))
+            unet = PipelineNetwork(dict(model.network), network.shape[0], list(network.shape[1:]))
             unet.network.load_state_dict(network.state_dict())
         unet.eval().save_pretrained(folder / "unet")
-        clips = "ClipIfEpsilon" in str((model.config.get("guidance") or {}).get("_target_"))
         diffusers.DDPMScheduler(
             num_train_timesteps=steps,
             trained_betas=betas(model),
             prediction_type=PREDICTIONS[type(model.denoiser.target)],
             variance_type="fixed_small",
-            clip_sample=clips and isinstance(model.denoiser.target, Epsilon),
+            clip_sample=model.clips and isinstance(model.denoiser.target, Epsilon),
             timestep_spacing="trailing",
         ).save_pretrained(folder / "scheduler")
         index = {
