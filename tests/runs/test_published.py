@@ -3,8 +3,10 @@
 import os
 import pickle
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 
+import dit_reference
 import edm_reference
 import guided_reference
 import pytest
@@ -14,9 +16,9 @@ from torch.nn import functional
 
 from mezzotint.diffusion import DDIM, Denoiser, Epsilon, Leading, LinearSchedule, sample
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.networks import EDM2UNet, SongUNet, UNet
+from mezzotint.networks import DiT, EDM2UNet, SongUNet, UNet
 from mezzotint.runs.published import diffusers as of_diffusers
-from mezzotint.runs.published import edm, guided
+from mezzotint.runs.published import dit, edm, guided
 from mezzotint.runs.published.entries import Entries, Interleaved, SwappedHalves, WithoutNull, read_state, write_state
 from mezzotint.runs.published.files import read_tensors
 from mezzotint.runs.published.formats import FORMATS
@@ -26,6 +28,8 @@ ADM = {"shape": (3, 64, 64), "classes": 4, "width": 32, "multipliers": (1, 2, 4)
 ADM |= {"head_width": 64, "scale_shift": True, "resample": "residual", "learned_variance": True, "waves": "adm"}
 IDDPM = {"shape": (3, 32, 32), "width": 32, "multipliers": (1, 2, 4), "blocks": 1, "attention": (16, 8), "heads": 4}
 IDDPM |= {"scale_shift": True, "learned_variance": True, "waves": "adm"}
+
+DIT = {"shape": (4, 8, 8), "classes": 5, "width": 64, "depth": 3, "head_width": 32, "patch": 2, "mlp_ratio": 3.0}
 
 
 def random_file(network: nn.Module, entries: Entries, prefix: str = "") -> dict[str, Tensor]:
@@ -102,6 +106,43 @@ def test_guided_and_improved_diffusion(order, format, settings, heads, tmp_path)
         torch.testing.assert_close(network.eval()(x, time, label), expected, rtol=1e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("learned", [True, False], ids=["eps and variance", "eps"])
+def test_dit(learned, tmp_path):
+    network = DiT(**DIT, learned_variance=learned)
+    tensors = random_file(network, dit.dit(network)) | {"pos_embed": dit_reference.positions(64, 4)}
+    network = imported("dit", tensors, network, tmp_path)
+    x, time, label = torch.randn(3, 4, 8, 8), torch.tensor([0.0, 17.0, 999.0]), torch.tensor([3, 0, 5])
+    expected = dit_reference.transformer(tensors, x, time, label, heads=2)
+    assert expected.shape[1] == (8 if learned else 4)
+    ours = torch.where(label == 5, -1, label)  # the last row is that of no label
+    with torch.no_grad():
+        torch.testing.assert_close(network(x, time, ours), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sit_runs_backwards_in_time_and_drops_half_of_its_outputs(tmp_path):
+    """Its path is t x0 + (1 - t) eps with the velocity x0 - eps, ours (1 - t) x0 + t eps with eps - x0."""
+    network = DiT(**DIT)
+    tensors = random_file(network, dit.sit(network)) | {"pos_embed": dit_reference.positions(64, 4)}
+    for kind in ("weight", "bias"):
+        rows = tensors[f"final_layer.linear.{kind}"]
+        tensors[f"final_layer.linear.{kind}"] = torch.randn_like(rows) * 0.1  # those that are not used, too
+    network = imported("sit", {"ema": tensors, "args": None}, network, tmp_path)
+    x, time, label = torch.randn(4, 4, 8, 8), torch.tensor([0.0, 0.3, 0.71, 1.0]), torch.tensor([3, 0, 1, 5])
+    velocity = dit_reference.transformer(tensors, x, time, label, heads=2)[:, :4]
+    with torch.no_grad():
+        found = network(x, 1 - time, torch.where(label == 5, -1, label))
+    torch.testing.assert_close(found, -velocity, rtol=1e-5, atol=1e-5)
+
+
+def test_files_of_dit_and_sit_that_do_not_fit_are_refused(tmp_path):
+    network = DiT(**DIT)
+    tensors = random_file(network, dit.dit(network))
+    with pytest.raises(DataError, match="pos_embed is not the fixed sines and cosines of a square"):
+        imported("dit", tensors | {"pos_embed": torch.randn(1, 16, 64)}, network, tmp_path)
+    with pytest.raises(DataError, match="no unused half, which every file of SiT has: try format=dit"):
+        imported("sit", tensors, network, tmp_path)
+
+
 # ------------------------------------------------------------------------------------------------------- what is found
 
 
@@ -112,6 +153,8 @@ def test_the_settings_of_a_network_are_read_off_its_tensors(tmp_path):
         "edm2": (EDM2UNet((3, 16, 16), classes=4, width=64, multipliers=(1, 2), attention=(8,)), edm.edm2, ""),
         "guided_diffusion": (UNet(**ADM), guided.unet, ""),
         "improved_diffusion": (UNet(**IDDPM), guided.unet, ""),
+        "dit": (DiT(**DIT | {"head_width": 64, "shape": (4, 32, 32)}, learned_variance=True), dit.dit, ""),
+        "sit": (DiT(**DIT | {"head_width": 64, "shape": (4, 32, 32)}), dit.sit, "module."),
     }
     for format, (network, entries, prefix) in cases.items():
         file = tmp_path / f"{format}.pt"
@@ -211,6 +254,12 @@ def test_files_without_tensors_are_refused(tmp_path):
         read_tensors(tmp_path / "h.pt")
     with pytest.raises(ConfigError, match="no such file"):
         read_tensors(tmp_path / "f.pt")
+
+
+def test_the_arguments_of_a_training_script_beside_the_tensors_are_no_code(tmp_path):
+    """DiT and SiT keep them in their checkpoints, as an `argparse.Namespace`."""
+    torch.save({"ema": {"w": torch.ones(1)}, "args": Namespace(epochs=3)}, tmp_path / "a.pt")
+    assert read_tensors(tmp_path / "a.pt")["w"] == 1
 
 
 def test_the_average_is_taken_of_several_states(tmp_path):

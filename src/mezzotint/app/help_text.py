@@ -79,7 +79,9 @@ mezzotint sync runs project=paper entity=team          all runs that were traine
     "import": """\
 mezzotint import format=diffusers source=ddpm-cifar10-32       the folder of a pipeline
 mezzotint import format=guided_diffusion source=64x64_diffusion.pt name=adm64
-mezzotint import format=edm source=weights.pt data=image_folder data.root=photos""",
+mezzotint import format=edm source=weights.pt data=image_folder data.root=photos
+mezzotint import format=sit source=SiT-XL-2-256.pt codec=autoencoder codec.directory=sd-vae-ft-ema \\
+    data=image_folder data.root=imagenet data.shape=[3,256,256]""",
     "plot": """\
 mezzotint plot schedule=linear,cosine,rectified        alpha, sigma, log-SNR and SNR against time
 mezzotint plot grid=trailing,karras grid.steps=10      the steps of a grid, on schedule=cosine
@@ -167,7 +169,7 @@ OWN_WORDS = {  # commands that read no config of one job, and their arguments
         "FILE ...": "single evaluations: evaluation/*.json of a run, or the output of evaluate images=",
     },
     "import": {
-        "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm or edm2",
+        "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm, edm2, dit or sit",
         "source=PATH": "a safetensors file, a state dict, or with format=diffusers a folder; code in it is refused",
         "attention_order=new|legacy": "of guided_diffusion, whose files do not tell: use_new_attention_order",
         "name=NAME": "the run is runs/NAME; by default named after the file",

@@ -5,14 +5,15 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import mezzotint as package
-from mezzotint.networks import EDM2UNet, SongUNet, UNet
+from mezzotint.networks import DiT, EDM2UNet, SongUNet, UNet
 from mezzotint.runs import RunDir
-from mezzotint.runs.published import edm, guided
+from mezzotint.runs.published import dit, edm, guided
 from mezzotint.runs.published.entries import write_state
 
 
@@ -86,6 +87,20 @@ def test_what_the_file_does_not_tell_is_said(format: str, mezzotint, home: Path)
     again = mezzotint("import", f"format={format}", "source=weights.pt", "name=mine")
     assert again.code == 2
     assert "runs/mine exists; choose another name=" in again.err
+
+
+@pytest.mark.parametrize(("format", "entries"), [("dit", dit.dit), ("sit", dit.sit)])
+def test_a_network_of_latents_draws_latents_where_no_autoencoder_is_given(format, entries, mezzotint, home) -> None:
+    network = DiT((4, 8, 8), classes=3, width=64, depth=1, learned_variance=format == "dit")
+    torch.save(write_state(network.state_dict(), entries(network)) | {"pos_embed": network.positions[None]}, "xl.pt")
+    done = mezzotint("import", f"format={format}", "source=xl.pt")
+    assert done.code == 0, done.err
+    assert "it is a network of latents, 4 x 8 x 8: for images give their autoencoder, codec=autoencoder" in done.out
+    done = mezzotint("sample", "run=runs/xl", "n=2", "label=1", "guidance=cfg", "grid.steps=3", "hardware=cpu")
+    assert done.code == 0, done.err
+    (file,) = Path("runs/xl/samples").glob("*.npz")
+    with np.load(file) as content:
+        assert content["data"].shape == (2, 4, 8, 8)
 
 
 class Hostile:

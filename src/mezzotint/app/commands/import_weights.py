@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mezzotint.app.config.arguments import CONFIG, addable, at_home, readable
 from mezzotint.app.config.derived import bounded
@@ -20,6 +20,9 @@ from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.runs import RunDir
 from mezzotint.runs.folders import link_latest
 
+if TYPE_CHECKING:
+    from mezzotint.runs.published.description import Description
+
 OWN = ("format", "source", "attention_order")  # words that are not for the config
 ORDERS = ("new", "legacy")
 SHOWN = 3  # names of tensors that are left out
@@ -32,13 +35,12 @@ def main(words: Sequence[str]) -> None:
         ConfigError, DataError: the file cannot be read without executing code, or does not fit any network here.
     """
     own, rest = divided(words)
-    from mezzotint.runs.published.description import Description
     from mezzotint.runs.published.entries import read_state
     from mezzotint.runs.published.formats import FORMATS
 
     source = Path(own["source"]).expanduser()
     try:
-        found: Description = FORMATS[own["format"]](source, given(own, rest))
+        found = FORMATS[own["format"]](source, given(own, rest))
     except (ConfigError, DataError) as error:
         said = str(error)
         raise type(error)(said if said.startswith("source=") else f"source={source}: {said}") from error
@@ -58,6 +60,12 @@ def main(words: Sequence[str]) -> None:
         word for word in found.assumed if word.partition("=")[0] not in {w.partition("=")[0] for w in words}
     ]:
         print(f"assumed, since the file does not say it: {' '.join(word.replace(', ', ',') for word in assumed)}")
+    if are_latents(found):
+        size = " x ".join(map(str, found.settings["data.shape"]))
+        print(
+            f"it is a network of latents, {size}: for images give their autoencoder, "
+            "codec=autoencoder codec.directory=DIR data=image_folder data.root=DIR data.shape=[3,H,W]"
+        )
     print(f"run: {display_path(directory)}")
 
 
@@ -99,14 +107,18 @@ def given(own: Mapping[str, str], words: Sequence[str]) -> dict[str, Any]:
     return said
 
 
-def composed(found: Any, source: Path, words: Sequence[str]) -> Job:
+def composed(found: "Description", source: Path, words: Sequence[str]) -> Job:
     """Return the job that the weights belong to; the user's words come last."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     check_words(words, False, ())
-    cifar = found.settings["data.shape"] == [3, 32, 32] and found.settings["data.classes"] in (0, 10)
+    shape, classes = found.settings["data.shape"], found.settings["data.classes"]
+    cifar = shape == [3, 32, 32] and classes in (0, 10)
     data = ["data=cifar10"] if cifar else ["data=image_folder", "data.root=${paths.data}/images"]
+    if are_latents(found):
+        moments = [f"codec.mean={[0] * shape[0]}", f"codec.std={[1] * shape[0]}", "codec.stored=float32"]
+        data = ["data=array", "data.root=${paths.data}/latents.npy", "codec=standardize", *moments]
     name = source.stem if source.suffix else source.name
     automatic = ["experiment=own_data", f"name={readable_name(name)}", *data]
     automatic += [f"{group}={choice}" for group, choice in found.choices.items()]
@@ -115,6 +127,11 @@ def composed(found: Any, source: Path, words: Sequence[str]) -> Job:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return bounded(settle(compose(CONFIG, merged(automatic, asked))))
+
+
+def are_latents(found: "Description") -> bool:
+    """Return whether the network is one of latents: its data have other channels than images."""
+    return found.settings["data.shape"][0] not in (1, 3)
 
 
 def merged(automatic: Sequence[str], asked: Sequence[str]) -> list[str]:

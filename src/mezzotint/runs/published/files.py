@@ -4,6 +4,7 @@ import json
 import pickletools
 import warnings
 import zipfile
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from mezzotint import archives
 from mezzotint.errors import ConfigError, DataError
@@ -43,7 +45,8 @@ def read_tensors(file: Path, conversion: str = CONVERSION) -> dict[str, Tensor]:
     if zipfile.is_zipfile(file) and (why := archives.damage(file)):
         raise DataError(f"source={file}: {why}")
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch's, about pickles of other programs
+        # The warnings are torch's, about pickles of other programs; a Namespace holds the words of a training script.
+        with warnings.catch_warnings(action="ignore"), safe_globals([Namespace]):
             content = unpickle(file, lazily=False)
     except UnpicklingError as error:
         raise DataError(

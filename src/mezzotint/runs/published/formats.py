@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.runs.published import diffusers, edm, guided
+from mezzotint.runs.published import diffusers, dit, edm, guided
 from mezzotint.runs.published.description import (
     EDM_CHOICES,
     Description,
@@ -210,4 +210,6 @@ FORMATS: dict[str, Reader] = {
     "improved_diffusion": of_improved,
     "edm": of_edm,
     "edm2": of_edm2,
+    "dit": dit.of_dit,
+    "sit": dit.of_sit,
 }
