@@ -13,7 +13,7 @@ from mezzotint.randomness import KeyedRandom, permutation
 from .conditions import is_null, null_like
 from .coordinates import AngleCoordinate, Coordinate, DataCoordinate, FlowCoordinate, NoiseCoordinate
 from .denoiser import Denoise, Denoiser, Predict
-from .editing import edit, invert, slerp
+from .editing import edit, interpolate_images, invert, slerp, vary
 from .exact import ExactMixture, exact_gaussian, exact_points
 from .gaussian import posterior, transition
 from .grid_search import adaptive_grid, optimal_grid
@@ -21,8 +21,10 @@ from .grids import *
 from .guidance import *
 from .levels import NoiseLevel, broadcast_like
 from .likelihood import VariationalBound, bits_per_dim, dequantise, ode_log_likelihood, variational_bound
+from .measurement import Measurement, RestorationMethod
 from .noise_sources import BrownianNoise, NoiseSource, StatefulNoise, WhiteNoise
 from .objective import *
+from .operators import AveragePooling, GaussianBlur, Grayscale, Mask, Operator
 from .preconditioning import (
     InputScale,
     LogSigma,
@@ -36,6 +38,15 @@ from .preconditioning import (
     UnitVarianceScale,
 )
 from .prediction import Prediction
+from .restoration import (
+    RePaintReplacement,
+    Replacement,
+    colorize,
+    deblur,
+    inpaint,
+    restore,
+    super_resolve,
+)
 from .sample import StepRecord, integrate, sample
 from .samplers import *
 from .samplers.combinators import InpaintReplacement

@@ -1,4 +1,4 @@
-"""Image editing (SDEdit), inversion and interpolation with a denoiser, a sampler and a grid."""
+"""Image editing (SDEdit), inversion, interpolation and variations with a denoiser, a sampler and a grid."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from .denoiser import Denoise
 from .grids.spacings import Grid
 from .noise_sources import NoiseSource
-from .sample import integrate
+from .sample import integrate, sample
 from .samplers import Sampler
 from .schedules.continuous import Schedule
 from .stability import check_draw, check_spread, validated_grid
@@ -99,3 +99,51 @@ def slerp(a: Tensor, b: Tensor, w: Tensor | float) -> Tensor:
     on_b = torch.where(straight, w, (w * angle).sin() / sine)
     shape = (-1, *(1,) * (a.ndim - 1))
     return on_a.reshape(shape).to(a) * a + on_b.reshape(shape).to(a) * b
+
+
+def interpolate_images(
+    denoise: Denoise,
+    sampler: Sampler,
+    spacing: Callable[[Schedule], Grid],
+    first: Tensor,
+    last: Tensor,
+    w: Tensor | float = 0.5,
+    **cond: Any,
+) -> Tensor:
+    """Return the images between two batches (B, C, H, W): both inverted, their noises mixed by `slerp`, and sampled.
+
+    Source: Song et al. 2020, sec. 5.3 and app. D.5, https://arxiv.org/abs/2010.02502
+
+    Args:
+        w: weight of `last` from 0 to 1, a number or (B,).
+        **cond: conditioning of all images.
+
+    Raises:
+        ValueError: as `invert`.
+    """
+    one, other = (invert(denoise, sampler, spacing, image, **cond) for image in (first, last))
+    return sample(denoise, sampler, spacing, slerp(one, other, w), **cond)
+
+
+def vary(
+    denoise: Denoise,
+    sampler: Sampler,
+    spacing: Callable[[Schedule], Grid],
+    image: Tensor,
+    eps: Tensor,
+    strength: float = 0.3,
+    **cond: Any,
+) -> Tensor:
+    """Return variations of images (B, C, H, W): inverted, their noise rotated towards fresh noise, and sampled.
+
+    Args:
+        eps: fresh unit noise of the same shape.
+        strength: share of fresh noise; 0 reconstructs the image, 1 is a sample that has nothing of it.
+
+    Raises:
+        ValueError: strength is outside [0, 1], or as `invert`.
+    """
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"strength={strength} is the share of fresh noise. Give a number from 0 to 1.")
+    noise = invert(denoise, sampler, spacing, image, **cond)
+    return sample(denoise, sampler, spacing, slerp(noise, eps.to(noise), strength), **cond)

@@ -13,6 +13,7 @@ from .classifier import ClassifierGuidance
 from .clipping import Clip, ClipIfEpsilon, DynamicThreshold
 from .compositional import CompositionalCFG
 from .measurement import DPS, InpaintGuidance, MomentMatching, PiGDM
+from .null_space import DDNM
 from .self_conditioning import SelfConditioned
 
 __all__ = exported(globals())

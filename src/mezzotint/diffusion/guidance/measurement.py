@@ -6,45 +6,91 @@ their model of the covariance of x0 given x; the gradient is J^T A^T v with J = 
 """
 
 import abc
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from ..denoiser import Denoise
+from ..grids.spacings import Spacing
 from ..levels import NoiseLevel
+from ..measurement import Conditioned, Measurement
+from ..operators import Apply, adjoint
 from ..prediction import Prediction
+from ..samplers.base import Sampler
 from .base import Guidance
-
-Operator = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class MeasurementGuidance(Guidance):
+class MeasuredGuidance(Guidance):
+    """Guidance with a measurement; without one it is a method of `restore`, which gives it.
+
+    Args:
+        operator: A, differentiable, from (B, C, *size) to any shape (B, ...).
+        y: the measurement, (B, ...).
+    """
+
+    needs_linear: ClassVar[bool] = True
+
+    operator: Apply = None  # type: ignore[assignment]
+    y: Tensor = None  # type: ignore[assignment]
+
+    def condition(self, measurement: Measurement, denoise: Denoise, sampler: Sampler, spacing: Spacing) -> Conditioned:
+        """Return the denoiser under this guidance, with the same sampler and grid.
+
+        Raises:
+            ValueError: the operator is not linear, and the method needs that.
+        """
+        operator = measurement.operator
+        if self.needs_linear and not operator.linear:
+            raise ValueError(f"{type(self).__name__} takes linear measurements, and {operator} is not. Use DPS.")
+        return Conditioned(self.measured(measurement, denoise), sampler, spacing)
+
+    def measured(self, measurement: Measurement, denoise: Denoise) -> Guidance:
+        """Return this guidance around a denoiser, with the measurement."""
+        return replace(self, operator=measurement.operator, y=measurement.y, inner=denoise)
+
+    def _wrapped(self) -> Denoise:
+        if self.operator is None:
+            name = type(self).__name__
+            raise ValueError(f"{name} has no measurement. Give {name}(operator, y), or use it as a method of restore.")
+        return super()._wrapped()
+
+
+@dataclass(frozen=True, eq=False)
+class MeasurementGuidance(MeasuredGuidance):
     """x0 <- x0 + sigma^2 / alpha J^T A^T v. Each call differentiates through the network.
 
     At alpha = 0, where x carries no information about x0, the prediction is unchanged.
 
     Args:
-        operator: A, linear and differentiable, from (B, C, H, W) to any shape (B, ...).
-        y: the measurement, (B, ...).
-        std: standard deviation of its noise.
+        operator, y: as in `MeasuredGuidance`; the operator is linear, except for `DPS`.
+        std: standard deviation of the noise of y; the least one that `restore` assumes.
     """
 
-    operator: Operator
-    y: Tensor
+    natural = ("std",)
+
     std: float = 0.01
 
+    def measured(self, measurement: Measurement, denoise: Denoise) -> Guidance:
+        std = max(measurement.std, self.std)
+        return replace(self, operator=measurement.operator, y=measurement.y, std=std, inner=denoise)
+
     @abc.abstractmethod
-    def covariance(self, level: NoiseLevel, pull: Operator, push: Operator) -> Operator:
+    def covariance(self, level: NoiseLevel, pull: Apply, push: Apply) -> Apply:
         """Return v -> A V A^T v, given pull(v) = J^T A^T v and push(v) = A^T v."""
 
     @abc.abstractmethod
-    def solve(self, apply: Operator, residual: Tensor) -> Tensor:
+    def solve(self, apply: Apply, residual: Tensor) -> Tensor:
         """Return v with std^2 v + apply(v) = residual."""
 
     def __call__(self, x: Tensor, level: NoiseLevel, **cond: Any) -> Prediction:
+        if self.operator is None:
+            name = type(self).__name__
+            raise ValueError(
+                f"{name} has no measurement. Give {name}(operator, y), or use it as a method of `restore`."
+            )
         if level.alpha == 0:
             return self.inner(x, level, **cond)
         with torch.inference_mode(False), torch.enable_grad():
@@ -56,11 +102,7 @@ class MeasurementGuidance(Guidance):
             def pull(v: Tensor) -> Tensor:
                 return torch.autograd.grad(measured, point, v, retain_graph=True)[0]
 
-            def push(v: Tensor) -> Tensor:
-                zero = torch.zeros_like(x0, requires_grad=True)
-                return torch.autograd.grad(self.operator(zero), zero, v)[0]
-
-            v = self.solve(self.covariance(level, pull, push), (self.y - measured).detach())
+            v = self.solve(self.covariance(level, pull, adjoint(self.operator, x0)), (self.y - measured).detach())
             gain = float(level.sigma**2 / level.alpha)
             shifted = torch.add(x0.detach(), pull(v), alpha=gain)
         fraction = None if pred.fraction is None else pred.fraction.detach()
@@ -78,12 +120,15 @@ class DPS(MeasurementGuidance):
         gamma: variance of x0 given x, in units of (sigma / alpha)^2.
     """
 
+    natural = ("gamma",)
+    needs_linear: ClassVar[bool] = False
+
     gamma: float = 0.1
 
-    def covariance(self, level: NoiseLevel, pull: Operator, push: Operator) -> Operator:
+    def covariance(self, level: NoiseLevel, pull: Apply, push: Apply) -> Apply:
         return lambda v: self.gamma * float(level.ratio) ** 2 * v
 
-    def solve(self, apply: Operator, residual: Tensor) -> Tensor:
+    def solve(self, apply: Apply, residual: Tensor) -> Tensor:
         return residual / (self.std**2 + apply(torch.ones_like(residual)))
 
 
@@ -95,9 +140,11 @@ class CovarianceGuidance(MeasurementGuidance):
         iterations: number of conjugate gradient iterations.
     """
 
+    positive = ("iterations",)
+
     iterations: int = 5
 
-    def solve(self, apply: Operator, residual: Tensor) -> Tensor:
+    def solve(self, apply: Apply, residual: Tensor) -> Tensor:
         return conjugate_gradients(lambda v: self.std**2 * v + apply(v), residual, self.iterations)
 
 
@@ -111,9 +158,11 @@ class PiGDM(CovarianceGuidance):
         sigma_data: s_d, standard deviation of the data.
     """
 
+    positive = ("sigma_data",)
+
     sigma_data: float = 1.0
 
-    def covariance(self, level: NoiseLevel, pull: Operator, push: Operator) -> Operator:
+    def covariance(self, level: NoiseLevel, pull: Apply, push: Apply) -> Apply:
         prior = self.sigma_data**2
         r2 = float(level.sigma**2 * prior / (prior * level.alpha**2 + level.sigma**2))
         return lambda v: r2 * self.operator(push(v))
@@ -127,7 +176,7 @@ class MomentMatching(CovarianceGuidance):
     https://arxiv.org/abs/2310.06721
     """
 
-    def covariance(self, level: NoiseLevel, pull: Operator, push: Operator) -> Operator:
+    def covariance(self, level: NoiseLevel, pull: Apply, push: Apply) -> Apply:
         gain = float(level.sigma**2 / level.alpha)
         return lambda v: gain * self.operator(pull(v)).detach()
 
@@ -151,7 +200,7 @@ class InpaintGuidance(Guidance):
         return pred.with_x0(torch.where(self.mask, self.known, pred.x0))
 
 
-def conjugate_gradients(apply: Operator, b: Tensor, iterations: int) -> Tensor:
+def conjugate_gradients(apply: Apply, b: Tensor, iterations: int) -> Tensor:
     """Solve apply(x) = b per example for a symmetric positive definite `apply`; x is constant once converged.
 
     Source: Hestenes and Stiefel 1952, https://doi.org/10.6028/jres.049.044
