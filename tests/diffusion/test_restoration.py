@@ -12,6 +12,7 @@ from mezzotint.diffusion import (
     DPS,
     AveragePooling,
     EDMSchedule,
+    ExactMixture,
     GaussianBlur,
     Grayscale,
     Heun,
@@ -21,6 +22,7 @@ from mezzotint.diffusion import (
     Mask,
     Measurement,
     MomentMatching,
+    NoiseLevel,
     Operator,
     PiGDM,
     Prediction,
@@ -201,6 +203,25 @@ def test_pigdm_is_exact_where_its_deviation_is_that_of_the_data_and_biased_elsew
     r = (s / std) ** 2
     exact = (y * r / (1 + r), s / math.sqrt(1 + r))
     assert ((mean, deviation) == pytest.approx(exact, abs=1e-3)) == (assumed == s)
+
+
+def test_methods_agree_with_those_of_azula_on_a_mixture():
+    """The numbers are of azula 0.11: MMPSDenoiser with cg, TDSSampler with one particle, PGDMSampler over alpha^2."""
+    means = torch.tensor([[0.9, -0.4, 0.2], [-0.7, 0.5, 0.6]]).double()
+    stds = torch.tensor([[0.5, 0.3, 0.4], [0.2, 0.6, 0.3]]).double()
+    denoise = ExactMixture(VPSchedule(), means, stds, torch.tensor([0.4, 0.6]).double())
+    x = torch.tensor([[0.3, -1.1, 0.7], [1.2, 0.1, -0.4]]).double()
+    y = torch.tensor([[0.4, -1.2], [0.1, 0.6]]).double()
+    level = NoiseLevel(0.6, 0.8)
+    moment_matching = MomentMatching(denoise, Matrix(), y, 0.3, iterations=2)(x, level).x0
+    expected = [[0.6428607422, -0.5614211523, 0.5136905697], [0.0099094947, 0.3340615219, -0.0236491173]]
+    torch.testing.assert_close(moment_matching, torch.tensor(expected).double(), rtol=0, atol=1e-7)
+    dps = DPS(denoise, Matrix(), y, 0.3, gamma=0.5)(x, level).x0
+    expected = [[0.4742979411, -0.3823149555, 0.4422725853], [0.3482749829, 0.0134620484, 0.1311858993]]
+    torch.testing.assert_close(dps, torch.tensor(expected).double(), rtol=0, atol=1e-7)
+    pigdm = PiGDM(denoise, Matrix(), y, 1e-9, iterations=2)(x, level).x0 - denoise(x, level).x0
+    expected = [[0.1291031802, -0.0549976784, 0.0017558816], [-0.2351362610, 0.1039369954, -0.0119327738]]
+    torch.testing.assert_close(0.36 * pigdm, torch.tensor(expected).double(), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("operator", LINEAR, ids=lambda each: type(each).__name__)
