@@ -105,8 +105,9 @@ def scale(axis: "Axes", points: Sequence[Point], marks: Sequence[float]) -> None
     if min(values) > 0 and max(values) > DECADE * min(values):
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.yaxis.set_major_formatter(ScalarFormatter())
-        axis.yaxis.get_major_formatter().set_scientific(False)  # type: ignore[attr-defined]
+        plain = ScalarFormatter()
+        plain.set_scientific(False)
+        axis.yaxis.set_major_formatter(plain)
         axis.yaxis.set_minor_formatter(NullFormatter())
 
 

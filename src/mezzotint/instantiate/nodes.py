@@ -19,6 +19,8 @@ class Undescribed(Exception):
 class Recorded:
     """Base of classes that keep the arguments of their construction."""
 
+    constructed: tuple[tuple[Any, ...], dict[str, Any]]
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         made = super().__new__(cls)
         object.__setattr__(made, "constructed", (args, kwargs))
@@ -52,7 +54,7 @@ def node_of(part: Any) -> Node:
 
 def arguments(part: Any) -> dict[str, Any]:
     if isinstance(part, Recorded):
-        args, kwargs = part.constructed  # type: ignore[attr-defined]
+        args, kwargs = part.constructed
         return dict(inspect.signature(type(part)).bind(*args, **kwargs).arguments)
     if is_dataclass(part):
         return {item.name: getattr(part, item.name) for item in fields(part) if item.init}

@@ -57,6 +57,11 @@ class Stage(nn.Module):
         return x if self.cross is None or context is None else self.cross(x, context)
 
 
+def stages_of(part: nn.Module) -> list[Stage]:
+    """Return the stages in a part of a network, such as one of its levels."""
+    return [module for module in part.modules() if isinstance(module, Stage)]
+
+
 class DownLevel(nn.Module):
     """One level of the encoder: stages, then downsampling. Every output is stored for the skip connections."""
 

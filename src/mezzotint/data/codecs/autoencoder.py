@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -78,10 +78,6 @@ class AutoencoderCodec(Codec):
     shift_factor: float | None = None
     batch: int = 16
 
-    dtype: ClassVar[torch.dtype] = torch.uint8  # type: ignore[assignment]
-    bounds: ClassVar[Bounds | None] = None  # type: ignore[assignment]
-    format: ClassVar[str] = PixelCodec.format  # type: ignore[assignment]
-
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigError(f"batch={self.batch}: give at least one image.")
@@ -92,6 +88,18 @@ class AutoencoderCodec(Codec):
     def config(self) -> AutoencoderConfig:
         """The autoencoder's config. Raises ConfigError: there is none, or it is that of something else."""
         return AutoencoderConfig.read(Path(self.directory).expanduser() / CONFIG)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.uint8
+
+    @property
+    def bounds(self) -> Bounds | None:
+        return None
+
+    @property
+    def format(self) -> str:
+        return PixelCodec().format
 
     @property
     def scaling(self) -> float:

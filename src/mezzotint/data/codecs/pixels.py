@@ -26,8 +26,6 @@ class PixelCodec(Codec):
     high: float = 1.0
 
     levels: ClassVar[int | None] = 256
-    dtype: ClassVar[torch.dtype] = torch.uint8  # type: ignore[assignment]
-    format: ClassVar[str] = "uint8, rounded, uncompressed"  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         _ = self.scaling
@@ -36,6 +34,14 @@ class PixelCodec(Codec):
     def scaling(self) -> PixelScaling:
         """The linear map."""
         return PixelScaling(self.low, self.high)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.uint8
+
+    @property
+    def format(self) -> str:
+        return "uint8, rounded, uncompressed"
 
     @property
     def bounds(self) -> Bounds:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mezzotint.attributes import computed
+
 from ..schedules.continuous import Schedule
 from .spacings import Grid, Karras, Spacing
 
@@ -38,8 +40,8 @@ class Restart(Spacing):
                 f"repeats={self.repeats}, inner={self.inner}: give 0 or more repetitions of 1 or more steps."
             )
 
-    @property
-    def steps(self) -> int:  # type: ignore[override]
+    @computed
+    def steps(self) -> int:
         return self.spacing.steps + self.repeats * (self.inner + 1)
 
     def __call__(self, schedule: Schedule) -> Grid:
@@ -78,8 +80,8 @@ class RePaint(Spacing):
                 f"jump={self.jump}, walks={self.walks}: give 1 or more of both; walks=1 is the grid itself."
             )
 
-    @property
-    def steps(self) -> int:  # type: ignore[override]
+    @computed
+    def steps(self) -> int:
         n = self.spacing.steps
         return n + 2 * (self.walks - 1) * (n // self.jump) * self.jump
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from mezzotint.attributes import computed
 from mezzotint.finite import Finite
 
 from ..levels import NoiseLevel
@@ -236,8 +237,8 @@ class ExplicitTimes(Spacing):
         if self.steps < 1 or self.times[-1] < 0.0:
             raise ValueError(f"times={self.times} must contain a time above 0 and none below. Remove negative times.")
 
-    @property
-    def steps(self) -> int:  # type: ignore[override]
+    @computed
+    def steps(self) -> int:
         return sum(t != 0.0 for t in self.times)
 
     def __call__(self, schedule: Schedule) -> Grid:
@@ -257,8 +258,8 @@ class SnapToTable(Spacing):
 
     spacing: Spacing
 
-    @property
-    def steps(self) -> int:  # type: ignore[override]
+    @computed
+    def steps(self) -> int:
         return self.spacing.steps
 
     def __call__(self, schedule: Schedule) -> Grid:

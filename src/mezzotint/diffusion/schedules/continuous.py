@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mezzotint.attributes import computed
 from mezzotint.finite import Finite
 
 from ..levels import NoiseLevel
@@ -271,8 +272,8 @@ class ShiftedSchedule(Schedule):
     def t_max(self) -> float:
         return self.schedule.t_max
 
-    @property
-    def steps(self) -> int | None:  # type: ignore[override]
+    @computed
+    def steps(self) -> int | None:
         return self.schedule.steps
 
     @property

@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mezzotint.attributes import computed
+
 from ..levels import NoiseLevel
 from ..scalar_ops import Number
 from .continuous import Schedule
@@ -272,8 +274,8 @@ class TabulatedSchedule(DiscreteSchedule):
         object.__setattr__(self, "values", tuple(float(b) for b in self.values))
         super().__post_init__()
 
-    @property
-    def steps(self) -> int:  # type: ignore[override]
+    @computed
+    def steps(self) -> int:
         return len(self.values)
 
     def betas(self) -> Tensor:
@@ -294,8 +296,8 @@ class ZeroTerminalSNRSchedule(DiscreteSchedule):
 
     schedule: DiscreteSchedule
 
-    @property
-    def steps(self) -> int:  # type: ignore[override]
+    @computed
+    def steps(self) -> int:
         return self.schedule.steps
 
     def betas(self) -> Tensor:

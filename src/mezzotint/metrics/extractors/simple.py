@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from mezzotint.attributes import computed
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
 from mezzotint.errors import ConfigError
@@ -42,8 +43,8 @@ class SimpleFeatures(Extractor):
     def digest(self) -> str:
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
-    @property
-    def widths(self) -> Mapping[str, int]:  # type: ignore[override]
+    @computed
+    def widths(self) -> Mapping[str, int]:
         return {"pooled": self.width}
 
     @property

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.networks import UNet
-from mezzotint.networks.unet import Stage
+from mezzotint.networks.unet import Stage, stages_of
+from mezzotint.runs.published import diffusers
+from mezzotint.runs.published.entries import write_state
 
 WIDEST = 512  # channels of a padded network
 
@@ -36,11 +38,11 @@ def twin(network: nn.Module) -> Twin | None:
     different = ("conditions", "cross_attention", "augmentation", "self_conditioning", "learned_variance", "head_width")
     if any(given[name] for name in different) or given["heads"] != 1 or given["resample"] != "plain":
         return None
-    state, levels = without_class(network), len(given["multipliers"])
+    state, entries = without_class(network), diffusers.unet(network)
     norms = [module for module in network.modules() if isinstance(module, nn.GroupNorm)]
     if len({norm.num_groups for norm in norms}) == 1:
-        channels = [level.stages[0].block.second.out_channels for level in network.down.values()]  # type: ignore[union-attr]
-        return Twin(config(given, channels, norms[0].num_groups, 1), renamed(state, levels))
+        channels = [width_of(stages_of(level)[0]) for level in network.down.values()]
+        return Twin(config(given, channels, norms[0].num_groups, 1), write_state(state, entries))
     sizes = {norm.num_channels // norm.num_groups for norm in norms}
     walked = [*walk(network)]
     layout = Layout(max(one.slots_needed for one in walked), sizes.pop())
@@ -48,13 +50,13 @@ def twin(network: nn.Module) -> Twin | None:
         return None
     waves = given["width"] // 2
     shift = layout.width // 2 - waves + 1  # so that the first frequencies are those of the narrower embedding
-    padded = config(given, [layout.width] * levels, layout.width // layout.size, shift)
-    return Twin(padded, renamed(spread_state(network, walked, state, layout, waves), levels))
+    padded = config(given, [layout.width] * len(given["multipliers"]), layout.width // layout.size, shift)
+    return Twin(padded, write_state(spread_state(network, walked, state, layout, waves), entries))
 
 
 def settings(network: UNet) -> dict[str, Any]:
     """Return the arguments of a U-Net, with their defaults."""
-    args, kwargs = network.constructed  # type: ignore[attr-defined]
+    args, kwargs = network.constructed
     bound = inspect.signature(UNet).bind(*args, **kwargs)
     bound.apply_defaults()
     return dict(bound.arguments)
@@ -157,24 +159,24 @@ def walk(network: UNet) -> Iterator[Layer]:
     now = Channels(int(network.first.out_channels))
     skips, levels = [now], [(f"down.{name}", level) for name, level in network.down.items()]
     for (name, level), after in zip(levels, [*levels[1:], None], strict=True):
-        for i, stage in enumerate(level.stages):  # type: ignore[arg-type]
+        for i, stage in enumerate(stages_of(level)):
             count = width_of(stage)
             output = now if count == now.count else Channels(count, now.end)
             yield Layer(f"{name}.stages.{i}", (now,), output, stage)
             now = output
             skips.append(now)
         if after is not None:
-            changes = width_of(after[1].stages[0]) != now.count  # type: ignore[index]
+            changes = width_of(stages_of(after[1])[0]) != now.count
             output = Channels(now.count)
             yield Layer(
                 f"{name}.resample.convolution", (now,), output, None, f"{after[0]}.stages.0" if changes else None
             )
             now = output
             skips.append(now)
-    for i, stage in enumerate(network.middle):
-        yield Layer(f"middle.{i}", (now,), now, stage)  # type: ignore[arg-type]
+    for i, stage in enumerate(stages_of(network.middle)):
+        yield Layer(f"middle.{i}", (now,), now, stage)
     for name, level in network.up.items():
-        for i, stage in enumerate(level.stages):  # type: ignore[arg-type]
+        for i, stage in enumerate(stages_of(level)):
             output = Channels(width_of(stage))
             yield Layer(f"up.{name}.stages.{i}", (now, skips.pop()), output, stage)
             now = output
@@ -182,7 +184,7 @@ def walk(network: UNet) -> Iterator[Layer]:
             yield Layer(f"up.{name}.resample.convolution", (now,), now)
 
 
-def width_of(stage: Any) -> int:
+def width_of(stage: Stage) -> int:
     return int(stage.block.second.out_channels)
 
 
@@ -259,47 +261,3 @@ def add_shortcut(found: dict[str, Tensor], state: Mapping[str, Tensor], layer: L
     rows = layout.slots(Channels(len(mix), layer.output.end))
     found[f"{layer.name}.weight"] += spread(both, rows, layout.slots(*layer.inputs))
     found[f"{layer.name}.bias"] += spread(offset, rows)
-
-
-# ---------------------------------------------------------------------------------------------------------------- names
-
-
-WHOLE = {"first": "conv_in", "norm": "conv_norm_out", "last": "conv_out"}
-WHOLE |= {"embedding.time.first": "time_embedding.linear_1", "embedding.time.second": "time_embedding.linear_2"}
-PARTS = {"norm": "norm1", "first": "conv1", "condition.linear": "time_emb_proj", "condition.norm": "norm2"}
-PARTS |= {"second": "conv2", "shortcut": "conv_shortcut"}
-
-
-def renamed(state: Mapping[str, Tensor], levels: int) -> dict[str, Tensor]:
-    """Return a state of our names by the names of a UNet2DModel; q, k and v of attention are apart there."""
-    found = {}
-    for key, value in state.items():
-        name, _, kind = key.rpartition(".")
-        if name in WHOLE:
-            found[f"{WHOLE[name]}.{kind}"] = value
-            continue
-        way, *rest = name.split(".")
-        if way == "middle":
-            index, part, *inner = rest
-            place, samplers = "mid_block", ""
-        else:
-            level, *rest = rest
-            number = int(level.removeprefix("level"))
-            place = f"down_blocks.{number}" if way == "down" else f"up_blocks.{levels - 1 - number}"
-            samplers = "downsamplers" if way == "down" else "upsamplers"
-            if rest[0] == "resample":
-                found[f"{place}.{samplers}.0.conv.{kind}"] = value
-                continue
-            _, index, part, *inner = rest
-        if part == "block":
-            found[f"{place}.resnets.{index}.{PARTS['.'.join(inner)]}.{kind}"] = value
-        elif inner == ["norm"]:
-            found[f"{place}.attentions.{index}.group_norm.{kind}"] = value
-        else:
-            flat = value.flatten(1) if kind == "weight" else value
-            if inner == ["project"]:
-                found[f"{place}.attentions.{index}.to_out.0.{kind}"] = flat
-            else:
-                for letter, piece in zip("qkv", flat.chunk(3), strict=True):
-                    found[f"{place}.attentions.{index}.to_{letter}.{kind}"] = piece.contiguous()
-    return found

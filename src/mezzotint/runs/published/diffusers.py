@@ -1,9 +1,7 @@
 """Names of tensors in diffusers' UNet2DModel (https://huggingface.co/docs/diffusers/api/models/unet2d)."""
 
-from torch import nn
-
 from mezzotint.networks import UNet
-from mezzotint.networks.unet import Stage
+from mezzotint.networks.unet import stages_of
 from mezzotint.runs.published.entries import Entries, Entry, Split, SwappedHalves, WithoutNull, renamed
 
 TOP = {"first": "conv_in", "norm": "conv_norm_out", "last": "conv_out"}
@@ -25,19 +23,17 @@ def unet(network: UNet, swapped: bool = False) -> Entries:
     for way, levels in (("down", network.down), ("up", network.up)):
         for number, (name, level) in enumerate(levels.items()):
             theirs = f"{way}_blocks.{number}."
-            for i, part in enumerate(level.stages.children()):
-                places = (f"{theirs}resnets.{i}.", f"{theirs}attentions.{i}.")
-                entries |= stage(f"{way}.{name}.stages.{i}.", *places, part)
+            for i in range(len(stages_of(level))):
+                entries |= stage(f"{way}.{name}.stages.{i}.", f"{theirs}resnets.{i}.", f"{theirs}attentions.{i}.")
             sampler = f"{theirs}{way}samplers.0."
             entries |= renamed(f"{way}.{name}.resample.", sampler, BLOCK | {"convolution": "conv"})
-    for i, part in enumerate(network.middle):
-        entries |= stage(f"middle.{i}.", f"mid_block.resnets.{i}.", f"mid_block.attentions.{i}.", part)
+    for i in range(len(network.middle)):
+        entries |= stage(f"middle.{i}.", f"mid_block.resnets.{i}.", f"mid_block.attentions.{i}.")
     return entries
 
 
-def stage(own: str, block: str, attention: str, part: nn.Module) -> Entries:
+def stage(own: str, block: str, attention: str) -> Entries:
     """Entries of a residual block and its attention."""
-    assert isinstance(part, Stage), "a level and the middle hold stages"
     entries = renamed(f"{own}block.", block, BLOCK)
     entries |= renamed(f"{own}attention.", attention, {"project": "to_out.0"}, dims=2)
     entries |= renamed(f"{own}attention.", attention, {"norm": "group_norm"})

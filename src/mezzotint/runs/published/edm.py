@@ -3,9 +3,7 @@
 from torch import nn
 
 from mezzotint.networks import EDM2UNet, SongUNet, UNet
-from mezzotint.networks.magnitude import MPBlock
-from mezzotint.networks.unet import Stage
-from mezzotint.runs.published.entries import Entries, Entry, Interleaved, WithoutNull, renamed
+from mezzotint.runs.published.entries import Entries, Entry, Interleaved, WithoutNull, heads_of, renamed
 
 BLOCK = {"block.norm": "norm0", "block.first": "conv0", "block.condition.linear": "affine"}
 BLOCK |= {"block.condition.norm": "norm1", "block.second": "conv1", "block.shortcut": "skip"}
@@ -16,11 +14,10 @@ MP_BLOCK |= {"attention.project": "attn_proj"}
 
 def stage(own: str, theirs: str, part: nn.Module) -> Entries:
     """Entries of a residual block with its attention."""
-    assert isinstance(part, Stage)
     entries = renamed(f"{own}.", f"{theirs}.", BLOCK | ATTENTION)
-    heads = getattr(part.attention, "heads", 1)
+    layout = Interleaved(heads_of(part), innermost=True)
     for kind in ("weight", "bias"):
-        entries[f"{own}.attention.qkv.{kind}"] = Entry((f"{theirs}.qkv.{kind}",), Interleaved(heads, innermost=True))
+        entries[f"{own}.attention.qkv.{kind}"] = Entry((f"{theirs}.qkv.{kind}",), layout)
     return entries
 
 
@@ -72,11 +69,10 @@ def adm(network: UNet) -> Entries:
 
 def mp_block(own: str, theirs: str, part: nn.Module) -> Entries:
     """Entries of a magnitude-preserving block."""
-    assert isinstance(part, MPBlock)
     entries = renamed(f"{own}.", f"{theirs}.", MP_BLOCK)
     entries[f"{own}.gain"] = Entry((f"{theirs}.emb_gain",), dims=0)
-    heads = getattr(part.attention, "heads", 1)
-    entries[f"{own}.attention.qkv.weight"] = Entry((f"{theirs}.attn_qkv.weight",), Interleaved(heads, innermost=True))
+    layout = Interleaved(heads_of(part), innermost=True)
+    entries[f"{own}.attention.qkv.weight"] = Entry((f"{theirs}.attn_qkv.weight",), layout)
     return entries
 
 

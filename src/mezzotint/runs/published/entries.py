@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError
+from mezzotint.networks.attention import SelfAttention
+from mezzotint.networks.magnitude import MPAttention
 
 
 class Layout(Protocol):
@@ -122,6 +124,11 @@ class Entry:
         parts = self.layout.write(tensor)
         parts = parts if self.dims is None else [part.reshape(part.shape[: self.dims]) for part in parts]
         return dict(zip(self.names, parts, strict=True))
+
+
+def heads_of(block: nn.Module) -> int:
+    """Return the number of heads of a block's self-attention; 0 without."""
+    return next((part.heads for part in block.modules() if isinstance(part, (SelfAttention, MPAttention))), 0)
 
 
 Entries = dict[str, Entry]  # by the names in the network

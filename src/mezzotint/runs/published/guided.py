@@ -3,8 +3,7 @@
 from torch import nn
 
 from mezzotint.networks import UNet
-from mezzotint.networks.unet import Stage
-from mezzotint.runs.published.entries import Entries, Entry, Interleaved, Layout, Same, WithoutNull, renamed
+from mezzotint.runs.published.entries import Entries, Entry, Interleaved, Layout, Same, WithoutNull, heads_of, renamed
 
 TOP = {"first": "input_blocks.0.0", "embedding.time.first": "time_embed.0", "embedding.time.second": "time_embed.2"}
 TOP |= {"norm": "out.0", "last": "out.2"}
@@ -44,12 +43,12 @@ def unet(network: UNet, new_order: bool = False) -> Entries:
 
 def stage(own: str, theirs: str, part: nn.Module, new_order: bool, numbers: tuple[str, str] = ("0", "1")) -> Entries:
     """Entries of a residual block and its attention, which have these numbers in a list."""
-    assert isinstance(part, Stage)
     block, attention = (f"{theirs}.{number}." for number in numbers)
     entries = renamed(f"{own}.block.", block, BLOCK)
-    if isinstance(part.attention, nn.Identity):
+    heads = heads_of(part)
+    if not heads:
         return entries
-    layout: Layout = Same() if new_order else Interleaved(int(getattr(part.attention, "heads", 1)))
+    layout: Layout = Same() if new_order else Interleaved(heads)
     entries |= renamed(f"{own}.attention.", attention, {"norm": "norm", "project": "proj_out"}, dims=3)
     entries[f"{own}.attention.norm.weight"] = Entry((f"{attention}norm.weight",))
     for kind in ("weight", "bias"):
