@@ -110,6 +110,33 @@ def test_evaluate_and_train_take_no_condition(trained: Path, mezzotint: Command)
     assert "condition= is for sample" in mezzotint("train", *TINY, "condition={y:[0,0]}").err
 
 
+def test_samples_are_evaluated_beside_the_examples_of_their_conditions(trained: Path, mezzotint: Command) -> None:
+    done = mezzotint("evaluate", f"run={trained}", "n=6", "metrics=[psnr,retrieval]", "metrics.retrieval.candidates=2")
+    assert done.code == 0, done.err
+    assert {line.split()[0] for line in done.out.splitlines()[:3]} == {
+        "psnr_6",
+        "psnr_6_bicubic_low",
+        "retrieval_digits_6",
+    }
+    refused = mezzotint("evaluate", f"run={trained}", "n=6", "metrics=[ssim]")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "SSIM needs images or volumes of at least 11 pixels a side, and these are [1, 8, 8]" in refused.err
+
+
+def test_a_run_with_conditions_may_end_with_paired_metrics(mezzotint: Command, home: Path) -> None:
+    done = mezzotint(
+        "train", "experiment=emoji_superres", "debug=tiny", "hardware=cpu", "metrics=[psnr,ssim]", "name=a"
+    )
+    assert done.code == 0, done.err
+    assert "bicubic_low" in done.out
+
+
+def test_paired_metrics_are_refused_for_a_run_without_conditions(mezzotint: Command, home: Path) -> None:
+    refused = mezzotint("train", *TINY, "metrics=[psnr]", "name=never")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "metrics.psnr: PSNR needs the true example of each sample, which a run with conditions has" in refused.err
+
+
 REFUSED = {
     "unused": (
         ["network=mine.plain.Plain"],

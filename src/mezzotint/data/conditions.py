@@ -55,6 +55,27 @@ class ConditionValues:
         return torch.where(chosen, kind.mirrored(values), values)
 
 
+class Pairs(Protocol):
+    """The true example of each sample: the one whose conditions the sample was generated with."""
+
+    @property
+    def kinds(self) -> Mapping[str, Condition]:
+        """The kind of each condition, by its name."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of examples; sample i and sample i + len have the same one."""
+        ...
+
+    def truth(self, index: Tensor) -> Tensor:
+        """Return the true examples of the samples of these numbers (B,), as they are stored, (B, C, *size)."""
+        ...
+
+    def values(self, index: Tensor) -> dict[str, Tensor]:
+        """Return the conditions (B, ...) of these samples, by name."""
+        ...
+
+
 def kinds_of(dataset: Any) -> Mapping[str, Condition]:
     """Return the kind of each condition of a dataset, by its name."""
     return dataset.conditions if isinstance(dataset, Conditional) else {}

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from mezzotint.data.conditions import ConditionValues, condition_values, kinds_of, null_values
+from mezzotint.data.conditions import ConditionValues, Pairs, condition_values, kinds_of, null_values
 from mezzotint.data.image_set import ImageSource, labels_of
 from mezzotint.networks import Condition
 from mezzotint.randomness import permutation
@@ -28,6 +28,10 @@ class ConditionPlan(Protocol):
         """Return the labels (B,) that belong to these values, or None if any label does."""
         ...
 
+    def pairs(self) -> Pairs | None:
+        """Return the true examples that these values are of; None for values of no example."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class ExampleConditions(ConditionPlan):
@@ -43,9 +47,23 @@ class ExampleConditions(ConditionPlan):
     conditions: ConditionValues
     about: str = "of the held-out examples"
 
+    @property
+    def kinds(self) -> Mapping[str, Condition]:
+        return self.conditions.kinds
+
+    def __len__(self) -> int:
+        return len(self.images)
+
     def examples(self, index: Tensor) -> Tensor:
         """Return the number (B,) of the example that gives each sample its conditions."""
         return self._order[index % len(self._order)]
+
+    def truth(self, index: Tensor) -> Tensor:
+        """Return these examples as they are stored, (B, C, *size)."""
+        return self.images.batch(self.examples(index))[0]
+
+    def pairs(self) -> Pairs:
+        return self
 
     def values(self, index: Tensor) -> dict[str, Tensor]:
         examples = self.examples(index)
@@ -79,6 +97,9 @@ class GivenConditions(ConditionPlan):
         return {name: values[index % len(values)] for name, values in self.rows.items()}
 
     def labels(self, index: Tensor) -> Tensor | None:
+        return None
+
+    def pairs(self) -> None:
         return None
 
 

@@ -31,6 +31,7 @@ from mezzotint.metrics.metric import (
     no_progress,
 )
 from mezzotint.metrics.references import add_batch, load_references
+from mezzotint.metrics.scored_samples import ScoredSamples
 from mezzotint.metrics.statistics_file import StatisticsFile
 
 Labelled = tuple[Tensor, Tensor | None]
@@ -130,7 +131,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate exactly n samples by all metrics, in one pass over the samples.
 
-    Metrics that share an extractor share its features. Samples are drawn only if a metric reads their features. In
+    Metrics that share an extractor share its features. Samples are drawn only if a metric reads them as they come. In
     several processes every process calls this with its own share of the samples, and all return the values of all.
 
     Args:
@@ -157,10 +158,13 @@ def evaluate(
     if featured:
         reset_on(featured, device)
         load_references(featured, reference, device, cache)
-        add_samples(featured, images, n, context.device)
-    measured = {name: metric.measure(context) for name, metric in metrics.items()}
+    scored = ScoredSamples(metrics, context)
+    if featured or scored.scorers:
+        add_samples(featured, images, n, context.device, scored)
+    scores = scored.gathered()
+    measured = {name: metric.measure(replace(context, scores=scores.get(name))) for name, metric in metrics.items()}
     protocol = {
-        "n": n if featured else 0,
+        "n": n if featured or scores else 0,
         "reference": {"count": len(reference), "sha256": reference.digest()},
         "extractors": [
             extractor.protocol() for extractor in dict.fromkeys(metric.extractor for metric in featured.values())
@@ -196,12 +200,15 @@ def add_samples(
     images: Iterable[Tensor | Labelled | Numbered],
     n: int,
     device: torch.device,
+    scored: ScoredSamples,
 ) -> None:
     """Add this process's share of the samples to all metrics. Raises ValueError if all shares together are not n."""
     seen = 0
     for batch in images:
         pixels, labels, index = (*((batch,) if isinstance(batch, Tensor) else batch), None, None)[:3]
-        add_batch(metrics, pixels.to(device), real=False, labels=labels, index=index)
+        pixels = pixels.to(device)
+        add_batch(metrics, pixels, real=False, labels=labels, index=index)
+        scored.add(pixels, index)
         seen += len(pixels)
     total = _over_processes(seen, device)
     if total != n:

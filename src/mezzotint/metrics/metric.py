@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
+from mezzotint.data.conditions import Pairs
 from mezzotint.data.image_set import ImageSource
 from mezzotint.diffusion import Denoise
 from mezzotint.errors import ConfigError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 ProgressBar = Callable[[str, int], AbstractContextManager[Advance]]  # of a title and a total
 Named = Mapping[str, Sequence[object]]  # one pair: what varies, and its values
+Scorer = Callable[[Tensor, Tensor], dict[str, Tensor]]  # samples (B, C, *size), their numbers (B,) -> (B,) by name
 
 
 @contextmanager
@@ -38,6 +40,19 @@ def no_samples(count: int, advance: Advance) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of all samples, in the order of their numbers.
+
+    Args:
+        index: numbers of the samples (n,).
+        values: float64 (n,) by name.
+    """
+
+    index: Tensor
+    values: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
 class EvaluatedModel:
     """The model that generated the samples, for metrics that need more than its samples.
 
@@ -48,6 +63,7 @@ class EvaluatedModel:
         seed: of its samples.
         limit: upper bound on the images that a metric measures; None leaves it to the metric.
         codec: of its data.
+        pairs: the true example of each sample; None for samples without conditions of an example.
     """
 
     denoise: Denoise
@@ -56,6 +72,7 @@ class EvaluatedModel:
     seed: int = 0
     limit: int | None = None
     codec: Codec = field(default_factory=PixelCodec)
+    pairs: Pairs | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +86,7 @@ class Context:
         labelled: the samples have class labels.
         device: where networks run.
         progress: opens a progress bar.
+        scores: those of the metric's own scorer, once the samples have been generated.
     """
 
     n: int | None = None
@@ -77,6 +95,7 @@ class Context:
     labelled: bool = True
     device: torch.device = torch.device("cpu")
     progress: ProgressBar = no_progress
+    scores: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +157,7 @@ class Metric(metaclass=Finite):
     higher_is_better: ClassVar[bool | None] = False
     of_reference: ClassVar[bool] = False  # a property of the reference alone, to compare other values with
     needs_labels: ClassVar[bool] = False  # its value depends on the classes of the images
+    scores_samples: ClassVar[bool] = False  # has a scorer
 
     @property
     def extractors(self) -> tuple[Extractor, ...]:
@@ -155,6 +175,10 @@ class Metric(metaclass=Finite):
 
     def validate(self, context: Context) -> None:
         """Refuse, before anything is computed, inputs that give no value. Raises ConfigError or DataError."""
+
+    def scorer(self, context: Context) -> Scorer | None:
+        """Return the function that scores samples as they are generated; None for a metric without one."""
+        return None
 
     @abstractmethod
     def measure(self, context: Context) -> Measured:

@@ -23,7 +23,7 @@ from mezzotint.data.image_set import ImageSource
 from mezzotint.diffusion import Denoiser, KeyedRandom, Schedule, Spacing
 from mezzotint.diffusion.grids.spacings import Grid
 from mezzotint.diffusion.stability import check_draw, validated_grid
-from mezzotint.generation import SamplingRecipe, null_conditions
+from mezzotint.generation import SamplingRecipe, held_out_conditions, null_conditions
 from mezzotint.metrics import Context, EvaluatedModel, Metric
 
 FIRST_LEVELS = 4  # of a grid, where only the fit of sampler, guidance and network is checked
@@ -143,8 +143,14 @@ def check_metrics(job: Job, components: Components, metrics: Mapping[str, Metric
     from mezzotint.training.callbacks.sample_metrics import SampleMetrics
 
     real = min(real, job.reference_images or real) if real is not None else None
+    paired = real is not None and any(metric.scores_samples for metric in metrics.values())
+    plan = held_out_conditions(components.dataset) if paired else None
     model = EvaluatedModel(
-        components.denoiser, components.dataset.split, limit=job.n, codec=codec_of(components.dataset)
+        components.denoiser,
+        components.dataset.split,
+        limit=job.n,
+        codec=codec_of(components.dataset),
+        pairs=plan.pairs() if plan else None,
     )
     context = Context(job.n or real, real, model)
     for name, metric in metrics.items():

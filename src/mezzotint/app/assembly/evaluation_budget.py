@@ -93,7 +93,7 @@ def evaluation_budget(
     features = sum(extractor_flops(extractor, shape) for extractor in {one.extractor for one in featured.values()})
     wanted = job.n or min(real or MOST_SAMPLES, MOST_SAMPLES), min(real, job.reference_images or real)
     if not featured:
-        wanted = 0, 0
+        wanted = (wanted[0] if any(metric.scores_samples for metric in metrics.values()) else 0), 0
     while_training = any(isinstance(callback, SampleMetrics) for callback in components.callbacks.values())
     repeats = job.seeds * (1 + while_training)
     training = 3 * forward * job.budget

@@ -157,6 +157,7 @@ def evaluate_seed(
         job.seed,
         job.n,
         generator.codec,
+        generator.conditions.pairs() if generator.conditions else None,
     )
     context = Context(n, len(reference.images), model)
     for metric in metrics.values():

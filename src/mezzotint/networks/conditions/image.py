@@ -101,8 +101,13 @@ class ImageInput(Channels):
     def forward(self, value: Tensor) -> Tensor:
         one = (-1, *(1,) * (value.ndim - 1))
         absent = is_null(value).flatten(1).any(1).reshape(one)
-        image = torch.where(absent, 0.0, value)
-        if tuple(image.shape[2:]) != self.size:
-            image = functional.interpolate(image, self.size, mode=MODES[len(self.size)], align_corners=False)
+        image = enlarged(torch.where(absent, 0.0, value), self.size)
         flag = (~absent).to(image.dtype).expand(-1, 1, *self.size)
         return torch.cat([image, flag], dim=1)
+
+
+def enlarged(image: Tensor, size: Sequence[int]) -> Tensor:
+    """Return (B, C, *any) resized to (B, C, *size): bicubically in two dimensions, linearly in one and three."""
+    if tuple(image.shape[2:]) == tuple(size):
+        return image
+    return functional.interpolate(image, tuple(size), mode=MODES[len(size)], align_corners=False)

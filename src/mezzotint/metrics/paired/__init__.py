@@ -1,0 +1,1 @@
+"""Metrics that compare each sample with the true example of its conditions."""
