@@ -13,10 +13,12 @@ from mezzotint.networks import (
     ClassCondition,
     Condition,
     DiT,
+    EDM2UNet,
     EmbeddingCondition,
     ImageCondition,
     JiT,
     MultiHotCondition,
+    SongUNet,
     TextCondition,
     UNet,
     VectorCondition,
@@ -53,8 +55,14 @@ def unet(conditions: dict[str, Condition], **changes) -> UNet:
     return scrambled(UNet((3, 8, 8), conditions=conditions, **settings))  # type: ignore[return-value]
 
 
+SONG = {"width": 16, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
 NETWORKS = {
     "unet": unet,
+    "ddpmpp": lambda conditions: scrambled(SongUNet((3, 8, 8), conditions=conditions, **SONG)),  # type: ignore[arg-type]
+    "ncsnpp": lambda conditions: scrambled(
+        SongUNet((3, 8, 8), conditions=conditions, features="fourier", encoder="residual", taps=(1, 3, 3, 1), **SONG)  # type: ignore[arg-type]
+    ),
+    "edm2": lambda conditions: scrambled(EDM2UNet((3, 8, 8), conditions=conditions, head_width=16, **SONG)),  # type: ignore[arg-type]
     "mlp": lambda conditions: scrambled(MLP((3, 8, 8), width=16, conditions=conditions)),
     "dit": lambda conditions: scrambled(DiT((3, 8, 8), width=16, depth=2, conditions=conditions)),
     "jit": lambda conditions: scrambled(
@@ -88,6 +96,7 @@ def test_gradients_are_finite_through_the_null_and_reach_every_parameter(network
 def test_without_conditions_a_network_has_its_keys_and_takes_none(network):
     net = NETWORKS[network]({})
     assert not [key for key in net.state_dict() if key.startswith("conditions")]
+    assert net.state_dict().keys() == NETWORKS[network](None).state_dict().keys()
     with pytest.raises(ValueError, match="built with conditions none takes no 'y': leave it out"):
         net(X, TIME, y=VALUES["y"])
     with pytest.raises(ValueError, match="built with conditions view takes no 'y'"):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mezzotint.networks import EDM2UNet, SongUNet
+from mezzotint.networks import EDM2UNet, SongUNet, VectorCondition
 from mezzotint.networks.fir import FIRDown2x, FIRUp2x, doubling, halving
 from mezzotint.networks.layers import AvgPool2x, Nearest2x
 from mezzotint.networks.magnitude import MPWeight, mp_cat, mp_silu, mp_sum, normalized
@@ -141,6 +141,17 @@ def test_edm2_preserves_magnitude_from_input_to_output_when_new():
         assert rms(network(x, time)) == pytest.approx(1.0, abs=0.25)
     assert len(sizes) == 18
     assert all(0.75 < size < 1.25 for size in sizes), sizes
+
+
+def test_edm2_preserves_magnitude_whatever_the_size_of_its_conditions():
+    torch.manual_seed(0)
+    pose = VectorCondition(5, frequencies=0)
+    network = EDM2UNet((3, 16, 16), width=64, multipliers=(1, 2), attention=(8,), head_width=32, conditions={"y": pose})
+    for size in (1.0, 1000.0):
+        embedding = network.embed(
+            torch.randn(64), None, network.conditions(torch.ones(64, 1), {"y": torch.randn(64, 5) * size})
+        )
+        assert rms(embedding) == pytest.approx(1.0, abs=0.1)
 
 
 # ------------------------------------------------------------------------------------------------------ every network

@@ -1,15 +1,16 @@
 """The magnitude-preserving U-Net of EDM2."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
+from mezzotint.networks.conditions import Condition, ConditionEmbedder, Embedded
 from mezzotint.networks.embeddings import image_shape, scaled_one_hot
 from mezzotint.networks.layers import AvgPool2x, Nearest2x
-from mezzotint.networks.magnitude import MPBlock, MPFourier, MPWeight, mp_cat, mp_silu, mp_sum
+from mezzotint.networks.magnitude import MPBlock, MPFourier, MPWeight, mp_cat, mp_silu, mp_sum, normalized
 from mezzotint.networks.unet import attending, level_sizes, level_widths
 
 
@@ -32,6 +33,9 @@ class EDM2UNet(Recorded, nn.Module, metaclass=Finite):
         dropout: dropout probability in residual blocks.
         residual_share, attention_share: shares of the residual branch and of attention in their sums.
         label_share, skip_share: shares of the label in the embedding, and of stored features in the decoder.
+        conditions: the kind of each further condition, by its name; those of the data in a config. The sum of their
+            vectors joins the embedding as the label does, scaled to the magnitude of the label's; of sequences the mean
+            is one of them.
 
     Raises:
         ValueError: the image size is not divisible, no level has a size in `attention`, or heads do not divide.
@@ -54,6 +58,7 @@ class EDM2UNet(Recorded, nn.Module, metaclass=Finite):
         attention_share: float = 0.3,
         label_share: float = 0.5,
         skip_share: float = 0.5,
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         super().__init__()
         channels, *size = self.shape = image_shape(shape)
@@ -72,7 +77,8 @@ class EDM2UNet(Recorded, nn.Module, metaclass=Finite):
         self.fourier = MPFourier(widths[0])
         self.time = MPWeight(widths[0], embedding)
         self.label = MPWeight(classes, embedding) if classes else None
-        self.first = MPWeight(channels + 1, widths[0], 3)
+        self.conditions = ConditionEmbedder(conditions, embedding, size)
+        self.first = MPWeight(channels + self.conditions.channels + 1, widths[0], 3)
         now, kept = widths[0], [widths[0]]
         self.down = nn.ModuleDict()
         for level, target in enumerate(widths):
@@ -98,18 +104,24 @@ class EDM2UNet(Recorded, nn.Module, metaclass=Finite):
         self.last = MPWeight(now, channels, 3)
         self.gain = nn.Parameter(torch.zeros(1))
 
-    def embed(self, time: Tensor, label: Tensor | None) -> Tensor:
+    def embed(self, time: Tensor, label: Tensor | None, given: Embedded) -> Tensor:
         h = self.time(self.fourier(time).to(self.first.weight.dtype))
         if self.label is not None:
             h = mp_sum(h, self.label(scaled_one_hot(label, self.classes, h)), self.label_share)
         elif label is not None:
             raise ValueError("A network built with classes=0 takes no label: leave it out, or build with classes=N.")
+        if given.vector is not None:
+            h = mp_sum(h, normalized(given.vector, 1).to(h.dtype), self.label_share)
         return mp_silu(h)
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map x (B, C, H, W), time (B,) and label (B,) int64, -1 for none, to (B, C, H, W)."""
-        embedding = self.embed(time, label)
-        x = x.to(self.first.weight.dtype)
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, **conditions: Tensor | None) -> Tensor:
+        """Map x (B, C, H, W), time (B,) and label (B,) int64, -1 for none, to (B, C, H, W).
+
+        Further conditions are given by name; one that is not given has its null.
+        """
+        given = self.conditions(x, conditions)
+        embedding = self.embed(time, label, given)
+        x = given.beside(x.to(self.first.weight.dtype))
         x = self.first(torch.cat([x, torch.ones_like(x[:, :1])], dim=1))  # the ones take the place of a bias
         skips = [x]
         for descent in self.down.values():

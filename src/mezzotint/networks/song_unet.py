@@ -1,7 +1,7 @@
 """The U-Nets DDPM++ and NCSN++ of score-based models, as EDM uses them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional
 from mezzotint.finite import Finite
 from mezzotint.instantiate.nodes import Recorded
 from mezzotint.networks.attention import SelfAttention
+from mezzotint.networks.conditions import Condition, ConditionEmbedder, Embedded
 from mezzotint.networks.embeddings import FourierFeatures, SinusoidalFeatures, augmented, image_shape, scaled_one_hot
 from mezzotint.networks.fir import FIRDown2x, doubling, halving
 from mezzotint.networks.layers import ResidualBlock, Shift, group_norm
@@ -21,7 +22,7 @@ GROUPS, EPS = 32, 1e-6
 
 
 class SongEmbedding(nn.Module):
-    """silu(W' silu(W (features(time) + label(c) + augment(a)))): (B, outputs)."""
+    """silu(W' silu(W (features(time) + label(c) + conditions + augment(a)))): (B, outputs)."""
 
     def __init__(self, features: nn.Module, width: int, classes: int, augmentation: int, outputs: int) -> None:
         super().__init__()
@@ -31,13 +32,13 @@ class SongEmbedding(nn.Module):
         self.first = nn.Linear(width, outputs)
         self.second = nn.Linear(outputs, outputs)
 
-    def forward(self, time: Tensor, label: Tensor | None, augment: Tensor | None) -> Tensor:
+    def forward(self, time: Tensor, label: Tensor | None, augment: Tensor | None, given: Embedded) -> Tensor:
         h = self.features(time).to(self.first.weight.dtype)
         if self.label is not None:
             h = h + self.label(scaled_one_hot(label, self.classes, h))
         elif label is not None:
             raise ValueError("A network built with classes=0 takes no label: leave it out, or build with classes=N.")
-        h = augmented(h, augment, self.augment)
+        h = augmented(given.added(h), augment, self.augment)
         return functional.silu(self.second(functional.silu(self.first(h))))
 
 
@@ -88,6 +89,8 @@ class SongUNet(Recorded, nn.Module, metaclass=Finite):
         encoder, decoder: the branches beside the levels.
         taps: of the filter that resamples.
         augmentation: number of augmentation labels (`augment`; 9 for GeometricAugmentation), zeros by default.
+        conditions: the kind of each further condition, by its name; those of the data in a config. Of sequences the
+            mean joins the embedding.
 
     Raises:
         ValueError: the image size is not divisible, no level has a size in `attention`, or an unknown branch.
@@ -110,6 +113,7 @@ class SongUNet(Recorded, nn.Module, metaclass=Finite):
         decoder: Literal["standard", "skip"] = "standard",
         taps: Sequence[float] = (1, 1),
         augmentation: int = 0,
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         super().__init__()
         for name, value, known in (
@@ -132,11 +136,13 @@ class SongUNet(Recorded, nn.Module, metaclass=Finite):
 
         known = FourierFeatures(2 * width) if features == "fourier" else SinusoidalFeatures(width)
         self.embedding = SongEmbedding(known, known.width, classes, augmentation, embedding)
-        self.first = nn.Conv2d(channels, width, 3, padding=1)
-        now, kept, beside = width, [width], channels
+        self.conditions = ConditionEmbedder(conditions, known.width, size)
+        inputs = channels + self.conditions.channels
+        self.first = nn.Conv2d(inputs, width, 3, padding=1)
+        now, kept, beside = width, [width], inputs
         self.down, self.inputs = nn.ModuleDict(), nn.ModuleDict()
         for level, target in enumerate(widths):
-            stages = [stage(inputs, target, attends[level]) for inputs in [now, *[target] * (blocks - 1)]]
+            stages = [stage(size, target, attends[level]) for size in [now, *[target] * (blocks - 1)]]
             resample = stage(target, target, False, halving(taps)) if level < last else None
             self.down[f"level{level}"] = DownLevel(stages, resample)
             if resample is not None and encoder == "residual":
@@ -176,10 +182,21 @@ class SongUNet(Recorded, nn.Module, metaclass=Finite):
                 elif isinstance(part, Output):
                     part.convolution.weight *= 1e-5
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, augment: Tensor | None = None) -> Tensor:
-        """Map x (B, C, H, W), time (B,), label (B,) int64 and augment (B, A) to (B, C, H, W)."""
-        embedding = self.embedding(time, label, augment)
-        beside = x = x.to(self.first.weight.dtype)
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        label: Tensor | None = None,
+        augment: Tensor | None = None,
+        **conditions: Tensor | None,
+    ) -> Tensor:
+        """Map x (B, C, H, W), time (B,), label (B,) int64 and augment (B, A) to (B, C, H, W).
+
+        Further conditions are given by name; one that is not given has its null.
+        """
+        given = self.conditions(x, conditions)
+        embedding = self.embedding(time, label, augment, given)
+        beside = x = given.beside(x.to(self.first.weight.dtype))
         x = self.first(x)
         skips = [x]
         for level, descent in self.down.items():
