@@ -26,7 +26,7 @@ class Dataset(metaclass=Finite):
     """Examples of one shape, such as images, with or without class labels.
 
     Args:
-        shape: (channels, height, width) of every image; networks are built for it.
+        shape: (channels, *size) of every example, (channels, height, width) of images; networks are built for it.
         classes: number of classes; 0 drops the labels.
         flip: flip half of the training images horizontally.
         names: names of the classes, in the order of their labels; by default those in the data.
@@ -35,7 +35,7 @@ class Dataset(metaclass=Finite):
             derived from the examples.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int = 0
     flip: bool = False
     names: tuple[str, ...] = ()

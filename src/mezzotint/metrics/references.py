@@ -131,8 +131,13 @@ def _path(
 
 def _stored(paths: Mapping[Accumulator, Path | None]) -> States | None:
     """Return the states in the files, or None if one is missing or damaged."""
-    found = {accumulator: _read(path) for accumulator, path in paths.items() if path is not None and path.is_file()}
-    return found if len(found) == len(paths) and None not in found.values() else None  # type: ignore[return-value]
+    found: States = {}
+    for accumulator, path in paths.items():
+        state = _read(path) if path is not None and path.is_file() else None
+        if state is None:
+            return None
+        found[accumulator] = state
+    return found
 
 
 def _agreed(stored: dict[str, States | None]) -> dict[str, States | None]:

@@ -55,11 +55,14 @@ class Muon(OptimizerSettings):
 
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
         """Both optimizers as one. Raises ConfigError: the network is split over processes."""
-        found = [*parameters(module)]
-        if any(is_shard(one.value) for one in found):
-            raise ConfigError("optimizer=muon needs whole matrices, and hardware.strategy=fsdp splits them; use adamw")
-        hidden = [one for one in found if self.orthogonalised(one)]
-        others = [one for one in found if not self.orthogonalised(one)]
+        hidden: list[Parameter] = []
+        others: list[Parameter] = []
+        for one in parameters(module):
+            if is_shard(one.value):
+                raise ConfigError(
+                    "optimizer=muon needs whole matrices, and hardware.strategy=fsdp splits them; use adamw"
+                )
+            (hidden if self.orthogonalised(one) else others).append(one)
         members: list[torch.optim.Optimizer] = []
         if hidden:
             groups = grouped(hidden, self.groups, self.weight_decay)
@@ -81,15 +84,14 @@ class OrthogonalMomentum(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        loss = evaluated(closure)
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
             for p in (p for p in group["params"] if p.grad is not None):
-                buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                if not self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+                buffer = self.state[p]["momentum_buffer"]
                 buffer.lerp_(p.grad, 1 - momentum)
                 update = orthogonal(p.grad.lerp(buffer, momentum).flatten(1))
                 p.mul_(1 - lr * group["weight_decay"])
@@ -117,14 +119,19 @@ class Combined(torch.optim.Optimizer):
             member.param_groups, member.state = self.param_groups[start:end], self.state
             start = end
 
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        loss = evaluated(closure)
         for member in self.members:
             member.step()
         return loss
+
+
+def evaluated(closure: Callable[[], float] | None) -> float | None:
+    """Return the loss that a closure computes with its gradients; None without a closure."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

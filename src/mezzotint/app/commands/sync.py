@@ -70,7 +70,7 @@ def tracker(run: Path, given: bool) -> dict[str, Any] | None:
 
 def reachable() -> None:
     """Raise an error early if uploading is impossible."""
-    from mezzotint.training.tracking.wandb import read_settings
+    from mezzotint.training.tracking.wandb_mode import read_settings
     from mezzotint.training.tracking.wandb_server import server
 
     if refusal := server(read_settings()).refusal():

@@ -121,7 +121,7 @@ def check_reference(named: str, dataset: Dataset, metrics: "Mapping[str, Metric]
         if isinstance(images, StatisticsFile):
             images.fill(metric)
         else:
-            metric.extractor.validate(reference.shape)  # type: ignore[arg-type]
+            metric.extractor.validate(reference.shape)
             metric.update_features(torch.empty(0, metric.width), real=True)  # such images have no labels
         metric.reset()
 

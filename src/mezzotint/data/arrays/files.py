@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -58,7 +58,7 @@ def located(file: Path, offset: int, stored: np.dtype, shape: tuple[int, ...], e
     return FileRows(file, offset, stored.str, shape)
 
 
-def header(opened: BinaryIO, file: Path) -> tuple[tuple[int, ...], bool, np.dtype]:
+def header(opened: IO[bytes], file: Path) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read the header of a .npy file: shape, whether in Fortran order, type."""
     version = npy.read_magic(opened)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -83,7 +83,7 @@ def of_npz(file: Path, member: str | None) -> Rows:
         name = chosen(file, names, member)
         entry = archive.getinfo(f"{name}.npy")
         with archive.open(entry) as opened:
-            shape, fortran, dtype = header(opened, file)  # type: ignore[arg-type]
+            shape, fortran, dtype = header(opened, file)
             length = opened.tell()
         if fortran or entry.compress_type != zipfile.ZIP_STORED:
             with np.load(file, allow_pickle=False) as arrays:

@@ -1,5 +1,6 @@
 """Arrays whose first axis is read a few entries at a time."""
 
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,9 +92,9 @@ class FileRows:
             raise DataError(f"{self.file} cannot be read: {error.strerror or error}.") from error
         return found.astype(self.dtype, copy=False)
 
-    def _fill(self, file: object, into: memoryview) -> None:
+    def _fill(self, file: io.FileIO, into: memoryview) -> None:
         while into:
-            count = file.readinto(into)  # type: ignore[attr-defined]
+            count = file.readinto(into)
             if not count:
                 raise DataError(f"{self.file} has become shorter since it was opened: copy it again.")
             into = into[count:]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from mezzotint.data.arrays.moments import channel_moments
 from mezzotint.data.arrays.stored import Rows, blocks
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
-from mezzotint.data.codecs.standardize import StandardizeCodec
+from mezzotint.data.codecs.standardize import StandardizeCodec, Stored
 from mezzotint.data.dataset import Dataset, check_split
 from mezzotint.data.image_files.class_folders import refuse_labels
 from mezzotint.data.image_set import ImageSource, digest
@@ -82,7 +82,7 @@ class ArrayFile(Dataset):
         if stored == "uint8":
             return PixelCodec()
         mean, std = self.moments()
-        return StandardizeCodec(mean, std, stored)  # type: ignore[arg-type]
+        return StandardizeCodec(mean, std, cast(Stored, stored))
 
     def moments(self) -> Moments:
         """Return mean and deviation of each channel. Raises DataError: an entry is not finite."""

@@ -36,7 +36,7 @@ class DigitsVideo(LabelledDataset):
     ranks: ClassVar[tuple[int, ...]] = (3,)
     wanted: ClassVar[str] = "is not the shape of a clip: give [1, frames, height, width]."
 
-    shape: tuple[int, ...] = (1, 8, 16, 16)  # type: ignore[assignment]
+    shape: tuple[int, ...] = (1, 8, 16, 16)
     classes: int = 10
     clips: int = 4
 

@@ -64,6 +64,7 @@ class ImageFolder(Dataset):
         memory_limit: bytes; a dataset or split up to this size is decoded once and cached, a larger one on access.
     """
 
+    shape: tuple[int, int, int]
     root: str
     enlarge: bool = False
     skip: bool = False

@@ -66,7 +66,7 @@ class EEG(MeasuredDataset):
     Source: distributed with matplotlib (eeg.dat), under its licence.
     """
 
-    shape: tuple[int, ...] = (4, 64)  # type: ignore[assignment]
+    shape: tuple[int, ...] = (4, 64)
 
     ranks: ClassVar[tuple[int, ...]] = (1,)
     wanted: ClassVar[str] = "is not the shape of a window: give [4, length]."

@@ -38,6 +38,7 @@ class NPZ(ArrayDataset):
         held_out: fraction of test images if the file has no splits; with 0 both splits are the entire dataset.
     """
 
+    shape: tuple[int, int, int]
     root: str
     images: str | None = None
     labels: str | None = None

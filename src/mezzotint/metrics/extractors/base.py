@@ -45,7 +45,7 @@ class Extractor(metaclass=Finite):
         """The loaded network, on the device where it ran last."""
 
     @abstractmethod
-    def validate(self, shape: tuple[int, int, int]) -> None:
+    def validate(self, shape: tuple[int, ...]) -> None:
         """Refuse images or missing weights before anything is computed; weights are located, not fetched or loaded.
 
         Raises:
@@ -66,7 +66,7 @@ class Extractor(metaclass=Finite):
         """True if the weights can be loaded without a download."""
         return True
 
-    def prepare(self, shape: tuple[int, int, int]) -> None:
+    def prepare(self, shape: tuple[int, ...]) -> None:
         """Validate, then fetch and load the weights."""
         self.validate(shape)
         _ = self.network, self.digest
@@ -159,7 +159,7 @@ def standardised(pixels: Tensor, mean: Sequence[float], deviation: Sequence[floa
     return (pixels - m) / s
 
 
-def check_colours(shape: tuple[int, int, int], name: str) -> None:
+def check_colours(shape: tuple[int, ...], name: str) -> None:
     """Raises ConfigError for images (C, H, W) that are neither grey nor RGB."""
     if shape[0] not in (1, 3):
         raise ConfigError(

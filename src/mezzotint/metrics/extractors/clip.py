@@ -72,7 +72,7 @@ class CLIP(Extractor):
         state = image_tower(read_state(path, SOURCE))
         return fill(_network(state, path), state, path, SOURCE)
 
-    def validate(self, shape: tuple[int, int, int]) -> None:
+    def validate(self, shape: tuple[int, ...]) -> None:
         check_colours(shape, self.name)
         require(self.weights, self.name, URL)
 

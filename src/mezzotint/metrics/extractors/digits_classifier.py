@@ -71,7 +71,7 @@ class DigitsClassifier(Extractor):
         network.load_state_dict(load_file(WEIGHTS))
         return network.eval().requires_grad_(False)
 
-    def validate(self, shape: tuple[int, int, int]) -> None:
+    def validate(self, shape: tuple[int, ...]) -> None:
         if tuple(shape) != (1, 8, 8):
             raise ConfigError(
                 f"extractor=digits takes grey images of 8 x 8, and the data has shape {tuple(shape)}. "

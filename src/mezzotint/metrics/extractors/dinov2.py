@@ -60,7 +60,7 @@ class DINOv2(Extractor):
         state.pop("mask_token", None)
         return fill(Backbone.like(state), state, path, SOURCE)
 
-    def validate(self, shape: tuple[int, int, int]) -> None:
+    def validate(self, shape: tuple[int, ...]) -> None:
         check_colours(shape, "dinov2")
         require(self.weights, "dinov2", URL)
 

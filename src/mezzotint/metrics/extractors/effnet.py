@@ -57,7 +57,7 @@ class EfficientNet(Extractor):
                 fuse_batchnorm(block, conv, norm)
         return network
 
-    def validate(self, shape: tuple[int, int, int]) -> None:
+    def validate(self, shape: tuple[int, ...]) -> None:
         check_colours(shape, self.name)
         self._file()
 

@@ -68,7 +68,7 @@ class InceptionV3(Extractor):
     def fetched(self) -> bool:
         return self.path.is_file()
 
-    def validate(self, shape: tuple[int, int, int]) -> None:
+    def validate(self, shape: tuple[int, ...]) -> None:
         check_colours(shape, self.name)
         if self.path.is_file():
             return

@@ -21,7 +21,7 @@ class PowerEMA(WeightAverages):
         every: images between two snapshots, or below 1 the share of the budget.
     """
 
-    def __init__(self, std: float | list[float] = (0.05, 0.25), every: float = 0.0625) -> None:  # type: ignore[assignment]
+    def __init__(self, std: float | Sequence[float] = (0.05, 0.25), every: float = 0.0625) -> None:
         self.stds = tuple(std) if isinstance(std, Sequence) else (std,)
         for value in self.stds:
             exponent(value)

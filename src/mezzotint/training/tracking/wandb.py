@@ -17,7 +17,7 @@ from mezzotint.runs import RunDir, formats
 from mezzotint.training.flat import flat
 from mezzotint.training.tracking.hooks import STATES, RunInfo, edges
 from mezzotint.training.tracking.tracker import Tracker
-from mezzotint.training.tracking.wandb_server import server
+from mezzotint.training.tracking.wandb_mode import Mode, brief, choose, insisted
 from mezzotint.training.tracking.wandb_state import WandbUploadState
 
 WELCOME = 20.0  # seconds at most for a server that has just answered to take a run in
@@ -131,7 +131,7 @@ class WandB(Tracker, WandbLogger):
         """The command that uploads what was recorded offline."""
         return f"wandb sync {self.place}/wandb/offline-run-*" if self.subject.own else f"mezzotint sync {self.place}"
 
-    def open(self, mode: str, lines: list[dict[str, Any]]) -> None:
+    def open(self, mode: Mode, lines: list[dict[str, Any]]) -> None:
         import wandb
 
         subject, piece = self.subject, self.sent.starts - 1
@@ -150,7 +150,7 @@ class WandB(Tracker, WandbLogger):
             job_type=self.job_type,
             notes=self.notes,
             dir=str(subject.directory),
-            mode=mode,  # type: ignore[arg-type]
+            mode=mode,
             config=subject.config | about,
             reinit="create_new",
             settings=wandb.Settings(**settings, **(PAST if subject.past else {})),
@@ -268,42 +268,3 @@ class WandB(Tracker, WandbLogger):
         if self.online:
             self.sent.images, self.sent.state = max(self.sent.images, self.latest), state
             self.sent.write(self.subject.directory)
-
-
-def choose(mode: str) -> tuple[str, str]:
-    """The mode of a start, and why it is offline.
-
-    Raises:
-        ConfigError: the user insists on online where it cannot be, or WANDB_MODE says what is no mode.
-    """
-    settings = read_settings()
-    wanted = {"dryrun": "offline", "run": "online"}.get(settings.mode, settings.mode) if mode == "auto" else mode
-    if wanted != "online":
-        return wanted, "as its mode says"
-    refusal = server(settings).refusal()
-    if refusal and insisted(mode):
-        raise ConfigError(f"W&B's mode is online, but {refusal}; without a mode it records offline then")
-    return ("offline", refusal) if refusal else ("online", "")
-
-
-def insisted(mode: str) -> bool:
-    """Return whether the user insists on online."""
-    return mode == "online" or (mode == "auto" and os.environ.get("WANDB_MODE") in ("online", "run"))
-
-
-def read_settings() -> Any:
-    """W&B's settings as its files and the environment have them now."""
-    import wandb
-
-    settings = wandb.Settings(silent=True)
-    settings.update_from_system_settings()
-    try:
-        settings.update_from_env_vars(dict(os.environ))
-    except ValueError as error:
-        raise ConfigError(f"W&B's settings in the environment (WANDB_...) cannot be: {brief(error)}") from error
-    return settings
-
-
-def brief(error: BaseException) -> str:
-    """An error in one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
