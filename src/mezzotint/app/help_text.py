@@ -45,6 +45,7 @@ mezzotint evaluate run=runs/latest metrics=[memorisation]     detect copies of t
 mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=5,10,20,50      a table and a plot of all points
 mezzotint evaluate run=runs/latest reference=stats.npz metrics=[fid]    mu and sigma, as published by ADM and EDM
 mezzotint evaluate images=drawn reference=real         folders of images (or npz files) from any program
+mezzotint evaluate images=drawn.npy reference=real.npy series, fields or volumes (N, C, *size)
 mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
     "compare": """mezzotint compare runs/a runs/b                        all their comparable evaluations
 mezzotint compare a.json b.json c.json                 single evaluations""",
@@ -102,7 +103,7 @@ WORDS = {
     "run=DIR": "an existing run; a group replaces that part of its config, key=value changes one value",
     "budget= batch_size= seed=": "images to train on, images per step over all devices, seed of all random numbers",
     "n= seeds=": "number of images for sample and evaluate; number of seeds for evaluate",
-    "reference=train|test|all|PATH": "reference images of evaluate: a split, a folder of images, an npz file",
+    "reference=train|test|all|PATH": "reference of evaluate: a split, a folder of images, a file of arrays",
     "reference_images=N evaluation_share=0.25": "at most N reference images; cost limit as a fraction of training",
     "weights=ema|raw": "weights for sample and evaluate",
     "checkpoint=best|NUMBER": "the best checkpoint of callbacks=sample_metrics, or that of a step; else the newest",
@@ -117,14 +118,14 @@ WORDS = {
 
 OF_STATS = {  # stats takes few of them
     "data=NAME": "a dataset; reference=train, test or all is the split, train by default",
-    "reference=PATH": "a folder of images or an npz file instead",
+    "reference=PATH": "a folder of images or a file of arrays instead",
     "metrics=[...] extractor=NAME": "the metrics and the extractor that evaluate will use",
     "out=FILE.npz": "also write mean and covariance as mu and sigma for other programs",
     "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
 }
 
 OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("save=", "label=", "condition="))} | {
-    "images=PATH": "instead of run=: a folder of images or an npz file from any program; with reference= or data=",
+    "images=PATH": "instead of run=: images or samples of any program, a folder or a file; with reference= or data=",
     "out=FILE.json": "with images=: the output file; by default in the current directory",
 }
 

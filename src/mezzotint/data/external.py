@@ -1,4 +1,4 @@
-"""External images for evaluation: a folder of image files or an npz archive from any program, in their own size."""
+"""External examples for evaluation, from any program: a folder of images, an npz archive of images, or an array."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,42 +6,79 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mezzotint.data.arrays.files import READERS, open_array
+from mezzotint.data.codecs.base import Codec
+from mezzotint.data.codecs.pixels import PixelCodec
 from mezzotint.data.image_files.image_set import examined, headers
 from mezzotint.data.image_files.listing import listed, refuse_unread
 from mezzotint.data.image_set import ImageSource, TensorImages
+from mezzotint.data.sources.array import ArrayFile
 from mezzotint.data.sources.npz import IMAGES, Archive
 from mezzotint.errors import DataError
 
+DATA = "data"  # the array of a file of several, as `sample` writes them
 MEMORY = 1 << 30  # bytes; images up to this size are decoded once and cached
 
 
 @dataclass(frozen=True)
 class ExternalImages:
-    """Images of one shape, their file format and their preprocessing."""
+    """Examples of one shape (C, *size), such as images, with their file format, their preprocessing and their codec."""
 
     images: ImageSource
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     format: str
     preprocessing: str = "none"
+    codec: Codec = PixelCodec()
 
 
 def open_external(path: Path) -> ExternalImages:
-    """Return all images below a folder, in the order of their paths, or those of an npz archive; without labels.
+    """Return all images below a folder, in the order of their paths, or the examples of a file; without labels.
 
-    A folder is read as grey if all its files are, and as RGB otherwise.
+    A folder is read as grey if all its files are, and as RGB otherwise. A file holds uint8 images (N, H, W, C) in an
+    npz archive, or else an array (N, C, *size) of any kind.
 
     Raises:
         DataError: the path is missing, a file is damaged or of an unsupported format, or sizes differ.
     """
     if path.is_dir():
         return open_folder(path)
-    if path.suffix.lower() == ".npz":
-        return open_archive(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npz" and path.is_file():
+        archive = Archive(path, "give an .npz archive.")
+        return open_archive(archive) if holds_images(archive) else open_data(path, archive.names())
+    if suffix in READERS:
+        return open_data(path, [])
     raise DataError(
-        f"{path} is neither a folder of images nor an .npz archive of arrays. A pickle is a program and is not read"
+        f"{path} is neither a folder of images nor a .npz, .npy or .safetensors file. A pickle is a program and is not "
+        "read"
         if path.exists()
-        else f"{path} does not exist: give a folder of images, or an .npz archive"
+        else f"{path} does not exist: give a folder of images, or a file of arrays"
     )
+
+
+def holds_images(archive: Archive) -> bool:
+    """Return whether an archive holds images: `images`, or one array that looks like some."""
+    names = archive.names()
+    if "images" in names or DATA in names:
+        return "images" in names
+    if "arr_0" not in names and len(names) != 1:
+        return True  # none can be chosen: refused
+    stored = open_array(archive.file, "arr_0" if "arr_0" in names else names[0])
+    colours = len(stored.shape) == 4 and stored.shape[-1] in (1, 3)  # of another type, they are refused
+    return colours or (stored.dtype == np.uint8 and len(stored.shape) in (3, 4))
+
+
+def open_data(path: Path, names: list[str]) -> ExternalImages:
+    """Return the examples of an array (N, C, *size), with the mean and deviation of their channels as codec."""
+    member = next((name for name in (DATA, "arr_0") if len(names) > 1 and name in names), None)
+    data = ArrayFile(root=str(path), member=member, held_out=0.0)
+    count, *shape = data.array.shape
+    if data.array.dtype == np.uint8 and len(shape) == 3 and shape[-1] in (1, 3) and shape[0] not in (1, 3):
+        raise DataError(
+            f"{path} holds uint8 {[count, *shape]}: images with the channels last? An array is (N, C, height, width); "
+            "array.transpose(0, 3, 1, 2) brings them first"
+        )
+    return ExternalImages(data.split("all"), tuple(shape), path.suffix.lower()[1:], codec=data.default_codec())
 
 
 def open_folder(root: Path) -> ExternalImages:
@@ -63,8 +100,8 @@ def open_folder(root: Path) -> ExternalImages:
     return ExternalImages(whole.images(files), shape, endings, "upright, on white, in their own size")
 
 
-def open_archive(path: Path) -> ExternalImages:
-    archive = Archive(path, "give an .npz archive.")
+def open_archive(archive: Archive) -> ExternalImages:
+    path = archive.file
     needed = "an array `images` or `arr_0` of uint8 (N, H, W, C) is needed"
     name = archive.choose(IMAGES)
     if name is None:

@@ -97,7 +97,7 @@ def scale(axis: "Axes", points: Sequence[Point], marks: Sequence[float]) -> None
     """Set a logarithmic axis of calls with ticks at their values, and one of values that span more than a decade."""
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-    axis.set(xscale="log", xlabel="network calls an image", xticks=spread([point.calls for point in points]))
+    axis.set(xscale="log", xlabel="network calls a sample", xticks=spread([point.calls for point in points]))
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.minorticks_off()

@@ -84,11 +84,11 @@ def test_an_evaluation_is_found_by_what_the_reference_holds(
 ) -> None:
     words = ("evaluate", "run=runs/a", "n=20", "metrics=[fid]", "reference=drawn")
     first = mezzotint(*words)
-    assert "20 images against 40 real ones (drawn)" in first.out
+    assert "20 samples against 40 real ones (drawn)" in first.out
     assert last_line(mezzotint(*words)) == last_line(first)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folders[0] / "more.png")
     second = mezzotint(*words)
-    assert "20 images against 41 real ones" in second.out
+    assert "20 samples against 41 real ones" in second.out
     assert last_line(second) != last_line(first)
 
 
@@ -229,7 +229,7 @@ def test_folders_of_any_program_are_judged(folders: tuple[Path, Path], mezzotint
 
 def test_images_are_judged_against_a_dataset(folders: tuple[Path, Path], mezzotint: Command) -> None:
     done = mezzotint("evaluate", "images=drawn", "data=digits", "reference=test", "metrics=[fid]")
-    assert "40 images against 297 real ones (test)" in done.out
+    assert "40 samples against 297 real ones (test)" in done.out
     made = json.loads(Path(last_line(done)).read_text())["protocol"]
     assert made["data"]["_target_"] == "mezzotint.data.Digits"
     assert made["reference"].items() >= {"split": "test", "count": 297}.items()
@@ -296,7 +296,7 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
         (["images=nothing", "reference=real.npz"], "images=nothing: there is no such folder or file"),
         (["images=drawn"], "no reference: give data=NAME, or reference="),
         (["images=drawn", "reference=train"], "reference=train is a split of a dataset: say of which, data=NAME"),
-        (["images=drawn", "reference=large"], "are 8 x 8 and those of the reference 9 x 8"),
+        (["images=drawn", "reference=large"], "its images are 8 x 8, and the reference 9 x 8"),
         (["images=drawn", "reference=real.npz", "n=41"], "n=41: drawn holds 40 images"),
         (["images=drawn", "reference=real.npz", "out=a.txt"], "give a file name that ends in .json"),
         (["images=drawn", "reference=real.npz", "out=no/a.json"], "is not a writable folder"),

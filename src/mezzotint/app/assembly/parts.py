@@ -109,17 +109,20 @@ def build_judging(job: Job, dataset: Dataset) -> EvaluationPlan:
     )
 
 
-def build_metrics(job: Job | Standalone, shape: tuple[int, ...]) -> dict[str, Metric]:
+def build_metrics(job: Job | Standalone, shape: tuple[int, ...], codec: Codec | None = None) -> dict[str, Metric]:
     """Return the metrics of `plan_metrics` after the weights of their extractors have been fetched."""
-    metrics = plan_metrics(job, shape)
+    metrics = plan_metrics(job, shape, codec)
     for extractor in dict.fromkeys(extractor for metric in metrics.values() for extractor in metric.extractors):
         with placed("extractor"):
             extractor.prepare(tuple(shape))
     return metrics
 
 
-def plan_metrics(job: Job | Standalone, shape: tuple[int, ...]) -> dict[str, Metric]:
+def plan_metrics(job: Job | Standalone, shape: tuple[int, ...], codec: Codec | None = None) -> dict[str, Metric]:
     """Build the metrics; those of features are left out if no extractor fits images of this shape.
+
+    Args:
+        codec: of the data; None takes that of the config.
 
     Raises:
         ConfigError: a metric needs features that the extractor does not give.
@@ -130,7 +133,7 @@ def plan_metrics(job: Job | Standalone, shape: tuple[int, ...]) -> dict[str, Met
     extractor = None
     if featured and job.extractor:
         with placed("extractor"):
-            extractor = build(job.extractor, "extractor").resolve(tuple(shape), codec_of_job(job))
+            extractor = build(job.extractor, "extractor").resolve(tuple(shape), codec or codec_of_job(job))
     return {
         name: build(*place, **({"extractor": extractor} if name in featured else {}))
         for name, place in nodes.items()

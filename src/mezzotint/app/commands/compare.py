@@ -84,7 +84,7 @@ def rank(results: Sequence[Result]) -> None:
     table([[str(i + 1), *row] for i, row in enumerate(zip(*held.values(), strict=True))], ["", *held])
     made = best[0].made
     real = made["reference"]
-    print(f"n={made['n']:,} against {real['count']:,} real images, sha256 {abbreviated(real['sha256'])}")
+    print(f"n={made['n']:,} against {real['count']:,} real ones, sha256 {abbreviated(real['sha256'])}")
     print(f"ranked by {by}, {'higher' if higher else 'lower'} is better")
     for line in doubts(best, by):
         print(line)

@@ -1,9 +1,10 @@
-"""`mezzotint evaluate images=DIR reference=DIR2`: metrics of images from any program, without a run."""
+"""`mezzotint evaluate images=PATH reference=PATH2`: metrics of samples from any program, without a run."""
 
 import hashlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,14 @@ from mezzotint.app.config.resolve import settle_standalone
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.results.evaluation_table import objective, report
 from mezzotint.app.results.git import commit
-from mezzotint.app.results.references import Reference, open_images, reference_of, remember, storage
+from mezzotint.app.results.references import Reference, check_alike, open_images, reference_of, remember, storage
 from mezzotint.app.terminal import display_path
 from mezzotint.atomic import write_text
+from mezzotint.data import PixelCodec
 from mezzotint.data.image_set import ImageSource
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.instantiate.build import build
+from mezzotint.instantiate.nodes import node_of
 from mezzotint.progress import Advance, bar
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ def main(config: Any) -> float | None:
     job = settle_standalone(config)
     reference = reference_of(job)
     samples = open_samples(job, reference)
-    metrics = build_metrics(job, samples.shape or ())
+    metrics = build_metrics(job, samples.shape or (), samples.codec)
     if not metrics:
         raise ConfigError(NOTHING)
     out = place(job)
@@ -46,30 +49,35 @@ def main(config: Any) -> float | None:
 
 
 def open_samples(job: Standalone, reference: Reference) -> Reference:
-    """Open the images to evaluate.
+    """Open the samples to evaluate, with the codec of the reference.
 
     Raises:
-        DataError: they are not there, too few, or of another size than the reference's.
+        DataError: they are not there, too few, or of another size or type than the reference's; or the reference is
+            statistics of data whose codec is unknown.
     """
     path = Path(job.images or "").expanduser()
     if not path.exists():
-        raise DataError(f"images={path}: there is no such folder or file. Give a folder of images, or an npz file")
-    samples = open_images(path)
-    size, real = (shape and tuple(shape[1:]) for shape in (samples.shape, reference.shape))
-    if size and real and size != real:
         raise DataError(
-            f"the images in {path} are {size[0]} x {size[1]} and those of the reference {real[0]} x {real[1]} "
-            "(height x width). Resize one of them first"
+            f"images={path}: there is no such folder or file. Give a folder of images, an npz file, or a file of arrays"
         )
+    samples = open_images(path)
+    shape, codec = samples.shape or (), samples.codec or PixelCodec()
+    if reference.codec is None and not codec.is_image(shape):
+        raise ConfigError(
+            "the reference is statistics of features, and of data that are no images the features depend on the codec: "
+            "give codec=standardize with the mean, std and stored that they were computed with"
+        )
+    wanted = reference.codec or codec
+    check_alike(f"images={path}", shape, codec, reference.shape or shape, wanted, "the reference")
     if job.n and job.n > len(samples.images):
-        raise DataError(f"n={job.n}: {path} holds {len(samples.images)} images")
-    return samples
+        raise DataError(f"n={job.n}: {path} holds {len(samples.images)} {samples.plural}")
+    return replace(samples, codec=wanted)
 
 
 def evaluate_samples(
     job: Standalone, samples: Reference, reference: Reference, metrics: dict[str, Any]
 ) -> "Evaluation":
-    """Evaluate images of any program. Raises ConfigError: a metric needs to know where they come from."""
+    """Evaluate samples of any program. Raises ConfigError: a metric needs to know where they come from."""
     from mezzotint.metrics import Context, evaluate
 
     n = job.n or len(samples.images)
@@ -105,6 +113,11 @@ def protocol(job: Standalone, samples: Reference, reference: Reference, n: int) 
     count = len(samples.images)
     return {
         "data": job.data,
+        **(
+            {}
+            if samples.codec is None or samples.codec.is_image(samples.shape or ())
+            else {"codec": node_of(samples.codec)}
+        ),
         "judged": samples.about | {"count": count, "sha256": samples.images.digest()},
         "samples": "all" if n == count else f"{n} of {count}, chosen by a fixed permutation",
         "reference": reference.about,
@@ -119,7 +132,7 @@ def place(job: Standalone) -> Path:
         if path.suffix != ".json" or path.is_dir():
             raise ConfigError(f"out={path}: give a file name that ends in .json")
     else:
-        asked = {key: value for key, value in job.as_dict().items() if key in ASKED}
+        asked = {key: value for key, value in job.as_dict().items() if key in ASKED or (key == "codec" and value)}
         mark = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:6]
         real = job.reference or str((job.data or {}).get("_target_")).rpartition(".")[2].lower()
         path = Path(f"{stem(job.images or '')}-against-{stem(real)}-{mark}.json")

@@ -26,14 +26,14 @@ def main(config: Any) -> None:
         raise ConfigError(
             f"{display_path(job.reference or '')} holds statistics already: evaluate takes it as reference="
         )
-    metrics = feature_metrics(build_metrics(job, reference.shape))
+    metrics = feature_metrics(build_metrics(job, reference.shape, reference.codec))
     out = None if job.out is None else named(Path(job.out).expanduser(), metrics)
     if not metrics:
         raise ConfigError(NOTHING)
     cache = Path(job.paths["cache"])
     before = set(cache.glob("*"))
     files = remember(metrics, reference, build(job.hardware, "hardware").device, str(cache))
-    print(f"{len(reference.images):,} images, sha256 {reference.images.digest()}")
+    print(f"{len(reference.images):,} {reference.plural}, sha256 {reference.images.digest()}")
     for file in files:
         print(f"{'found' if file in before else 'written'}: {display_path(file)}")
     if out is not None:

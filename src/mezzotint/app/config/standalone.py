@@ -1,4 +1,4 @@
-"""`Standalone`, the resolved config of a command on images without a run: configs/standalone.yaml as one call."""
+"""`Standalone`, the resolved config of a command on samples without a run: configs/standalone.yaml as one call."""
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,13 +9,13 @@ from mezzotint.errors import ConfigError
 
 @dataclass(frozen=True)
 class Standalone:
-    """Images to evaluate, the reference, and the metrics.
+    """Samples to evaluate, the reference, and the metrics.
 
     Args:
-        images: a folder or an npz file of images to evaluate.
-        reference: a folder or an npz file of real images, or a split of `data`.
+        images: a folder or an npz file of images to evaluate, or a file of samples of another kind.
+        reference: the same of real data, or a split of `data`.
         codec: how stored data become numbers; null is the usual one of the data.
-        n: number of images to evaluate; null is all.
+        n: number of samples to evaluate; null is all.
         out: file to write; null derives a name from the config.
     """
 
@@ -36,7 +36,9 @@ class Standalone:
         if self.reference in SPLITS and self.data is None and not Path(self.reference).exists():
             raise ConfigError(f"reference={self.reference} is a split of a dataset: say of which, data=NAME")
         if self.reference is None and self.data is None:
-            raise ConfigError("no reference: give data=NAME, or reference= with a folder or an npz file of real images")
+            raise ConfigError(
+                "no reference: give data=NAME, or reference= with a folder of real images or a file of real data"
+            )
 
     def data_node(self) -> Node | None:
         """Return the node of the dataset, with the codec in it where one was chosen; None without data."""

@@ -16,14 +16,14 @@ def report(path: Path, found: Evaluation) -> None:
 
 
 def rows(found: Evaluation) -> list[tuple[str, str]]:
-    """Return the values, and the images that they are of, as rows of a table."""
+    """Return the values, and the samples that they are of, as rows of a table."""
     made, real = found.protocol, found.protocol["reference"]
     values = [(name, f"{found.shown(name)}{of_class(name, made)}") for name in found.results]
     if not made["n"]:
         return values
     place = real.get("split") or display_path(real.get("folder") or real["file"])
-    calls = [("network calls", f"{made['calls']:g} an image")] if "calls" in made else []
-    return [*values, ("evaluated", f"{made['n']:,} images against {real['count']:,} real ones ({place})"), *calls]
+    calls = [("network calls", f"{made['calls']:g} a sample")] if "calls" in made else []
+    return [*values, ("evaluated", f"{made['n']:,} samples against {real['count']:,} real ones ({place})"), *calls]
 
 
 def of_class(name: str, made: dict[str, Any]) -> str:

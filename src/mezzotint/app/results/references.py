@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from mezzotint.app.config.job import SPLITS
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.terminal import display_path
-from mezzotint.data.dataset import Dataset
+from mezzotint.data.codecs.base import Codec
+from mezzotint.data.dataset import Dataset, codec_of
 from mezzotint.data.external import open_external
 from mezzotint.data.image_set import ImageSource
 from mezzotint.data.sources.npz import Archive
@@ -25,20 +26,28 @@ from mezzotint.randomness import permutation
 if TYPE_CHECKING:
     from mezzotint.metrics import Metric, StatisticsFile
 
-LOSSLESS = ("png", "npz", "uint8, rounded, uncompressed")  # formats that leave pixels as they are
+LOSSLESS = ("png", "npz", "npy", "safetensors")  # formats that leave numbers as they are
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Real images or their statistics, with their protocol entries.
+    """Real images, or data of another kind, or their statistics, with their protocol entries.
 
     Args:
-        shape: (C, H, W); None for statistics.
+        shape: (C, *size); None for statistics.
+        codec: how they become numbers for features; None for statistics.
     """
 
     images: "ImageSource | StatisticsFile"
     shape: tuple[int, ...] | None
     about: dict[str, Any] = field(default_factory=dict)
+    codec: Codec | None = None
+
+    @property
+    def plural(self) -> str:
+        """The noun for the data in messages: images, or examples."""
+        images = self.shape is None or self.codec is None or self.codec.is_image(self.shape)
+        return "images" if images else "examples"
 
     def limited(self, images: int | None) -> "Reference":
         """Return a reference of at most so many images, chosen by index alone.
@@ -51,7 +60,7 @@ class Reference:
             return self
         indices = permutation(0, "reference", len(self.images))[:images].sort().values
         about = self.about | {"chosen": f"{images} of {len(self.images)}, by their numbers"}
-        return Reference(Chosen(self.images, indices), self.shape, about)
+        return replace(self, images=Chosen(self.images, indices), about=about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,29 +88,57 @@ def open_reference(named: str, dataset: Dataset | None = None) -> Reference:
     """
     if dataset is not None and named in SPLITS:
         about = {"dataset": dataset.name(), "split": named, "preprocessing": dataset.preprocessing()}
-        return Reference(dataset.split(named), dataset.shape, about)
+        return Reference(dataset.split(named), dataset.shape, about, codec_of(dataset))
     path = Path(named).expanduser()
     if not path.exists():
         choices = f"a split ({', '.join(SPLITS)}), " if dataset is not None else ""
         close = did_you_mean(path.name, SPLITS) if dataset is not None else ""
         raise DataError(
             f"reference={display_path(path)}: there is no such folder or file{close}. Give {choices}a folder of "
-            "images, or an npz file with images or with statistics (mu, sigma)"
+            "images, an npz file with images or with statistics (mu, sigma), or a file of arrays"
         )
     found = open_path(path)
-    if dataset is not None and found.shape is not None and tuple(found.shape[1:]) != tuple(dataset.shape[1:]):
-        raise DataError(
-            f"reference={display_path(path)}: its images are {found.shape[1]} x {found.shape[2]}, and the samples "
-            f"{dataset.shape[1]} x {dataset.shape[2]}. Resize them first, or read them as a dataset, which "
-            f"does it: data=image_folder data.root={display_path(path)}"
-        )
+    if dataset is not None and found.shape is not None and found.codec is not None:
+        check_alike(f"reference={display_path(path)}", found.shape, found.codec, dataset.shape, codec_of(dataset))
     return found
+
+
+def check_alike(
+    where: str, shape: tuple[int, ...], codec: Codec, other: tuple[int, ...], wanted: Codec, name: str = "the samples"
+) -> None:
+    """Compare the shape and the type of data with those of other data, before features of both are.
+
+    Images may differ in their channels: grey ones are compared with RGB.
+
+    Args:
+        where: the key and the path of the data, for messages.
+        name: of the other data.
+
+    Raises:
+        DataError: they differ.
+    """
+    if codec.is_image(shape) and wanted.is_image(other):
+        if shape[1:] != other[1:]:
+            raise DataError(
+                f"{where}: its images are {shape[1]} x {shape[2]}, and {name} {other[1]} x {other[2]} (height x width)."
+                " Resize one of them first; data=image_folder does it"
+            )
+        return
+    if shape != other:
+        raise DataError(
+            f"{where}: its examples have shape {list(shape)} and {name} {list(other)} (channels, then size). "
+            "Give arrays of one shape"
+        )
+    if codec.dtype != wanted.dtype:
+        own, theirs = (str(one.dtype).removeprefix("torch.") for one in (codec, wanted))
+        raise DataError(f"{where} holds {own}, and {name} {theirs}: convert it, such as by array.astype({theirs!r})")
 
 
 def reference_of(job: Standalone) -> Reference:
     """Return the reference of a command without a run: a split of its dataset, or else a path."""
     dataset = build(job.data_node(), "data")
-    return open_reference(job.reference or "train", dataset)
+    found = open_reference(job.reference or "train", dataset)
+    return replace(found, codec=build(job.codec, "codec")) if job.codec else found
 
 
 def check_reference(named: str, dataset: Dataset, metrics: "Mapping[str, Metric]") -> None:
@@ -127,7 +164,7 @@ def check_reference(named: str, dataset: Dataset, metrics: "Mapping[str, Metric]
 
 
 def open_path(path: Path) -> Reference:
-    """Open the statistics of an npz file that has some, else the images of a folder or an npz file."""
+    """Open the statistics of an npz file that has some, else the images of a folder or the examples of a file."""
     if path.suffix.lower() == ".npz" and "mu" in Archive(path).names():
         from mezzotint.metrics import StatisticsFile
 
@@ -138,11 +175,11 @@ def open_path(path: Path) -> Reference:
 
 
 def open_images(path: Path) -> Reference:
-    """Open the images of a folder or an npz file, which may also hold statistics, as ADM's reference batches do."""
+    """Open the images of a folder, or the examples of a file, which may also hold statistics, as ADM's references."""
     loose = open_external(path)
     place = "folder" if path.is_dir() else "file"
     about = {place: str(path), "format": loose.format, "preprocessing": loose.preprocessing}
-    return Reference(loose.images, loose.shape, about)
+    return Reference(loose.images, loose.shape, about, loose.codec)
 
 
 def storage(samples: str | None, reference: str | None) -> list[str]:
@@ -151,7 +188,7 @@ def storage(samples: str | None, reference: str | None) -> list[str]:
     Args:
         samples, reference: formats; None if unknown.
     """
-    lossless = all(kind in LOSSLESS for kind in (samples, reference))
+    lossless = all(kind in LOSSLESS or str(kind).endswith("uncompressed") for kind in (samples, reference))
     if not samples or not reference or lossless or samples == reference:
         return []
     return [

@@ -97,9 +97,9 @@ def markdown(results: Sequence[Result], head: Sequence[str], rows: Sequence[Sequ
     real = made["reference"]
     extractors = ", ".join(f"{one['name']} ({one['sha256'][:12]})" for one in made.get("extractors", ()))
     about = [
-        f"{made['n']:,} images a point against {real['count']:,} real ones (sha256 {real['sha256'][:12]}); "
+        f"{made['n']:,} samples a point against {real['count']:,} real ones (sha256 {real['sha256'][:12]}); "
         f"extractor {extractors or 'none'}; run {made.get('run')}, step {made.get('step')}.",
-        "Calls are network calls an image, as counted. A star marks the Pareto front of the first value.",
+        "Calls are network calls a sample, as counted. A star marks the Pareto front of the first value.",
         *(f"{name} is {value:.4g}{compared(results, name)}." for name, value in marks(results).items()),
     ]
     lines = [

@@ -11,7 +11,7 @@ function evaluationSection(content) {
     { title: "grid", text: true, value: (row) => row.grid, cell: (row) => `${row.grid}${row.steps ? `, ${count(row.steps)} steps` : ""}` },
     rows.some((row) => row.guidance !== "none") && { title: "guidance", text: true, value: (row) => row.guidance, cell: (row) => row.guidance },
     new Set(rows.map((row) => row.weights)).size > 1 && { title: "weights", value: (row) => row.weights, cell: (row) => row.weights },
-    { title: "calls", number: true, hint: "network calls an image", value: (row) => row.calls, cell: (row) => digits(row.calls) },
+    { title: "calls", number: true, hint: "network calls a sample", value: (row) => row.calls, cell: (row) => digits(row.calls) },
     { title: "images", number: true, hint: "images judged, and of how many seeds", value: (row) => row.n, cell: (row) => count(row.n) + (row.many > 1 ? ` × ${row.many}` : "") },
     ...content.metrics.map(({ name, higher, compared }) => ({
       title: `${name} ${higher ? "↑" : "↓"}${compared && ` (${compared})`}`, number: true, down: higher, hint: higher ? "higher is better" : "lower is better",
@@ -116,7 +116,7 @@ class Pareto {
         svg("text.tick", { x: left - 8, y: this.toY(v) + 4, "text-anchor": "end" }, short(v))]),
       shown.map((v) => svg("text.tick", { x: this.toX(v), y: bottom + 16, "text-anchor": "middle" }, short(v))),
       svg("line.axis", { x1: left, x2: right, y1: bottom, y2: bottom }),
-      svg("text.title", { x: (left + right) / 2, y: tall - 4, "text-anchor": "middle" }, "network calls an image"),
+      svg("text.title", { x: (left + right) / 2, y: tall - 4, "text-anchor": "middle" }, "network calls a sample"),
       svg("text.title", { x: left + 4, y: MARGIN.top + 2 }, `${name}, ${higher ? "higher" : "lower"} is better`));
   }
 
