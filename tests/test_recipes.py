@@ -23,11 +23,11 @@ def decay(halflife: float, batch: int) -> float:
 
 
 def test_imagenet256_jit_b() -> None:
-    """Li and He 2025, table 9; its t is 0 at noise and 1 at data, so that ours is 1 - t."""
+    """Li and He 2025, table 9, and the command of their code; its t is 0 at noise and 1 at data: ours is 1 - t."""
     recipe = job("imagenet256_jit_b")
     network, optimizer, ema = recipe.network, recipe.optimizer, recipe.ema
     assert (network["depth"], network["width"], network["width"] // network["head_width"]) == (12, 768, 12)
-    assert recipe.data["shape"] == [3, 256, 256]
+    assert (recipe.data["shape"], recipe.data["crop"], recipe.data["enlarge"]) == ([3, 256, 256], "adm", True)
     assert network["patch"] == 256 // 16
     assert (network["bottleneck"], network["dropout"]) == (128, 0.0)
     assert (network["class_tokens"], network["class_start"]) == (32, 4)
@@ -62,7 +62,7 @@ def test_cifar10_uvit_s() -> None:
 
 @pytest.mark.parametrize("name", ["imagenet256_dit_xl", "imagenet256_sit_xl"])
 def test_dit_and_sit_of_the_largest_size(name: str) -> None:
-    """Peebles and Xie 2023, table 1 and section 4; Ma et al. 2024, appendix: the same but for what is diffused how."""
+    """Peebles and Xie 2023, table 1 and section 4, and both training scripts: they differ in what is diffused."""
     recipe = job(name)
     network, optimizer = recipe.network, recipe.optimizer
     assert (network["depth"], network["width"], network["width"] // network["head_width"]) == (28, 1152, 16)
@@ -73,13 +73,14 @@ def test_dit_and_sit_of_the_largest_size(name: str) -> None:
     assert decay(recipe.ema["halflife"], 256) == pytest.approx(0.9999, abs=1e-8)
     assert (recipe.objective["label_dropout"], recipe.guidance["scale"], recipe.n) == (0.1, 1.5, 50_000)
     assert (recipe.data["shape"], recipe.data["flip"]) == ([3, 256, 256], True)
+    assert (recipe.data["crop"], recipe.data["enlarge"]) == ("adm", True)
     assert recipe.codec["scaling_factor"] == 0.18215
 
 
 def test_what_dit_and_sit_diffuse() -> None:
     dit, sit = job("imagenet256_dit_xl"), job("imagenet256_sit_xl")
     assert (dit.schedule["steps"], dit.schedule["beta_start"], dit.schedule["beta_end"]) == (1000, 1e-4, 0.02)
-    assert dit.grid["steps"] == 250
+    assert (dit.grid["_target_"], dit.grid["steps"]) == ("mezzotint.diffusion.Linspace", 250)
     names = [node["_target_"].rpartition(".")[2] for node in (dit.target, dit.loss, dit.sampler["variance"])]
     assert names == ["Epsilon", "HybridLoss", "LearnedRangeVariance"]
     assert [node["_target_"].rpartition(".")[2] for node in (sit.schedule, sit.target)] == [

@@ -11,7 +11,7 @@ from mezzotint.app.help import config_dir
 
 MILLION = 1_000_000
 TABLES: dict[str, dict[str, Any]] = {
-    # Karras et al. 2022, table 7, column CIFAR-10; sampling: table 2 and appendix F.2
+    # Karras et al. 2022, table 7, column CIFAR-10, the defaults of their code; sampling: table 2, 18 steps
     "cifar10_edm": {
         "budget": 200 * MILLION,
         "batch_size": 512,
@@ -42,12 +42,14 @@ TABLES: dict[str, dict[str, Any]] = {
         "grid.rho": 7.0,
         "grid.steps": (35 + 1) / 2,
     },
-    # Karras et al. 2022, table 7, column ImageNet-64; sampling: table 5
+    # Karras et al. 2022, table 7, column ImageNet-64, the options that their code gives; sampling: table 5
     "imagenet64_edm": {
         "budget": 2500 * MILLION,
         "batch_size": 4096,
         "n": 50_000,
         "data.shape": [3, 64, 64],
+        "data.crop": "edm",
+        "data.enlarge": True,
         "data.flip": False,
         "network._target_": "mezzotint.networks.UNet",
         "network.width": 192,
@@ -73,12 +75,14 @@ TABLES: dict[str, dict[str, Any]] = {
         "sampler.s_noise": 1.003,
         "grid.steps": (511 + 1) / 2,
     },
-    # Karras et al. 2024, table 6, column ImageNet-64 S; sampling: table 3
+    # Karras et al. 2024, table 6, column ImageNet-64 S, the preset of their code; sampling: table 3
     "imagenet64_edm2_s": {
         "budget": 2**30,
         "batch_size": 2048,
         "n": 50_000,
         "data.shape": [3, 64, 64],
+        "data.crop": "adm",
+        "data.enlarge": True,
         "data.flip": False,
         "network._target_": "mezzotint.networks.EDM2UNet",
         "network.width": 192,
@@ -101,7 +105,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "ema.std": [0.05, 0.1],
         "grid.steps": (63 + 1) / 2,
     },
-    # Nichol and Dhariwal 2021, appendix A and table 3
+    # Nichol and Dhariwal 2021, appendix A and table 2, the flags that their code gives
     "cifar10_iddpm": {
         "budget": 500_000 * 128,
         "batch_size": 128,
@@ -129,14 +133,17 @@ TABLES: dict[str, dict[str, Any]] = {
         "optimizer.clip": None,
         "ema.rampup": None,
         "sampler.variance._target_": "mezzotint.diffusion.LearnedRangeVariance",
+        "grid._target_": "mezzotint.diffusion.Linspace",
         "grid.steps": 4000,
     },
-    # Dhariwal and Nichol 2021, table 11, column ImageNet 64 x 64; sampling: table 5
+    # Dhariwal and Nichol 2021, table 11, column ImageNet 64 x 64, the flags of their code; sampling: table 5
     "imagenet64_adm": {
         "budget": 540_000 * 2048,
         "batch_size": 2048,
         "n": 50_000,
         "data.shape": [3, 64, 64],
+        "data.crop": "adm",
+        "data.enlarge": True,
         "data.flip": True,
         "network.width": 192,
         "network.multipliers": [1, 2, 3, 4],
@@ -159,6 +166,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "optimizer.clip": None,
         "ema.rampup": None,
         "sampler.variance._target_": "mezzotint.diffusion.LearnedRangeVariance",
+        "grid._target_": "mezzotint.diffusion.Linspace",
         "grid.steps": 250,
     },
 }

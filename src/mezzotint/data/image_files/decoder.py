@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mezzotint.data.image_files.crops import CENTRE, Crop
 from mezzotint.data.image_files.formats import CURES, format_of, formats, in_line, readable
 from mezzotint.data.image_files.integrity import complete, jpeg_bits
 from mezzotint.data.image_files.memory import DECODE_BUDGET, MemoryBudget, needed
@@ -25,7 +26,6 @@ from mezzotint.data.image_files.resize import (
 )
 from mezzotint.errors import DataError
 
-RECIPE = b"upright, on white, centre, bicubic"  # part of the digest: change it with the decoding
 GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I")  # Pillow's greyscale modes
 LARGEST = 178_956_970  # pixels of an image; Pillow's limit against decompression bombs
 
@@ -65,7 +65,7 @@ class TooSmall(PictureError):
         return f"{in_line(self.file)} is {self.reason} (height x width): {self.cure}."
 
 
-def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np.ndarray:
+def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False, crop: Crop = CENTRE) -> np.ndarray:
     """Return uint8 (C, H, W), grey for one channel and RGB for three; images of the right size are not resampled.
 
     Of an animation or a file with several pages, the first image.
@@ -75,16 +75,16 @@ def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False) -> np
     """
     mode = "L" if shape[0] == 1 else "RGB"
     with opened(file) as stored:
-        if stored.width * stored.height > GIANT:
-            image = giant(stored, file, shape, mode, enlarge)
+        if crop.reducible and stored.width * stored.height > GIANT:
+            image = giant(stored, file, shape, mode, enlarge, crop)
         else:
-            image = usual(stored, file, shape, mode, enlarge)
+            image = usual(stored, file, shape, mode, enlarge, crop)
     pixels = np.asarray(image)
     return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
 
 
 def usual(
-    stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool, pixels: int = 0
+    stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool, crop: Crop, pixels: int = 0
 ) -> Image.Image:
     """Decode the entire image, as soon as there is memory for it.
 
@@ -97,10 +97,12 @@ def usual(
         if not enlarge:
             check_size(file, stored.size[::-1] if turn in TURNED else stored.size, shape)
         stored.load()
-        return strips_of(stored, samples, turn, mode).resized((shape[2], shape[1]))
+        return crop.resize(strips_of(stored, samples, turn, mode), (shape[2], shape[1]))
 
 
-def giant(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool) -> Image.Image:
+def giant(
+    stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool, crop: Crop
+) -> Image.Image:
     """Decode in strips, or downscale while decoding, if the format allows it; otherwise decode the entire image."""
     if stored.format == "PNG":
         with closing(PngRows(file)) as rows:
@@ -110,14 +112,14 @@ def giant(stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: st
                 strips = Strips(
                     lambda top, bottom: to_8bit_opaque(rows(top, bottom), mode, Samples()), mode, stored.size
                 )
-                return strips.resized((shape[2], shape[1]))
+                return crop.resize(strips, (shape[2], shape[1]))
     pixels = stored.width * stored.height
     if stored.format in ("JPEG", "MPO"):
         turn = orientation(stored)
         if not enlarge:
             check_size(file, stored.size[::-1] if turn in TURNED else stored.size, shape)
         reduce(stored, shape, turn)
-    return usual(stored, file, shape, mode, enlarge, pixels)
+    return usual(stored, file, shape, mode, enlarge, crop, pixels)
 
 
 def reduce(stored: Image.Image, shape: tuple[int, int, int], turn: int) -> None:
@@ -145,19 +147,19 @@ def header(file: Path) -> tuple[int, int, int]:
         return 1 if image.mode in GREY else 3, height, width
 
 
-def examine(file: Path, shape: tuple[int, int, int], enlarge: bool) -> None:
+def examine(file: Path, shape: tuple[int, int, int], enlarge: bool, crop: Crop = CENTRE) -> None:
     """Raise PictureError if a file is not an image, too small or truncated; it is decoded only if necessary."""
     with opened(file) as image:
         if not enlarge:
             turning_matters = fits(image.size, shape) != fits(image.size[::-1], shape)
             check_size(file, oriented_size(image, file) if turning_matters else image.size, shape)
         pixels = image.width * image.height
-        if pixels > GIANT and image.format in ("JPEG", "MPO"):
+        if crop.reducible and pixels > GIANT and image.format in ("JPEG", "MPO"):
             reduce(image, shape, orientation(image))
         fitting_in(image, file, pixels)
         whole = complete(file, image)
     if not whole:
-        decode(file, shape, enlarge)
+        decode(file, shape, enlarge, crop)
 
 
 def addition(content: bytes) -> bytes:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mezzotint.data.image_files.crops import CENTRE, Crop
 from mezzotint.data.image_files.decoder import (
-    RECIPE,
     PictureError,
     TooSmall,
     addition,
@@ -47,12 +47,13 @@ class FolderImages(ImageSource):
     shape: tuple[int, int, int]
     labels: torch.Tensor | None = None
     enlarge: bool = False
+    crop: Crop = CENTRE
 
     def __len__(self) -> int:
         return len(self.files)
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        pixels = np.stack([decode(self.files[i], self.shape, self.enlarge) for i in indices.tolist()])
+        pixels = np.stack([decode(self.files[i], self.shape, self.enlarge, self.crop) for i in indices.tolist()])
         return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
 
     def digest(self) -> str:
@@ -62,7 +63,7 @@ class FolderImages(ImageSource):
     @cached_property
     def _digest(self) -> str:
         contents = map(content, self.files)
-        parts = itertools.chain([RECIPE], *((stored, addition(stored)) for stored in contents))
+        parts = itertools.chain([self.crop.recipe.encode()], *((stored, addition(stored)) for stored in contents))
         return digest((len(self), *self.shape), parts, self.labels)
 
 
@@ -88,6 +89,7 @@ class Examined:
         files: the files.
         shape: (C, H, W) of the decoded images.
         enlarge: whether small images are enlarged.
+        crop: how they were cropped and resized.
         pixels: uint8 (N, C, H, W) in the order of the files; None if they are decoded on access.
         bad: errors by file.
     """
@@ -95,12 +97,13 @@ class Examined:
     files: tuple[Path, ...]
     shape: tuple[int, int, int]
     enlarge: bool
+    crop: Crop
     pixels: torch.Tensor | None
     bad: dict[Path, PictureError]
 
     def images(self, files: Sequence[Path], labels: torch.Tensor | None = None) -> FolderImages | Decoded:
         """Return a subset of the valid files; consecutive files share memory with this set."""
-        source = FolderImages(tuple(files), self.shape, labels, self.enlarge)
+        source = FolderImages(tuple(files), self.shape, labels, self.enlarge, self.crop)
         if self.pixels is None:
             return source
         first = self._number[files[0]]
@@ -179,16 +182,18 @@ def smallest(errors: Sequence[TooSmall]) -> TooSmall:
 _examined: OrderedDict[Any, Examined] = OrderedDict()
 
 
-def examined(files: Iterable[Path], shape: tuple[int, int, int], enlarge: bool, keep: bool) -> Examined:
+def examined(
+    files: Iterable[Path], shape: tuple[int, int, int], enlarge: bool, keep: bool, crop: Crop = CENTRE
+) -> Examined:
     """Decode files into memory (`keep`) or check each of them; cached per process while the files are unchanged."""
     files = tuple(files)
-    key = (tuple(map(state, files)), shape, enlarge, keep)
+    key = (tuple(map(state, files)), shape, enlarge, keep, crop)
     if key in _examined:
         _examined.move_to_end(key)
     else:
         while len(_examined) >= KEPT:
             _examined.popitem(last=False)
-        _examined[key] = examine_all(files, shape, enlarge, keep)
+        _examined[key] = examine_all(files, shape, enlarge, keep, crop)
     return _examined[key]
 
 
@@ -214,18 +219,20 @@ def hashed(file: Path) -> bytes:
     return hashlib.sha256(content(file)).digest()
 
 
-def examine_all(files: tuple[Path, ...], shape: tuple[int, int, int], enlarge: bool, keep: bool) -> Examined:
+def examine_all(
+    files: tuple[Path, ...], shape: tuple[int, int, int], enlarge: bool, keep: bool, crop: Crop
+) -> Examined:
     pixels = np.zeros((len(files), *shape), np.uint8) if keep else None
 
     def work(i: int) -> None:
         if pixels is None:
-            examine(files[i], shape, enlarge)
+            examine(files[i], shape, enlarge, crop)
         else:
-            pixels[i] = decode(files[i], shape, enlarge)
+            pixels[i] = decode(files[i], shape, enlarge, crop)
 
     bad = map_threaded(work, len(files), "decoding pictures" if keep else "looking at pictures")
     kept = None if pixels is None else torch.from_numpy(pixels)
-    return Examined(files, shape, enlarge, kept, {files[i]: error for i, error in bad.items()})
+    return Examined(files, shape, enlarge, crop, kept, {files[i]: error for i, error in bad.items()})
 
 
 def headers(files: Sequence[Path]) -> list[tuple[int, int, int]]:

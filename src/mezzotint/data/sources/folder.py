@@ -25,7 +25,7 @@ from mezzotint.data.image_files.class_folders import (
     refuse_labels,
     subfolders,
 )
-from mezzotint.data.image_files.decoder import RECIPE
+from mezzotint.data.image_files.crops import Crop, crop_of
 from mezzotint.data.image_files.formats import SUFFIXES
 from mezzotint.data.image_files.image_set import Decoded, FolderImages, copies, examined, note_once, state
 from mezzotint.data.image_files.listing import (
@@ -60,6 +60,8 @@ class ImageFolder(Dataset):
         root: the folder.
         enlarge: enlarge images that are smaller than `shape` instead of raising an error.
         skip: skip unusable images (unsupported, damaged, too small) instead of raising an error.
+        crop: "centre", the largest box of the right proportions, bicubic; or, for squares, "adm" or "edm", the
+            crop that those papers publish for ImageNet, bit for bit.
         held_out: fraction of test images if there is no test folder; with 0 both splits are the entire dataset.
         memory_limit: bytes; a dataset or split up to this size is decoded once and cached, a larger one on access.
     """
@@ -68,6 +70,7 @@ class ImageFolder(Dataset):
     root: str
     enlarge: bool = False
     skip: bool = False
+    crop: str = "centre"
     held_out: float = 0.05
     memory_limit: int = 1 << 30
 
@@ -76,9 +79,13 @@ class ImageFolder(Dataset):
         check_held_out(self.held_out)
         if self.shape[0] not in (1, 3):
             raise DataError(f"shape={list(self.shape)}: image files are read as grey (1 channel) or RGB (3 channels).")
+        self._crop()
 
     def preprocessing(self) -> str:
-        return f"{RECIPE.decode()} to {self.shape[1]}x{self.shape[2]}"
+        return f"{self._crop().recipe} to {self.shape[1]}x{self.shape[2]}"
+
+    def _crop(self) -> Crop:
+        return crop_of(self.crop, (self.shape[2], self.shape[1]))
 
     def split(self, name: str) -> FolderImages | Decoded:
         check_split(name)
@@ -88,7 +95,7 @@ class ImageFolder(Dataset):
         labels = self._labels(entries) if self.classes else None
         files = dict.fromkeys(entry.file for part in ("train", "test") for entry in parts[part])
         small = len(files) * math.prod(self.shape) <= self.memory_limit
-        whole = examined(files, self.shape, self.enlarge, keep=small)
+        whole = examined(files, self.shape, self.enlarge, small, self._crop())
         if not self.skip:
             whole.refuse_bad(SKIP)
         out = [*unread, *((error.file, error.reason) for error in whole.bad.values())]
@@ -102,7 +109,7 @@ class ImageFolder(Dataset):
             raise DataError(f"{self.root}: data.skip=true leaves no picture for {name}: fix some of them.")
         chosen = [entries[i].file for i in rows]
         if not small and len(chosen) * math.prod(self.shape) <= self.memory_limit:
-            whole = examined(chosen, self.shape, self.enlarge, keep=True)
+            whole = examined(chosen, self.shape, self.enlarge, True, self._crop())
         return whole.images(chosen, None if labels is None else labels[rows])
 
     def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, np.ndarray | list]:

@@ -22,9 +22,9 @@ TOP |= {"final.modulation": "final_layer.adaLN_modulation.1"}
 BLOCK = {"attention.qkv": "attn.qkv", "attention.project": "attn.proj", "modulation": "adaLN_modulation.1"}
 BLOCK |= {"mlp.first": "mlp.fc1", "mlp.second": "mlp.fc2"}
 HEAD_WIDTHS = {1152: 72}  # of the published XL; the others have 64
-DIT = {"schedule": "linear", "target": "epsilon", "c_noise": "step_index", "sampler": "ddpm", "loss": "hybrid"}
-SIT = {"schedule": "rectified", "target": "flow", "c_noise": "raw_time", "sampler": "heun", "loss": "squared"}
-COMMON = {"network": "dit_xl", "c_in": "none", "grid": "trailing", "guidance": "none", "objective": "simple"}
+DIT = {"schedule": "linear", "target": "epsilon", "c_noise": "step_index", "sampler": "ddpm", "grid": "linspace"}
+SIT = {"schedule": "rectified", "target": "flow", "c_noise": "raw_time", "sampler": "heun", "grid": "trailing"}
+COMMON = {"network": "dit_xl", "c_in": "none", "guidance": "none", "objective": "simple", "loss": "squared"}
 
 
 @dataclass(frozen=True)

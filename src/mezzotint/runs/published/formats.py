@@ -146,7 +146,7 @@ def described_unet(tensors: dict[str, Tensor], given: Mapping[str, Any], top: in
     schedule = "linear" if adm and side != 64 else "cosine"
     new_order = str(given.get("attention_order", "new" if adm and side == 64 else "legacy")) == "new"
     choices = {"network": "adm_imagenet64", "schedule": schedule, "target": "epsilon", "c_noise": "auto"}
-    choices |= {"c_in": "none", "sampler": "ddpm", "grid": "auto", "guidance": "clip_epsilon", "loss": "squared"}
+    choices |= {"c_in": "none", "sampler": "ddpm", "grid": "linspace", "guidance": "clip_epsilon", "loss": "squared"}
     if not adm:
         choices["c_noise"] = "scaled_step_index"  # of 4,000 steps, as if they were 1,000
     if settings["network.learned_variance"]:
