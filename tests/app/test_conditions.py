@@ -131,6 +131,41 @@ def test_a_run_with_conditions_may_end_with_paired_metrics(mezzotint: Command, h
     assert "bicubic_low" in done.out
 
 
+def test_a_text_is_drawn_by_its_sentence_vector(mezzotint: Command, home: Path) -> None:
+    done = mezzotint("train", "experiment=emoji_sentences", "debug=tiny", "hardware=cpu", "metrics=[]", "name=a")
+    assert done.code == 0, done.err
+    assert mezzotint("sample", "run=runs/a", "condition={text:[blue heart,hammer]}", "n=2").code == 0
+    refused = mezzotint("sample", "run=runs/a", "condition={text:blue hart}", "n=2")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "'blue hart' is not the name of an emoji in Unicode" in refused.err
+
+
+def test_captions_of_a_folder_are_encoded_by_a_class_of_ones_own(mezzotint: Command, home: Path) -> None:
+    """With `trust` or --config-dir, as every class of one's own; the same vectors may also be stored."""
+    from PIL import Image
+
+    (home / "mine").mkdir()
+    (home / "mine" / "encoder.py").write_text(
+        "class Lengths:\n"
+        "    def __call__(self, texts):\n"
+        "        return [[len(text), len(text.split())] for text in texts]\n"
+    )
+    (home / "photos").mkdir()
+    for i in range(8):
+        Image.fromarray(np.full((8, 8, 3), 30 * i, np.uint8)).save(home / "photos" / f"{i}.png")
+    lines = [f'{{"file": "{i}.png", "text": "{"word " * i}end"}}' for i in range(8)]
+    (home / "photos" / "captions.jsonl").write_text("\n".join(lines))
+    kind = "_target_:mezzotint.networks.SentenceCondition,size:2,encoder:{_target_:mine.encoder.Lengths}"
+    words = [*TINY, "data=image_folder", "data.root=photos", "data.shape=[3,8,8]", "data.classes=0", "metrics=[]"]
+    words += ["data.held_out=0.25", f"data.conditions={{text:{{{kind}}}}}"]
+    done = mezzotint("train", *words, "name=a", "trust=[mine]")
+    assert done.code == 0, done.err
+    assert mezzotint("sample", "run=runs/a", "condition={text:two words}", "n=2", "trust=[mine]").code == 0
+    refused = mezzotint("sample", "run=runs/a", "condition={text:two words}", "n=2")
+    assert refused.code == 2
+    assert "mine" in refused.err
+
+
 def test_paired_metrics_are_refused_for_a_run_without_conditions(mezzotint: Command, home: Path) -> None:
     refused = mezzotint("train", *TINY, "metrics=[psnr]", "name=never")
     assert (refused.code, refused.err.count("\n")) == (2, 1)

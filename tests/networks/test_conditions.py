@@ -18,6 +18,7 @@ from mezzotint.networks import (
     ImageCondition,
     JiT,
     MultiHotCondition,
+    SentenceCondition,
     SongUNet,
     TextCondition,
     UNet,
@@ -33,6 +34,7 @@ KINDS: dict[str, tuple[Condition, Tensor]] = {
     "tags": (MultiHotCondition(4), torch.tensor([[0, 1, 0, 1], [1, 0, 0, 0]])),
     "y": (VectorCondition(), torch.tensor([[0.3], [-1.2]])),
     "pose": (VectorCondition(5, frequencies=0), torch.linspace(-1, 1, 10).reshape(2, 5)),
+    "sentence": (SentenceCondition(5), torch.linspace(-1, 1, 10).reshape(2, 5)),
     "low": (ImageCondition((3, 4, 4)), torch.linspace(-1, 1, 96).reshape(2, 3, 4, 4)),
     "mask": (ImageCondition((1, 8, 8)), torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8)),
     "caption": (EmbeddingCondition(3, 6), torch.linspace(-1, 1, 36).reshape(2, 3, 6)),
@@ -282,6 +284,26 @@ def test_values_of_the_command_line():
 def test_a_value_of_another_kind_is_refused(name, value, message):
     with pytest.raises(ValueError, match=message):
         SPECS[name].encode(value)
+
+
+def lengths(texts) -> list[list[float]]:
+    """An encoder: letters and words."""
+    return [[len(text), len(text.split())] for text in texts]
+
+
+def test_a_sentence_is_the_direction_of_its_vector():
+    kind = SentenceCondition(2, lengths)
+    vectors = kind.encode_all(["ab cd", "abc"])
+    torch.testing.assert_close(vectors, torch.tensor([[5.0, 2.0], [3.0, 1.0]]) / torch.tensor([[14.5], [5.0]]).sqrt())
+    assert torch.equal(kind.encode("abc"), vectors[1])
+    torch.testing.assert_close(kind.encode([30, 10]), vectors[1])
+    torch.testing.assert_close(kind.numbers(torch.tensor([[3, 1]])), vectors[1:])
+    with pytest.raises(ValueError, match="'abc' is a text, and this condition has no encoder: it is 2 numbers"):
+        SentenceCondition(2).encode("abc")
+    with pytest.raises(ValueError, match=r"its encoder returns \[1, 2\] for 1 texts, not vectors of 3"):
+        SentenceCondition(3, lengths).encode("abc")
+    with pytest.raises(ValueError, match="NaN or infinite in 1 of 1 examples"):
+        SentenceCondition(2, lambda texts: torch.zeros(1, 2)).encode("abc")
 
 
 @pytest.mark.parametrize("name", ["label", "image", "to", "a b", "x", "keys"])

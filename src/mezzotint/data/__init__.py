@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = lazy(
         "sources.digits_video": "DigitsVideo",
         "sources.mnist": "FashionMNIST MNIST",
         "sources.cifar": "CIFAR10 CIFAR100",
-        "sources.emoji": "Emoji",
+        "sources.emoji": "Emoji EmojiSentences",
         "sources.folder": "ImageFolder",
         "sources.npz": "NPZ",
         "sources.array": "ArrayFile",

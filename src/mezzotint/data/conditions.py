@@ -112,6 +112,6 @@ def checked(where: str, name: str, kind: Condition, given: np.ndarray | Sequence
                 values = values[:, None]
             kind.check(kind.numbers(values))
             return values
-        return torch.stack([kind.encode(value) for value in given])
+        return kind.encode_all(given)
     except ValueError as error:
         raise DataError(f"the condition {name!r} of {where}: {error}.") from error

@@ -9,6 +9,7 @@ from mezzotint.networks.conditions import (
     ImageCondition,
     LowResolution,
     MultiHotCondition,
+    SentenceCondition,
     TextCondition,
     VectorCondition,
 )

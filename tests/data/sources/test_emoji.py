@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 import torch
 
-from mezzotint.data import Emoji
+from mezzotint.data import Emoji, EmojiSentences
 from mezzotint.data.sources.emoji import ASSETS
+from mezzotint.networks import SentenceCondition
 
 
 def test_numbers():
@@ -55,3 +57,24 @@ def test_it_is_small_and_names_its_makers():
     text = (ASSETS / "ATTRIBUTION.md").read_text()
     assert "Twemoji" in text
     assert "creativecommons.org/licenses/by/4.0" in text
+
+
+def test_sentence_vectors_are_those_of_the_names_and_near_where_the_names_are():
+    encode = EmojiSentences()
+    vectors = encode(["green heart", "blue heart", "hammer"])
+    assert vectors.shape == (3, 384)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3), rtol=0, atol=2e-3)
+    near = vectors @ vectors.T
+    assert near[0, 1] > near[0, 2] + 0.2
+    with pytest.raises(
+        ValueError, match=r"'blue hart' is not the name of an emoji in Unicode.* did you mean .blue heart"
+    ):
+        encode(["blue hart"])
+
+
+def test_names_become_conditions_by_the_encoder():
+    data = Emoji(conditions={"text": SentenceCondition(384, EmojiSentences())})
+    values = data.condition_values("test").batch(torch.arange(206), torch.zeros(206, 3, 32, 32))["text"]
+    torch.testing.assert_close(values.square().mean(1), torch.ones(206))
+    names = data.stored_conditions("test", ("text",))["text"]
+    torch.testing.assert_close(values[7], EmojiSentences()([names[7]])[0] * 384**0.5, rtol=1e-3, atol=1e-3)

@@ -1,15 +1,19 @@
 """Emoji in the package: small RGB images without a download."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from mezzotint.data.dataset import LabelledDataset
 from mezzotint.data.split import split_indices
+from mezzotint.instantiate.locate import did_you_mean
 
 ASSETS = Path(__file__).parents[1] / "assets"
 HELD_OUT = 206
@@ -37,7 +41,7 @@ class Emoji(LabelledDataset):
 
     def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, list[str]]:
         """Return the names of the emoji: every stored condition is a text of theirs."""
-        written = (ASSETS / "emoji_names.txt").read_text(encoding="utf-8").splitlines()
+        written = emoji_names()
         chosen = split_indices(split, emoji_labels(), HELD_OUT)
         return {name: [written[i] for i in chosen] for name in names}
 
@@ -48,6 +52,39 @@ class Emoji(LabelledDataset):
         tiles = sheet.reshape(rows, 32, columns, 32, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, 32, 32)
         chosen = split_indices(split, labels, HELD_OUT)
         return tiles[chosen], labels[chosen]
+
+
+@dataclass(frozen=True)
+class EmojiSentences:
+    """The sentence embeddings of the emoji's names: the encoder of a `SentenceCondition` that needs no other model.
+
+    Source: all-MiniLM-L6-v2, Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084, see assets/ATTRIBUTION.md;
+    derived by scripts/embed_emoji_names.py.
+    """
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Return the vectors (N, 384) of these names. Raises ValueError: one is not the name of an emoji."""
+        rows = {name: row for row, name in enumerate(emoji_names())}
+        for text in texts:
+            if text not in rows:
+                raise ValueError(
+                    f"{text!r} is not the name of an emoji in Unicode, of which alone the vectors are known"
+                    f"{did_you_mean(text, rows)}"
+                )
+        return sentence_vectors()[[rows[text] for text in texts]]
+
+
+@cache
+def sentence_vectors() -> Tensor:
+    """Return the embedding of each emoji's name, float32 (1906, 384)."""
+    from safetensors.torch import load_file
+
+    return load_file(ASSETS / "emoji_sentences.safetensors")["vectors"].float()
+
+
+@cache
+def emoji_names() -> tuple[str, ...]:
+    return tuple((ASSETS / "emoji_names.txt").read_text(encoding="utf-8").splitlines())
 
 
 def emoji_labels() -> np.ndarray:

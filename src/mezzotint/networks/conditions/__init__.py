@@ -10,6 +10,7 @@ from .base import Condition, check_names
 from .embedder import ConditionEmbedder, Embedded, TokenContext
 from .image import ImageCondition, LowResolution
 from .labels import ClassCondition, MultiHotCondition
+from .sentence import SentenceCondition
 from .tokens import EmbeddingCondition, TextCondition
 from .vector import VectorCondition
 

@@ -87,6 +87,10 @@ class Condition(metaclass=Finite):
         self.check(tensor[None])
         return tensor
 
+    def encode_all(self, values: Sequence[Any]) -> Tensor:
+        """Return the values of N examples, (N, *shape). Raises ValueError: one is no value of this kind."""
+        return torch.stack([self.encode(value) for value in values])
+
     def check(self, values: Tensor) -> None:
         """Raise ValueError unless these are values (B, *shape) of this kind, none of them null or infinite."""
         if tuple(values.shape[1:]) != self.shape:
