@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NOT_CONDITIONS = ("estimate", "augment")  # inputs by name that are made in training and sampling, not given
+from .interval import INTERVAL
+
+NOT_CONDITIONS = ("estimate", "augment", INTERVAL)  # inputs by name that are made in training and sampling, not given
 
 
 def null_like(value: Tensor) -> Tensor:

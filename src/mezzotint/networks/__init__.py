@@ -7,6 +7,7 @@ from mezzotint.networks.conditions import (
     ConditionEmbedder,
     EmbeddingCondition,
     ImageCondition,
+    IntervalCondition,
     LowResolution,
     MultiHotCondition,
     SentenceCondition,

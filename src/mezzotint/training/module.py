@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
-from mezzotint.diffusion import Denoiser, KeyedRandom
+from mezzotint.diffusion import Annealed, Denoiser, KeyedRandom
 from mezzotint.finite import Finite
 from mezzotint.networks.layers import Constrained
 from mezzotint.training import batches, hyperparameters
@@ -64,6 +64,7 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         self.fused, self.codec, self.sharded = fused, codec or PixelCodec(), sharded
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in denoiser.modules())
         self.constrained = [part for part in denoiser.modules() if isinstance(part, Constrained)]
+        self.annealed = [part for part in objective.modules() if isinstance(part, Annealed)]
         self.labelled, self.shape = batches.takes_labels(denoiser.network), (0, 0, 0)
         self.losses, self.index = list[Tensor](), list[Tensor]()
         self.grad_norm: Tensor | None = None
@@ -82,6 +83,11 @@ class DiffusionModule(LightningModule, metaclass=Finite):
         condition = {name: value for name, value in batch.items() if name not in ("image", "index")}
         x = batch["image"]
         return self.objective(denoiser, self.codec.encode(x) if x.dtype == self.codec.dtype else x, draws, **condition)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Give objectives that change in training the share that is done; it follows from the step on resume."""
+        for part in self.annealed:
+            part.anneal(self.trainer.global_step * (self.batch_size or 0) / (self.budget or 1))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The mean loss of a micro-batch; Lightning divides it by their number."""

@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from mezzotint.app.assembly.conditions import check_learned
+from mezzotint.app.assembly.few_steps import check_few_steps
 from mezzotint.app.config.job import Job, Node
 from mezzotint.diffusion import (
     CFGPlusPlus,
@@ -16,6 +17,7 @@ from mezzotint.diffusion import (
     SelfConditioned,
 )
 from mezzotint.diffusion.guidance.cfg import check_cfg_pp
+from mezzotint.diffusion.objective.base import BaseObjective
 from mezzotint.diffusion.objective.losses import Loss
 from mezzotint.diffusion.variances import PosteriorVariance, TransitionVariance
 from mezzotint.errors import ConfigError
@@ -32,6 +34,7 @@ def check_pairs(job: Job, denoiser: Denoiser, objective: nn.Module, hardware: Ha
     """
     check_network_and_data(job)
     check_rank(job, objective)
+    check_objective(objective, denoiser)
     check_guidance(job, denoiser.network, objective)
     check_augmentation(job.network, objective)
     check_shards(denoiser, objective, hardware)
@@ -62,6 +65,17 @@ def check_guidance(job: Job, network: Any, objective: Any) -> None:
     check_bounds(job)
     check_renoising(job)
     check_learned(job, objective)
+    check_few_steps(job, network)
+
+
+def check_objective(objective: nn.Module, denoiser: Denoiser) -> None:
+    """Check an objective of ours against the schedule and the target."""
+    if not isinstance(objective, BaseObjective):
+        return
+    try:
+        objective.check(denoiser)
+    except ValueError as error:
+        raise ConfigError(str(error).rstrip(".")) from error
 
 
 def check_bounds(job: Job) -> None:

@@ -30,7 +30,7 @@ def check_conditions(given: Mapping[str, Condition], network: Any, objective: An
                 f"the condition {name!r} is {kind.wanted()} in data.conditions and {taken[name].wanted()} in "
                 "network.conditions: leave network.conditions out, it follows the data"
             )
-    missing = [name for name in taken or {} if name not in given]
+    missing = [name for name, kind in (taken or {}).items() if name not in given and not kind.supplied]
     if missing:
         raise ConfigError(
             f"network.conditions has {missing[0]!r}, which the data do not give: add data.conditions.{missing[0]}, or "

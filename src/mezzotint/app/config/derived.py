@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mezzotint.app.config.job import Config, Job
+from mezzotint.app.config.job import Config, Job, Node
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build, check
 from mezzotint.instantiate.locate import locate
@@ -23,6 +23,8 @@ KARRAS = (
     "EDMSchedule",
     "LaplaceSchedule",
 )  # on which steps in time leave out the small noise levels: what Auto finds by itself
+MEAN_FLOW = f"{HOME}MeanFlowObjective"
+INTERVAL = {"interval": {"_target_": "mezzotint.networks.IntervalCondition"}}
 TRAINING = "mezzotint.training."
 AMOUNTS = {  # which key of a part may name several amounts, and what they are counted in
     **{f"{TRAINING}{name}": ("warmup", "images") for name in ("AdamW", "Muon", "TorchOptimizer")},
@@ -36,10 +38,10 @@ SHRINKING = ("optimizer.warmup", "callbacks.log.every", "callbacks.nan_guard.eve
 def written_out(job: Job) -> Job:
     """Write out what a config may leave to us.
 
-    These are grid=auto, the settings around a class of torch.optim, and what follows from the codec and the conditions
-    of the data.
+    These are grid=auto, the settings around a class of torch.optim, and what follows from the codec, the
+    conditions of the data and the objective.
     """
-    for write in (with_grid, with_optimizer, with_codec, with_conditions):
+    for write in (with_grid, with_optimizer, with_codec, with_conditions, with_interval):
         job = write(job)
     return job
 
@@ -101,12 +103,24 @@ def with_bounds(job: Job, bounds: "Bounds | None") -> Job:
 def with_conditions(job: Job) -> Job:
     """Give the conditions of the data to a network that takes conditions and names none."""
     conditions = job.data.get("conditions")
-    if not conditions or "conditions" in job.network:
+    if not conditions or "conditions" in job.network or not takes_conditions(job.network):
         return job
+    return replace(job, network=job.network | {"conditions": deepcopy(conditions)})
+
+
+def with_interval(job: Job) -> Job:
+    """Give the second time to the network of a mean flow, if it takes conditions."""
+    if job.objective.get("_target_") != MEAN_FLOW or not takes_conditions(job.network):
+        return job
+    conditions = {**as_dict(job.network.get("conditions")), **deepcopy(INTERVAL)}
+    return replace(job, network=job.network | {"conditions": conditions})
+
+
+def takes_conditions(network: Node) -> bool:
+    """Return whether a network's constructor has an argument for the kinds of its conditions."""
     with suppress(ConfigError, ValueError, KeyError):  # a class that cannot be found is reported later
-        if "conditions" in inspect.signature(locate(job.network["_target_"], "network")).parameters:
-            return replace(job, network=job.network | {"conditions": deepcopy(conditions)})
-    return job
+        return "conditions" in inspect.signature(locate(network["_target_"], "network")).parameters
+    return False
 
 
 def shrink_network(config: Config, given: Sequence[str] = ()) -> None:

@@ -3,7 +3,10 @@
 from mezzotint.lazy import exported
 
 from .augment import GeometricAugmentation
+from .base import Annealed
+from .consistency import ConsistencyDistillation, ConsistencyGap, ConsistencyTraining
 from .losses import (
+    AdaptiveLoss,
     HuberLoss,
     HybridLoss,
     Loss,
@@ -12,6 +15,7 @@ from .losses import (
     SquaredErrorLoss,
     VariationalLoss,
 )
+from .mean_flow import MeanFlowObjective
 from .objective import Objective
 from .times import *
 from .training_noise import GaussianNoise, OffsetNoise, OTPairedNoise, TrainingNoise

@@ -74,6 +74,28 @@ class PseudoHuberLoss(Loss):
 
 
 @dataclass(frozen=True)
+class AdaptiveLoss(Loss):
+    """|e|^2 / (|e|^2 + c)^power per example, the denominator without gradient: large errors count less.
+
+    Source: Geng et al. 2025, sec. 4.3, https://arxiv.org/abs/2505.13447, after Geng et al. 2024
+
+    Args:
+        power: 0 is the squared error; the paper uses 1, and 0.75 for CIFAR-10.
+        offset: c; keeps the weight finite.
+    """
+
+    positive = ("offset",)
+    natural = ("power",)
+
+    power: float = 1.0
+    offset: float = 0.001
+
+    def __call__(self, value: Tensor, target: Tensor) -> Tensor:
+        error = (value - target).square().flatten(1).sum(1)
+        return error / (error.detach() + self.offset) ** self.power
+
+
+@dataclass(frozen=True)
 class MultiScaleLoss(Loss):
     """Squared error of the discrete cosine transform, weighted by -log2 of the frequency, at most `scales`.
 

@@ -45,6 +45,7 @@ class Sampler(metaclass=Finite):
       add noise on the way down, do not; wrapped in `Renoised`, every sampler does.
     - `one_step`: whether a step depends on x alone, and not on earlier steps.
     - `repeats_steps`: whether a step is repeated from the start of it, which discards changes made to x since.
+    - `renews_noise`: whether a step draws all of its noise anew and keeps x0 alone, as consistency functions need.
     - `cfg_pp`: whether the step is published for CFG++, whose x0 and eps do not belong to one x.
     """
 
@@ -74,6 +75,10 @@ class Sampler(metaclass=Finite):
 
     @property
     def repeats_steps(self) -> bool:
+        return False
+
+    @property
+    def renews_noise(self) -> bool:
         return False
 
     @property

@@ -10,6 +10,8 @@ from ..levels import NoiseLevel
 from ..noise_sources import NoiseSource
 from .base import Sampler, State, add_scaled_
 
+ALL_NOISE = 1e6  # from this eta on v = sigma_s^2 for every step that changes log sigma by more than 1e-12
+
 
 @dataclass(frozen=True)
 class DDIM(Sampler):
@@ -46,6 +48,10 @@ class DDIM(Sampler):
     @property
     def turns(self) -> bool:
         return not self.eta
+
+    @property
+    def renews_noise(self) -> bool:
+        return self.eta >= ALL_NOISE
 
     @property
     def cfg_pp(self) -> bool:

@@ -9,6 +9,7 @@ from mezzotint.lazy import exported
 from .base import Condition, check_names
 from .embedder import ConditionEmbedder, Embedded, TokenContext
 from .image import ImageCondition, LowResolution
+from .interval import IntervalCondition
 from .labels import ClassCondition, MultiHotCondition
 from .sentence import SentenceCondition
 from .tokens import EmbeddingCondition, TextCondition

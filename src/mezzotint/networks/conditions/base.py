@@ -30,6 +30,7 @@ class Condition(metaclass=Finite):
 
     dtype: ClassVar[torch.dtype] = torch.float32
     derived: ClassVar[bool] = False  # computed from the example itself by `derive`, and stored nowhere
+    supplied: ClassVar[bool] = False  # by the objective and the sampler, not by the data
     positive: ClassVar[tuple[str, ...]] = ()
 
     @property

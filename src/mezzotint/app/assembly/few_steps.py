@@ -1,0 +1,43 @@
+"""Combinations of objective, network and sampler for one or a few steps that are invalid, and what to do."""
+
+from typing import Any
+
+from mezzotint.app.assembly.conditions import taken_by
+from mezzotint.app.config.job import Job
+from mezzotint.diffusion import MeanFlowSampler
+from mezzotint.diffusion.interval import INTERVAL
+from mezzotint.errors import ConfigError
+from mezzotint.instantiate.build import build, targets
+from mezzotint.instantiate.locate import locate
+
+MEAN_FLOW = "mezzotint.diffusion.MeanFlowObjective"
+CONSISTENCY = ("mezzotint.diffusion.ConsistencyTraining", "mezzotint.diffusion.ConsistencyDistillation")
+
+
+def check_few_steps(job: Job, network: Any) -> None:
+    """Check that sampler and network fit an objective for few steps, in training and for sampling a run.
+
+    The objective is known by its name: sampling does not import it.
+
+    Raises:
+        ConfigError: a sampler for another objective, or a network of one time.
+    """
+    trained, taken = job.objective.get("_target_"), taken_by(network)
+    two_times = taken is None or INTERVAL in taken
+    if trained == MEAN_FLOW and not two_times:
+        raise ConfigError(
+            f"objective=mean_flow needs a network of two times, and network.conditions has no {INTERVAL!r}: leave "
+            "network.conditions out, it is added there, or use a network that takes conditions, such as network=unet"
+        )
+    steps = any(locate(path) is MeanFlowSampler for _, path in targets(job.sampler))
+    if steps and (trained != MEAN_FLOW if taken is None else not two_times):
+        raise ConfigError(
+            "sampler=mean_flow steps by average velocities, and this network predicts none: train with "
+            "objective=mean_flow target=flow schedule=rectified, or use sampler=ddim"
+        )
+    if trained in CONSISTENCY and job.grid.get("steps") != 1 and not build(job.sampler, "sampler").renews_noise:
+        name = str(job.sampler["_target_"]).rpartition(".")[2]
+        raise ConfigError(
+            f"the sampler {name} follows the ODE by E[x0 | x], and a network trained by {trained.rpartition('.')[2]} "
+            "predicts the end of the path: use sampler=lcm, grid.steps=1, 2 or 4"
+        )
