@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 MEANS, STDS, WEIGHTS = (-0.8, 0.6), (0.35, 0.5), (0.4, 0.6)
 
 
-UNMEASURED = ("lcm",)  # for consistency models: by an exact denoiser all but the last step is forgotten
+UNMEASURED = ("lcm", "mean_flow")  # for consistency models and mean flows, whose networks predict something else
 
 
 def catalogue() -> dict[str, Sampler]:
@@ -118,11 +118,11 @@ def geometric(steps: int, first: float = 300.0, last: float = 0.1) -> Grid:
 
 HEAD = """# Samplers
 
-All samplers in `configs/sampler` except `lcm` (for consistency models: it keeps only x0 between steps), measured on a
-one-dimensional mixture of two Gaussians whose exact solution is known. Names from k-diffusion and ComfyUI mean the same
-sampler, except `heun`, which integrates along the straight path; theirs is `heun_edm`. Their names ending in `_cfg_pp`
-are the sampler without that suffix with `guidance=cfg_pp`; `euler_cfg_pp` is `ddim` with it. `dpm_fast` and
-`dpm_adaptive`, whose steps depend on the number of calls and on an error estimate, are not included; their step is
+All samplers in `configs/sampler` except `lcm` and `mean_flow` (for networks trained for [few steps](few_steps.md)),
+measured on a one-dimensional mixture of two Gaussians whose exact solution is known. Names from k-diffusion and ComfyUI
+mean the same sampler, except `heun`, which integrates along the straight path; theirs is `heun_edm`. Their names ending
+in `_cfg_pp` are the sampler without that suffix with `guidance=cfg_pp`; `euler_cfg_pp` is `ddim` with it. `dpm_fast`
+and `dpm_adaptive`, whose steps depend on the number of calls and on an error estimate, are not included; their step is
 `dpm_solver_3s`. `python scripts/sampler_table.py` writes this page; a test compares it with the code.
 
 - declared: order of the error at the end of the probability-flow ODE; for stochastic samplers, in parentheses, of the

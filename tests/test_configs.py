@@ -25,6 +25,7 @@ NEEDS = {  # what only the user can know
     "codec=standardize": ["codec.mean=[0.5]", "codec.std=[1]", "codec.stored=float32"],
     "extractor=module": ["extractor.module={_target_: torch.nn.Flatten}"],
     "data=npz": ["data.root=/x.npz", "data.shape=[1,8,8]"],
+    "objective=consistency_distillation": ["objective.teacher.directory=/x"],
     "guidance=autoguidance": ["guidance.weak.directory=/x"],
 }
 

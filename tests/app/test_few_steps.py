@@ -1,0 +1,72 @@
+"""Commands around objectives for few steps: one clear line for what does not fit, and sampling in 1, 2 and 4 calls."""
+
+from pathlib import Path
+
+import pytest
+
+from mezzotint.app import cli
+
+TINY = ["debug=tiny", "hardware.threads=1", "metrics=[]", "network=mlp"]
+FLOW = ["schedule=rectified", "target=flow", *TINY]
+MEAN_FLOW = ["objective=mean_flow", *FLOW]
+
+
+@pytest.fixture
+def command(tmp_path, capsys):
+    """Run a command in its own folder; return its exit code and what it printed."""
+
+    def run(*words: str) -> tuple[int, str]:
+        code = cli.main([*words, f"paths.runs={tmp_path}/runs"])
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([*MEAN_FLOW, "sampler=mean_flow", "target=velocity"], "Use target=flow"),
+        ([*MEAN_FLOW, "sampler=mean_flow", "schedule=cosine"], "Use schedule=rectified"),
+        ([*FLOW, "sampler=mean_flow"], "train with objective=mean_flow"),
+        (["objective=consistency", *FLOW], "use sampler=lcm, grid.steps=1, 2 or 4"),
+        (["objective=consistency", "sampler=lcm", *FLOW, "target=clean"], "Use target=edm"),
+        ([*MEAN_FLOW, "objective.guidance_scale=2", "objective.label_dropout=0"], "Use label_dropout=0.1"),
+        (["objective=consistency_distillation", *FLOW], "objective.teacher.directory"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_refused_before_training(command, tmp_path, words, reason):
+    code, said = command("train", *words)
+    assert code == 2
+    (line,) = [line for line in said.splitlines() if not line.startswith("run: ")]
+    assert reason in line
+    assert not list(Path(tmp_path).glob("runs/*/checkpoints/*"))
+
+
+def test_a_mean_flow_run_samples_in_any_number_of_calls_by_any_sampler(command, tmp_path):
+    code, said = command("train", *MEAN_FLOW, "sampler=mean_flow", "name=mean")
+    assert code == 0, said
+    run = f"run={tmp_path}/runs/mean"
+    assert "interval" in Path(f"{tmp_path}/runs/mean/config.yaml").read_text()
+    for words in (["grid.steps=1"], ["grid.steps=4", "guidance=none"], ["sampler=ddim", "grid.steps=2"]):
+        code, said = command("sample", run, "n=4", *words)
+        assert code == 0, said
+
+
+def test_consistency_runs_start_from_a_teacher_and_refuse_the_ode(command, tmp_path):
+    assert command("train", *FLOW, "name=teacher")[0] == 0
+    teacher = f"{tmp_path}/runs/teacher"
+    words = ["objective=consistency_distillation", f"objective.teacher.directory={teacher}", f"init={teacher}"]
+    code, said = command("train", *words, "sampler=lcm", *FLOW, "name=student")
+    assert code == 0, said
+    assert "init:" in said
+    student = f"run={tmp_path}/runs/student"
+    for steps in (1, 2, 4):
+        assert command("sample", student, "n=4", f"grid.steps={steps}")[0] == 0
+    assert command("sample", student, "n=4", "sampler=ddim", "grid.steps=1")[0] == 0
+    code, said = command("sample", student, "n=4", "sampler=ddim", "grid.steps=2")
+    assert code == 2
+    assert "use sampler=lcm" in said
+    code, said = command("sample", f"run={teacher}", "n=4", "sampler=mean_flow")
+    assert code == 2
+    assert "objective=mean_flow" in said
