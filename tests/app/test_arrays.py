@@ -128,6 +128,23 @@ def test_what_cannot_be_is_refused_before_training(mezzotint: Any, files: Path, 
     assert not (files / "runs" / "bad" / "checkpoints").exists()
 
 
+def test_data_without_a_file_are_refused_by_their_key(mezzotint: Any, files: Path) -> None:
+    done = mezzotint("train", "data=array", *QUICK)
+    assert done.code == 2
+    assert "data.root: a value is needed; give data.root=FILE" in done.err
+
+
+def test_values_near_the_end_of_their_type_are_refused_before_training(mezzotint: Any, files: Path) -> None:
+    np.save("loud.npy", np.random.default_rng(0).uniform(-6e4, 6e4, (40, 1, 8)).astype(np.float16))
+    done = mezzotint("train", "data=array", "data.root=loud.npy", *QUICK, "name=loud")
+    assert done.code == 2
+    assert "float16 ends at 65504, so samples would not fit" in done.err
+    bounds = ("codec=standardize", "codec.low=-60000", "codec.high=60000")
+    assert mezzotint("train", "data=array", "data.root=loud.npy", *QUICK, *bounds, "metrics=[]", "name=loud").code == 0
+    drawn = array(files / "runs" / "loud" / "samples", "*.npz")["data"]
+    assert np.abs(drawn).max() <= 60000
+
+
 def test_png_files_of_series_are_refused(mezzotint: Any, files: Path) -> None:
     assert mezzotint("train", *SERIES, *QUICK, "name=a", "metrics=[]").code == 0
     done = mezzotint("sample", "run=runs/a", "save=png")

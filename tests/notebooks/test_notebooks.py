@@ -14,6 +14,7 @@ PICTURES = {  # the least number of pictures; the story needs them
     "06_read_a_run_sample_evaluate": 8,
     "07_solvers_orders_and_the_exact_mixture": 3,
     "08_sweeps_and_clusters": 1,
+    "09_a_series_and_super_resolution": 4,
 }
 SLOW = ("06", "08")  # they start the command, which trains
 

@@ -72,13 +72,7 @@ def open_data(path: Path, names: list[str]) -> ExternalImages:
     """Return the examples of an array (N, C, *size), with the mean and deviation of their channels as codec."""
     member = next((name for name in (DATA, "arr_0") if len(names) > 1 and name in names), None)
     data = ArrayFile(root=str(path), member=member, held_out=0.0)
-    count, *shape = data.array.shape
-    if data.array.dtype == np.uint8 and len(shape) == 3 and shape[-1] in (1, 3) and shape[0] not in (1, 3):
-        raise DataError(
-            f"{path} holds uint8 {[count, *shape]}: images with the channels last? An array is (N, C, height, width); "
-            "array.transpose(0, 3, 1, 2) brings them first"
-        )
-    return ExternalImages(data.split("all"), tuple(shape), path.suffix.lower()[1:], codec=data.default_codec())
+    return ExternalImages(data.split("all"), data.array.shape[1:], path.suffix.lower()[1:], codec=data.default_codec())
 
 
 def open_folder(root: Path) -> ExternalImages:

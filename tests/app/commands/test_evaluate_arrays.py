@@ -91,7 +91,7 @@ REFUSED = {
     "objects": (lambda x: x.astype(object), "holds Python objects, which are not read"),
     "flat": (lambda x: x[:, 0], "has shape [300, 6]: store (N, C, length)"),
     "empty": (lambda x: x[:0], "has shape [0, 2, 6]: store (N, C, length)"),
-    "channels last": (lambda x: np.zeros((9, 8, 8, 3), np.uint8), "array.transpose(0, 3, 1, 2) brings them first"),
+    "channels last": (lambda x: np.zeros((9, 8, 8, 3), np.uint8), "as images with their channels last"),
 }
 
 

@@ -72,7 +72,7 @@ def test_samples_that_are_no_numbers_are_refused(bad):
 
 
 def test_half_precision_that_overflows_is_refused():
-    with pytest.raises(DataError, match="do not fit float16"):
+    with pytest.raises(DataError, match="1 of 1 samples' values do not fit float16, which ends at 65504: store"):
         StandardizeCodec((0.0,), (1e4,), "float16").decode(torch.tensor([[[10.0]]]))
 
 
@@ -90,6 +90,7 @@ def test_other_types_and_channels_are_refused():
         (((0.0,), (0.0,)), "above 0"),
         (((0.0,), (1.0,), "float32", 0.0), "both bounds"),
         (((0.0,), (1.0,), "float32", 1.0, 0.0), "low must be below high"),
+        (((0.0,), (2e4,), "float16"), "4 deviations from the mean reach 8e\\+04, and float16 ends at 65504"),
     ],
 )
 def test_moments_that_cannot_be_are_refused(arguments, said):

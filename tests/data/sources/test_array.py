@@ -187,6 +187,11 @@ BAD = {
     "labels of another length": (bad_labels, r"float64 \[5\]; give one integer to each of the 40 entries"),
     "no labels": (lambda path: {"root": npy(path, made()), "classes": 2}, "no labels are given"),
     "a flipped series": (lambda path: {"root": npy(path, made()), "flip": True}, "flip=true mirrors"),
+    "missing labels": (
+        lambda path: {"root": npy(path, made()), "labels": str(path / "no.npy"), "classes": 2},
+        r"data.labels=.*no.npy does not exist",
+    ),
+    "channels last": (lambda path: {"root": npy(path, np.zeros((4, 8, 8, 3), np.uint8))}, "with their channels last"),
     "another shape": (lambda path: {"root": npy(path, made()), "shape": (3, 8)}, "leave data.shape out"),
 }
 

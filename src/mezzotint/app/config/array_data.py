@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.app.config.job import Node
+from mezzotint.errors import ConfigError
 from mezzotint.instantiate.locate import locate
 from mezzotint.instantiate.nodes import node_of
 
@@ -29,6 +30,8 @@ def find_array(config: Any) -> None:
         stated: Any = locate(target)  # a class of `Measured`
         put(config, "codec", node_of(stated.standard))
     root = value_of(node, "root") if target == ARRAY else None
+    if target == ARRAY and root is None:
+        raise ConfigError("data.root: a value is needed; give data.root=FILE with a .npy, .npz or .safetensors file")
     if root is None:
         return
     measured = codec is None or (

@@ -10,6 +10,7 @@ from torch import Tensor
 from mezzotint.data.codecs.base import Bounds, Codec, refuse_nonfinite
 from mezzotint.errors import ConfigError, DataError
 
+TAIL = 4.0  # deviations from the mean that samples reach
 Stored = Literal["float32", "float16", "uint8", "uint16", "int16"]
 
 
@@ -45,6 +46,13 @@ class StandardizeCodec(Codec):
             raise ConfigError(f"low={self.low}, high={self.high}: give both bounds, or neither.")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ConfigError(f"low={self.low:g}, high={self.high:g}: low must be below high.")
+        reach = max(abs(mean) + TAIL * std for mean, std in zip(self.mean, self.std, strict=True))
+        if self.dtype.is_floating_point and self.low is None and reach > torch.finfo(self.dtype).max:
+            raise ConfigError(
+                f"{TAIL:g} deviations from the mean reach {reach:.3g}, and {self.stored} ends at "
+                f"{torch.finfo(self.dtype).max:.5g}, so samples would not fit: store the data as a wider type, scale "
+                "them, or give codec.low and codec.high."
+            )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -86,7 +94,11 @@ class StandardizeCodec(Codec):
             limits = torch.iinfo(self.dtype)
             return values.round_().clamp_(limits.min, limits.max).to(self.dtype)
         found = values.to(self.dtype)
-        refuse_nonfinite(found, f"do not fit {self.stored}")
+        if bad := int((~torch.isfinite(found)).sum()):
+            raise DataError(
+                f"{bad} of {found.numel()} samples' values do not fit {self.stored}, which ends at "
+                f"{torch.finfo(self.dtype).max:g}: store the data as float32, or give codec.low and codec.high."
+            )
         return found
 
     def _moments(self, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from mezzotint.data.arrays.files import open_array
 from mezzotint.data.arrays.moments import channel_moments
 from mezzotint.data.arrays.stored import Rows, blocks
 from mezzotint.data.codecs.base import Codec
-from mezzotint.data.codecs.pixels import PixelCodec
+from mezzotint.data.codecs.pixels import MOST_CHANNELS, PixelCodec
 from mezzotint.data.codecs.standardize import StandardizeCodec, Stored
 from mezzotint.data.dataset import Dataset, check_split
 from mezzotint.data.image_files.class_folders import refuse_labels
@@ -74,6 +74,16 @@ class ArrayFile(Dataset):
                 f"{self.root} has shape {list(found.shape)}: store (N, C, length), (N, C, height, width) or "
                 "(N, C, depth, height, width); array[:, None] adds the axis of a single channel."
             )
+        if (
+            found.dtype == np.uint8
+            and len(found.shape) == 4
+            and found.shape[-1] == 3
+            and found.shape[1] > MOST_CHANNELS
+        ):
+            raise DataError(
+                f"{self.root} has shape {list(found.shape)}, as images with their channels last: store (N, C, height, "
+                "width), array.transpose(0, 3, 1, 2); fields of width 3 as uint16."
+            )
         return found
 
     def default_codec(self) -> Codec:
@@ -124,6 +134,8 @@ class ArrayFile(Dataset):
             return None
         file = Path(self.labels).expanduser()
         other = file.suffix == ".npy"
+        if other and not file.is_file():
+            raise DataError(f"data.labels={self.labels} does not exist: give a .npy file of one integer to each entry.")
         found = open_array(file) if other else open_array(Path(self.root).expanduser(), self.labels)
         count = self.array.shape[0]
         if found.shape != (count,) or found.dtype.kind not in "iu":
