@@ -21,6 +21,7 @@ ROUNDS = list(zip_longest(*([f"{group}={choice}" for choice in choices(ROOT / gr
 NEEDS = {  # what only the user can know
     "data=image_folder": ["data.root=/x"],
     "data=array": ["data.root=/x.npy", "data.shape=[1,8]", "data.classes=0"],
+    "data=latents": ["data.root=/x", "data.shape=[1,8,8]", "data.classes=0"],
     "codec=autoencoder": ["codec.directory=/x"],
     "codec=standardize": ["codec.mean=[0.5]", "codec.std=[1]", "codec.stored=float32"],
     "extractor=module": ["extractor.module={_target_: torch.nn.Flatten}"],

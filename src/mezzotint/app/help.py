@@ -14,6 +14,7 @@ from mezzotint.app.help_text import (
     KINDS,
     MORE,
     OF_CHECK,
+    OF_ENCODE,
     OF_EVALUATE,
     OF_STATS,
     OWN_WORDS,
@@ -138,11 +139,12 @@ def remark(file: Path) -> str:
 
 
 def words_of(command: str) -> dict[str, str]:
-    return OWN_WORDS.get(command) or {"stats": OF_STATS, "evaluate": OF_EVALUATE, "check": OF_CHECK}.get(command, WORDS)
+    own = {"stats": OF_STATS, "evaluate": OF_EVALUATE, "check": OF_CHECK, "encode": OF_ENCODE}
+    return OWN_WORDS.get(command) or own.get(command, WORDS)
 
 
 def more_of(command: str) -> list[str]:
-    lines = [line for line in MORE if command != "stats" or not line.startswith("-m")]
+    lines = [line for line in MORE if command not in ("stats", "encode") or not line.startswith("-m")]
     return [line.format(command) for line in lines]
 
 

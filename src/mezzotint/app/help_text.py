@@ -5,6 +5,7 @@ COMMANDS = {
     "sample": "sample from a run: grid, denoising strip, GIF, image files",
     "evaluate": "evaluate samples of a run, or a folder of images; writes values with their protocol",
     "compare": "rank evaluations of one protocol with their errors; list the differences of others",
+    "encode": "encode a dataset to latents once, for data=latents; resumable, on any number of devices",
     "stats": "compute the statistics of a dataset once for evaluate; also as a file for other programs",
     "check": "print what a config would do, its cost and its errors, without doing it",
     "runs": "list the runs with state, age and best result",
@@ -49,6 +50,11 @@ mezzotint evaluate images=drawn.npy reference=real.npy series, fields or volumes
 mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
     "compare": """mezzotint compare runs/a runs/b                        all their comparable evaluations
 mezzotint compare a.json b.json c.json                 single evaluations""",
+    "encode": """\
+mezzotint encode data=emoji codec=autoencoder codec.directory=vae out=latents
+mezzotint encode data=image_folder data.root=photos data.shape=[3,256,256] codec=autoencoder codec.directory=vae out=l
+mezzotint encode experiment=imagenet256_dit_xl out=imagenet_latents hardware=gpus hardware.devices=8
+mezzotint train data=latents data.root=latents         train on them""",
     "stats": """mezzotint stats data=cifar10 extractor=inception       computed once; reused by evaluate and train
 mezzotint stats data=cifar10 extractor=inception out=cifar10.npz      mu and sigma for other programs
 mezzotint stats reference=photos extractor=effnet      of a folder of images""",
@@ -124,6 +130,15 @@ OF_STATS = {  # stats takes few of them
     "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
 }
 
+OF_ENCODE = {
+    "data=NAME": "the images; their held-out ones are encoded too",
+    "codec=autoencoder codec.directory=DIR": "the autoencoder, a diffusers AutoencoderKL",
+    "codec.batch=N": "images that are encoded at a time",
+    "out=DIR": "the folder to write, which data=latents data.root=DIR reads; the same command goes on where it stopped",
+    "hardware.devices=N": "so many processes, each with a share of the images",
+    "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
+}
+
 OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("save=", "label=", "condition="))} | {
     "images=PATH": "instead of run=: images or samples of any program, a folder or a file; with reference= or data=",
     "out=FILE.json": "with images=: the output file; by default in the current directory",
@@ -170,7 +185,7 @@ OWN_WORDS = {  # commands that read no config of one job, and their arguments
         "FILE ...": "single evaluations: evaluation/*.json of a run, or the output of evaluate images=",
     },
     "import": {
-        "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm, edm2, dit, sit or lucidrains",
+        "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm, edm2, dit or sit",
         "source=PATH": "a safetensors file, a state dict, or with format=diffusers a folder; code in it is refused",
         "attention_order=new|legacy": "of guided_diffusion, whose files do not tell: use_new_attention_order",
         "name=NAME": "the run is runs/NAME; by default named after the file",
@@ -247,6 +262,7 @@ GROUPS = {  # of the commands that do not take all
         "extractor",
         "hardware",
     ),
+    "encode": ("data", "codec", "hardware", "paths"),
     "stats": ("data", "codec", "metrics", "extractor", "hardware", "paths"),
 }
 

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy(
         "codecs.base": "Codec",
         "codecs.pixels": "PixelCodec",
         "codecs.standardize": "StandardizeCodec",
+        "codecs.latent": "LatentCodec",
         "codecs.autoencoder": "AutoencoderCodec",
         "image_set": "ImageSource TensorImages",
         "dataset": "Dataset coded_shape codec_of",
@@ -30,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy(
         "sources.npz": "NPZ",
         "sources.array": "ArrayFile",
         "sources.measured": "EEG Terrain",
+        "sources.latents": "Latents",
         "datamodule": "DataModule",
     },
 )

@@ -97,6 +97,10 @@ class Dataset(metaclass=Finite):
             DataError: the data is missing, damaged or not as described; the message has the file and the remedy.
         """
 
+    def examples(self, split: str) -> ImageSource:
+        """Return what training and validation read of a split: its images, or what was computed from them before."""
+        return self.split(split)
+
     def default_codec(self) -> Codec:
         """Return the codec that suits the data: pixels, unless they are something else."""
         return PixelCodec()
@@ -189,6 +193,11 @@ def codec_of(dataset: Any) -> Codec:
     if chosen is not None:
         return chosen
     return dataset.default_codec() if isinstance(dataset, Dataset) else PixelCodec()
+
+
+def examples_of(dataset: Any, split: str) -> ImageSource:
+    """Return what training and validation read of a split; of an object of another kind its images."""
+    return dataset.examples(split) if isinstance(dataset, Dataset) else dataset.split(split)
 
 
 def coded_shape(dataset: Any) -> tuple[int, ...]:

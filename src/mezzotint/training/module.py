@@ -81,8 +81,7 @@ class DiffusionModule(LightningModule, metaclass=Finite):
     def example_losses(self, denoiser: Denoiser, batch: Batch, draws: KeyedRandom) -> Tensor:
         """Losses (b,) of the examples of a batch, which are encoded here, on the device."""
         condition = {name: value for name, value in batch.items() if name not in ("image", "index")}
-        x = batch["image"]
-        return self.objective(denoiser, self.codec.encode(x) if x.dtype == self.codec.dtype else x, draws, **condition)
+        return self.objective(denoiser, self.codec.draw(batch["image"], draws), draws, **condition)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Give objectives that change in training the share that is done; it follows from the step on resume."""

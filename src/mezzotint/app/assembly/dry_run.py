@@ -18,7 +18,7 @@ from mezzotint.app.assembly.tracing import ShapeProbe, on_meta
 from mezzotint.app.config.job import Job
 from mezzotint.app.results.references import Reference, check_reference, open_reference
 from mezzotint.data.conditions import condition_values, kinds_of, null_values
-from mezzotint.data.dataset import Dataset, codec_of, coded_shape
+from mezzotint.data.dataset import Dataset, codec_of, coded_shape, examples_of
 from mezzotint.data.image_set import ImageSource
 from mezzotint.diffusion import Denoiser, KeyedRandom, Schedule, Spacing
 from mezzotint.diffusion.grids.spacings import Grid
@@ -81,7 +81,7 @@ def dry_run(job: Job) -> DryRun:
     trial = dry_run_without_data(job)
     components, dataset = trial.components, trial.components.dataset
     with placed("data"), suited(job):
-        train = dataset.split("train")
+        train = examples_of(dataset, "train")
         for split in ("train", "test"):
             condition_values(dataset, split)
     if job.codec:

@@ -28,7 +28,7 @@ from mezzotint.app.results.references import open_reference
 from mezzotint.app.results.resume import choose
 from mezzotint.app.terminal import display_path, table
 from mezzotint.data.conditions import kinds_of
-from mezzotint.data.dataset import coded_shape
+from mezzotint.data.dataset import coded_shape, examples_of
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.instantiate.build import build
 from mezzotint.runs import RunDir
@@ -105,7 +105,7 @@ def data(job: Job, parts: Components, directory: Path, problems: list[str]) -> t
     try:
         there = build(classes.settled(directory, still).data_node(), "data")
         with suited(job):
-            images = there.split("train")
+            images = examples_of(there, "train")
             real = len(there.split(job.reference)) if own and job.reference != "train" else len(images)
         trained = classes.Trained.of(there, images)
     except ConfigError as error:

@@ -9,7 +9,7 @@ from mezzotint.app.config.arguments import value
 BASE = "own_data"  # in configs/experiment
 CHOICE = "_data_"  # the experiment that is made of it
 USUAL = "digits"  # the data of the experiment that runs without a word
-OF_FILES = ("image_folder", "npz", "array")  # named after what they read
+OF_FILES = ("image_folder", "npz", "array", "latents")  # named after what they read
 
 
 def base(words: Sequence[str]) -> list[str]:
@@ -33,7 +33,7 @@ def name(data: str, root: str) -> str:
     found = ""
     if data in OF_FILES and "," not in root:
         place = Path(root).expanduser().absolute()
-        found = folder_name(place.name if data == "image_folder" else place.stem) if root else ""
+        found = folder_name(place.name if data in ("image_folder", "latents") else place.stem) if root else ""
     return found or folder_name(data if "," not in data else "")
 
 

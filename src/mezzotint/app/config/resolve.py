@@ -11,6 +11,7 @@ from mezzotint.app.config.arguments import spoken_keys
 from mezzotint.app.config.array_data import find_array
 from mezzotint.app.config.derived import shrink_network, written_out
 from mezzotint.app.config.job import GROUPS, LISTS, PLACES, SPLITS, Config, Job, Node, defaults, literal
+from mezzotint.app.config.latent_data import find_latents
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
 from mezzotint.errors import ConfigError
@@ -23,6 +24,7 @@ from mezzotint.runs import RunDir
 
 FILES = (
     "data.root",
+    "data.source.root",
     "extractor.weights",
     "guidance.weak.directory",
     "codec.directory",
@@ -82,6 +84,7 @@ def resolved(config: Any, kind: type[Resolved]) -> Resolved:
     anchor_paths(config)
     find_classes(config)
     find_array(config)
+    find_latents(config)
     plain: Config = defaults(kind) | as_dict(OmegaConf.to_container(config, resolve=True))
     for key in LISTS:  # callbacks.progress=null removes it
         if nodes := as_dict(plain.get(key)):

@@ -4,9 +4,6 @@ A label is an index into the data's classes: after a folder is renamed, added or
 classes, and nothing in the network shows it.
 """
 
-import hashlib
-import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from mezzotint.app.config.job import Job
 from mezzotint.app.terminal import display_path
 from mezzotint.data.dataset import Dataset
 from mezzotint.data.image_files.class_folders import few
-from mezzotint.data.image_files.image_set import FolderImages
+from mezzotint.data.image_files.image_set import identity
 from mezzotint.data.image_set import ImageSource, labels_of
 from mezzotint.data.sources.folder import ImageFolder
 from mezzotint.errors import ConfigError, DataError
@@ -47,7 +44,7 @@ class Trained:
     def of(cls, dataset: Any, train: ImageSource) -> "Trained":
         labels = labels_of(train) if dataset.classes else None
         counts = () if labels is None else tuple(torch.bincount(labels, minlength=dataset.classes).tolist())
-        return cls(names_of(dataset), counts, len(train), content(train))
+        return cls(names_of(dataset), counts, len(train), identity(train))
 
     def called(self, label: int) -> str:
         """The name of a class, or its number."""
@@ -68,14 +65,6 @@ def names(directory: Path, job: Job) -> tuple[str, ...]:
         return names_of(opened(directory, job)[0])
     except DataError:
         return ()
-
-
-def content(images: ImageSource) -> str:
-    if not isinstance(images, FolderImages):
-        return f"sha256:{images.digest()}"
-    top = os.path.commonpath([file.parent for file in images.files])
-    listed = [(os.path.relpath(file, top), file.stat().st_size) for file in images.files]
-    return f"files:{hashlib.sha256(json.dumps(listed).encode()).hexdigest()}"
 
 
 # --------------------------------------------------------------------------------------------------------- the record

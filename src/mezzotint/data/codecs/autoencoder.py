@@ -1,7 +1,8 @@
 """The codec of latent diffusion: images as the latents of an autoencoder that was trained before."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +11,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from mezzotint.data.codecs.base import Bounds, Codec
-from mezzotint.data.codecs.pixels import PixelCodec
+from mezzotint.data.codecs.latent import LatentCodec
 from mezzotint.data.scaling import PixelScaling
-from mezzotint.errors import ConfigError, DataError
+from mezzotint.errors import ConfigError
 from mezzotint.plain_data import NUMBER_OR_NONE, lookup, mismatch
 
 KIND = "AutoencoderKL"
@@ -60,8 +60,8 @@ class AutoencoderConfig:
 
 
 @dataclass(frozen=True)
-class AutoencoderCodec(Codec):
-    """x = scaling (z - shift) for the mean z of an image's latents under a diffusers `AutoencoderKL`.
+class AutoencoderCodec(LatentCodec):
+    """x = scaling (z - shift) for latents z of an image under a diffusers `AutoencoderKL`.
 
     The folder is read as data: its config is JSON and its weights are safetensors. The autoencoder is not trained.
 
@@ -70,17 +70,14 @@ class AutoencoderCodec(Codec):
     Args:
         directory: of the autoencoder, with config.json and diffusion_pytorch_model.safetensors.
         scaling_factor, shift_factor: None takes those of its config; they give latents unit deviation and zero mean.
-        batch: images that are encoded or decoded at a time.
     """
 
     directory: str
     scaling_factor: float | None = None
     shift_factor: float | None = None
-    batch: int = 16
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise ConfigError(f"batch={self.batch}: give at least one image.")
+        super().__post_init__()
         if self.scaling_factor == 0:
             raise ConfigError("scaling_factor=0 would remove every latent: give another one.")
 
@@ -88,18 +85,6 @@ class AutoencoderCodec(Codec):
     def config(self) -> AutoencoderConfig:
         """The autoencoder's config. Raises ConfigError: there is none, or it is that of something else."""
         return AutoencoderConfig.read(Path(self.directory).expanduser() / CONFIG)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.uint8
-
-    @property
-    def bounds(self) -> Bounds | None:
-        return None
-
-    @property
-    def format(self) -> str:
-        return PixelCodec().format
 
     @property
     def scaling(self) -> float:
@@ -138,20 +123,41 @@ class AutoencoderCodec(Codec):
             )
         return self.config.latent_channels, *(size // factor for size in stored[1:])
 
-    def is_image(self, stored: Sequence[int]) -> bool:
-        return PixelCodec().is_image(stored)
+    @property
+    def channels(self) -> int:
+        return self.config.latent_channels
 
-    def encode(self, stored: Tensor) -> Tensor:
-        model = self.model.to(stored.device)
-        with torch.no_grad(), torch.autocast(stored.device.type, enabled=False):
-            parts = PixelScaling().to_float(stored).split(self.batch)
-            latents = torch.cat([model.encode(part).latent_dist.mode() for part in parts])
-        return (latents - self.shift) * self.scaling
+    @cached_property
+    def fingerprint(self) -> str:
+        folder = Path(self.directory).expanduser()
+        config = self.config and json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        known = {key: value for key, value in config.items() if not key.startswith("_")}
+        hashed = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+        file = folder / WEIGHTS
+        try:
+            with file.open("rb") as opened:
+                while part := opened.read(1 << 24):
+                    hashed.update(part)
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be read ({error.strerror}): give the folder of a {KIND}.") from error
+        return hashed.hexdigest()
 
-    def decode(self, x: Tensor) -> Tensor:
-        if not x.is_floating_point():
-            raise DataError(f"AutoencoderCodec decodes floating-point numbers, and was given {x.dtype}.")
-        model, latents = self.model.to(x.device), x.float() / self.scaling + self.shift
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            parts = [PixelScaling().to_uint8(model.decode(part).sample) for part in latents.split(self.batch)]
-        return torch.cat(parts)
+    def moments(self, images: Tensor) -> Tensor:
+        return torch.cat([torch.cat([z.mean, z.logvar], 1) for z in self._posteriors(images)])
+
+    def means(self, stored: Tensor) -> Tensor:
+        if self.are_moments(stored):
+            return super().means(stored)
+        return torch.cat([z.mode() for z in self._posteriors(stored)])
+
+    def reconstruct(self, z: Tensor) -> Tensor:
+        model = self.model.to(z.device)
+        with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
+            return torch.cat([PixelScaling().to_uint8(model.decode(part).sample) for part in z.split(self.batch)])
+
+    def _posteriors(self, images: Tensor) -> Iterator[Any]:
+        """Yield the distribution of the latents of each part of the images."""
+        model = self.model.to(images.device)
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            for part in PixelScaling().to_float(images).split(self.batch):
+                yield model.encode(part).latent_dist

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mezzotint.errors import DataError
 from mezzotint.finite import Finite
+from mezzotint.randomness import KeyedRandom
 
 Bounds = tuple[float, float]
 
@@ -45,6 +46,14 @@ class Codec(metaclass=Finite):
         Raises:
             DataError: the stored numbers have another type.
         """
+
+    def draw(self, examples: Tensor, draws: KeyedRandom) -> Tensor:
+        """Return x of examples for the loss: of stored ones their code, others are x already.
+
+        Args:
+            draws: of the examples, for a codec that draws x from a distribution.
+        """
+        return self.encode(examples) if examples.dtype == self.dtype else examples
 
     @abstractmethod
     def decode(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import os
 import sys
 from collections import OrderedDict
@@ -79,6 +80,15 @@ class Decoded(TensorImages):
 
     def digest(self) -> str:
         return self.source.digest()
+
+
+def identity(images: ImageSource) -> str:
+    """Return a hash of images and labels; of files that are decoded on access, of their names and sizes."""
+    if not isinstance(images, FolderImages):
+        return f"sha256:{images.digest()}"
+    top = os.path.commonpath([file.parent for file in images.files])
+    listed = [(os.path.relpath(file, top), file.stat().st_size) for file in images.files]
+    return f"files:{hashlib.sha256(json.dumps(listed).encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,8 @@ AXES = (1, 2, 3)  # that an example may have beside its channels
 class SimpleFeatures(Extractor):
     """Features computed without weights, of the x that the codec gives, in any number of dimensions.
 
+    Of images with an autoencoder they are those of the pixels.
+
     Args:
         shape: (C, *size) of the examples; found by `resolve`.
         codec: of the examples; found by `resolve`.
@@ -62,7 +64,8 @@ class SimpleFeatures(Extractor):
 
     def resolve(self, shape: tuple[int, ...], codec: Codec | None = None) -> SimpleFeatures:
         self.validate(shape)
-        return replace(self, shape=tuple(shape), codec=codec or PixelCodec())
+        same = codec is not None and codec.shape(shape) == tuple(shape)  # an autoencoder's latents are no values of it
+        return replace(self, shape=tuple(shape), codec=codec if same else PixelCodec())
 
     def blank(self, shape: Sequence[int]) -> Tensor:
         return torch.zeros(1, *shape, dtype=(self.codec or PixelCodec()).dtype)

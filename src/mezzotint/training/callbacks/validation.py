@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.data.dataset import examples_of
 from mezzotint.errors import DataError
 from mezzotint.training.callbacks.base import PeriodicCallback
 from mezzotint.training.fixed_draws import APART, FixedDraws
@@ -36,7 +37,7 @@ class Validation(PeriodicCallback):
         self.every, self.images, self.bins, self.share = every, images, bins, share
 
     def passes(self, run: TrainingRun) -> int:
-        return min(run.affordable(self.images, self.every, self.share, least=64), len(run.dataset.split("test")))
+        return min(run.affordable(self.images, self.every, self.share, least=64), len(examples_of(run.dataset, "test")))
 
     def on_interval(self, run: TrainingRun) -> None:
         denoiser = run.average()
