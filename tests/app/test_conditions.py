@@ -166,6 +166,21 @@ def test_captions_of_a_folder_are_encoded_by_a_class_of_ones_own(mezzotint: Comm
     assert "mine" in refused.err
 
 
+def test_changed_values_are_noticed_when_a_run_goes_on_and_when_it_is_evaluated(mezzotint: Command, home: Path) -> None:
+    words = [*TINY, "data=npz", "data.shape=[1,8,8]", "metrics=[]", f"data.conditions={{y:{VECTOR}}}"]
+    file = archive(home)
+    assert mezzotint("train", *words, f"data.root={file}", "name=a", "budget=32").code == 0
+    evaluate = ("evaluate", "run=runs/a", "n=4", "metrics=[psnr]")
+    assert [mezzotint(*evaluate).code, mezzotint(*evaluate).code] == [0, 0]
+    assert len(list((home / "runs/a/evaluation").iterdir())) == 1
+    archive(home, y=np.ones((64, 2), np.float32))
+    assert mezzotint(*evaluate).code == 0
+    assert len(list((home / "runs/a/evaluation").iterdir())) == 2
+    done = mezzotint("train", "run=runs/a", "budget=64")
+    assert done.code == 0, done.err
+    assert "the conditions of the training examples changed since this run began" in done.out + done.err
+
+
 def test_paired_metrics_are_refused_for_a_run_without_conditions(mezzotint: Command, home: Path) -> None:
     refused = mezzotint("train", *TINY, "metrics=[psnr]", "name=never")
     assert (refused.code, refused.err.count("\n")) == (2, 1)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from mezzotint.data import NPZ, Digits, Emoji, ImageFolder
+from mezzotint.data.arrays.stored import ChosenRows, MemoryRows
 from mezzotint.data.conditions import condition_values, kinds_of
 from mezzotint.data.datamodule import DataModule
 from mezzotint.data.scaling import PixelScaling
@@ -210,6 +211,56 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, change, messa
     with pytest.raises(DataError, match=message) as error:
         data.condition_values("all")
     assert "\n" not in str(error.value)
+
+
+def test_an_image_with_two_rows_is_refused(tmp_path):
+    data = folder(tmp_path, as_lines(tmp_path, lambda rows: [*rows, rows[0]]))
+    with pytest.raises(DataError, match=r"captions.jsonl names 1/7.png twice: leave one of its rows out"):
+        data.condition_values("all")
+
+
+@pytest.mark.parametrize("name", ["data.npz", "conditions.npz"])
+def test_large_values_stay_in_their_file(tmp_path, name, monkeypatch):
+    """Of uncompressed arrays; they are checked in parts, and the same as those in memory."""
+    masks = np.random.default_rng(0).integers(0, 256, (N, 1, 8, 8), np.uint8)
+    kinds = {"mask": KINDS["mask"]}
+    if name == "data.npz":
+        np.savez(tmp_path / name, images=np.zeros((N, 8, 8, 3), np.uint8), mask=masks)
+        data = NPZ(root=str(tmp_path / name), shape=(3, 8, 8), held_out=0.25, conditions=kinds)
+    else:
+        for i in range(N):
+            Image.fromarray(np.full((8, 8, 3), i, np.uint8)).save(tmp_path / f"{i:02}.png")
+        np.savez(tmp_path / name, files=np.array([f"{i:02}.png" for i in range(N)]), mask=masks)
+        data = ImageFolder(root=str(tmp_path), shape=(3, 8, 8), held_out=0.25, conditions=kinds)
+    near = data.condition_values("train")
+    monkeypatch.setattr("mezzotint.data.conditions.SMALL", 100)
+    far = data.condition_values("train")
+    assert isinstance(near.stored["mask"], MemoryRows)
+    assert isinstance(far.stored["mask"], ChosenRows)
+    indices, blank = torch.tensor([5, 0, 5]), torch.zeros(3, 3, 8, 8)
+    assert_same(near.batch(indices, blank), far.batch(indices, blank))
+    assert near.digest() == far.digest() != data.condition_values("test").digest()
+
+
+def test_a_wrong_value_in_a_large_array_is_found_with_its_place(tmp_path, monkeypatch):
+    monkeypatch.setattr("mezzotint.data.conditions.SMALL", 100)
+    monkeypatch.setattr("mezzotint.data.arrays.stored.BLOCK", 10 * 8)
+    y = np.zeros((N, 2), np.float32)
+    y[33] = np.nan
+    np.savez(tmp_path / "data.npz", images=np.zeros((N, 8, 8, 3), np.uint8), y=y)
+    with pytest.raises(DataError, match="in 1 of 10 examples, first in number 3 of 30 to 39"):
+        dataset(tmp_path / "data.npz", conditions={"y": KINDS["y"]}).condition_values("all")
+
+
+def test_the_digest_of_conditions_is_of_the_values_that_are_stored(archive):
+    first = dataset(archive).condition_values("train")
+    assert first.digest() == dataset(archive).condition_values("train").digest()
+    assert Emoji(conditions={"low": LowResolution((3, 8, 8))}).condition_values("test").digest() == ""
+    with np.load(archive) as held:
+        content = dict(held)
+    content["age"][7] += 1
+    np.savez(archive, **content)
+    assert dataset(archive).condition_values("all").digest() != first.digest()
 
 
 def test_a_missing_and_a_damaged_file_are_refused(tmp_path):

@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from mezzotint.data.arrays.files import open_array
+from mezzotint.data.arrays.stored import ChosenRows, MemoryRows, Rows
 from mezzotint.data.image_files.class_folders import composed, few
 from mezzotint.errors import DataError
 
 FILES = ("conditions.npz", "conditions.safetensors", "conditions.jsonl", "captions.jsonl")
 PATH, PATHS = "file", "files"
-Columns = Mapping[str, np.ndarray | Sequence[Any]]
+Column = Rows | list[Any]
+Columns = tuple[list[str], dict[str, Column]]  # paths of images, and values by the name of the condition
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,9 @@ class ConditionFile:
 
     file: Path
     rows: Mapping[str, int]
-    columns: Columns
+    columns: Mapping[str, Column]
 
-    def values(self, names: Sequence[str], paths: Sequence[str]) -> dict[str, np.ndarray | list[Any]]:
+    def values(self, names: Sequence[str], paths: Sequence[str]) -> dict[str, Column]:
         """Return the values of these conditions for the images of these paths, in their order.
 
         Raises:
@@ -58,8 +61,8 @@ class ConditionFile:
         return {name: picked(self.columns[name], chosen) for name in names}
 
 
-def picked(column: np.ndarray | Sequence[Any], rows: Sequence[int]) -> np.ndarray | list[Any]:
-    return column[list(rows)] if isinstance(column, np.ndarray) else [column[row] for row in rows]
+def picked(column: Column, rows: Sequence[int]) -> Column:
+    return [column[row] for row in rows] if isinstance(column, list) else ChosenRows(column, np.array(rows))
 
 
 def read_conditions(folder: Path) -> ConditionFile:
@@ -71,8 +74,8 @@ def read_conditions(folder: Path) -> ConditionFile:
     file = next((folder / name for name in FILES if (folder / name).is_file()), None)
     if file is None:
         raise DataError(f"{folder} has no {', '.join(FILES[:-1])} or {FILES[-1]} with the values of data.conditions.")
-    columns = read_columns(file)
-    paths = [composed(str(path)) for path in columns.pop(PATHS, ())]
+    named, columns = read_columns(file)
+    paths = [composed(path) for path in named]
     if not paths:
         where = f"the array {PATHS!r}" if file.suffix != ".jsonl" else f"{PATH!r} in its lines"
         raise DataError(f"{file} names no images: {where} holds their paths, relative to {folder}.")
@@ -80,11 +83,15 @@ def read_conditions(folder: Path) -> ConditionFile:
         raise DataError(
             f"{file}: the condition {wrong[0]!r} has {len(columns[wrong[0]]):,} values for {len(paths):,} images."
         )
-    return ConditionFile(file, {path: row for row, path in enumerate(paths)}, columns)
+    rows = {path: row for row, path in enumerate(paths)}
+    if len(rows) < len(paths):
+        twice = next(path for row, path in enumerate(paths) if rows[path] != row)
+        raise DataError(f"{file} names {twice} twice: leave one of its rows out.")
+    return ConditionFile(file, rows, columns)
 
 
-def read_columns(file: Path) -> dict[str, Any]:
-    """Return the columns of an .npz, .safetensors or .jsonl file by name; `files` are paths of images.
+def read_columns(file: Path) -> Columns:
+    """Return the images' paths in an .npz, .safetensors or .jsonl file, none if it has no `files`, and its columns.
 
     Raises:
         DataError: it does not exist or is damaged.
@@ -97,24 +104,26 @@ def read_columns(file: Path) -> dict[str, Any]:
         raise DataError(f"{file} is no readable file of conditions ({error}): write it again.") from error
 
 
-def of_archive(file: Path) -> dict[str, Any]:
+def of_archive(file: Path) -> Columns:
     """Return the arrays of an .npz or .safetensors file; in the latter, paths are lines of the metadata."""
     if file.suffix == ".npz":
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            names = [name for name in arrays.files if name != PATHS]
+            paths = [str(path) for path in arrays.get(PATHS, ())]
+        return paths, {name: open_array(file, name) for name in names}
     from safetensors import safe_open
 
     with safe_open(file, framework="np") as tensors:
-        columns: dict[str, Any] = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-        return columns | {PATHS: (tensors.metadata() or {}).get(PATHS, "").splitlines()}
+        columns: dict[str, Column] = {name: MemoryRows(tensors.get_tensor(name)) for name in tensors.keys()}  # noqa: SIM118
+        return (tensors.metadata() or {}).get(PATHS, "").splitlines(), columns
 
 
-def of_lines(file: Path) -> dict[str, list[Any]]:
-    """Return the columns of a file with one JSON object in each line; all have the same names."""
+def of_lines(file: Path) -> Columns:
+    """Return the paths and columns of a file with one JSON object in each line; all have the same names."""
     objects = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     names = {name: None for item in objects for name in item}
     for number, item in enumerate(objects, start=1):
         if missing := [name for name in names if name not in item]:
             raise ValueError(f"line {number} lacks {missing[0]!r}")
-    columns = {name: [item[name] for item in objects] for name in names}
-    return {PATHS if name == PATH else name: column for name, column in columns.items()}
+    columns: dict[str, Column] = {name: [item[name] for item in objects] for name in names if name != PATH}
+    return [str(item[PATH]) for item in objects if PATH in item], columns

@@ -1,5 +1,6 @@
 """The values of conditions by the index of the example: stored beside the data, or derived from each example."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -8,9 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mezzotint.data.arrays.stored import MemoryRows, Rows, blocks, held
 from mezzotint.data.scaling import PixelScaling
 from mezzotint.errors import DataError
 from mezzotint.networks import Condition
+
+SMALL = 1 << 26  # bytes of values that are read into memory
+Column = np.ndarray | Sequence[Any] | Rows
 
 
 @runtime_checkable
@@ -28,12 +33,12 @@ class ConditionValues:
 
     Args:
         kinds: the kind of each condition, by its name.
-        stored: values (N, ...) of those that are not derived, by name, as they are stored.
+        stored: values (N, ...) of those that are not derived, by name, as they are stored; large ones stay in files.
         encode: examples as they are stored to examples as the network sees them.
     """
 
     kinds: Mapping[str, Condition] = field(default_factory=dict)
-    stored: Mapping[str, Tensor] = field(default_factory=dict)
+    stored: Mapping[str, Rows] = field(default_factory=dict)
     encode: Callable[[Tensor], Tensor] = PixelScaling().to_float
 
     def batch(self, indices: Tensor, examples: Tensor, mirrored: Tensor | None = None) -> dict[str, Tensor]:
@@ -45,10 +50,19 @@ class ConditionValues:
         """
         return {name: self._values(name, kind, indices, examples, mirrored) for name, kind in self.kinds.items()}
 
+    def digest(self) -> str:
+        """Return a hash of the stored values, equal for equal values in equal order; empty if none are stored."""
+        hashed = hashlib.sha256()
+        for name, values in sorted(self.stored.items()):
+            hashed.update(f"{name} {values.shape} {values.dtype.name}".encode())
+            for block in blocks(values):
+                hashed.update(block.data.cast("B"))
+        return hashed.hexdigest() if self.stored else ""
+
     def _values(self, name: str, kind: Condition, indices: Tensor, examples: Tensor, mirrored: Tensor | None) -> Tensor:
         if kind.derived:
             return kind.derive(self.encode(examples))
-        values = kind.numbers(self.stored[name].index_select(0, indices))
+        values = numbers_of(kind, self.stored[name].rows(indices.numpy()))
         if mirrored is None:
             return values
         chosen = mirrored.reshape(-1, *(1,) * (values.ndim - 1))
@@ -91,12 +105,12 @@ def condition_values(dataset: Any, split: str) -> ConditionValues:
     return dataset.condition_values(split) if isinstance(dataset, Conditional) else ConditionValues()
 
 
-def checked(where: str, name: str, kind: Condition, given: np.ndarray | Sequence, count: int) -> Tensor:
-    """Return the values of one condition as a tensor, (N, ...) of N examples.
+def checked(where: str, name: str, kind: Condition, given: Column, count: int) -> Rows:
+    """Return the values of one condition, (N, ...) of N examples; those of large arrays stay in their file.
 
     Args:
         where: origin of the values, for messages.
-        given: an array (N, ...), or N values of any form that the kind encodes, such as texts.
+        given: an array (N, ...), in memory or a file, or N values of any form that the kind encodes, such as texts.
 
     Raises:
         DataError: there are too few or too many, or one is no value of this kind.
@@ -106,12 +120,30 @@ def checked(where: str, name: str, kind: Condition, given: np.ndarray | Sequence
             f"the condition {name!r} of {where} has {len(given):,} values, and there are {count:,} examples."
         )
     try:
-        if isinstance(given, np.ndarray) and given.dtype.kind in "fiub":
-            values = torch.from_numpy(np.ascontiguousarray(given))
-            if values.ndim == 1 and kind.shape == (1,):
-                values = values[:, None]
-            kind.check(kind.numbers(values))
-            return values
-        return kind.encode_all(given)
+        if isinstance(given, Sequence):
+            return MemoryRows(kind.encode_all(given).numpy())
+        array = held(MemoryRows(given) if isinstance(given, np.ndarray) else given, SMALL)
+        if array.dtype.kind not in "fiub":
+            return MemoryRows(kind.encode_all(list(array.rows(np.arange(count)))).numpy())
+        check_rows(kind, array)
+        return array
     except ValueError as error:
         raise DataError(f"the condition {name!r} of {where}: {error}.") from error
+
+
+def check_rows(kind: Condition, array: Rows) -> None:
+    """Raise ValueError unless an array holds values of a kind. It is read in parts."""
+    first = 0
+    for block in blocks(array):
+        try:
+            kind.check(numbers_of(kind, block))
+        except ValueError as error:
+            part = f" of {first:,} to {first + len(block) - 1:,}" if len(block) < len(array) else ""
+            raise ValueError(f"{error}{part}") from error
+        first += len(block)
+
+
+def numbers_of(kind: Condition, stored: np.ndarray) -> Tensor:
+    """Return stored values (B, ...) as those of a kind; a number for each example may be stored without its axis."""
+    values = torch.from_numpy(stored)
+    return kind.numbers(values[:, None] if values.ndim == 1 and kind.shape == (1,) else values)

@@ -12,6 +12,7 @@ import torch
 
 from mezzotint.app.config.job import Job
 from mezzotint.app.terminal import display_path
+from mezzotint.data.conditions import condition_values
 from mezzotint.data.dataset import Dataset
 from mezzotint.data.image_files.class_folders import few
 from mezzotint.data.image_files.image_set import identity
@@ -33,18 +34,21 @@ class Trained:
         counts: how many images each class has; none without labels.
         images: how many there are.
         content: a hash of images and labels; of images that are decoded while they are used, of their names and sizes.
+        conditions: a hash of the stored values of conditions; empty where there are none.
     """
 
     classes: tuple[str, ...]
     counts: tuple[int, ...]
     images: int
     content: str
+    conditions: str = ""
 
     @classmethod
     def of(cls, dataset: Any, train: ImageSource) -> "Trained":
         labels = labels_of(train) if dataset.classes else None
         counts = () if labels is None else tuple(torch.bincount(labels, minlength=dataset.classes).tolist())
-        return cls(names_of(dataset), counts, len(train), identity(train))
+        conditions = condition_values(dataset, "train").digest()
+        return cls(names_of(dataset), counts, len(train), identity(train), conditions)
 
     def called(self, label: int) -> str:
         """The name of a class, or its number."""
@@ -79,12 +83,15 @@ def read(directory: Path) -> Trained | None:
     found = RunDir(directory).data()
     if found is None:
         return None
-    return Trained(tuple(found["classes"]), tuple(found["counts"]), found["images"], found["content"])
+    return Trained(
+        tuple(found["classes"]), tuple(found["counts"]), found["images"], found["content"], found.get("conditions", "")
+    )
 
 
 def write(directory: Path, trained: Trained) -> None:
     """Write the record once: resumed runs are compared with the first one."""
-    RunDir(directory).write_data(asdict(trained))
+    entries = asdict(trained)
+    RunDir(directory).write_data({key: value for key, value in entries.items() if key != "conditions" or value})
 
 
 # ---------------------------------------------------------------------------------------------------- the data compared
@@ -148,7 +155,13 @@ def compare(directory: Path, trained: Trained) -> str:
         ConfigError: classes without names have changed places.
     """
     before = read(directory)
-    if before is None or before.content == trained.content:
+    if before is None:
+        return ""
+    if before.conditions and before.conditions != trained.conditions:
+        return (
+            "the conditions of the training examples changed since this run began; it goes on with those that are there"
+        )
+    if before.content == trained.content:
         return ""
     if before.counts != trained.counts and sorted(before.counts) == sorted(trained.counts):
         label = next(i for i, pair in enumerate(zip(before.counts, trained.counts, strict=True)) if pair[0] != pair[1])

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.data.condition_files import PATHS, read_columns
-from mezzotint.data.conditions import checked, kinds_of, null_values
+from mezzotint.data.condition_files import read_columns
+from mezzotint.data.conditions import Column, checked, kinds_of, null_values, numbers_of
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.generation import ConditionPlan, GivenConditions, held_out_conditions
 from mezzotint.networks import Condition
@@ -55,9 +56,15 @@ def rows(name: str, kind: Condition, value: Any) -> Tensor:
 def of_file(file: Path, kinds: Mapping[str, Condition]) -> dict[str, Tensor]:
     """Return the values (R, ...) of a file with an array or a column for each condition."""
     try:
-        columns = {name: column for name, column in read_columns(file).items() if name != PATHS}
+        _, columns = read_columns(file)
         if missing := [name for name in kinds if name not in columns]:
             raise DataError(f"{file} holds no condition {missing[0]!r}: it has {', '.join(columns) or 'none'}.")
-        return {name: checked(str(file), name, kind, columns[name], len(columns[name])) for name, kind in kinds.items()}
+        return {name: values_of(str(file), name, kind, columns[name]) for name, kind in kinds.items()}
     except DataError as error:
         raise ConfigError(f"condition={file}: {error}") from error
+
+
+def values_of(where: str, name: str, kind: Condition, column: Column) -> Tensor:
+    """Return the values (R, ...) of a column. Raises DataError: one is no value of this kind."""
+    found = checked(where, name, kind, column, len(column))
+    return numbers_of(kind, found.rows(np.arange(len(found))))

@@ -10,6 +10,7 @@ from mezzotint.app.results.git import commit
 from mezzotint.app.results.references import Reference
 from mezzotint.app.results.run_folders import mark
 from mezzotint.app.results.samples import name
+from mezzotint.data.conditions import condition_values, kinds_of
 from mezzotint.data.dataset import Dataset
 from mezzotint.distributed import rank_and_world
 from mezzotint.generation import SampleGenerator
@@ -47,10 +48,12 @@ def place(directory: Path, job: Job, reference: Reference, held: Config) -> Path
 
 
 def content(metrics: Mapping[str, Metric], dataset: Dataset, reference: Reference) -> Config:
-    """Return hashes of the data that values depend on: reference, extractor weights, splits of metrics."""
+    """Return hashes of the data that values depend on: reference, extractor weights, splits of metrics, conditions."""
     extractors = {each.name: each.digest for metric in metrics.values() for each in metric.extractors}
     found = {"reference": reference.images.digest(), "extractors": extractors}
     splits = sorted({split for metric in metrics.values() for split in metric.required_splits})
+    given = condition_values(dataset, "test").digest() if kinds_of(dataset) else ""  # those that samples have
+    found |= {"conditions": given} if given else {}
     return found | ({"data": {split: dataset.split(split).digest() for split in splits}} if splits else {})
 
 

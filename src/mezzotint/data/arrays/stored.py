@@ -23,6 +23,8 @@ class Rows(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...
 
+    def __len__(self) -> int: ...
+
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """Return a copy of the entries at these indices, in this order.
 
@@ -45,6 +47,9 @@ class MemoryRows:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.array.shape
+
+    def __len__(self) -> int:
+        return len(self.array)
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(self.array[indices], self.dtype)
@@ -78,6 +83,9 @@ class FileRows:
         """Bytes of an entry."""
         return math.prod(self.shape[1:]) * np.dtype(self.stored).itemsize
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
     def rows(self, indices: np.ndarray) -> np.ndarray:
         found = np.empty((len(indices), *self.shape[1:]), self.stored)
         into = memoryview(found).cast("B") if found.size else memoryview(b"")
@@ -98,6 +106,40 @@ class FileRows:
             if not count:
                 raise DataError(f"{self.file} has become shorter since it was opened: copy it again.")
             into = into[count:]
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenRows:
+    """Some entries of an array, such as those of a split.
+
+    Args:
+        array: all entries.
+        chosen: numbers of those that remain, in their order.
+    """
+
+    array: Rows
+    chosen: np.ndarray
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.chosen), *self.array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        return self.array.rows(self.chosen[indices])
+
+
+def held(array: Rows, most: int) -> Rows:
+    """Return an array of at most this many bytes in memory, and a larger one unread."""
+    if math.prod(array.shape) * array.dtype.itemsize > most:
+        return array
+    return MemoryRows(array.rows(np.arange(len(array))))
 
 
 def blocks(array: Rows, chosen: np.ndarray | None = None) -> Iterator[np.ndarray]:

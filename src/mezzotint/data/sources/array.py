@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mezzotint.data.arrays.files import open_array
 from mezzotint.data.arrays.moments import channel_moments
-from mezzotint.data.arrays.stored import Rows, blocks
+from mezzotint.data.arrays.stored import ChosenRows, Rows, blocks
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import MOST_CHANNELS, PixelCodec
 from mezzotint.data.codecs.standardize import StandardizeCodec, Stored
@@ -30,7 +30,7 @@ class ArrayFile(Dataset):
     """One array (N, C, *size) with one, two or three axes of size: series, fields or volumes of any channels.
 
     Numbers are float32, float16, uint8, uint16 or int16. Uncompressed files are read a batch at a time. Conditions are
-    further arrays (N, ...) of their names in the same file, and are held in memory.
+    further arrays (N, ...) of their names in the same file.
 
     Args:
         root: a .npy, .npz or .safetensors file.
@@ -114,7 +114,7 @@ class ArrayFile(Dataset):
         chosen = split_indices(name, strata, held_out_count(self.held_out, count))
         return ArrayItems(self.array, chosen, None if labels is None else torch.from_numpy(labels[chosen]))
 
-    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, ChosenRows]:
         """Return the arrays of these names in the same file."""
         count = self.array.shape[0]
         labels = self._labels(count)
@@ -126,7 +126,7 @@ class ArrayFile(Dataset):
                 raise DataError(
                     f"the condition {name!r} of {self.root} has {array.shape[0]:,} values for {count:,} entries."
                 )
-        return {name: array.rows(chosen) for name, array in found.items()}
+        return {name: ChosenRows(array, chosen) for name, array in found.items()}
 
     def found_labels(self) -> np.ndarray | None:
         """Return the labels (N,) that `labels` names. Raises DataError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mezzotint.data.condition_files import read_conditions
+from mezzotint.data.condition_files import Column, read_conditions
 from mezzotint.data.dataset import SPLITS, Dataset, check_split
 from mezzotint.data.image_files.class_folders import (
     LABELS,
@@ -112,7 +112,7 @@ class ImageFolder(Dataset):
             whole = examined(chosen, self.shape, self.enlarge, True, self._crop())
         return whole.images(chosen, None if labels is None else labels[rows])
 
-    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, np.ndarray | list]:
+    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, Column]:
         """Return the values in the file of conditions beside the images, in the order of `split`."""
         root = Path(self.root).expanduser()
         paths = [composed(file.relative_to(root).as_posix()) for file in self.split(split).files]

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from mezzotint.data.arrays.files import open_array
+from mezzotint.data.arrays.stored import ChosenRows
 from mezzotint.data.dataset import ArrayDataset
 from mezzotint.data.image_files.class_folders import few
 from mezzotint.data.split import check_held_out, held_out_count, split_indices
@@ -59,20 +61,20 @@ class NPZ(ArrayDataset):
         chosen = self._chosen(split, numbers, len(pixels))
         return pixels[chosen], None if numbers is None else numbers[chosen]
 
-    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, ChosenRows]:
         """Return the arrays of these names, of a file without splits of its own."""
         archive = Archive(Path(self.root).expanduser())
         if self._divided(archive):
             raise DataError(f"{self.root} has splits of its own, without conditions: leave data.conditions out.")
         pixels, numbers = self._whole(archive)
-        arrays = {name: archive.read(self._array(archive, name, ()) or name) for name in names}
+        arrays = {name: open_array(archive.file, self._array(archive, name, ()) or name) for name in names}
         for name, array in arrays.items():
             if len(array) != len(pixels):
                 raise DataError(
                     f"the condition {name!r} of {self.root} has {len(array):,} values for {len(pixels):,} images."
                 )
         chosen = self._chosen(split, numbers, len(pixels))
-        return {name: array[chosen] for name, array in arrays.items()}
+        return {name: ChosenRows(array, chosen) for name, array in arrays.items()}
 
     def _chosen(self, split: str, numbers: np.ndarray | None, count: int) -> np.ndarray:
         strata = np.zeros(count, np.int64) if numbers is None else numbers
