@@ -27,6 +27,8 @@ NEEDS = {  # what only the user can know
     "extractor=module": ["extractor.module={_target_: torch.nn.Flatten}"],
     "data=npz": ["data.root=/x.npz", "data.shape=[1,8,8]"],
     "objective=consistency_distillation": ["objective.teacher.directory=/x"],
+    "objective=progressive_distillation": ["objective.teacher.directory=/x"],
+    "objective=reflow": ["objective.teacher.directory=/x"],
     "guidance=autoguidance": ["guidance.weak.directory=/x"],
 }
 

@@ -70,3 +70,23 @@ def test_consistency_runs_start_from_a_teacher_and_refuse_the_ode(command, tmp_p
     code, said = command("sample", f"run={teacher}", "n=4", "sampler=mean_flow")
     assert code == 2
     assert "objective=mean_flow" in said
+
+
+@pytest.mark.parametrize(
+    ("objective", "more", "calls"),
+    [
+        ("reflow", ["objective.grid.steps=2"], "sampler=euler"),
+        ("progressive_distillation", ["objective.steps=2"], "sampler=ddim"),
+    ],
+)
+def test_students_of_steps_train_resume_and_sample_without_their_teacher(command, tmp_path, objective, more, calls):
+    assert command("train", *FLOW, "name=teacher")[0] == 0
+    teacher = tmp_path / "runs" / "teacher"
+    words = [f"objective={objective}", f"objective.teacher.directory={teacher}", f"init={teacher}", *more]
+    code, said = command("train", *words, *FLOW, "name=student")
+    assert code == 0, said
+    code, said = command("train", f"run={tmp_path}/runs/student", "budget=96")
+    assert code == 0, said
+    teacher.rename(tmp_path / "gone")
+    code, said = command("sample", f"run={tmp_path}/runs/student", "n=4", calls, "grid.steps=2")
+    assert code == 0, said

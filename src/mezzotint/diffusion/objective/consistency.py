@@ -1,27 +1,26 @@
 """Consistency training and distillation: x0 of a prediction becomes the end of the ODE's path through x."""
 
 import abc
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mezzotint.finite import Finite
 from mezzotint.randomness import KeyedRandom
 
-from ..conditions import conditions_of, null_like
+from ..conditions import conditions_of
 from ..denoiser import Denoiser
-from ..levels import NoiseLevel, broadcast_like, cast_like
-from ..prediction import Prediction
+from ..levels import NoiseLevel, cast_like
 from ..scalar_ops import sigmoid
 from ..schedules.continuous import Schedule
 from ..targets import Clean
 from .base import BaseObjective
 from .losses import Loss
+from .teacher import GuidedTeacher, Teacher
 from .times import TimeDistribution
 from .training_noise import TrainingNoise
 from .weights import LossWeight
@@ -162,15 +161,6 @@ class ConsistencyTraining(ConsistencyObjective):
         return next.perturb(x0, eps)
 
 
-class Teacher(Protocol):
-    """A denoiser with a time for each example, such as a Denoiser or an exact one."""
-
-    @property
-    def schedule(self) -> Schedule: ...
-
-    def predict(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction: ...
-
-
 class ConsistencyDistillation(ConsistencyObjective):
     """Consistency distillation: x_r is one DDIM step of a teacher from x_t. Its schedule may be another one.
 
@@ -196,28 +186,12 @@ class ConsistencyDistillation(ConsistencyObjective):
         condition_dropout: Mapping[str, float] | None = None,
     ):
         super().__init__(times, weight, loss, noise, gap, label_dropout, condition_dropout)
-        if not math.isfinite(guidance_scale):
-            raise ValueError(f"guidance_scale={guidance_scale}: give a finite number.")
-        self.guidance_scale = guidance_scale
-        self._teacher = (teacher,)  # not a submodule: neither trained nor saved
+        self.teacher = GuidedTeacher(teacher, guidance_scale)
 
     def step(
         self, x: Tensor, x0: Tensor, eps: Tensor, now: NoiseLevel, next: NoiseLevel, cond: Mapping[str, Any]
     ) -> Tensor:
-        pred = self._prediction(x, now, cond)
-        if self.guidance_scale != 1.0 and cond.get("label") is not None:
-            null = self._prediction(x, now, {**cond, "label": null_like(cond["label"])})
-            pred = pred.with_x0(torch.lerp(null.x0, pred.x0, self.guidance_scale))
-        return pred.mix(next.alpha, next.sigma).to(x.dtype)
-
-    def _prediction(self, x: Tensor, level: NoiseLevel, cond: Mapping[str, Any]) -> Prediction:
-        """Return the teacher's prediction at levels of another schedule, which may scale x differently."""
-        (teacher,) = self._teacher
-        if isinstance(teacher, nn.Module):
-            teacher.to(x.device)
-        t = torch.as_tensor(teacher.schedule.time(level))
-        factor = teacher.schedule.level(t).norm / level.norm
-        return teacher.predict(broadcast_like(factor, x) * x, t, **cond)
+        return self.teacher.step(x, now, next, cond)
 
 
 def path_end(denoiser: Denoiser, x: Tensor, t: Tensor, r: Tensor, level: NoiseLevel, cond: Mapping[str, Any]) -> Tensor:
