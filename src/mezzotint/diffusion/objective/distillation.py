@@ -36,13 +36,11 @@ class ReflowObjective(Objective):
         teacher: a trained denoiser, such as mezzotint.load(run); not trained, and not part of checkpoints.
         sampler: a deterministic sampler for the teacher.
         grid: its levels.
-        times, weight, loss, noise, label_dropout, condition_dropout: see `Objective`.
+        times, weight, loss, noise, label_dropout, input_perturbation, condition_dropout: see `Objective`.
 
     Raises:
         ValueError: the sampler is stochastic, so that a sample is not a function of eps.
     """
-
-    natural = ()
 
     def __init__(
         self,
@@ -54,9 +52,12 @@ class ReflowObjective(Objective):
         loss: Loss | None = None,
         noise: TrainingNoise | None = None,
         label_dropout: float = 0.0,
+        input_perturbation: float = 0.0,
         condition_dropout: Mapping[str, float] | None = None,
     ):
-        super().__init__(times, weight, loss, noise, label_dropout, condition_dropout=condition_dropout)
+        super().__init__(
+            times, weight, loss, noise, label_dropout, input_perturbation, condition_dropout=condition_dropout
+        )
         if sampler.order is None:
             raise ValueError(f"{sampler} adds noise, and a pair must be a function of eps. Use sampler=heun or ddim.")
         self.sampler, self.grid = sampler, grid
