@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from mezzotint.data.arrays.stored import MemoryRows
+from mezzotint.data.conditions import ConditionValues
 from mezzotint.data.image_set import TensorImages
 from mezzotint.diffusion import (
     CosineSchedule,
@@ -25,7 +27,8 @@ from mezzotint.diffusion import (
     exact_gaussian,
     posterior,
 )
-from mezzotint.metrics import NegativeLogLikelihood
+from mezzotint.metrics import Context, EvaluatedModel, NegativeLogLikelihood
+from mezzotint.networks import VectorCondition
 
 STD, SHAPE = 0.2, (1, 2, 2)
 BITS = 1 / math.log(2)
@@ -142,3 +145,32 @@ def test_settings_are_plain_and_wrong_ones_refused():
         NegativeLogLikelihood(method="exact")
     with pytest.raises(ValueError, match="images=1: give 2 or more"):
         NegativeLogLikelihood(images=1)
+
+
+class Shifted:
+    """The exact denoiser of N(y, STD^2) for a condition y, a number for each example."""
+
+    def __init__(self, schedule):
+        self.schedule, self.inner = schedule, exact(schedule)
+
+    def begin(self):
+        return self
+
+    def __call__(self, x, level, y):
+        kept = level.alpha**2 * STD**2 / (level.alpha**2 * STD**2 + level.sigma**2)
+        found = self.inner(x, level)
+        return found.with_x0(found.x0 + (1 - kept) * y[:, :, None, None].to(x))
+
+
+@pytest.mark.parametrize("method", ["vlb", "ode"])
+def test_images_are_measured_with_their_conditions(images, method):
+    """Images that differ from others by their condition alone take as many bits as these."""
+    y = torch.where(torch.arange(2000) % 2 == 0, 0.2, -0.2)[:, None]
+    x = (images.pixels / 127.5 - 1 + y[:, :, None, None]) * 127.5 + 127.5
+    moved = TensorImages(x.round().clamp(0, 255).to(torch.uint8))
+    conditions = ConditionValues({"y": VectorCondition()}, {"y": MemoryRows(y.numpy())})
+    metric = NegativeLogLikelihood(method=method, images=500, steps=20, batch=100)
+    plain, _ = metric.estimate(exact(CosineSchedule()), images)
+    model = EvaluatedModel(Shifted(CosineSchedule()), lambda split: moved, conditions=lambda split: conditions)
+    found = metric.measure(Context(500, 500, model)).values
+    assert found[f"nll_{method}_500"] == pytest.approx(plain[f"nll_{method}_500"], abs=0.01)

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mezzotint.data.conditions import ConditionValues
 from mezzotint.data.image_set import ImageSource
 from mezzotint.data.scaling import PixelScaling
 from mezzotint.diffusion import (
@@ -33,6 +34,7 @@ from mezzotint.errors import ConfigError
 from mezzotint.metrics.metric import Context, Error, Measured, Metric, require_model, short_count
 
 REPEAT = 1 << 40  # between the keys of two repeats of an image
+NONE = ConditionValues()
 STEPS = {"vlb": 1000, "ode": 32}
 
 
@@ -51,7 +53,7 @@ class NegativeLogLikelihood(Metric):
     "vlb" is the variational bound of the ancestral chain and its terms: prior (L_T), diffusion (the sum of L_t) and
     decoder (L_0). "ode" is the density of the probability-flow ODE, by Runge-Kutta steps of four calls on a Karras grid
     that ends slightly noisy, with Hutchinson's trace and uniform dequantisation. The network is evaluated without
-    guidance, with each image's label where there are classes. Random numbers are keyed by seed and image: the value
+    guidance, with the label and conditions of each image. Random numbers are keyed by seed and image: the value
     does not depend on the batch, and a larger number of images extends a smaller one.
 
     Source: Ho et al. 2020, eq. 5, https://arxiv.org/abs/2006.11239; Song et al. 2021, app. D.2,
@@ -106,10 +108,12 @@ class NegativeLogLikelihood(Metric):
 
     def measure(self, context: Context) -> Measured:
         model = require_model(self, context, "the network that generated the images")
-        images = model.split(self.split)
+        images, conditions = model.split(self.split), model.conditions(self.split)
         count = self.count(images, model.limit)
         with context.progress("likelihood", count) as advance:
-            values, errors = self.estimate(model.denoise, images, count, model.seed, context.device, advance)
+            values, errors = self.estimate(
+                model.denoise, images, count, model.seed, context.device, advance, conditions
+            )
         found = {"method": self.method_for(model.denoise), "count": count, "sha256": images.digest()}
         return Measured(
             values, {name: Error(size, "standard error", size) for name, size in errors.items()}, protocol=found
@@ -123,6 +127,7 @@ class NegativeLogLikelihood(Metric):
         seed: int = 0,
         device: torch.device | str = "cpu",
         progress: Callable[[int], None] | None = None,
+        conditions: ConditionValues = NONE,
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Return values and standard errors by name: `nll_vlb_256` and its terms `nll_vlb_256_prior`, ..., or
         `nll_ode_256`.
@@ -134,6 +139,7 @@ class NegativeLogLikelihood(Metric):
             images: held-out images.
             limit: upper bound on the number of images.
             progress: called with the number of images in each batch of this process.
+            conditions: those of the images, beside their labels.
 
         Raises:
             ConfigError: fewer than two images.
@@ -148,6 +154,7 @@ class NegativeLogLikelihood(Metric):
         for index in batches[rank::world]:
             pixels, labels = images.batch(index)
             condition = {} if labels is None else {"label": labels.to(device)}
+            condition |= {name: value.to(device) for name, value in conditions.batch(index, pixels).items()}
             draws = [KeyedRandom(seed, index + r * REPEAT) for r in range(self.repeats)]
             found = [measured(denoise, pixels.to(device), each, condition) for each in draws]
             parts.append({name: torch.stack([one[name] for one in found]).mean(0).cpu() for name in found[0]})

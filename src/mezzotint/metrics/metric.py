@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
-from mezzotint.data.conditions import Pairs
+from mezzotint.data.conditions import ConditionValues, Pairs
 from mezzotint.data.image_set import ImageSource
 from mezzotint.diffusion import Denoise
 from mezzotint.errors import ConfigError
@@ -37,6 +37,11 @@ def no_progress(title: str, total: int) -> Iterator[Advance]:
 def no_samples(count: int, advance: Advance) -> Tensor:
     """Samples of a model that cannot generate any. Raises ValueError."""
     raise ValueError("the samples cannot be generated again: give samples= to EvaluatedModel")
+
+
+def no_conditions(split: str) -> ConditionValues:
+    """Conditions of data that have none beside classes."""
+    return ConditionValues()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +69,7 @@ class EvaluatedModel:
         limit: upper bound on the images that a metric measures; None leaves it to the metric.
         codec: of its data.
         pairs: the true example of each sample; None for samples without conditions of an example.
+        conditions: returns the conditions of a split's examples, by name of the split.
     """
 
     denoise: Denoise
@@ -73,6 +79,7 @@ class EvaluatedModel:
     limit: int | None = None
     codec: Codec = field(default_factory=PixelCodec)
     pairs: Pairs | None = None
+    conditions: Callable[[str], ConditionValues] = no_conditions
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from mezzotint.app.results.pictures import write_pictures
 from mezzotint.app.results.references import Reference, open_reference, remember, storage
 from mezzotint.app.results.run_folders import existing, other_step, writable
 from mezzotint.atomic import write_text
-from mezzotint.data.conditions import kinds_of
+from mezzotint.data.conditions import condition_values, kinds_of
 from mezzotint.data.dataset import Dataset
 from mezzotint.distributed import rank_and_world
 from mezzotint.errors import ConfigError
@@ -158,6 +159,7 @@ def evaluate_seed(
         job.n,
         generator.codec,
         generator.conditions.pairs() if generator.conditions else None,
+        partial(condition_values, dataset),
     )
     context = Context(n, len(reference.images), model)
     for metric in metrics.values():
