@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from mezzotint.app import cli
+from mezzotint.data import ImageFolder
+from mezzotint.networks import TextCondition
 from mezzotint.runs import RunDir
 
 from .conftest import TINY, Command
@@ -86,6 +88,39 @@ def test_samples_have_the_conditions_of_held_out_examples_or_those_that_are_give
     of_file = drawn(mezzotint, trained, f"condition={tmp_path / 'rows.npz'}")
     assert not np.array_equal(of_file, given)  # which has no image
     assert np.array_equal(of_file, drawn(mezzotint, trained, f"condition={tmp_path / 'rows.npz'}"))
+
+
+def test_samples_lie_beside_their_conditions_which_can_be_drawn_again(
+    trained: Path, mezzotint: Command, tmp_path: Path
+) -> None:
+    first = ("sample", f"run={trained}", "n=6", "guidance=none")
+    assert mezzotint(*first, "save=npz", f"out={tmp_path / 'a'}").code == 0
+    (file,) = (tmp_path / "a").glob("*.npz")
+    with np.load(file) as held:
+        content = dict(held)
+    assert {name: array.shape for name, array in content.items()} == {
+        "images": (6, 8, 8, 1),
+        "y": (6, 2),
+        "text": (6,),
+        "low": (6, 1, 4, 4),
+    }
+    assert all(text.startswith("number ") for text in content["text"])
+    assert mezzotint(*first, "save=npz", f"out={tmp_path / 'b'}", f"condition={file}").code == 0
+    (again,) = (tmp_path / "b").glob("*.npz")
+    with np.load(again) as held:
+        assert set(held) == set(content)
+        assert all(np.array_equal(held[name], content[name]) for name in content)
+    words = ("save=png", f"out={tmp_path / 'c'}", "condition={text:[number 1,other]}")
+    assert [mezzotint(*first, *words).code, mezzotint(*first, *words).code] == [0, 0]
+    (folder,) = (path for path in (tmp_path / "c").iterdir() if path.is_dir())
+    data = ImageFolder(root=str(folder), shape=(1, 8, 8), conditions={"text": TextCondition(4, vocabulary=64)})
+    assert data.stored_conditions("all", ("text",))["text"].rows(np.arange(3)).tolist() == [
+        "number 1",
+        "other",
+        "number 1",
+    ]
+    with np.load(folder / "conditions.npz") as held:
+        assert set(held) == {"files", "text"}  # the others were null
 
 
 @pytest.mark.parametrize(

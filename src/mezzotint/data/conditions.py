@@ -35,11 +35,13 @@ class ConditionValues:
         kinds: the kind of each condition, by its name.
         stored: values (N, ...) of those that are not derived, by name, as they are stored; large ones stay in files.
         encode: examples as they are stored to examples as the network sees them.
+        texts: the texts (N) of which values were encoded, by name.
     """
 
     kinds: Mapping[str, Condition] = field(default_factory=dict)
     stored: Mapping[str, Rows] = field(default_factory=dict)
     encode: Callable[[Tensor], Tensor] = PixelScaling().to_float
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def batch(self, indices: Tensor, examples: Tensor, mirrored: Tensor | None = None) -> dict[str, Tensor]:
         """Return the values of the examples at indices (B,), by name.
@@ -129,6 +131,14 @@ def checked(where: str, name: str, kind: Condition, given: Column, count: int) -
         return array
     except ValueError as error:
         raise DataError(f"the condition {name!r} of {where}: {error}.") from error
+
+
+def texts_of(given: Column) -> list[str]:
+    """Return values that are texts; empty if they are something else."""
+    if isinstance(given, Sequence):
+        return list(given) if all(isinstance(text, str) for text in given) else []
+    array = MemoryRows(given) if isinstance(given, np.ndarray) else given
+    return array.rows(np.arange(len(array))).tolist() if array.dtype.kind == "U" else []
 
 
 def check_rows(kind: Condition, array: Rows) -> None:

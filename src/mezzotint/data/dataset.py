@@ -10,7 +10,7 @@ import torch
 
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
-from mezzotint.data.conditions import Column, ConditionValues, checked
+from mezzotint.data.conditions import Column, ConditionValues, checked, texts_of
 from mezzotint.data.image_files.class_folders import few, refuse_labels
 from mezzotint.data.image_set import ImageSource, TensorImages
 from mezzotint.errors import DataError
@@ -76,7 +76,8 @@ class Dataset(metaclass=Finite):
         given = self.stored_conditions(split, tuple(stored)) if stored else {}
         count = len(self.split(split)) if stored else 0
         tensors = {name: checked(self.name(), name, kind, given[name], count) for name, kind in stored.items()}
-        return ConditionValues(self.conditions, tensors, codec_of(self).encode)
+        texts = {name: found for name in stored if (found := texts_of(given[name]))}
+        return ConditionValues(self.conditions, tensors, codec_of(self).encode, texts)
 
     def stored_conditions(self, split: str, names: tuple[str, ...]) -> Mapping[str, Column]:
         """Return the stored values of these conditions, one for each example of a split: arrays, or texts.

@@ -9,7 +9,9 @@ from mezzotint.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "conditions": "ConditionPlan ExampleConditions GivenConditions held_out_conditions null_conditions",
+        "conditions": (
+            "ConditionPlan ExampleConditions GivenConditions held_out_conditions null_conditions stored_values"
+        ),
         "generator": "SampleGenerator SamplingRecipe Trajectory",
         "interpolation": "interpolate",
     },

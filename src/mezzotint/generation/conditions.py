@@ -1,10 +1,11 @@
 """Conditions of numbered samples: sample i has those of one example, a function of i alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from mezzotint.data.conditions import ConditionValues, Pairs, condition_values, kinds_of, null_values
@@ -26,6 +27,10 @@ class ConditionPlan(Protocol):
 
     def labels(self, index: Tensor) -> Tensor | None:
         """Return the labels (B,) that belong to these values, or None if any label does."""
+        ...
+
+    def texts(self, index: Tensor) -> dict[str, list[str]]:
+        """Return the texts (B) of those values that were given as texts, by name of the condition."""
         ...
 
     def pairs(self) -> Pairs | None:
@@ -62,6 +67,10 @@ class ExampleConditions(ConditionPlan):
         """Return these examples as they are stored, (B, C, *size)."""
         return self.images.batch(self.examples(index))[0]
 
+    def texts(self, index: Tensor) -> dict[str, list[str]]:
+        examples = [int(i) for i in self.examples(index)]
+        return {name: [texts[i] for i in examples] for name, texts in self.conditions.texts.items()}
+
     def pairs(self) -> Pairs:
         return self
 
@@ -88,10 +97,12 @@ class GivenConditions(ConditionPlan):
     Args:
         rows: values (R, ...) by name of the condition; one that is not named has its null.
         about: a name of the values.
+        written: the texts (R) of rows that were given as texts, by name.
     """
 
     rows: Mapping[str, Tensor] = field(default_factory=dict)
     about: str = "given"
+    written: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def values(self, index: Tensor) -> dict[str, Tensor]:
         return {name: values[index % len(values)] for name, values in self.rows.items()}
@@ -99,8 +110,26 @@ class GivenConditions(ConditionPlan):
     def labels(self, index: Tensor) -> Tensor | None:
         return None
 
+    def texts(self, index: Tensor) -> dict[str, list[str]]:
+        return {name: [texts[int(i) % len(texts)] for i in index] for name, texts in self.written.items()}
+
     def pairs(self) -> None:
         return None
+
+
+def stored_values(plan: ConditionPlan, index: Tensor) -> dict[str, np.ndarray]:
+    """Return the conditions of samples (B, ...) as files of conditions hold them, by name, without those that are null.
+
+    Texts are texts again.
+    """
+    values = plan.values(index) | {name: np.array(texts) for name, texts in plan.texts(index).items()}
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    return {name: array for name, array in arrays.items() if array.dtype.kind == "U" or not absent(array)}
+
+
+def absent(values: np.ndarray) -> bool:
+    """Return whether all values are the null of their type."""
+    return bool((np.isnan(values) if values.dtype.kind == "f" else values == -1).all())
 
 
 def null_conditions(kinds: Mapping[str, Condition]) -> GivenConditions:

@@ -29,7 +29,7 @@ from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.figures import as_frames, as_images, film_strip, gif, grid, table_as_images
 from mezzotint.figures.grid_layout import FOOT
-from mezzotint.generation import SampleGenerator
+from mezzotint.generation import SampleGenerator, stored_values
 from mezzotint.instantiate.build import DENOISER, build, targets
 from mezzotint.progress import bar
 from mezzotint.runs.load import load
@@ -66,10 +66,12 @@ def draw(directory: Path, job: Job) -> list[Path]:
     shown: list[Tensor] = []
     kinds = OF_IMAGES if draws_images(job) else OF_DATA
     with kinds[job.save](stem) as files, bar("drawing", n) as advance:
+        first = 0
         for images, labels in generator.batches(0, n, advance):
             if sum(map(len, shown)) < SHOWN:
                 shown.append(images)
-            files.add(images, labels)
+            index = torch.arange(first, first := first + len(images))
+            files.add(images, labels, stored_values(generator.conditions, index) if generator.conditions else {})
     picture = stem.with_name(f"{stem.name}.png")
     write_grid(picture, torch.cat(shown)[:SHOWN], asked, generator.codec)
     moving = write_frames(stem, torch.cat(shown)[:FRAMED], generator.codec)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.data.condition_files import read_columns
-from mezzotint.data.conditions import Column, checked, kinds_of, null_values, numbers_of
+from mezzotint.data.conditions import Column, checked, kinds_of, null_values, numbers_of, texts_of
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.generation import ConditionPlan, GivenConditions, held_out_conditions
 from mezzotint.networks import Condition
@@ -31,11 +31,17 @@ def planned(asked: Any, dataset: Any) -> ConditionPlan | None:
     if not kinds:
         raise ConfigError(f"condition={asked}: this run has no conditions beside classes, which label= gives")
     if isinstance(asked, str):
-        return GivenConditions(of_file(Path(asked).expanduser(), kinds), f"of {asked}")
+        return of_file(Path(asked).expanduser(), kinds, f"of {asked}")
     if unknown := [name for name in asked if name not in kinds]:
         raise ConfigError(f"condition={unknown[0]}: this run has no such condition; it has {', '.join(kinds)}")
     null = null_values(kinds, 1)
-    return GivenConditions(null | {name: rows(name, kinds[name], value) for name, value in asked.items()})
+    written = {
+        name: texts
+        for name, value in asked.items()
+        if (texts := texts_of(value if isinstance(value, list) else [value]))
+    }
+    given = {name: rows(name, kinds[name], value) for name, value in asked.items()}
+    return GivenConditions(null | given, written=written)
 
 
 def rows(name: str, kind: Condition, value: Any) -> Tensor:
@@ -53,13 +59,14 @@ def rows(name: str, kind: Condition, value: Any) -> Tensor:
         raise ConfigError(f"condition.{name}: {error}") from error
 
 
-def of_file(file: Path, kinds: Mapping[str, Condition]) -> dict[str, Tensor]:
-    """Return the values (R, ...) of a file with an array or a column for each condition."""
+def of_file(file: Path, kinds: Mapping[str, Condition], about: str) -> GivenConditions:
+    """Return the values of a file with an array or a column for each condition."""
     try:
         _, columns = read_columns(file)
         if missing := [name for name in kinds if name not in columns]:
             raise DataError(f"{file} holds no condition {missing[0]!r}: it has {', '.join(columns) or 'none'}.")
-        return {name: values_of(str(file), name, kind, columns[name]) for name, kind in kinds.items()}
+        values = {name: values_of(str(file), name, kind, columns[name]) for name, kind in kinds.items()}
+        return GivenConditions(values, about, {name: found for name in kinds if (found := texts_of(columns[name]))})
     except DataError as error:
         raise ConfigError(f"condition={file}: {error}") from error
 

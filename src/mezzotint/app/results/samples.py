@@ -11,6 +11,7 @@ from torch import Tensor
 from mezzotint.app.config.job import Job
 from mezzotint.app.results.labels import spelt
 from mezzotint.app.results.run_folders import mark, writable
+from mezzotint.app.results.sample_files import CONDITIONS
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
 from mezzotint.runs import RunDir
@@ -177,6 +178,7 @@ def own_folder(asked: Order) -> Order:
         ConfigError: the folder contains other files.
     """
     there = [file.name for file in asked.stem.iterdir()] if asked.stem.is_dir() else []
+    there = [file for file in there if file != CONDITIONS]
     strange = sorted(file for file in there if not re.fullmatch(r"\d{6,}\.png", file))
     if strange:
         raise ConfigError(f"{display_path(asked.stem)} would be replaced but contains {strange[0]}: give another out=")
