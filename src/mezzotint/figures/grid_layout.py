@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 FOOT = 12  # pixels below an image for its label
 SEEN = 48  # pixels: smaller images are enlarged to at least this
 HEIGHT, WIDTH = 64, (64, 256)  # pixels of the picture of a series; its width is the length within these bounds
+COLOURS = 4  # channels of an image file, at most
 MOST = 4  # channels that are shown side by side, and slices, where more do not fit into WIDTH
 
 

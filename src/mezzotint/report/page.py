@@ -10,7 +10,7 @@ from importlib.resources import files
 from itertools import product
 from typing import Any
 
-from mezzotint.figures.grid_layout import picture_shape
+from mezzotint.figures.grid_layout import COLOURS, picture_shape
 from mezzotint.finite import infinite
 from mezzotint.plain_data import lookup, mapped, mismatch
 from mezzotint.report.curves import Line, curves, logged, number
@@ -150,8 +150,9 @@ def shape(config: Node) -> list[int] | None:
     given = lookup(config, "data", "shape")
     if mismatch(given, [int]) is not None or not all(side > 0 for side in given):
         return None
-    usual = config.get("codec") is None and len(given) == 3
-    return given if usual or len(given) not in (2, 3, 4) else list(picture_shape(given))
+    numbers = str(lookup(config, "codec", "_target_")).endswith("StandardizeCodec")
+    image = len(given) == 3 and given[0] <= COLOURS and not numbers  # as `Codec.is_image`, without building the codec
+    return given if image or len(given) not in (2, 3, 4) else list(picture_shape(given))
 
 
 # ----------------------------------------------------------------------------------------------------------------- text
