@@ -45,7 +45,7 @@ def test_a_run_has_everything_that_its_layout_promises(mezzotint: Command, home:
     assert status(trained)["objective"] == found["values"]["fd_digits_16"]
     assert status(trained)["measure"] == {"name": "fd_digits_16", "higher_is_better": False}
     (halves,) = [line for line in done.out.splitlines() if line.startswith("halves_digits_1797")]
-    assert halves.rstrip().endswith(f"{found['values']['halves_digits_1797']:.4g} (898 against 899 images)")
+    assert halves.rstrip().endswith(f"{found['values']['halves_digits_1797']:.4g} (898 against 899 examples)")
     assert sorted(path.suffix for path in (trained / "samples").iterdir()) == [".gif", ".png", ".png"]
     assert (trained.parent / "latest").resolve() == trained
 

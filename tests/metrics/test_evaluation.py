@@ -96,7 +96,7 @@ def test_batches_may_carry_labels(digits, digit_pixels):
 
 @pytest.mark.parametrize("given", [99, 101])
 def test_another_number_of_images_is_refused(given, digits, digit_pixels):
-    with pytest.raises(ValueError, match=f"n=100 does not match the {given} images given"):
+    with pytest.raises(ValueError, match=f"n=100 does not match the {given} samples given"):
         evaluate([digit_pixels[:given]], digits, both(DigitsClassifier()), n=100)
 
 
@@ -195,12 +195,12 @@ def test_the_train_part_is_another_reference_than_the_whole(digit_pixels, digits
 @pytest.mark.parametrize(
     ("metric", "n", "real", "said"),
     [
-        (FrechetDistance, 1, 9, "FrechetDistance needs at least 2 generated images, and there is 1"),
-        (FrechetDistance, 9, 1, "FrechetDistance needs at least 2 real images, and there is 1"),
-        (PrecisionRecall, 3, 9, "PrecisionRecall needs at least 4 generated images, and there are 3"),
-        (DensityCoverage, 9, 5, "DensityCoverage needs at least 6 real images, and there are 5"),
-        (SplitHalfFrechet, 1, 3, "SplitHalfFrechet needs at least 4 real images, and there are 3"),
-        (FrechetInfinity, 2, 9, "FrechetInfinity needs at least 3 generated images, and there are 2"),
+        (FrechetDistance, 1, 9, "FrechetDistance needs at least 2 generated examples, and there is 1"),
+        (FrechetDistance, 9, 1, "FrechetDistance needs at least 2 real examples, and there is 1"),
+        (PrecisionRecall, 3, 9, "PrecisionRecall needs at least 4 generated examples, and there are 3"),
+        (DensityCoverage, 9, 5, "DensityCoverage needs at least 6 real examples, and there are 5"),
+        (SplitHalfFrechet, 1, 3, "SplitHalfFrechet needs at least 4 real examples, and there are 3"),
+        (FrechetInfinity, 2, 9, "FrechetInfinity needs at least 3 generated examples, and there are 2"),
     ],
 )
 def test_too_few_images_are_noticed_before_any_is_looked_at(metric, n, real, said, digits, counting):

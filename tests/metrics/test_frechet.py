@@ -154,7 +154,7 @@ def test_reset_forgets_and_update_after_compute_counts(digit_pixels):
 
 def test_fewer_than_two_images_are_refused(digit_pixels):
     metric = filled(DigitsClassifier(), digit_pixels[:500], digit_pixels[:1])
-    with pytest.raises(ValueError, match="at least two images, and there are 1"):
+    with pytest.raises(ValueError, match="at least two examples, and there are 1"):
         metric.compute()
 
 
@@ -243,12 +243,12 @@ def test_halves_are_frechet_distances_of_real_images_alone(digits):
 def test_halves_are_named_by_the_real_images(digits):
     assert halves(digits).reported_name(50) == halves(digits).reported_name(50, 1797) == "halves_digits_1797"
     assert halves(digits).notes(50) == [
-        "halves_digits_1797 is between halves, 898 against 899 images: the distance of larger sets is smaller."
+        "halves_digits_1797 is between halves, 898 against 899 examples: the distance of larger sets is smaller."
     ]
-    assert halves(digits).compared(50) == halves(digits).compared(50, 1797) == "898 against 899 images"
-    assert "halves, 250 against 250 images" in SplitHalfFrechet(DigitsClassifier(), keep=500).notes(50, 1797)[0]
+    assert halves(digits).compared(50) == halves(digits).compared(50, 1797) == "898 against 899 examples"
+    assert "halves, 250 against 250 examples" in SplitHalfFrechet(DigitsClassifier(), keep=500).notes(50, 1797)[0]
     assert SplitHalfFrechet(DigitsClassifier(), keep=500).reported_name(50, 1797) == "halves_digits_500"
-    with pytest.raises(ValueError, match="at least 4 real images, and has 3"):
+    with pytest.raises(ValueError, match="at least 4 real examples, and has 3"):
         halves(digits.take(torch.arange(3))).compute()
 
 

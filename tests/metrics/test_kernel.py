@@ -166,5 +166,5 @@ def test_names_and_errors(inception_file, digit_pixels):
         KernelDistance(DigitsClassifier(), subsets=0)
     metric = KernelDistance(DigitsClassifier())
     metric.update(digit_pixels[:20], real=True)
-    with pytest.raises(ValueError, match="at least 2 generated images, and has 0"):
+    with pytest.raises(ValueError, match="at least 2 generated examples, and has 0"):
         metric.compute()

@@ -97,5 +97,5 @@ def test_a_dataset_that_holds_nothing_out_is_refused(parts):
     check.validate(Context(9, 600, EvaluatedModel(None, {"train": parts[0], "test": parts[1]}.__getitem__)))
     with pytest.raises(DataError, match=r"holds none out.*data\.held_out"):
         check.validate(Context(9, 600, EvaluatedModel(None, lambda split: parts[0])))
-    with pytest.raises(ConfigError, match=r"the images that the model was trained on.*run=DIR"):
+    with pytest.raises(ConfigError, match=r"the examples that the model was trained on.*run=DIR"):
         check.validate(Context(9, 600))

@@ -64,7 +64,7 @@ def test_samples_are_not_drawn_where_no_metric_reads_their_features(digits, mode
 def test_what_a_metric_lacks_is_said_before_anything_is_computed(digits):
     with pytest.raises(ConfigError, match="needs the network that generated the images"):
         evaluate((), digits, {"nll": NegativeLogLikelihood()}, 50)
-    with pytest.raises(ConfigError, match="needs the labels of the images"):
+    with pytest.raises(ConfigError, match="needs the labels of the samples"):
         FrechetPerClass(DigitsClassifier(), 10).validate(Context(50, 50, labelled=False))
 
 

@@ -16,7 +16,7 @@ def test_radii_and_nearest_in_one_dimension():
     distances, found = k_nearest(torch.tensor([[2.5], [-1.0]], dtype=torch.float64), points, 2)
     assert distances.tolist() == [[0.5, 1.5], [1.0, 2.0]]
     assert found.tolist() == [[2, 1], [0, 1]]
-    with pytest.raises(ValueError, match="more than 4 images, and there are 4"):
+    with pytest.raises(ValueError, match="more than 4 examples, and there are 4"):
         radii(points, 4)
 
 

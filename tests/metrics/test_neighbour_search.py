@@ -35,5 +35,5 @@ def test_distances_may_be_those_of_features():
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_there_must_be_enough_images(count):
-    with pytest.raises(ValueError, match="of 3 training images: give 1 to 2"):
+    with pytest.raises(ValueError, match="of 3 training examples: give 1 to 2"):
         find_neighbours(line(1), TensorImages(line(1, 2, 3)), count)

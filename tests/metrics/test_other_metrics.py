@@ -194,7 +194,7 @@ def test_every_distance_over_inception_says_why_it_is_not_called_fid(kind, incep
         f"{metric.reported_name(10_000)} is not called FID: the Inception weights are not the published ones."
     ]
     monkeypatch.setattr(InceptionV3, "published", True)
-    assert "1000 images are fewer than 2048" in " ".join(
+    assert "1000 examples are fewer than 2048" in " ".join(
         metric.notes(2000 if "class" in metric.reported_name(9) else 1000)
     )
     assert not any("not called FID" in note for note in [*metric.notes(10_000), *kind(projection(6)).notes(50)])
@@ -236,5 +236,5 @@ def test_a_class_without_images_is_left_out_and_labels_are_needed(digits, digit_
     metric = {"by_class": FrechetPerClass(DigitsClassifier(), classes=10)}
     some = (digit_pixels[:100], torch.zeros(100, dtype=torch.int64))
     assert set(evaluate([some], digits, metric, n=100).values) == {"fd_digits_100_class_0"}
-    with pytest.raises(ValueError, match="need labels beside the generated images"):
+    with pytest.raises(ValueError, match="need labels beside the generated examples"):
         evaluate([digit_pixels[:100]], digits, metric, n=100)

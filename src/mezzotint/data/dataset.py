@@ -142,9 +142,11 @@ class ArrayDataset(Dataset):
             raise DataError(f"{self.name()} holds no images for the split {name!r}.")
         if pixels.shape[1:] != self.shape:
             refuse_alpha(self.name(), pixels.shape[1:], self.shape)
+            image = codec_of(self).is_image(self.shape)
+            nouns = ("images", "height, width") if image else ("examples", "then size")
             raise DataError(
-                f"data.shape={list(self.shape)}, but the images of {self.name()} are {list(pixels.shape[1:])} "
-                f"(channels, height, width): set data.shape={str(list(pixels.shape[1:])).replace(' ', '')}."
+                f"data.shape={list(self.shape)}, but the {nouns[0]} of {self.name()} are {list(pixels.shape[1:])} "
+                f"(channels, {nouns[1]}): set data.shape={str(list(pixels.shape[1:])).replace(' ', '')}."
             )
         pixels = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
         if not self.classes:

@@ -42,4 +42,4 @@ def held_out_count(held_out: float, count: int) -> int:
 
 def check_held_out(held_out: float) -> None:
     if not 0 <= held_out < 1:
-        raise DataError(f"held_out={held_out}: give the fraction of images to hold out, from 0 to below 1.")
+        raise DataError(f"held_out={held_out}: give the fraction of the data to hold out, from 0 to below 1.")

@@ -168,7 +168,9 @@ class FeatureReservoir(Accumulator):
         """The kept rows in the order of their keys, float64 (n, d). Raises ValueError below two rows."""
         rows = self.state()[f"{self.side}_rows"] if len(self._lists()[0]) else ()
         if len(rows) < 2:
-            raise ValueError(f"{type(self.metric).__name__} needs at least 2 {self.side} images, and has {len(rows)}.")
+            raise ValueError(
+                f"{type(self.metric).__name__} needs at least 2 {self.side} examples, and has {len(rows)}."
+            )
         return rows.to(torch.float64)
 
     def shuffled(self) -> Tensor:

@@ -76,7 +76,7 @@ class Evaluation:
         return [f"{name:<{width}}  {self.shown(name)}" for name in self.results] + list(self.notes)
 
     def shown(self, name: str) -> str:
-        """`12.3`, `12.34 +- 0.21 (3 seeds)`, or `0.77 (898 against 899 images)`."""
+        """`12.3`, `12.34 +- 0.21 (3 seeds)`, or `0.77 (898 against 899 examples)`."""
         value, error, said = self.values[name], self.error(name), self.compared(name)
         if error is None:
             return f"{value:.4g}{said and f' ({said})'}"
@@ -213,7 +213,7 @@ def add_samples(
     total = _over_processes(seen, device)
     if total != n:
         raise ValueError(
-            f"n={n} does not match the {total} images given, and names would report a wrong n. Give n={total}."
+            f"n={n} does not match the {total} samples given, and names would report a wrong n. Give n={total}."
         )
 
 
@@ -224,7 +224,7 @@ def few_real(metrics: Mapping[str, Metric], count: int) -> list[str]:
     if not compared or count >= FEW_REAL:
         return []
     return [
-        f"the reference holds {count} real images: a distance to so few says next to nothing about the samples. "
+        f"the reference holds {count} real examples: a distance to so few says next to nothing about the samples. "
         "Compare with more, such as reference=train or all."
     ]
 

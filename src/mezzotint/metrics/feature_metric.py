@@ -129,12 +129,12 @@ class FeatureMetric(torchmetrics.Metric, Metric):
             capacity = min((one.capacity for one in self.accumulators if one.side == side), default=least)
             if capacity < least:
                 raise ConfigError(
-                    f"{type(self).__name__} needs at least {least} {side} images, and keep={capacity:g} holds fewer. "
+                    f"{type(self).__name__} needs at least {least} {side} examples, and keep={capacity:g} holds fewer. "
                     "Raise keep."
                 )
             if count is not None and count < least:
                 raise ConfigError(
-                    f"{type(self).__name__} needs at least {least} {side} images, and there "
+                    f"{type(self).__name__} needs at least {least} {side} examples, and there "
                     f"{'is' if count == 1 else 'are'} {count}. Give more, or leave this metric out."
                 )
 
@@ -167,7 +167,8 @@ class FeatureMetric(torchmetrics.Metric, Metric):
         side = "real" if real else "generated"
         if not torch.isfinite(features).all():
             raise DataError(
-                f"features of {side} images by extractor={self.extractor.name} are not finite: its weights are damaged."
+                f"features of {side} examples by extractor={self.extractor.name} are not finite: its weights are "
+                "damaged."
             )
         if index is None:
             rank, world = rank_and_world()

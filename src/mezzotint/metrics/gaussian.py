@@ -31,7 +31,7 @@ class Moments:
             ValueError: fewer than two rows, whose covariance does not exist.
         """
         if count < 2:
-            raise ValueError(f"a covariance needs at least two images, and there are {count}. Give more images.")
+            raise ValueError(f"a covariance needs at least two examples, and there are {count}. Give more.")
         mean = total / count
         covariance = (outer - count * torch.outer(mean, mean)) / (count - 1)
         return cls(count, mean, (covariance + covariance.T) / 2)

@@ -85,13 +85,13 @@ def test_refused_before_anything_is_made(
 @pytest.mark.parametrize(
     ("metric", "real", "said"),
     [
-        ("fid_split_half", 3, "SplitHalfFrechet needs at least 4 real images, and there are 3"),
-        ("density_coverage", 5, "DensityCoverage needs at least 6 real images, and there are 5"),
+        ("fid_split_half", 3, "SplitHalfFrechet needs at least 4 real examples, and there are 3"),
+        ("density_coverage", 5, "DensityCoverage needs at least 6 real examples, and there are 5"),
         ("precision_recall", 3, "PrecisionRecall needs at least 4"),
         ("fid", 1, "FrechetDistance needs at least 2"),
         ("kid", 1, "KernelDistance needs at least 2"),
         ("mifid", 1, "MiFID needs at least 2"),
-        ("inception_score", 9, "InceptionScore needs at least 10 generated images, and there are 9"),
+        ("inception_score", 9, "InceptionScore needs at least 10 generated examples, and there are 9"),
     ],
 )
 @pytest.mark.parametrize("kind", ["npz", "test"])

@@ -110,16 +110,19 @@ def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["evaluate", "run=runs/a", "n=1"], "FrechetDistance needs at least 2 generated images, and there is 1"),
-        (["evaluate", "run=runs/a", "n=3", "metrics=[precision_recall]"], "needs at least 4 generated images"),
+        (["evaluate", "run=runs/a", "n=1"], "FrechetDistance needs at least 2 generated examples, and there is 1"),
+        (["evaluate", "run=runs/a", "n=3", "metrics=[precision_recall]"], "needs at least 4 generated examples"),
         (
             ["evaluate", "run=runs/a", "n=1", "metrics=[nll]"],
             "NegativeLogLikelihood needs at least 2 images of split=test",
         ),
         (["evaluate", "run=runs/a", "n=9", "reference=coloured"], "extractor=digits takes grey images of 8 x 8"),
-        (["train", *TINY, "name=b", "n=1"], "metrics.fid: FrechetDistance needs at least 2 generated images"),
+        (["train", *TINY, "name=b", "n=1"], "metrics.fid: FrechetDistance needs at least 2 generated examples"),
         (["train", *TINY, "name=b", "reference=coloured"], "extractor=digits takes grey images of 8 x 8"),
-        (["train", *TINY, "name=b", "reference=grey", "metrics=[fid_per_class]"], "need labels beside the real images"),
+        (
+            ["train", *TINY, "name=b", "reference=grey", "metrics=[fid_per_class]"],
+            "need labels beside the real examples",
+        ),
         (
             [
                 "train",
@@ -129,7 +132,7 @@ def test_an_evaluation_is_found_by_the_images_that_a_metric_looks_at_beside_the_
                 "callbacks.sample_metrics.n=3",
                 "metrics=[precision_recall]",
             ],
-            "callbacks.sample_metrics: PrecisionRecall needs at least 4 generated images",
+            "callbacks.sample_metrics: PrecisionRecall needs at least 4 generated examples",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -306,7 +309,7 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
             "metrics.nll: NegativeLogLikelihood needs the network that generated the images",
         ),
         (["images=drawn", "reference=real.npz", "-m", "n=3,4"], "-m is for runs"),
-        (["images=drawn", "reference=large", "images=large"], "needs at least 2 generated images, and there is 1"),
+        (["images=drawn", "reference=large", "images=large"], "needs at least 2 generated examples, and there is 1"),
         (
             ["images=drawn", "reference=real.npz", "metrics=fid_per_class"],
             "metrics.fid_per_class.classes: it follows data.classes, which is not there; choose a data=",
@@ -317,7 +320,7 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
         ),
         (
             ["images=drawn", "data=digits", "metrics=fid_per_class"],
-            "metrics.fid_per_class: FrechetPerClass needs the labels of the images",
+            "metrics.fid_per_class: FrechetPerClass needs the labels of the samples",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

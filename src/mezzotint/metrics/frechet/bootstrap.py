@@ -85,4 +85,4 @@ class FrechetBootstrap(FeatureMetric):
         if n <= self.keep:
             return []
         name = self.reported_name(n, reference)
-        return [f"{name} is estimated from {self.keep} of {n} images, which overestimates it: raise its keep."]
+        return [f"{name} is estimated from {self.keep} of {n} samples, which overestimates it: raise its keep."]

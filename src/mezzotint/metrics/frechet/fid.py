@@ -51,7 +51,7 @@ class FrechetDistance(FeatureMetric):
     def notes(self, n: int, reference: int | None = None) -> list[str]:
         found = name_notes(self.reported_name(n, reference), self.extractor, n, reference, self.minimum)
         if n <= self.width:
-            found.append(f"{n} images give a singular covariance of {self.width} features: compare at equal n only.")
+            found.append(f"{n} samples give a singular covariance of {self.width} features: compare at equal n only.")
         return found
 
 
@@ -76,5 +76,5 @@ def why_not_fid(extractor: Extractor, n: int, reference: int | None = None, mini
         return "the Inception weights are not the published ones"
     least = n if reference is None else min(n, reference)
     if least < minimum:
-        return f"{least} images are fewer than {minimum}, where the estimate is mostly bias"
+        return f"{least} examples are fewer than {minimum}, where the estimate is mostly bias"
     return None

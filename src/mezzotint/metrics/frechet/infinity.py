@@ -63,7 +63,7 @@ class FrechetInfinity(FeatureMetric):
         real, generated = self.real.moments(), self.generated.shuffled()
         sizes = torch.linspace(self.first * len(generated), len(generated), self.points).round().to(torch.int64)
         if not 2 <= sizes[0] < sizes[-1]:
-            raise ValueError(f"an extrapolation from {len(generated)} images is not possible: generate more.")
+            raise ValueError(f"an extrapolation from {len(generated)} samples is not possible: generate more.")
         distances = [frechet_distance(real, Moments.of(generated[:size])) for size in sizes.tolist()]
         return _intercept(1 / sizes.double(), torch.tensor(distances, dtype=torch.float64))
 
@@ -77,7 +77,7 @@ class FrechetInfinity(FeatureMetric):
         found = name_notes(label, self.extractor, kept, reference, self.minimum)
         least = round(self.first * kept)
         if least <= self.width:
-            found.append(f"{label} extrapolates from {least} images: {self.width} features need more.")
+            found.append(f"{label} extrapolates from {least} examples: {self.width} features need more.")
         return found
 
 

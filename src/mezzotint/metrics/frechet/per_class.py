@@ -43,7 +43,9 @@ class FrechetPerClass(FeatureMetric):
     def validate(self, context: Context) -> None:
         super().validate(context)
         if not context.labelled:
-            raise ConfigError("FrechetPerClass needs the labels of the images. Leave this metric out, or give run=DIR.")
+            raise ConfigError(
+                "FrechetPerClass needs the labels of the samples. Leave this metric out, or give run=DIR."
+            )
 
     def compute(self) -> Tensor:
         """The distances, float64 (classes,), NaN for a class with fewer than two images on either side."""
@@ -62,7 +64,7 @@ class FrechetPerClass(FeatureMetric):
         for side, (count, _, _) in sides:
             if len(few := (count < 2).nonzero().flatten().tolist()) > 0:
                 some = ", ".join(map(str, few[:10])) + (", ..." if len(few) > 10 else "")
-                found.append(f"{label}: no value for class {some}, with fewer than two {side} images.")
+                found.append(f"{label}: no value for class {some}, with fewer than two {side} examples.")
         return found
 
     def per_class(self, n: int, reference: int | None = None) -> int:
@@ -92,7 +94,7 @@ class ClassSums(SumAccumulator):
         labels = batch.labels
         if labels is None:
             raise DataError(
-                f"values per class need labels beside the {self.side} images: leave metrics=fid_per_class out."
+                f"values per class need labels beside the {self.side} examples: leave metrics=fid_per_class out."
             )
         count, total, outer = self.state().values()
         for c in labels.unique().tolist():

@@ -46,7 +46,7 @@ class SplitHalfFrechet(FeatureMetric):
         """The distance, float64. Raises ValueError below four real images."""
         rows = self.real.rows()
         if len(rows) < 4:
-            raise ValueError(f"SplitHalfFrechet needs at least 4 real images, and has {len(rows)}.")
+            raise ValueError(f"SplitHalfFrechet needs at least 4 real examples, and has {len(rows)}.")
         generator = torch.Generator().manual_seed(self.seed)
         orders = [torch.randperm(len(rows), generator=generator) for _ in range(self.splits)]
         return torch.tensor(
@@ -58,7 +58,7 @@ class SplitHalfFrechet(FeatureMetric):
 
     def compared(self, n: int, reference: int | None = None) -> str:
         count = self.count(reference)
-        return f"{count // 2} against {count - count // 2} images"
+        return f"{count // 2} against {count - count // 2} examples"
 
     def notes(self, n: int, reference: int | None = None) -> list[str]:
         name, halves = self.reported_name(n, reference), self.compared(n, reference)

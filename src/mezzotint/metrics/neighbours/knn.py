@@ -30,7 +30,7 @@ def radii(rows: Tensor, neighbours: int) -> Tensor:
         ValueError: k rows or fewer.
     """
     if len(rows) <= neighbours:
-        raise ValueError(f"neighbours={neighbours} needs more than {neighbours} images, and there are {len(rows)}.")
+        raise ValueError(f"neighbours={neighbours} needs more than {neighbours} examples, and there are {len(rows)}.")
     nearest = [block.kthvalue(neighbours + 1, dim=1).values for block in distance_blocks(rows, rows)]
     return torch.cat(nearest)
 

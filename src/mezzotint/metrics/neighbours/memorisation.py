@@ -16,7 +16,7 @@ from mezzotint.metrics.metric import Context, ImageTable, Measured, Metric, requ
 from mezzotint.metrics.neighbours.search import BATCH, Features, Neighbours, nearest_images, neighbour_table
 
 PAIRS = 10  # in the picture
-REASON = "the images that the model was trained on"
+REASON = "the examples that the model was trained on"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class MemorisationResult:
     def lines(self) -> list[str]:
         """The result in words."""
         return [
-            f"{self.share:.1%} of the samples are as near to a training image as the nearest {self.level:.0%} of the "
-            f"held-out images; a sample is nearer than a held-out image with probability {self.nearer:.2f}, "
+            f"{self.share:.1%} of the samples are as near to a training example as the nearest {self.level:.0%} of the "
+            f"held-out examples; a sample is nearer than a held-out example with probability {self.nearer:.2f}, "
             "where 0.5 is expected"
         ]
 
@@ -92,7 +92,7 @@ class Memorisation(Metric):
         model = require_model(self, context, REASON)
         if model.split("train").digest() == model.split("test").digest():
             raise DataError(
-                "the memorisation check compares with images that were not trained on, and this dataset holds none "
+                "the memorisation check compares with examples that were not trained on, and this dataset holds none "
                 "out. Train with data.held_out=0.1, or leave metrics=memorisation out."
             )
 
@@ -102,7 +102,7 @@ class Memorisation(Metric):
         count = self.count(context.n or self.images)
         with context.progress("samples to compare", count) as advance:
             samples = model.samples(count, advance)
-        with context.progress("training images", len(training)) as advance:
+        with context.progress("training examples", len(training)) as advance:
             found = memorised(
                 samples.to(context.device), training, held_out, self.extractor, self.level, progress=advance
             )

@@ -87,7 +87,7 @@ def find_neighbours(
     """
     total = len(training)
     if not 1 <= count < total:
-        raise ValueError(f"count={count} neighbours of {total} training images: give 1 to {total - 1}")
+        raise ValueError(f"count={count} neighbours of {total} training examples: give 1 to {total - 1}")
     probes = torch.arange(min(total, PROBES)) * total // min(total, PROBES)  # spread over the set
     queries = torch.cat([features(samples), features(training.batch(probes)[0])]).double()
     distances, index = nearest_images(queries, training, features, count + 1, progress)
