@@ -133,9 +133,9 @@ def test_the_extrapolation_removes_most_of_the_bias(projection):
         {"real": 2, "generated": 8},
         3,
     )
-    with pytest.raises(ValueError, match="from 7 images is not possible"):
+    with pytest.raises(ValueError, match="from 7 samples is not possible"):
         filled(FrechetInfinity(projection(16), first=0.2), real, drawn[:7]).compute()
-    with pytest.raises(ValueError, match="from 5 images is not possible"):
+    with pytest.raises(ValueError, match="from 5 samples is not possible"):
         filled(FrechetInfinity(projection(16), first=0.95), real, drawn[:5]).compute()
 
 
@@ -212,7 +212,7 @@ def test_a_name_tells_how_many_images_a_value_is_of_and_not_how_many_were_drawn(
     assert KernelDistance(six, keep=4000).reported_name(9000) == "kd_projection_4k"
     assert FrechetInfinity(six, keep=4000).reported_name(9000) == "fd_projection_infinity_4k"
     assert FrechetBootstrap(six, keep=4000).notes(4000) == []
-    assert "estimated from 4000 of 9000 images" in FrechetBootstrap(six, keep=4000).notes(9000)[0]
+    assert "estimated from 4000 of 9000 samples" in FrechetBootstrap(six, keep=4000).notes(9000)[0]
 
 
 # ---- by class -----------------------------------------------------------------------------------------------------

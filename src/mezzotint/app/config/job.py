@@ -19,6 +19,7 @@ DRAWN = ("save", "label", "condition", "out")  # keys of `sample`
 NOISE = ("name", "run", "paths", "logger", "evaluation_share", *DRAWN)  # no part of a run's identity
 JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images", "labels")
 DATA_NOISE = ("skip",)  # keys of data: wherever both values are accepted, they give the same images
+CODEC_NOISE = ("directory", "batch")  # keys of codec: where its files are now, and how many images it takes at a time
 SAMPLING = ("sampler", "grid", "guidance", "weights", "checkpoint", *JUDGED)
 FREE = (*NOISE, "budget", "hardware", "callbacks", *SAMPLING)  # may differ when a run is resumed
 LONGEST = 200  # bytes of a name: a file system takes 255, and the digest and parts of files come on top
@@ -179,6 +180,12 @@ def relocatable(config: Config) -> Config:
         return leaf
 
     return {key: value if key == "paths" else mapped(value, relative) for key, value in config.items()}
+
+
+def same_codec(node: Any) -> Any:
+    """Return the node of a codec without the place of its files, which may be moved, and the size of its batches."""
+    codec = as_dict(node)
+    return {key: value for key, value in codec.items() if key not in CODEC_NOISE} or node
 
 
 def identity(config: Config) -> Config:

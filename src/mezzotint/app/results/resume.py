@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mezzotint.app.config.job import DATA_NOISE, FREE, Config, Job, differences, relocatable
+from mezzotint.app.config.job import DATA_NOISE, FREE, Config, Job, differences, relocatable, same_codec
 from mezzotint.app.config.resolve import refuse_drawing
 from mezzotint.app.results import run_folders
 from mezzotint.app.terminal import display_path
@@ -10,6 +10,7 @@ from mezzotint.errors import ConfigError
 from mezzotint.runs import RunDir
 from mezzotint.runs.early_stop import EarlyStop
 
+MAY_MOVE = ("codec.directory", "data.root", "data.skip")
 MAY_CHANGE = [key for key in FREE if key not in ("name", "checkpoint")]  # when training goes on
 
 
@@ -30,7 +31,7 @@ def choose(job: Job, given: list[str], many: bool) -> Path:
         if changed:
             raise ConfigError(
                 f"{', '.join(changed)} cannot change in a run that goes on; leave it out, or train a new run "
-                f"without run=. {', '.join(sorted([*MAY_CHANGE, 'data.root', 'data.skip']))} may change"
+                f"without run=. {', '.join(sorted([*MAY_CHANGE, *MAY_MOVE]))} may change"
             )
         return directory
     directory = run_folders.place(job, named="name" in given, many=many)
@@ -41,7 +42,10 @@ def choose(job: Job, given: list[str], many: bool) -> Path:
 def fixed(config: Config) -> Config:
     """Return the part of a config that a resumed run must keep; data may have been moved."""
     kept = {key: value for key, value in relocatable(config).items() if key not in MAY_CHANGE}
-    return kept | {"data": {key: value for key, value in kept["data"].items() if key not in ("root", *DATA_NOISE)}}
+    return kept | {
+        "codec": same_codec(kept.get("codec")),
+        "data": {key: value for key, value in kept["data"].items() if key not in ("root", *DATA_NOISE)},
+    }
 
 
 def finished(directory: Path, job: Job) -> bool:

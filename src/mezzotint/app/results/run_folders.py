@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mezzotint.app.config.derived import as_before, bounded
-from mezzotint.app.config.job import FREE, Config, Job, differences, digest, identity, relocatable
+from mezzotint.app.config.job import FREE, Config, Job, differences, digest, identity, relocatable, same_codec
 from mezzotint.app.help import config_dir
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate import renamed
@@ -108,7 +108,10 @@ def trained(config: Config) -> Config:
     """Return the part of a config that the weights depend on. Of the data, only its shape and classes must stay."""
     kept = {key: value for key, value in relocatable(config).items() if key not in (*FREE, "seed", "data")}
     data = config.get("data") or {}
-    return kept | {"data": {key: data.get(key) for key in ("shape", "classes")}}
+    return kept | {
+        "codec": same_codec(kept.get("codec")),
+        "data": {key: data.get(key) for key in ("shape", "classes")},
+    }
 
 
 def mark(config: Config, keys: Sequence[str]) -> str:

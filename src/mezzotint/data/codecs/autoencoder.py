@@ -3,12 +3,15 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from mezzotint.data.codecs.latent import LatentCodec
@@ -44,7 +47,9 @@ class AutoencoderConfig:
         """Read a config.json. Raises ConfigError: it cannot be read, or it is that of something else."""
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except FileNotFoundError as error:
+            raise ConfigError(f"{file} does not exist: give codec.directory=DIR of a diffusers {KIND}.") from error
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{file} cannot be read ({error}): give the folder of a diffusers {KIND}.") from error
         if lookup(found, "_class_name") != KIND:
             raise ConfigError(f"{file} is not the config of a diffusers {KIND}.")
@@ -107,8 +112,9 @@ class AutoencoderCodec(LatentCodec):
         if self.config and not (folder / WEIGHTS).is_file():
             raise ConfigError(f"{folder} has no {WEIGHTS}: weights in other formats are not read.")
         try:
-            found = AutoencoderKL.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            with two_files(folder) as place:
+                found = AutoencoderKL.from_pretrained(place, use_safetensors=True, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             said = " ".join(str(error).split())
             raise ConfigError(f"{folder} is no readable {KIND} ({said})") from error
         model: nn.Module = found.float().eval().requires_grad_(False)
@@ -161,3 +167,12 @@ class AutoencoderCodec(LatentCodec):
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             for part in PixelScaling().to_float(images).split(self.batch):
                 yield model.encode(part).latent_dist
+
+
+@contextmanager
+def two_files(folder: Path) -> Iterator[str]:
+    """Yield a folder with the config and the weights alone: an index beside them would lead to files of other kinds."""
+    with TemporaryDirectory() as place:
+        for name in (CONFIG, WEIGHTS):
+            (Path(place) / name).symlink_to((folder / name).resolve())
+        yield place
