@@ -29,6 +29,7 @@ NEEDS = {  # what only the user can know
     "objective=consistency_distillation": ["objective.teacher.directory=/x"],
     "objective=progressive_distillation": ["objective.teacher.directory=/x"],
     "objective=reflow": ["objective.teacher.directory=/x"],
+    "task=restore": ["task.operator={_target_: mezzotint.diffusion.AveragePooling}"],
     "guidance=autoguidance": ["guidance.weak.directory=/x"],
 }
 

@@ -8,6 +8,7 @@ import yaml
 
 import mezzotint.data
 import mezzotint.diffusion
+import mezzotint.generation
 import mezzotint.metrics
 import mezzotint.training
 from mezzotint.app.help import choices, config_dir
@@ -74,6 +75,7 @@ def test_every_class_in_the_column_of_classes_exists() -> None:
         *mezzotint.data.__all__,
         *mezzotint.metrics.__all__,
         *mezzotint.training.__all__,
+        *mezzotint.generation.__all__,
     }
     known |= {"UNet", "MLP", "Dataset", "Guidance", "FeatureMetric", "Extractor", "Callback", "Tracker", "Paths"}
     known |= {"SongUNet", "EDM2UNet", "DiT", "JiT", "UViT"}

@@ -14,6 +14,7 @@ from mezzotint.app.help_text import (
     KINDS,
     MORE,
     OF_CHECK,
+    OF_EDIT,
     OF_ENCODE,
     OF_EVALUATE,
     OF_STATS,
@@ -140,6 +141,7 @@ def remark(file: Path) -> str:
 
 def words_of(command: str) -> dict[str, str]:
     own = {"stats": OF_STATS, "evaluate": OF_EVALUATE, "check": OF_CHECK, "encode": OF_ENCODE}
+    own["edit"] = OF_EDIT
     return OWN_WORDS.get(command) or own.get(command, WORDS)
 
 

@@ -3,6 +3,7 @@
 COMMANDS = {
     "train": "train a model, then sample and evaluate; without arguments: handwritten digits, a few minutes",
     "sample": "sample from a run: grid, denoising strip, GIF, image files",
+    "edit": "inpaint, enlarge, sharpen, colour, change or invert images with a run; a folder in, a folder out",
     "evaluate": "evaluate samples of a run, or a folder of images; writes values with their protocol",
     "compare": "rank evaluations of one protocol with their errors; list the differences of others",
     "encode": "encode a dataset to latents once, for data=latents; resumable, on any number of devices",
@@ -37,6 +38,14 @@ mezzotint sample run=runs/latest n=1000 save=png       in addition to the grid, 
 mezzotint sample run=runs/latest label=3               one class; by name too, or several: label=[3,dog]
 mezzotint sample run=runs/latest 'label={cat:4,dog:8}' the number of images of each class
 mezzotint sample run=runs/latest weights=raw           the weights without EMA""",
+    "edit": """\
+mezzotint edit run=runs/latest task=inpaint            held-out images, the middle hidden: results, sheet, numbers
+mezzotint edit run=runs/latest task=inpaint images=photos task.mask=masks out=filled    folders in, a folder out
+mezzotint edit run=runs/latest task=superres task.factor=2 method=pigdm grid.steps=100
+mezzotint edit run=runs/latest task=sdedit images=sketch.png task.strength=0.6 label=3
+mezzotint edit run=runs/latest task=invert sampler=heun grid.steps=50      the noise of images, and back
+mezzotint edit -m run=runs/latest task=inpaint method=replace,ddnm,pigdm,moment_matching n=64
+mezzotint edit task= --help                            all tasks; method= --help all methods""",
     "evaluate": """\
 mezzotint evaluate run=runs/latest n=1000
 mezzotint evaluate run=runs/latest checkpoint=best     the best checkpoint by callbacks=sample_metrics
@@ -144,6 +153,19 @@ OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("
     "out=FILE.json": "with images=: the output file; by default in the current directory",
 }
 
+OF_EDIT = {
+    "run=DIR": WORDS["run=DIR"],
+    "images=FOLDER|FILE|heldout": "image files, an npz, an array, or a split of the data; by default held-out examples",
+    "task=NAME task.KEY=VALUE": "what to do; task=inpaint --help lists the keys of one",
+    "method=NAME method.KEY=VALUE": "how a measurement is used: moment_matching unless another is named",
+    "n= seed=": "number of images, of files all by default; seed of all random numbers",
+    "out=FOLDER": "of the results, named as the images; sheet and numbers lie beside it; by default edits/ of the run",
+    **{key: WORDS[key] for key in ("weights=ema|raw", "checkpoint=best|NUMBER")},
+    "label=CLASS|[...]": "class of the results, by label or name; by default that of a held-out example, or none",
+    "condition=FILE|{NAME:VALUE}": "conditions, by name or in a file; by default those of a held-out example, or none",
+    **{key: WORDS[key] for key in ("trust=[PACKAGE]", "group=NAME, group.key=VALUE")},
+}
+
 OF_CHECK = {key: text for key, text in WORDS.items() if not key.startswith("save=")} | {
     "hardware.micro_batch=find": "find the largest micro-batch that fits here, and its speed",
 }
@@ -222,6 +244,7 @@ TITLES = {  # of the groups
     "hardware": "devices, precision, memory",
     "logger": "experiment trackers",
     "loss": "loss functions",
+    "method": "methods for tasks with a measurement",
     "metrics": "evaluation metrics",
     "network": "networks",
     "objective": "training noise and labels",
@@ -232,6 +255,7 @@ TITLES = {  # of the groups
     "c_in": "input scaling of the network",
     "schedule": "noise schedules",
     "target": "prediction targets",
+    "task": "tasks of edit",
     "time_distribution": "training noise levels",
     "loss_weight": "loss weight by noise level",
 }

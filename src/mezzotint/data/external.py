@@ -9,6 +9,7 @@ import torch
 from mezzotint.data.arrays.files import READERS, open_array
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
+from mezzotint.data.image_files.formats import SUFFIXES
 from mezzotint.data.image_files.image_set import examined, headers
 from mezzotint.data.image_files.listing import listed, refuse_unread
 from mezzotint.data.image_set import ImageSource, TensorImages
@@ -22,13 +23,18 @@ MEMORY = 1 << 30  # bytes; images up to this size are decoded once and cached
 
 @dataclass(frozen=True)
 class ExternalImages:
-    """Examples of one shape (C, *size), such as images, with their file format, their preprocessing and their codec."""
+    """Examples of one shape (C, *size), such as images, with their file format, their preprocessing and their codec.
+
+    Args:
+        names: of images: paths below the folder without their endings where that tells them apart, or numbers.
+    """
 
     images: ImageSource
     shape: tuple[int, ...]
     format: str
     preprocessing: str = "none"
     codec: Codec = PixelCodec()
+    names: tuple[str, ...] = ()
 
 
 def open_external(path: Path) -> ExternalImages:
@@ -75,10 +81,21 @@ def open_data(path: Path, names: list[str]) -> ExternalImages:
     return ExternalImages(data.split("all"), data.array.shape[1:], path.suffix.lower()[1:], codec=data.default_codec())
 
 
+def open_given(path: Path) -> ExternalImages:
+    """Return the images of a folder, an npz archive or a single image file. Raises DataError as `open_external`."""
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return open_files(path.parent, (path,))
+    return open_external(path)
+
+
 def open_folder(root: Path) -> ExternalImages:
     listing = listed(root, "Give a folder of images.")
     refuse_unread([listing], "remove it, since the rest is another set of images")
-    files = tuple(entry.file for entry in listing.entries)
+    return open_files(root, tuple(entry.file for entry in listing.entries))
+
+
+def open_files(root: Path, files: tuple[Path, ...]) -> ExternalImages:
+    """Return the images of files below a folder. Raises DataError: one is damaged, or sizes differ."""
     shapes = headers(files)
     _, *size = shapes[0]
     other = next((i for i, found in enumerate(shapes) if found[1:] != tuple(size)), None)
@@ -91,7 +108,15 @@ def open_folder(root: Path) -> ExternalImages:
     endings = ", ".join(sorted({file.suffix.lower().removeprefix(".").replace("jpeg", "jpg") for file in files}))
     whole = examined(files, shape, enlarge=False, keep=len(files) * shape[0] * shape[1] * shape[2] <= MEMORY)
     whole.refuse_bad()
-    return ExternalImages(whole.images(files), shape, endings, "upright, on white, in their own size")
+    done = "upright, on white, in their own size"
+    return ExternalImages(whole.images(files), shape, endings, done, names=names(root, files))
+
+
+def names(root: Path, files: tuple[Path, ...]) -> tuple[str, ...]:
+    """Return the paths of files below a folder, without their endings unless two files would share a name."""
+    below = [file.relative_to(root) for file in files]
+    short = tuple(path.with_suffix("").as_posix() for path in below)
+    return short if len(set(short)) == len(short) else tuple(path.as_posix() for path in below)
 
 
 def open_archive(archive: Archive) -> ExternalImages:
@@ -113,4 +138,5 @@ def open_archive(archive: Archive) -> ExternalImages:
         raise DataError(f"the images of {path} have shape {shape}: store (N, H, W, C) with 1 or 3 channels")
     tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
     _, channels, height, width = tensor.shape
-    return ExternalImages(TensorImages(tensor), (channels, height, width), "npz")
+    numbers = tuple(f"{i:06d}" for i in range(len(tensor)))
+    return ExternalImages(TensorImages(tensor), (channels, height, width), "npz", names=numbers)

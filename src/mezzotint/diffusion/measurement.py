@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
+
+from mezzotint.finite import Finite
 
 from .denoiser import Denoise
 from .grids.spacings import Spacing
@@ -14,7 +16,7 @@ from .samplers.base import Sampler
 
 
 @dataclass(frozen=True, eq=False)
-class Measurement:
+class Measurement(metaclass=Finite):
     """y = A x0 + std z.
 
     Args:
@@ -22,6 +24,8 @@ class Measurement:
         y: the measurement (B, ...).
         std: standard deviation of its noise; 0 for a measurement without noise.
     """
+
+    natural = ("std",)
 
     operator: Operator
     y: Tensor
@@ -43,7 +47,13 @@ class Conditioned(NamedTuple):
 
 
 class RestorationMethod(Protocol):
-    """A method that samples x0 given a measurement."""
+    """A method that samples x0 given a measurement.
+
+    Attributes:
+        replaces: whether it puts known numbers into x, which needs a measurement by `Mask`.
+    """
+
+    replaces: ClassVar[bool]
 
     def condition(self, measurement: Measurement, denoise: Denoise, sampler: Sampler, spacing: Spacing) -> Conditioned:
         """Return what to sample with instead.

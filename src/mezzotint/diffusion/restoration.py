@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ class Replacement(metaclass=Finite):
 
     Source: Song et al. 2021, app. I.2, https://arxiv.org/abs/2011.13456
     """
+
+    replaces: ClassVar[bool] = True
 
     def condition(self, measurement: Measurement, denoise: Denoise, sampler: Sampler, spacing: Spacing) -> Conditioned:
         """Return the sampler with replacement.

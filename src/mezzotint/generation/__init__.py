@@ -12,6 +12,10 @@ __getattr__, __dir__, __all__ = lazy(
         "conditions": (
             "ConditionPlan ExampleConditions GivenConditions held_out_conditions null_conditions stored_values"
         ),
+        "editing.base": "Edits EditTask Given",
+        "editing.generator": "EditGenerator GivenExamples",
+        "editing.problems": "Colorization Deblurring Inpainting InverseProblem Restoration SuperResolution",
+        "editing.transforms": "Interpolation Inversion SDEdit Variation",
         "generator": "SampleGenerator SamplingRecipe Trajectory",
         "interpolation": "interpolate",
     },

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 Node = Any  # a dict with `_target_`, a dict or list of nodes, or a plain value
 DENOISER = ("network", "schedule", "target", "c_noise", "c_in")
-METHODS = {"optimizer": ("build", "rate"), "guidance": ("__call__",)}  # that suffice without the base class
+METHODS = {  # that suffice without the base class
+    "optimizer": ("build", "rate"),
+    "guidance": ("__call__",),
+    "method": ("condition",),
+}
 NAMED = ("metrics", "callbacks", "logger")  # groups of several named nodes
 
 

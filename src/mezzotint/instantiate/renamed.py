@@ -219,7 +219,8 @@ def _translated(
 
     if not as_dict(config):
         return config
-    found = {_renamed(key, keys): walk(value) for key, value in config.items()}
+    both = {key for key, new in keys.items() if new in config}  # `images` has another meaning beside `save`
+    found = {key if key in both else _renamed(key, keys): walk(value) for key, value in config.items()}
     for group, names in parts.items():
         if nodes := as_dict(found.get(group)):
             found[group] = {names.get(name, name): node for name, node in nodes.items()}

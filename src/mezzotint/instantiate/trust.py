@@ -47,6 +47,8 @@ NEEDED: dict[str, tuple[str, ...]] = {  # group -> its base classes
     "sampler": ("mezzotint.diffusion.samplers.base.Sampler",),
     "grid": ("mezzotint.diffusion.grids.spacings.Spacing",),
     "guidance": ("mezzotint.diffusion.guidance.base.Guidance",),
+    "task": ("mezzotint.generation.editing.base.EditTask",),
+    "method": ("mezzotint.diffusion.measurement.RestorationMethod",),
     "extractor": ("mezzotint.metrics.extractors.base.Extractor", "mezzotint.metrics.extractors.auto.AutoExtractor"),
     "metrics": ("mezzotint.metrics.metric.Metric",),
     "callbacks": ("mezzotint.training.callbacks.base.Callback", KNOWN["lightning.pytorch.callbacks"]),

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = ("checkpoints", "ema", "export", "samples", "evaluation", "wandb", "tensorboard", "sweep")
+FOLDERS = ("checkpoints", "ema", "export", "samples", "edits", "evaluation", "wandb", "tensorboard", "sweep")
 FILES = ("config.yaml", "status.json", "train.log", "metrics.jsonl", "histograms.jsonl", "environment.json")
 FILES += ("data.json",)
 BEFORE_CONFIG = ("train.log", "status.json", "environment.json", "data.json")  # of a run killed while it started
@@ -72,6 +72,11 @@ class RunPaths:
     @property
     def samples(self) -> Path:
         return self.path / "samples"
+
+    @property
+    def edits(self) -> Path:
+        """The folder of edited examples."""
+        return self.path / "edits"
 
     @property
     def evaluation(self) -> Path:

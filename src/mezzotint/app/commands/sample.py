@@ -13,7 +13,7 @@ from mezzotint.app.assembly.compatibility import check_guidance
 from mezzotint.app.assembly.dry_run import FIRST_LEVELS, rehearse_sampling
 from mezzotint.app.assembly.parts import build_sampling, codec_of_job
 from mezzotint.app.config.job import Job
-from mezzotint.app.config.resolve import settle
+from mezzotint.app.config.resolve import refuse_editing, settle
 from mezzotint.app.launch.hydra_hooks import in_sweep
 from mezzotint.app.results import classes
 from mezzotint.app.results.classes import read as runs_data
@@ -29,7 +29,7 @@ from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.figures import as_frames, as_images, film_strip, gif, grid, table_as_images
 from mezzotint.figures.grid_layout import FOOT
-from mezzotint.generation import SampleGenerator, stored_values
+from mezzotint.generation import ConditionPlan, SampleGenerator, stored_values
 from mezzotint.instantiate.build import DENOISER, build, targets
 from mezzotint.progress import bar
 from mezzotint.runs.load import load
@@ -44,6 +44,7 @@ SMALL = 64  # pixels: of images up to this side a strip holds every frame
 
 def main(config: Any) -> None:
     job = settle(config, without=("metrics", "extractor", "callbacks", "logger", "optimizer", "ema", "objective"))
+    refuse_editing(job)
     directory = existing(job)
     check_place(directory, job, in_sweep())
     _, wrong = classes.opened(directory, job)
@@ -120,13 +121,18 @@ def turns_of(directory: Path, job: Job) -> Tensor | None:
 
 
 def open_generator(
-    directory: Path, job: Job, denoise: Denoiser | None = None, turns: Tensor | None = None
+    directory: Path,
+    job: Job,
+    denoise: Denoiser | None = None,
+    turns: Tensor | None = None,
+    conditions: ConditionPlan | None = None,
 ) -> SampleGenerator:
     """The run's weights with the config's sampler, grid, guidance and seed, on the config's hardware.
 
     Args:
         denoise: the weights, where they have been read before.
         turns: the classes that samples have in turn; by default what label= says, or each class once.
+        conditions: of the samples; by default what condition= says, or those of the held-out examples.
 
     Raises:
         ConfigError: they cannot work together, such as guidance by a label in a run without labels.
@@ -141,7 +147,7 @@ def open_generator(
     denoise.to(hardware.device)
     hardware.arrange(denoise.network)
     rehearse_sampling(sampling, denoise, dataset, FIRST_LEVELS)
-    conditions = planned(job.condition, dataset)
+    conditions = conditions or planned(job.condition, dataset)
     if turns is None and (conditions is None or job.label is not None):
         turns = turns_of(directory, job)
     return sampling.of_dataset(denoise, dataset, job.seed, round=turns, conditions=conditions)

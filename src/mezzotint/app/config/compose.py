@@ -22,7 +22,7 @@ from mezzotint.app.config.arguments import (
     value,
     vouched,
 )
-from mezzotint.app.config.job import FREE, PLACES, Config, defaults, literal, relocatable
+from mezzotint.app.config.job import EDITED, FREE, PLACES, Config, defaults, literal, relocatable
 from mezzotint.app.config.own_data import base
 from mezzotint.app.config.validate_arguments import check_words
 from mezzotint.app.help import config_dir, groups
@@ -120,10 +120,10 @@ def compose_from_run(directory: Path, command: str, words: Sequence[str] = ()) -
         raise ConfigError(f"{run.config_file}: {strange[0]!r} is not a key of a run's config")
     saved = defaults() | relocatable(literal(read))  # defaults for keys that are newer than the run
     # Of one command; a config that says where to write is not one of ours.
-    saved |= {"out": None, "label": None, "condition": None}
+    saved |= dict.fromkeys(("out", "label", "condition", *EDITED))
     saved |= {"paths": present_paths(read.get("paths"), directory)}
     refuse_download_folder(saved, directory, words)
-    if command == "sample":
+    if command in ("sample", "edit"):
         saved["n"] = None  # it was the number of images to evaluate
     ours = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())
     hydra_node, store = ours["hydra"], ConfigStore.instance()

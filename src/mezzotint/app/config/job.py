@@ -16,7 +16,8 @@ Node = dict[str, Any]  # `_target_` and its arguments
 Config = dict[str, Any]  # the top level as config.yaml holds it
 
 DRAWN = ("save", "label", "condition", "out")  # keys of `sample`
-NOISE = ("name", "run", "paths", "logger", "evaluation_share", *DRAWN)  # no part of a run's identity
+EDITED = ("images", "task", "method")  # keys of `edit`
+NOISE = ("name", "run", "paths", "logger", "evaluation_share", *DRAWN, *EDITED)  # no part of a run's identity
 JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images", "labels")
 DATA_NOISE = ("skip",)  # keys of data: wherever both values are accepted, they give the same images
 CODEC_NOISE = ("directory", "batch")  # keys of codec: where its files are now, and how many images it takes at a time
@@ -63,7 +64,11 @@ class Job:
         condition: what `sample` draws, beside the class: values by the name of the condition, one or a list of several,
             or a file of them; null takes those of the held-out examples.
         out: where `sample` puts what it draws: a folder, or the picture's file; null is the run's samples.
+        images: what `edit` edits: a folder, an npz file, an array, an image, or a split of the data; null is the
+            held-out examples.
         codec: how stored data become numbers for the network; null is the usual one of the data.
+        task: what `edit` does.
+        method: how a task with a measurement is solved; null is its usual method.
         labels: classes of evaluated samples: "data", as frequent as in the reference; "balanced",
             each class equally often; "auto", balanced where the reference nearly is.
     """
@@ -98,6 +103,7 @@ class Job:
     label: int | str | list[int | str] | dict[int | str, int] | None = None
     condition: str | dict[str, Any] | None = None
     out: str | None = None
+    images: str | None = None
     labels: Literal["auto", "data", "balanced"] = "auto"
     codec: Node | None = None
     c_noise: Node | None = None
@@ -106,6 +112,8 @@ class Job:
     lr_schedule: Node | None = None
     ema: Node | None = None
     guidance: Node | None = None
+    task: Node | None = None
+    method: Node | None = None
     extractor: Node | None = None
     metrics: dict[str, Node] = field(default_factory=dict)
     callbacks: dict[str, Node] = field(default_factory=dict)

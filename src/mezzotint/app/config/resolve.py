@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from mezzotint.app.config.arguments import spoken_keys
 from mezzotint.app.config.array_data import find_array
 from mezzotint.app.config.derived import shrink_network, written_out
-from mezzotint.app.config.job import GROUPS, LISTS, PLACES, SPLITS, Config, Job, Node, defaults, literal
+from mezzotint.app.config.job import EDITED, GROUPS, LISTS, PLACES, SPLITS, Config, Job, Node, defaults, literal
 from mezzotint.app.config.latent_data import find_latents
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
@@ -180,12 +180,20 @@ def refuse_drawing(job: Job, instead: str) -> None:
     Args:
         instead: what the command does about classes, for the message.
     """
+    refuse_editing(job)
     if job.label is not None:
         raise ConfigError(f"label= is for sample: {instead}")
     if job.condition is not None:
         raise ConfigError(f"condition= is for sample: {instead}")
     if job.out is not None:
-        raise ConfigError("out= is for sample and for commands without a run; other results are written to the run")
+        raise ConfigError("out= is for sample, edit and commands without a run; other results are written to the run")
+
+
+def refuse_editing(job: Job) -> None:
+    """Refuse keys that only `edit` takes. Raises ConfigError."""
+    config = job.as_dict()
+    if given := [key for key in EDITED if config[key] is not None]:
+        raise ConfigError(f"{given[0]}= is for edit: mezzotint edit run=DIR task=inpaint")
 
 
 def check_groups(job: Job | Standalone, without: Sequence[str] = ()) -> None:

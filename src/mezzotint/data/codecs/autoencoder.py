@@ -157,9 +157,13 @@ class AutoencoderCodec(LatentCodec):
         return torch.cat([z.mode() for z in self._posteriors(stored)])
 
     def reconstruct(self, z: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([PixelScaling().to_uint8(self.pixels(part)) for part in z.split(self.batch)])
+
+    def pixels(self, z: Tensor) -> Tensor:
         model = self.model.to(z.device)
-        with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
-            return torch.cat([PixelScaling().to_uint8(model.decode(part).sample) for part in z.split(self.batch)])
+        with torch.autocast(z.device.type, enabled=False):
+            return torch.cat([model.decode(part).sample for part in z.split(self.batch)])
 
     def _posteriors(self, images: Tensor) -> Iterator[Any]:
         """Yield the distribution of the latents of each part of the images."""

@@ -20,9 +20,11 @@ class Codec(metaclass=Finite):
     Attributes:
         levels: number of values that a stored number can have, evenly spread over the bounds; None unless likelihoods
             in bits can count them.
+        latent: whether x is another thing than the stored numbers scaled, such as the latents of an autoencoder.
     """
 
     levels: ClassVar[int | None] = None
+    latent: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -62,6 +64,14 @@ class Codec(metaclass=Finite):
         Raises:
             DataError: x contains NaN or infinity, or is not floating-point.
         """
+
+    def numbers(self, stored: Tensor) -> Tensor:
+        """Return stored examples as the numbers that measurements are made of: x, unless x is latent."""
+        return self.encode(stored)
+
+    def numbers_of(self, x: Tensor) -> Tensor:
+        """Return `numbers` of x, differentiably: x itself, unless x is latent."""
+        return x
 
     def shape(self, stored: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of x for the shape of a stored example, (C, *size)."""

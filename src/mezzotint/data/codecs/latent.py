@@ -3,13 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mezzotint.data.codecs.base import Bounds, Codec
 from mezzotint.data.codecs.pixels import PixelCodec
+from mezzotint.data.scaling import PixelScaling
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.randomness import KeyedRandom
 
@@ -25,6 +26,8 @@ class LatentCodec(Codec):
         mean, std: of each channel of z; they replace shift and scaling by x = (z - mean) / std.
         batch: images that are encoded or decoded at a time.
     """
+
+    latent: ClassVar[bool] = True
 
     posterior: Literal["mean", "sample"] = "mean"
     mean: tuple[float, ...] | None = None
@@ -72,6 +75,14 @@ class LatentCodec(Codec):
     def reconstruct(self, z: Tensor) -> Tensor:
         """Return stored images of latents z (B, C, *size), float32."""
 
+    def pixels(self, z: Tensor) -> Tensor:
+        """Return images from -1 to 1 of latents z (B, C, *size), differentiably.
+
+        Raises:
+            ConfigError: this autoencoder has no derivative.
+        """
+        raise ConfigError(f"{type(self).__name__} has no derivative: measurements of its images cannot guide sampling.")
+
     @property
     def shift(self) -> float:
         """The latent that becomes 0, where no mean is given."""
@@ -110,11 +121,20 @@ class LatentCodec(Codec):
     def decode(self, x: Tensor) -> Tensor:
         if not x.is_floating_point():
             raise DataError(f"{type(self).__name__} decodes floating-point numbers, and was given {x.dtype}.")
-        x = x.float()
+        return self.reconstruct(self.latents(x.float()))
+
+    def numbers(self, stored: Tensor) -> Tensor:
+        return PixelScaling().to_float(stored)
+
+    def numbers_of(self, x: Tensor) -> Tensor:
+        return self.pixels(self.latents(x.float())).to(x.dtype)
+
+    def latents(self, x: Tensor) -> Tensor:
+        """Return the latents z of x."""
         if self.mean is None or self.std is None:
-            return self.reconstruct(x / self.scaling + self.shift)
+            return x / self.scaling + self.shift
         mean, std = per_channel(self.mean, x), per_channel(self.std, x)
-        return self.reconstruct(x * std + mean)
+        return x * std + mean
 
     def means(self, stored: Tensor) -> Tensor:
         """Return the mean of z, (B, C, *size), of images or their moments."""

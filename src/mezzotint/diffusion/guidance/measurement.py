@@ -31,6 +31,7 @@ class MeasuredGuidance(Guidance):
         y: the measurement, (B, ...).
     """
 
+    replaces: ClassVar[bool] = False
     needs_linear: ClassVar[bool] = True
 
     operator: Apply = None  # type: ignore[assignment]
@@ -145,7 +146,8 @@ class CovarianceGuidance(MeasurementGuidance):
     iterations: int = 5
 
     def solve(self, apply: Apply, residual: Tensor) -> Tensor:
-        return conjugate_gradients(lambda v: self.std**2 * v + apply(v), residual, self.iterations)
+        least = 0.5 * self.std**2  # curvature is std^2 at least, unless V is not a covariance
+        return conjugate_gradients(lambda v: self.std**2 * v + apply(v), residual, self.iterations, least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,10 +202,14 @@ class InpaintGuidance(Guidance):
         return pred.with_x0(torch.where(self.mask, self.known, pred.x0))
 
 
-def conjugate_gradients(apply: Apply, b: Tensor, iterations: int) -> Tensor:
+def conjugate_gradients(apply: Apply, b: Tensor, iterations: int, least: float = 0.0) -> Tensor:
     """Solve apply(x) = b per example for a symmetric positive definite `apply`; x is constant once converged.
 
-    Source: Hestenes and Stiefel 1952, https://doi.org/10.6028/jres.049.044
+    It ends early where the curvature of a direction p, p^T apply(p) / p^T p, is `least` or below: `apply`, such as the
+    Jacobian of a network, is not positive definite there, and a step could have any length.
+
+    Sources: Hestenes and Stiefel 1952, https://doi.org/10.6028/jres.049.044; Steihaug 1983 for the early end,
+    https://doi.org/10.1137/0720042
     """
 
     def dot(u: Tensor, v: Tensor) -> Tensor:
@@ -212,11 +218,14 @@ def conjugate_gradients(apply: Apply, b: Tensor, iterations: int) -> Tensor:
     x, r = torch.zeros_like(b), b
     p, rr = r, dot(r, r)
     tiny = 1e-24 * rr
+    running = rr > tiny
     for _ in range(iterations):
         q = apply(p)
-        step = torch.where(rr > tiny, rr / dot(p, q).clamp(min=1e-300 if b.dtype == torch.float64 else 1e-38), 0.0)
+        curvature = dot(p, q)
+        running = running & (rr > tiny) & (curvature > least * dot(p, p))
+        step = torch.where(running, rr / torch.where(running, curvature, 1.0), 0.0)
         x, r = x + step * p, r - step * q
         after = dot(r, r)
-        p = r + torch.where(rr > tiny, after / rr.clamp(min=1e-38), 0.0) * p
+        p = r + torch.where(running, after / torch.where(running, rr, 1.0), 0.0) * p
         rr = after
     return x

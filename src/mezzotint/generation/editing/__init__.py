@@ -1,0 +1,1 @@
+"""Edits of given examples: inverse problems, SDEdit, inversion, interpolation and variations."""
