@@ -50,6 +50,19 @@ def test_rotations_are_products_with_complex_numbers():
     torch.testing.assert_close(rotate(x, with_unturned(rotary_table((2, 3), 8), 1)), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch's own, in the compiler
+def test_rotations_of_compiled_graphs_are_those_of_eager_code():
+    """Complex products there, real ones here; forward-mode derivatives pass through both, and half precision."""
+    table, x = rotary_table((2, 3), 8), torch.randn(2, 3, 8, 6).transpose(2, 3)
+    compiled = torch.compile(rotate, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(rotate(x, table), compiled(x, table), rtol=0, atol=1e-6)
+    _, derivative = torch.func.jvp(lambda x: rotate(x, table), (x,), (x,))
+    torch.testing.assert_close(derivative, rotate(x, table), rtol=0, atol=1e-6)  # it is linear
+    half = rotate(x.bfloat16(), table.bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), rotate(x, table), rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize("grid", [(9,), (4, 5), (3, 3, 3)], ids=str)
 def test_scores_of_rotated_queries_and_keys_depend_on_the_offset_alone(grid):
     query, key = torch.randn(2, 16)
