@@ -69,7 +69,7 @@ def test_a_killed_run_goes_on_to_the_same_averages(tmp_path: Path) -> None:
 
 def test_settings() -> None:
     assert node_of(PowerEMA([0.05, 0.1], every=0.5)) == {
-        "_target_": "mezzotint.training.callbacks.power_ema.PowerEMA",
+        "_target_": "mezzotint.training.PowerEMA",
         "std": [0.05, 0.1],
         "every": 0.5,
     }

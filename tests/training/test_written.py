@@ -12,10 +12,12 @@ from torch import nn
 
 import mezzotint
 from mezzotint.app import cli
+from mezzotint.app.config.job import digest
 from mezzotint.data import Digits
 from mezzotint.diffusion import CosineSchedule, Denoiser, RectifiedFlowSchedule, Velocity
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build
+from mezzotint.instantiate.locate import locate
 from mezzotint.instantiate.nodes import Undescribed, node_of
 from mezzotint.networks import MLP, UNet
 from mezzotint.training import EMA, AdamW
@@ -136,3 +138,22 @@ def test_what_is_described_is_built_again() -> None:
     assert node_of({"a": (1, None, "x")}) == {"a": [1, None, "x"]}
     with pytest.raises(Undescribed, match="any number"):
         node_of(nn.Sequential())
+
+
+@pytest.mark.parametrize("part", [CosineSchedule(steps=10), AdamW(lr=1e-3), EMA(0.1), Digits(), MLP((1, 8, 8))])
+def test_a_class_is_named_where_it_is_public(part: object) -> None:
+    path = node_of(part)["_target_"]
+    room, name = type(part).__module__.split(".")[1], type(part).__name__
+    assert path == f"mezzotint.{room}.{name}"
+    assert locate(path) is type(part)
+
+
+def test_the_module_of_a_class_loads_and_digests_as_its_public_path() -> None:
+    """Runs were written with modules, from which classes may move."""
+    public = {"schedule": {"_target_": "mezzotint.diffusion.CosineSchedule", "steps": 10}}
+    for module in (CosineSchedule.__module__, "mezzotint.diffusion.schedules.elsewhere"):
+        saved = {"schedule": {"_target_": f"{module}.CosineSchedule", "steps": 10}}
+        assert build(saved["schedule"]) == CosineSchedule(steps=10)
+        assert digest(saved) == digest(public)
+    with pytest.raises(ConfigError, match=r"no module|No module"):
+        locate("mezzotint.diffusion.schedules.elsewhere.NoSuchSchedule")

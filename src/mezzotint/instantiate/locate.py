@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +21,7 @@ def locate(path: Any, where: str = "") -> Callable:
         )
     current().admit(path, place)
     try:
-        found = getattr(import_module(module), name)
+        found = imported(module, name)
     except ImportError as error:
         raise ConfigError(f"{place}: cannot import {path!r} ({error})") from error
     except AttributeError as error:
@@ -32,6 +33,19 @@ def locate(path: Any, where: str = "") -> Callable:
         raise ConfigError(f"{place}: {path!r} is not a class or function")
     current().accept(found, path, place)
     return found
+
+
+def imported(module: str, name: str) -> Any:
+    """Return a name of a module; that of the package around it for a class of ours that has moved since."""
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        package = module.rpartition(".")[0]
+        if not package.startswith("mezzotint."):
+            raise
+        with suppress(ImportError, AttributeError):
+            return imported(package, name)
+        raise
 
 
 def join(where: str, key: str) -> str:

@@ -75,7 +75,10 @@ def arguments(part: Any) -> dict[str, Any]:
 
 
 def path_of(kind: type) -> str:
-    """Return the dotted path that imports a class; for a script, the module is named like its file."""
+    """Return the dotted path that imports a class: of ours the public one, which outlives a move of the class.
+
+    For a script, the module is named like its file.
+    """
     module, name = kind.__module__, kind.__qualname__
     if module == "__main__":
         file = getattr(sys.modules[module], "__file__", None)
@@ -86,4 +89,11 @@ def path_of(kind: type) -> str:
         raise Undescribed(f"{name} cannot be imported by its name")
     if "." in name:
         raise Undescribed(f"{name} is nested; move it to the top level of its file")
-    return f"{module}.{name}"
+    exporting = (package for package in packages(module) if getattr(import_module(package), name, None) is kind)
+    return f"{next(exporting, module)}.{name}"
+
+
+def packages(module: str) -> list[str]:
+    """Return the packages around a module of ours, from its room inwards."""
+    first, *parts = module.split(".")
+    return [".".join((first, *parts[:depth])) for depth in range(1, len(parts))] if first == "mezzotint" else []

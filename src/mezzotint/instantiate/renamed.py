@@ -8,7 +8,7 @@ import re
 from functools import cache
 from typing import Any
 
-from mezzotint.plain_data import as_dict
+from mezzotint.plain_data import as_dict, mapped
 
 Node = Any
 
@@ -75,6 +75,7 @@ _CLASSES = {
     ),
     "mezzotint.training": "FiniteLoss:NaNGuard Judge:SampleMetrics",
 }
+MODULE_PATH = re.compile(r"(?P<room>mezzotint\.(?!app\.)\w+)(\.\w+)+\.(?P<name>[A-Z]\w*)")  # of a class of ours
 TARGETS = {
     f"{room}.{old}": f"{room}.{new}"
     for room, pairs in _CLASSES.items()
@@ -114,8 +115,19 @@ def modern(config: Node) -> Node:
 
 
 def original(config: Node) -> Node:
-    """Return a config in the names of the first version; names that it did not have are unchanged."""
-    return _translated(config, *_originals())
+    """Return a config in the names of the first version; names that it did not have are unchanged.
+
+    Paths that name the module of a class are shortened to the public one, as a run of today has them.
+    """
+    return _translated(mapped(config, _public), *_originals())
+
+
+def _public(leaf: Node) -> Node:
+    """Return the public path of a class of ours; another value as it is."""
+    match leaf:
+        case str() if leaf not in TARGETS and (found := MODULE_PATH.fullmatch(leaf)):
+            return f"{found['room']}.{found['name']}"
+    return leaf
 
 
 @cache
