@@ -1,7 +1,34 @@
-"""Quantiles of the Beta distribution in float64, without SciPy."""
+"""The spacing at quantiles of a Beta distribution, which are computed in float64 and without SciPy."""
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
+
+from ..schedules.continuous import Schedule
+from .spacings import Grid, Spacing, at_times, distinct_times, positive_steps
+
+
+@dataclass(frozen=True)
+class BetaQuantiles(Spacing):
+    """t_i = T F^-1(1 - i / steps), F the Beta(a, b) distribution: more steps at both ends for a, b < 1.
+
+    Source: Lee et al. 2024, https://arxiv.org/abs/2407.12173
+
+    Args:
+        steps: number of steps.
+        a, b: the shape parameters; the paper uses 0.6 for both.
+    """
+
+    positive = ("a", "b")
+
+    steps: int = 20
+    a: float = 0.6
+    b: float = 0.6
+
+    def __call__(self, schedule: Schedule) -> Grid:
+        n = positive_steps(self.steps)
+        times = [schedule.t_max * beta_quantile(1.0 - i / n, self.a, self.b) for i in range(1, n)]
+        return at_times(schedule, [schedule.t_max, *distinct_times(schedule, times)])
 
 
 @lru_cache(maxsize=4096)

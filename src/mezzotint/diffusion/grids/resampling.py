@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from mezzotint.attributes import computed
 
 from ..schedules.continuous import Schedule
-from .spacings import Grid, Karras, Spacing
+from .noise_levels import Karras
+from .spacings import Grid, Spacing
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,15 @@
 
 from mezzotint.lazy import exported
 
+from .beta_tables import (
+    CosineSchedule,
+    LinearSchedule,
+    ScaledLinearSchedule,
+    SigmoidBetaSchedule,
+    SigmoidSchedule,
+    TabulatedSchedule,
+    ZeroTerminalSNRSchedule,
+)
 from .continuous import (
     ContinuousCosineSchedule,
     EDMSchedule,
@@ -13,16 +22,7 @@ from .continuous import (
     TrigFlowSchedule,
     VPSchedule,
 )
-from .discrete import (
-    CosineSchedule,
-    DiscreteSchedule,
-    LinearSchedule,
-    ScaledLinearSchedule,
-    SigmoidBetaSchedule,
-    SigmoidSchedule,
-    TabulatedSchedule,
-    ZeroTerminalSNRSchedule,
-)
+from .discrete import DiscreteSchedule
 from .learned import LearnedSchedule
 
 __all__ = exported(globals())
