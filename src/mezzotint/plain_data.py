@@ -148,7 +148,10 @@ def mismatch(value: Any, shape: Any, where: str = "") -> str | None:
             return _list_mismatch(value, shape[0], where)
         case dict():
             return _object_mismatch(value, shape, where)
-    types = shape if isinstance(shape, tuple) else (shape,)
+        case tuple():
+            types = shape
+        case _:
+            types = (shape,)
     if shape is ANY or (isinstance(value, types) and not (isinstance(value, bool) and bool not in types)):
         return None
     return f"{where or 'it'} is {spell(value)} instead of {' or '.join(WORDS.get(one, one.__name__) for one in types)}"
@@ -178,8 +181,10 @@ def _object_mismatch(value: Any, shape: dict[Any, Any], where: str) -> str | Non
 def spell(value: Any) -> str:
     """Return a value in words, for messages."""
     match value:
-        case dict() | list():
-            return WORDS[dict if isinstance(value, dict) else list]
+        case dict():
+            return WORDS[dict]
+        case list():
+            return WORDS[list]
         case str() | int() | float() | None:
             text = json.dumps(value)
             return text if len(text) <= 40 else f"{text[:40]}..."

@@ -104,7 +104,7 @@ def null_values(kinds: Mapping[str, Condition], count: int, device: torch.device
 
 def condition_values(dataset: Any, split: str) -> ConditionValues:
     """Return the conditions of a split; those of an object that is no `Dataset` of ours are none."""
-    return dataset.condition_values(split) if isinstance(dataset, Conditional) else ConditionValues()
+    return dataset.condition_values(split) if kinds_of(dataset) else ConditionValues()
 
 
 def checked(where: str, name: str, kind: Condition, given: Column, count: int) -> Rows:

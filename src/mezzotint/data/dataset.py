@@ -16,6 +16,7 @@ from mezzotint.data.image_set import ImageSource, TensorImages
 from mezzotint.errors import DataError
 from mezzotint.finite import Finite
 from mezzotint.networks.conditions import Condition, check_names
+from mezzotint.networks.embeddings import positive_integers
 
 SPLITS = ("train", "test", "all")
 NTH = {2: "second", 4: "fourth"}
@@ -48,8 +49,7 @@ class Dataset(metaclass=Finite):
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "names", tuple(self.names))
-        fits = len(self.shape) - 1 in self.ranks and all(isinstance(size, int) and size > 0 for size in self.shape)
-        if not fits:
+        if len(self.shape) - 1 not in self.ranks or not positive_integers(self.shape):
             raise DataError(f"shape={list(self.shape)} {self.wanted}")
         try:
             check_names(self.conditions)

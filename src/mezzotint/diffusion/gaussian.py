@@ -4,10 +4,8 @@ DDPM's tables and every respacing follow from them. Both are computed from r = (
 which is 0 where s is clean and below 1 where s is cleaner than t: no nearly equal squares are subtracted.
 """
 
-from torch import Tensor
-
 from .levels import NoiseLevel
-from .scalar_ops import Number, equals
+from .scalar_ops import Number, equals, exceeds
 
 
 def transition(s: NoiseLevel, t: NoiseLevel) -> tuple[Number, Number]:
@@ -36,8 +34,8 @@ def _relative_noise(s: NoiseLevel, t: NoiseLevel) -> Number:
     if equals(signal, 0.0) or equals(noise, 0.0):
         raise ValueError(f"No step leads from {s} to {t}: the first must carry signal and the second noise.")
     r = (t.alpha * s.sigma) / (signal * noise)
-    if not isinstance(r, Tensor) and r > 1.0:
-        if r > 1.0 + 1e-9:
+    if exceeds(r, 1.0):
+        if exceeds(r, 1.0 + 1e-9):
             raise ValueError(f"{s} is noisier than {t}: the first level must be the cleaner one. Swap the two.")
         return 1.0
     return r

@@ -12,10 +12,13 @@ from .scalar_ops import Number, equals, log, sigmoid
 
 
 def broadcast_like(c: Number, x: Tensor) -> Number:
-    """Return a coefficient broadcastable with x: (B,) becomes (B, 1, ..., 1) in x's dtype and device; a float stays."""
+    """Return a coefficient broadcastable with x: (B,) becomes (B, 1, ..., 1); a float, or one for each value, stays.
+
+    Tensors are cast to x's dtype and device.
+    """
     if isinstance(c, Tensor):
         c = cast_like(c, x)
-        return c.reshape(-1, *(1,) * (x.ndim - 1)) if c.ndim else c
+        return c.reshape(-1, *(1,) * (x.ndim - 1)) if c.ndim == 1 else c
     return c
 
 

@@ -22,7 +22,7 @@ from .grids.spacings import Grid
 from .levels import NoiseLevel, broadcast_like
 from .prediction import Prediction
 from .samplers.runge_kutta import CLASSICAL, Tableau
-from .scalar_ops import Number
+from .scalar_ops import Number, where
 from .schedules.continuous import Schedule
 from .variances import PosteriorVariance, Variance
 
@@ -100,22 +100,17 @@ def bound_term(
     """
     x0, guess = x0.double(), pred.x0.double()
     _, clean, small = posterior(s, t)
-    last = s.sigma == 0
-    if isinstance(last, Tensor):
-        small = torch.where(last, torch.as_tensor(clipped, dtype=torch.float64, device=last.device), small)
-    elif last:
-        small = clipped
+    small = where(s.clean, clipped, small)
     large = transition(s, t)[1]
     fraction = None if pred.fraction is None else pred.fraction.double()
     chosen = variance.between(small, large, Prediction(pred.x, pred.level, pred.value, pred.a, pred.b, fraction))
-    chosen = chosen if isinstance(chosen, Tensor) and chosen.ndim > 1 else broadcast_like(chosen, x0)
-    var, q_var = (torch.as_tensor(v, dtype=torch.float64) for v in (chosen, broadcast_like(small, x0)))
+    var, q_var = (torch.as_tensor(broadcast_like(v, x0), dtype=torch.float64) for v in (chosen, small))
     kl = 0.5 * ((var / q_var).log() + (q_var + (broadcast_like(clean, x0) * (x0 - guess)) ** 2) / var - 1.0)
     kl = kl.expand_as(x0).flatten(1).mean(1)
-    if isinstance(last, bool) and not last:
+    if not s.batched and not s.clean:
         return BITS * kl
     nll = -discretised_log_probability(x0, guess, var.sqrt().expand_as(x0)).flatten(1).mean(1)
-    return BITS * (torch.where(last.to(kl.device), nll, kl) if isinstance(last, Tensor) else nll)
+    return BITS * torch.where(torch.as_tensor(s.clean, device=kl.device), nll, kl)
 
 
 def clipped_variance(first: NoiseLevel, second: NoiseLevel | None) -> Number:

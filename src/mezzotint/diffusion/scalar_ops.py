@@ -1,7 +1,7 @@
 """Elementary functions of a Python float or a tensor, with the same limits at the edges of their domain."""
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -14,6 +14,10 @@ class _FloatOps:
 
     log1p, expm1 = staticmethod(math.log1p), staticmethod(math.expm1)
     sin, asinh, atan2 = staticmethod(math.sin), staticmethod(math.asinh), staticmethod(math.atan2)
+
+    @staticmethod
+    def ones_like(v: float) -> float:
+        return 1.0
 
     @staticmethod
     def log(v: float) -> float:
@@ -36,19 +40,32 @@ class _FloatOps:
         return a if condition else b
 
 
+def _is_tensor(v: Number | bool) -> TypeGuard[Tensor]:
+    return isinstance(v, Tensor)
+
+
 def _ops(v: Number | bool) -> Any:
     """Return the functions for this number: those of `torch` for a tensor."""
-    return torch if isinstance(v, Tensor) else _FloatOps
+    return torch if _is_tensor(v) else _FloatOps
 
 
 def precise(t: Number) -> Number:
     """Return a tensor in float64, except on devices without it (MPS); a float is returned unchanged."""
-    return t.double() if isinstance(t, Tensor) and t.device.type != "mps" else t
+    return t.double() if _is_tensor(t) and t.device.type != "mps" else t
 
 
 def equals(v: Number, value: float) -> bool:
     """Return whether v is this float; False for a tensor, whose entries may differ."""
-    return not isinstance(v, Tensor) and v == value
+    return not _is_tensor(v) and bool(v == value)
+
+
+def exceeds(v: Number, bound: float) -> bool:
+    """Return whether v is a float above the bound; False for a tensor, as in `equals`."""
+    return not _is_tensor(v) and bool(v > bound)
+
+
+def ones_like(v: Number) -> Number:
+    return _ops(v).ones_like(v)
 
 
 def log(v: Number) -> Number:
@@ -79,7 +96,7 @@ def asinh(v: Number) -> Number:
 
 def atan2(y: Number, x: Number) -> Number:
     """The angle of (x, y); x may be a float where y is a tensor."""
-    return _ops(y).atan2(y, torch.as_tensor(x, dtype=y.dtype, device=y.device) if isinstance(y, Tensor) else x)
+    return _ops(y).atan2(y, torch.as_tensor(x, dtype=y.dtype, device=y.device) if _is_tensor(y) else x)
 
 
 def sigmoid(v: Number) -> Number:

@@ -4,7 +4,6 @@ import abc
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from mezzotint.finite import Finite
 
@@ -22,9 +21,9 @@ class Variance(metaclass=Finite):
         """Return the variance, given those of q(x_s | x_t, x0) and q(x_t | x_s), both positive."""
 
     def __call__(self, s: NoiseLevel, t: NoiseLevel, pred: Prediction) -> Number:
-        if not isinstance(s.sigma, Tensor):
+        if not s.batched:
             return 0.0 if s.clean else self.between(posterior(s, t)[2], transition(s, t)[1], pred)
-        clean, large = s.sigma == 0, torch.as_tensor(transition(s, t)[1])
+        clean, large = torch.as_tensor(s.clean), torch.as_tensor(transition(s, t)[1])
         small = torch.where(clean, large, posterior(s, t)[2])  # log 0 has no finite gradient
         variance = torch.as_tensor(self.between(small, large, pred))
         return torch.where(torch.as_tensor(broadcast_like(clean, variance)).bool(), 0.0, variance)

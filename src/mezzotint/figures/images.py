@@ -37,7 +37,7 @@ def grid(
     page = tile(images, columns, foot=0 if labels is None else FOOT)
     picture = as_pil(page.pixels)
     if labels is not None:
-        write(picture, [str(int(v) if isinstance(v, Tensor) else v) for v in labels], page.corners, page.size)
+        write(picture, [f"{label}" for label in labels], page.corners, page.size)
     return headed(picture, heads, page) if heads else picture
 
 

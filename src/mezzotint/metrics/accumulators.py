@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from mezzotint.diffusion import KeyedRandom
 from mezzotint.metrics.gaussian import Moments
@@ -181,7 +182,7 @@ class FeatureReservoir(Accumulator):
         return rows[(keys + copies * GOLDEN).argsort(stable=True)]
 
     def state(self) -> dict[str, Tensor]:
-        held = [part if isinstance(part, Tensor) else torch.cat(part) for part in self._lists()]
+        held = [dim_zero_cat(part) for part in self._lists()]
         by_key = held[1].argsort(stable=True)
         if len(by_key) > self.keep:
             by_chance = held[2][by_key].argsort(stable=True)[: self.keep]

@@ -41,9 +41,10 @@ def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 
 def positive_integers(values: Sequence[int]) -> tuple[int, ...]:
     """Return a sequence of positive integers as a tuple, and the empty tuple for anything else."""
-    items = tuple(values) if isinstance(values, Sequence) and not isinstance(values, str) else ()
-    valid = all(is_integer(item) and item >= 1 for item in items)
-    return items if valid else ()
+    match values:
+        case [*items] if all(is_integer(item) and item >= 1 for item in items):
+            return tuple(items)
+    return ()
 
 
 def sinusoidal(time: Tensor, width: int) -> Tensor:

@@ -4,7 +4,6 @@ Source: Karras et al. 2024, section 2 and appendix B, https://arxiv.org/abs/2312
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +17,8 @@ SILU_RMS = 0.596  # root mean square of silu(x) for normal x
 LIMIT = 256.0  # of activations, for float16
 
 
-def normalized(x: Tensor, dim: int | Sequence[int], eps: float = 1e-4) -> Tensor:
-    """Return x with unit root mean square along `dim`: x / (eps + rms(x)), computed in float32 at least; eq. 47."""
-    dims = [dim] if isinstance(dim, int) else list(dim)
+def normalized(x: Tensor, *dims: int, eps: float = 1e-4) -> Tensor:
+    """Return x with unit root mean square along `dims`: x / (eps + rms(x)), computed in float32 at least; eq. 47."""
     count = math.prod([x.shape[d] for d in dims])
     wide = torch.promote_types(x.dtype, torch.float32)
     norm = torch.linalg.vector_norm(x, dim=dims, keepdim=True, dtype=wide)
@@ -78,7 +76,7 @@ class MPWeight(nn.Module):
         self.weight.copy_(self.unit())
 
     def unit(self) -> Tensor:
-        return normalized(self.weight, range(1, self.weight.ndim))
+        return normalized(self.weight, *range(1, self.weight.ndim))
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         weight = (self.unit() * (gain / math.sqrt(self.weight[0].numel()))).to(x.dtype)

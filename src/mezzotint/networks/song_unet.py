@@ -174,13 +174,14 @@ class SongUNet(Recorded, nn.Module, metaclass=Finite):
                     nn.init.zeros_(part.bias)
         with torch.no_grad():
             for part in self.modules():
-                if isinstance(part, ResidualBlock):
-                    part.second.weight *= 1e-5
-                elif isinstance(part, SelfAttention):
-                    part.project.weight *= 1e-5
-                    part.qkv.weight *= math.sqrt(0.2)
-                elif isinstance(part, Output):
-                    part.convolution.weight *= 1e-5
+                match part:
+                    case ResidualBlock():
+                        part.second.weight *= 1e-5
+                    case SelfAttention():
+                        part.project.weight *= 1e-5
+                        part.qkv.weight *= math.sqrt(0.2)
+                    case Output():
+                        part.convolution.weight *= 1e-5
 
     def forward(
         self,

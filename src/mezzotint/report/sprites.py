@@ -43,7 +43,8 @@ def read_tiles(file: Path, run: Path, shape: Sequence[int] | None) -> tuple[np.n
 
 def margin(said: Any) -> int:
     """Return the height of a label margin in pixels, from the text metadata of a PNG file."""
-    return int(said) if isinstance(said, str) and said.isascii() and said.isdecimal() and len(said) < 4 else 0
+    digits = str(said)
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 4 else 0
 
 
 def encode(tiles: np.ndarray, side: int, quality: int | None) -> Picture:

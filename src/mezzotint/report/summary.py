@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mezzotint.plain_data import as_dict
+from mezzotint.plain_data import as_dict, children
 from mezzotint.reading import Damaged
 from mezzotint.report.curves import Line, number
 from mezzotint.runs import RunDir
@@ -91,8 +91,7 @@ def plan(config: Node, names: Sequence[str] = ()) -> list[tuple[str, str]]:
     budget, batch = number(config.get("budget")), number(config.get("batch_size"))
     steps = f" in {-(-budget // batch):,} steps of {batch:,}" if budget and batch else ""
     data = config.get("data") or {}
-    shape = data.get("shape")
-    size = " × ".join(map(str, shape)) if isinstance(shape, list) else ""
+    size = " × ".join(map(str, children(data.get("shape"))))
     listed = f" ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})" if names else ""
     classes = f", {data['classes']} classes{listed}" if data.get("classes") else ""
     process = [say(config[key]) for key in ("schedule", "target") if config.get(key)]

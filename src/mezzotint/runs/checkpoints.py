@@ -177,8 +177,10 @@ def damage(file: Path) -> str | None:
         if why := archives.damage(file):
             return why
         return malformed(unpickle(file, lazily=True))
+    except UnpicklingError:
+        return "it holds code"
     except Exception as error:
-        return "it holds code" if isinstance(error, UnpicklingError) else reason(error)
+        return reason(error)
 
 
 def malformed(checkpoint: Any) -> str | None:

@@ -10,7 +10,7 @@ from mezzotint.errors import ConfigError, DataError
 from mezzotint.instantiate.build import DENOISER, Node, build_denoiser, check_part, targets
 from mezzotint.instantiate.locate import locate
 from mezzotint.instantiate.trust import Untrusted, current, trusting
-from mezzotint.plain_data import as_dict
+from mezzotint.plain_data import as_dict, mismatch
 from mezzotint.reading import damaged, reason
 from mezzotint.runs.directory import RunDir
 
@@ -66,8 +66,8 @@ def exported_config(file: Path) -> dict[str, Any]:
     try:
         with safe_open(file, framework="pt") as tensors:
             found = json.loads((tensors.metadata() or {})["config"])
-        if not isinstance(found, dict):
-            raise ValueError("its config is no mapping")
+        if why := mismatch(found, {}):
+            raise ValueError(why)
     except Exception as error:
         raise DataError(
             f"{file} is no export by format=safetensors ({reason(error)[:120]}); its tensors alone are read by "

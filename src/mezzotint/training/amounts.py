@@ -8,6 +8,18 @@ def least(amounts: Sequence[float], whole: float) -> int:
     return max(1, round(min(amount * whole if amount < 1 else amount for amount in amounts)))
 
 
+def amount_of(value: float | Sequence[float], whole: float) -> float:
+    """One amount, or the least of several; below 1 it is a share of the whole."""
+    if isinstance(value, Sequence):
+        return least(value, whole)
+    return value * whole if value < 1 else value
+
+
+def several(value: float | Sequence[float]) -> tuple[float, ...]:
+    """Return one value, or a sequence of them, as a tuple."""
+    return tuple(value) if isinstance(value, Sequence) else (value,)
+
+
 def check(name: str, amounts: Sequence[float]) -> None:
     """Refuse alternatives of which none can be chosen. Raises ValueError."""
     if not amounts or not all(amount > 0 for amount in amounts):

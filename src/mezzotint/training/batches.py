@@ -29,15 +29,19 @@ def named(batch: Any, labelled: bool = True) -> Batch:
     Raises:
         DataError: it is something else.
     """
-    found = batch
-    if isinstance(batch, Tensor):
-        found = {"image": batch}
-    elif isinstance(batch, (list, tuple)) and 1 <= len(batch) <= 2:
-        found = dict(zip(("image", "label") if labelled else ("image",), batch, strict=False))
-    image = found.get("image") if isinstance(found, dict) else None
-    if isinstance(image, Tensor) and image.ndim > 1:
-        return found
-    given = f"holds {', '.join(map(str, batch))}" if isinstance(batch, dict) else f"is a {type(batch).__name__}"
+    found, given = {}, f"is a {type(batch).__name__}"
+    match batch:
+        case Tensor():
+            found = {"image": batch}
+        case [image]:
+            found = {"image": image}
+        case [image, label]:
+            found = {"image": image, "label": label} if labelled else {"image": image}
+        case dict():
+            found, given = batch, f"holds {', '.join(map(str, batch))}"
+    match found.get("image"):
+        case Tensor() as image if image.ndim > 1:
+            return found
     raise DataError(
         "a batch is a dict of image, uint8 or in the network's range (B, C, H, W), label where there are classes, and "
         f"index where the data module numbers its examples; or a pair (image, label); or images; this one {given}. "

@@ -145,7 +145,7 @@ def fit(
     with described, quiet():
         hardware.prepare(denoiser.network)
         try:
-            trainer = build_trainer(hardware, place, run, data, [*theirs, group], profiler)
+            trainer = build_trainer(hardware, place, run, data, group, theirs, profiler)
             connect(run, trainer, data.val_dataloader, ema.average() if ema else None)
             train(trainer, module, data, saved, group)
         except MisconfigurationException as error:
@@ -226,14 +226,21 @@ def remarks(run: TrainingRun, hardware: Hardware) -> Iterator[str]:
 
 def sorted_out(callbacks: Mapping[str, Any]) -> tuple[list[Callback], list[pl.Callback]]:
     """Callbacks of ours, which a CallbackGroup calls, and Lightning's, which the Trainer calls."""
-    values = list(callbacks.values())
-    if not any(isinstance(callback, Log) for callback in values):
-        values.append(Log(LINES))
-    if strangers := [c for c in values if not isinstance(c, pl.Callback)]:
-        raise ConfigError(
-            f"callbacks: {type(strangers[0]).__name__} is neither a callback of mezzotint nor of lightning"
-        )
-    return [c for c in values if isinstance(c, Callback)], [c for c in values if not isinstance(c, Callback)]
+    ours: list[Callback] = []
+    theirs: list[pl.Callback] = []
+    for callback in callbacks.values():
+        match callback:
+            case Callback():
+                ours.append(callback)
+            case pl.Callback():
+                theirs.append(callback)
+            case _:
+                raise ConfigError(
+                    f"callbacks: {type(callback).__name__} is neither a callback of mezzotint nor of lightning"
+                )
+    if not any(isinstance(callback, Log) for callback in ours):
+        ours.append(Log(LINES))
+    return ours, theirs
 
 
 def train(
@@ -251,7 +258,7 @@ def train(
         data.setup()
         trainer.fit(module, data.train_dataloader(), ckpt_path=saved, weights_only=True)
         if not run.begun:
-            stopped_at_once(run, trainer)
+            stopped_at_once(group, trainer)
     except SystemExit as error:  # what Lightning makes of a Ctrl-C that could not wait; it ignores all that follow
         failure = KeyboardInterrupt()
         if heeds is not None and threading.current_thread() is threading.main_thread():
@@ -265,12 +272,16 @@ def train(
                 f"with `mezzotint train run={run.directory}`."
             ) from error
         raise
+    except MezzotintError as error:
+        failure = error
+        raise
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
         failure = error
-        if saved and not run.begun and not isinstance(error, MezzotintError):
-            why = f"training cannot go on from it ({type(error).__name__}: {reason(error)})"
-            failure = damaged(saved, why, checkpoints.REMOVE)
-        raise failure from (error if failure is not error else error.__cause__)
+        if not saved or run.begun:
+            raise
+        why = f"training cannot go on from it ({type(error).__name__}: {reason(error)})"
+        failure = damaged(saved, why, checkpoints.REMOVE)
+        raise failure from error
     except BaseException as error:
         failure = error
         raise
@@ -278,13 +289,13 @@ def train(
         group.close(failure)
 
 
-def stopped_at_once(run: TrainingRun, trainer: pl.Trainer) -> None:
+def stopped_at_once(group: CallbackGroup, trainer: pl.Trainer) -> None:
     """Finish a run whose callbacks set `should_stop` before a step, as a Timer does that has no time left.
 
     Raises:
         ConfigError: nothing has been trained yet.
     """
-    by = tuple(class_names(c for c in trainer.callbacks if not isinstance(c, CallbackGroup)))
+    run, by = group.run, tuple(class_names(callback for callback in trainer.callbacks if callback is not group))
     if not run.step:
         raise ConfigError(f"callbacks: {' or '.join(by)} stops training before its first step, so there is no model")
     run.early_stop = EarlyStop(by, run.images, run.budget, "before the first step of this start")

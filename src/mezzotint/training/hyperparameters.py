@@ -12,6 +12,7 @@ from mezzotint.data.datamodule import DataModule
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build
 from mezzotint.instantiate.nodes import Undescribed, node_of
+from mezzotint.plain_data import is_integer
 
 PARTS = {"denoiser": "denoiser", "objective": "objective", "optimizer": "settings", "codec": "codec"}
 NUMBERS = ("seed", "budget", "batch_size", "fused")
@@ -92,6 +93,6 @@ def images_a_step(trainer: Any) -> int:
     if isinstance(trainer.datamodule, DataModule):
         return trainer.datamodule.batch_size
     each = getattr(trainer.train_dataloader, "batch_size", None)
-    if not isinstance(each, int):
+    if not is_integer(each):
         raise ConfigError("batch_size=None, and the data loader has none: give the images of a step as batch_size=")
     return each * trainer.world_size * trainer.accumulate_grad_batches

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.finite import Finite
-from mezzotint.training.amounts import check, least
+from mezzotint.plain_data import is_integer
+from mezzotint.training.amounts import amount_of, check
 from mezzotint.training.hardware.sharding import full_tensor
 from mezzotint.training.lightning_patches import skip_search_for_cuda
 from mezzotint.training.lr_schedules import DECAYS, LRSchedule
@@ -47,21 +48,26 @@ class OptimizerSettings(metaclass=Finite):
             check("warmup", self.warmup)
         elif self.warmup < 0:
             raise ValueError(f"warmup={self.warmup} must be 0 or more")
-        if isinstance(self.decay, str) and self.decay not in DECAYS:
-            raise ValueError(f"decay={self.decay!r} is not known. Choose {', '.join(DECAYS)}, or an lr_schedule.")
+        try:
+            _ = self.schedule
+        except KeyError:
+            known = ", ".join(DECAYS)
+            raise ValueError(f"decay={self.decay!r} is not known. Choose {known}, or an lr_schedule.") from None
 
     def rate(self, images: int, batch_size: int, budget: int) -> float:
         """Learning rate of the step that follows `images` images."""
         warmup = self.risen(budget)
         risen = min(1.0, (images + batch_size) / warmup) if warmup else 1.0
-        decay = DECAYS[self.decay] if isinstance(self.decay, str) else self.decay
-        return self.lr * risen * decay.factor(images, budget)
+        return self.lr * risen * self.schedule.factor(images, budget)
+
+    @property
+    def schedule(self) -> LRSchedule:
+        """The decay of the learning rate."""
+        return DECAYS[self.decay] if isinstance(self.decay, str) else self.decay
 
     def risen(self, budget: int) -> float:
         """Images of the warm-up."""
-        if isinstance(self.warmup, tuple):
-            return least(self.warmup, budget)
-        return self.warmup * budget if self.warmup < 1 else self.warmup
+        return amount_of(self.warmup, budget)
 
     @abstractmethod
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
@@ -115,7 +121,7 @@ def rescheduled(optimizer: Any, batch_size: int, before: Any, now: int, step: in
         optimizer: settings with `rate`.
         before, now: the budgets, in images; of a saved one that is no number nothing is known.
     """
-    if not isinstance(before, int) or before < 1 or before == now:
+    if not is_integer(before) or before < 1 or before == now:
         return None
     seen, rate = step * batch_size, optimizer.rate
     if step >= -(-now // batch_size):

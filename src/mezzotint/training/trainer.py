@@ -26,17 +26,22 @@ def build_trainer(
     place: ProcessInfo,
     run: TrainingRun,
     data: DataModule,
-    callbacks: list[pl.Callback],
+    group: CallbackGroup,
+    theirs: list[pl.Callback],
     profiler: Profiler | None = None,
 ) -> pl.Trainer:
-    """Lightning's Trainer with everything off that our callbacks do, or that promises to be exact forbid."""
+    """Build Lightning's Trainer without what our callbacks do, and without what would make a run inexact.
+
+    Args:
+        group: calls our callbacks.
+        theirs: callbacks of Lightning's.
+    """
     arguments = hardware.trainer_arguments(place)
     plugins = [*arguments.pop("plugins", []), AtomicCheckpointIO()]
-    theirs = [callback for callback in callbacks if not isinstance(callback, CallbackGroup)]
     trainer = pl.Trainer(
         **arguments,
         plugins=plugins,
-        callbacks=callbacks,
+        callbacks=[*theirs, group],
         profiler=profiler or named_profiler(hardware.profiler, run.directory),
         max_steps=run.steps,
         accumulate_grad_batches=data.accumulation,

@@ -11,7 +11,7 @@ from torch import Tensor
 from mezzotint.finite import Finite
 from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.runs.score import Score
-from mezzotint.training.amounts import least
+from mezzotint.training.amounts import amount_of, least
 from mezzotint.training.flat import flat
 
 if TYPE_CHECKING:
@@ -99,11 +99,11 @@ class TrainingRun:
 
     def count(self, amount: float) -> int:
         """An amount in images: a number below 1 is a share of the budget."""
-        return max(1, round(amount * self.budget if amount < 1 else amount))
+        return least((amount,), self.budget)
 
     def between(self, every: int | tuple[float, ...]) -> int:
         """Steps from one time to the next: so many, or of several, below 1 a share of all steps, the least."""
-        return least(every, self.steps) if isinstance(every, tuple) else every
+        return int(amount_of(every, self.steps))
 
     def affordable(self, images: int, every: float, share: float | None, passes: int = 1, least: int = 1) -> int:
         """At most `images`, as many as cost that share of the training between two looks, but `least` in any case.

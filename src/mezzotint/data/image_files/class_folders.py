@@ -124,8 +124,14 @@ def read_labels(root: Path) -> dict[str, int] | None:
     labels = lookup(found, "labels")
     if labels is None:
         return None
-    pairs = list(labels.items()) if isinstance(labels, dict) else labels
-    wrong = next((pair for pair in pairs if not is_pair(pair)), None) if isinstance(pairs, list) else labels
+    match labels:
+        case dict():
+            pairs = list(labels.items())
+        case list():
+            pairs = labels
+        case _:
+            pairs = [labels]
+    wrong = next((pair for pair in pairs if not is_pair(pair)), None)
     if wrong is not None:
         raise DataError(
             f'{file} holds {str(wrong)[:60]} instead of a path and a class, such as ["folder/file.png", 3]; correct it.'

@@ -164,8 +164,9 @@ def refuse(errors: Sequence[PictureError], total: int, cure: str = "") -> None:
         said = f"{str(errors[0]).removesuffix('.')}{otherwise}."
     else:
         damaged = [error for error in errors if not isinstance(error, TooSmall)]
-        groups = "; ".join(f"{examples_of(group)}: {remedy_for(group)}" for group in (damaged, small) if group)
-        said = f"{len(errors):,} of {total:,} pictures cannot be used. {groups}{otherwise}."
+        groups = [f"{examples_of(damaged)}: {remedy_for(damaged)}"] if damaged else []
+        groups += [f"{examples_of(small)}: {smallest(small).cure}"] if small else []
+        said = f"{len(errors):,} of {total:,} pictures cannot be used. {'; '.join(groups)}{otherwise}."
     raise SmallPictures(said, smallest(small)) if small else DataError(said) from errors[0]
 
 
@@ -177,10 +178,7 @@ def examples_of(errors: Sequence[PictureError]) -> str:
 
 
 def remedy_for(errors: Sequence[PictureError]) -> str:
-    """Return the remedy for errors of one kind; for small images, that of the smallest."""
-    small = [error for error in errors if isinstance(error, TooSmall)]
-    if small:
-        return smallest(small).cure
+    """Return the remedy for several errors, of which none is that of a small image."""
     cures = {error.cure for error in errors}
     return cures.pop() if len(cures) == 1 else "fix them, or remove them from the folder"
 

@@ -52,12 +52,11 @@ class CIFAR10(PublishedDataset):
         return pixels.reshape(-1, 3, 32, 32), labels
 
     def _python(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
-        batch = unpickle(file)
-        pixels, labels = (batch.get(key) if isinstance(batch, dict) else None for key in (b"data", self.label_key))
-        whole = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and isinstance(labels, list)
-        if not whole or pixels.shape != (len(labels), PIXELS):
-            raise DataError(f"{file} is not a batch of {self.name()}: download it again.")
-        return pixels, np.array(labels)
+        match unpickle(file):
+            case {b"data": np.ndarray(dtype=np.uint8) as pixels, self.label_key: list() as labels}:
+                if pixels.shape == (len(labels), PIXELS):
+                    return pixels, np.array(labels)
+        raise DataError(f"{file} is not a batch of {self.name()}: download it again.")
 
     def _binary(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
         content = np.fromfile(file, np.uint8)

@@ -1,8 +1,7 @@
 """Continuous schedules: level(t) and its inverse time(level), exact at both ends.
 
 A schedule is a path of noise levels from clean (t = 0) to the noisiest (t = t_max), for a float t (sampling) or a
-tensor of times (training). The schedules here are formulas in t; `discrete.py` has tables, with t = 0 clean and
-t = 1..steps noisy.
+tensor of times (training). The schedules here are formulas in t; those of `beta_tables.py` are tables.
 """
 
 import abc
@@ -16,7 +15,7 @@ from mezzotint.attributes import computed
 from mezzotint.finite import Finite
 
 from ..levels import NoiseLevel
-from ..scalar_ops import Number, asinh, atan2, exp, expm1, log, log1p, maximum, minimum, precise, sin, where
+from ..scalar_ops import Number, asinh, atan2, exp, expm1, log, log1p, maximum, minimum, ones_like, precise, sin, where
 
 
 class Schedule(metaclass=Finite):
@@ -161,7 +160,7 @@ class EDMSchedule(Schedule):
 
     def level(self, t: Number) -> NoiseLevel:
         t = precise(t)
-        return NoiseLevel(torch.ones_like(t) if isinstance(t, Tensor) else 1.0, t)
+        return NoiseLevel(ones_like(t), t)
 
     def time(self, level: NoiseLevel) -> Number:
         ratio = level.ratio

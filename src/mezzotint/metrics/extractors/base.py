@@ -30,6 +30,7 @@ class Extractor(metaclass=Finite):
 
     name: ClassVar[str]
     widths: ClassVar[Mapping[str, int]]
+    named_fid: ClassVar[bool] = False  # whether a Frechet distance of its features is called FID
     batch: ClassVar[int] = 16
     batch_on_accelerator: ClassVar[int] = 128
     preprocessing: ClassVar[str]
@@ -134,8 +135,8 @@ def refuse_other_data(name: str, shape: Sequence[int], codec: Codec | None) -> N
 
 def check_images(images: Tensor, what: str) -> None:
     """Require uint8 (B, C, H, W). Raises TypeError or ValueError."""
-    if not isinstance(images, Tensor) or images.dtype != torch.uint8:
-        given = images.dtype if isinstance(images, Tensor) else type(images).__name__
+    given = images.dtype if isinstance(images, Tensor) else type(images).__name__
+    if given != torch.uint8:
         raise TypeError(
             f"{what} takes uint8 images of 0..255, not {given}. mezzotint.data.PixelScaling().to_uint8(x) "
             "converts: it rounds and clamps, where a plain cast wraps 1.01 to black."

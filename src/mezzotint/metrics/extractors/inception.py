@@ -38,6 +38,7 @@ class InceptionV3(Extractor):
 
     name: ClassVar[str] = "inception"
     widths: ClassVar[dict[str, int]] = {"pooled": 2048, "logits": 1008, "spatial": 2023}
+    named_fid: ClassVar[bool] = True
     batch: ClassVar[int] = 8
     preprocessing: ClassVar[str] = (
         "bilinear to 299x299 as in TensorFlow 1 (no antialias), (x - 128) / 128, grey repeated to RGB"

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from mezzotint.metrics.accumulators import MomentSums
 from mezzotint.metrics.extractors.base import Extractor
-from mezzotint.metrics.extractors.inception import InceptionV3
 from mezzotint.metrics.feature_metric import FeatureMetric
 from mezzotint.metrics.gaussian import frechet_distance
 from mezzotint.metrics.metric import short_count
@@ -65,12 +64,12 @@ def name_notes(
 ) -> list[str]:
     """Return one line that says why a distance over Inception is not called FID; none for FID or other features."""
     reason = why_not_fid(extractor, n, reference, minimum)
-    return [f"{label} is not called FID: {reason}."] if reason and isinstance(extractor, InceptionV3) else []
+    return [f"{label} is not called FID: {reason}."] if reason and extractor.named_fid else []
 
 
 def why_not_fid(extractor: Extractor, n: int, reference: int | None = None, minimum: int = MINIMUM) -> str | None:
     """Return the reason why a Frechet distance is not called FID, or None if it is."""
-    if not isinstance(extractor, InceptionV3):
+    if not extractor.named_fid:
         return f"its features are those of {extractor.name}, not of Inception"
     if not extractor.published:
         return "the Inception weights are not the published ones"

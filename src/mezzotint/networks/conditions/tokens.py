@@ -139,11 +139,15 @@ class TextCondition(Condition):
 
     def encode(self, value: Any) -> Tensor:
         """Return the words of a text as numbers; a sequence of numbers passes."""
-        if isinstance(value, str):
-            value = [word_number(word, self.vocabulary) for word in re.findall(r"\w+|[^\w\s]", value.lower())]
-        if not isinstance(value, Iterable):
-            raise ValueError(f"{value!r} is not {self.wanted()}")
-        numbers = list(value)[: self.length]
+        match value:
+            case str():
+                words = re.findall(r"\w+|[^\w\s]", value.lower())
+                numbers = [word_number(word, self.vocabulary) for word in words]
+            case Iterable():
+                numbers = list(value)
+            case _:
+                raise ValueError(f"{value!r} is not {self.wanted()}")
+        numbers = numbers[: self.length]
         tensor = torch.tensor(numbers + [-1] * (self.length - len(numbers)), dtype=self.dtype)
         self.check(tensor[None])
         return tensor

@@ -16,6 +16,7 @@ from torch.serialization import safe_globals
 
 from mezzotint import archives
 from mezzotint.errors import ConfigError, DataError
+from mezzotint.plain_data import mismatch
 from mezzotint.reading import reason
 from mezzotint.runs.checkpoints import unpickle
 
@@ -122,8 +123,8 @@ def read_json(file: Path) -> dict[str, Any]:
         if file.stat().st_size > LARGEST_JSON:
             raise ValueError("it is too large for a config")
         content = json.loads(file.read_text())
-        if not isinstance(content, dict):
-            raise ValueError("it is no object")
+        if why := mismatch(content, {}):
+            raise ValueError(why)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: it is not a config ({reason(error)[:120]})") from error
     return content

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.instantiate.nodes import Recorded
+from mezzotint.training.amounts import several
 from mezzotint.training.callbacks.base import Callback
 from mezzotint.training.hardware.sharding import full_tensor, shard_like
 from mezzotint.training.training_run import TrainingRun, missing
@@ -92,7 +93,7 @@ class EMA(WeightAverages):
     """
 
     def __init__(self, halflife: float | list[float] = 0.05, rampup: float | None = 0.05) -> None:
-        self.halflives = tuple(halflife) if isinstance(halflife, Sequence) else (halflife,)
+        self.halflives = several(halflife)
         if not self.halflives or min(self.halflives) <= 0 or (rampup is not None and rampup <= 0):
             raise ValueError(f"halflife={halflife}, rampup={rampup}: both must be above 0 (rampup may be null)")
         names = [f"{halflife:g}" for halflife in self.halflives]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mezzotint.runs import RunDir, snapshots
 from mezzotint.runs.power_average import decay, exponent
+from mezzotint.training.amounts import several
 from mezzotint.training.callbacks.ema import WeightAverages
 from mezzotint.training.training_run import TrainingRun
 
@@ -22,7 +23,7 @@ class PowerEMA(WeightAverages):
     """
 
     def __init__(self, std: float | Sequence[float] = (0.05, 0.25), every: float = 0.0625) -> None:
-        self.stds = tuple(std) if isinstance(std, Sequence) else (std,)
+        self.stds = several(std)
         for value in self.stds:
             exponent(value)
         names = [f"{value:g}" for value in self.stds]

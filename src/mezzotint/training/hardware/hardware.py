@@ -11,6 +11,7 @@ from torch import nn
 from mezzotint.data.order import micro_batches
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.finite import Finite
+from mezzotint.plain_data import number
 
 PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 
@@ -87,13 +88,14 @@ class Hardware(metaclass=Finite):
         if str(self.precision) not in PRECISIONS:
             raise ConfigError(f"precision={self.precision!r} is not known. Choose one of {', '.join(PRECISIONS)}.")
         for name in ("devices", "nodes", "micro_batch", "threads", "timeout"):
-            value = getattr(self, name)
-            if isinstance(value, (int, float)) and value <= 0:
+            value = number(getattr(self, name))
+            if value is not None and value <= 0:
                 raise ConfigError(f"{name}={value} must be at least 1")
         if self.strategy == "fsdp" and self.precision == "16-mixed":
             raise ConfigError("precision=16-mixed and strategy=fsdp do not go together; use precision=bf16-mixed")
         for name in ("devices", "workers", "threads"):
-            if isinstance(count := getattr(self, name), int) and count > MOST:
+            count = number(getattr(self, name))
+            if count is not None and count > MOST:
                 raise ConfigError(f"{name}={count}: no machine has room for so many; give at most {MOST}")
         if self.workers < 0:
             raise ConfigError(f"workers={self.workers}: give 0 or more processes")

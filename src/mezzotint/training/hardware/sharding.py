@@ -39,15 +39,13 @@ def is_shard(tensor: Tensor) -> bool:
 
 def full_tensor(tensor: Tensor) -> Tensor:
     """Return the full tensor of which this rank may hold a shard; every rank must call this."""
-    from torch.distributed.tensor import DTensor
-
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_shard(tensor) else tensor
 
 
 def shard_like(tensor: Tensor, live: Tensor) -> Tensor:
     """This rank's shard of a whole tensor in float32, cut, placed and laid out in memory as another one is."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
+    from torch.distributed.tensor import distribute_tensor
 
-    if isinstance(live, DTensor):
+    if is_shard(live):
         return distribute_tensor(tensor.to(live.device, torch.float32), live.device_mesh, live.placements)
     return torch.empty_like(live, dtype=torch.float32).copy_(tensor)

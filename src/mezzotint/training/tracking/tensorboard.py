@@ -101,7 +101,12 @@ class TensorBoard(Tracker, TensorBoardLogger):
 def leaves(config: Any, prefix: str = "") -> Any:
     """Yield pairs of dotted key and value that the HPARAMS tab can hold: numbers, truth values and text."""
     for key, value in config.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        elif value is not None:
-            yield f"{prefix}{key}", value if isinstance(value, (bool, int, float, str)) else str(value)
+        match value:
+            case None:
+                continue
+            case dict():
+                yield from leaves(value, f"{prefix}{key}.")
+            case bool() | int() | float() | str():
+                yield f"{prefix}{key}", value
+            case _:
+                yield f"{prefix}{key}", str(value)

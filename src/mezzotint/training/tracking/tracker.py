@@ -69,10 +69,11 @@ class LightningLoggerAdapter(TrackerHooks):
         self.logger.log_metrics(values, step=images)
 
     def picture(self, images: int, name: str, file: Path) -> None:
-        if isinstance(self.logger, WandbLogger):
-            self.logger.log_image(name, [str(file)], step=images)
-        elif isinstance(self.logger, TensorBoardLogger) and file.suffix == ".png":
-            self.logger.experiment.add_image(name, pixels(file), images, dataformats="HWC")
+        match self.logger:
+            case WandbLogger() as logger:
+                logger.log_image(name, [str(file)], step=images)
+            case TensorBoardLogger() as logger if file.suffix == ".png":
+                logger.experiment.add_image(name, pixels(file), images, dataformats="HWC")
 
     def finish(self, code: int) -> None:
         self.logger.finalize("failed" if code else "success")
