@@ -123,7 +123,7 @@ def original(config: Node) -> Node:
 
 
 def _public(leaf: Node) -> Node:
-    """Return the public path of a class of ours; another value as it is."""
+    """Return the public path of a class of this package; any other value unchanged."""
     match leaf:
         case str() if leaf not in TARGETS and (found := MODULE_PATH.fullmatch(leaf)):
             return f"{found['room']}.{found['name']}"

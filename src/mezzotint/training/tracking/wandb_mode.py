@@ -1,4 +1,4 @@
-"""Whether a run is recorded by Weights & Biases online or offline."""
+"""The mode of a start under Weights & Biases: online, offline or disabled."""
 
 import os
 from typing import Any, Literal
