@@ -19,7 +19,9 @@ from mezzotint.diffusion import (
     MeanFlowSampler,
     NoiseLevel,
     Objective,
+    RawTime,
     RectifiedFlowSchedule,
+    ScaledTime,
     SquaredErrorLoss,
     StratifiedTimes,
     Trailing,
@@ -32,7 +34,7 @@ from mezzotint.diffusion import (
 )
 from mezzotint.diffusion.interval import flow_time
 from mezzotint.diffusion.objective.mean_flow import average_velocity, total_derivative
-from mezzotint.networks import MLP, DiT, IntervalCondition, JiT, UNet, UViT
+from mezzotint.networks import MLP, DiT, EDM2UNet, IntervalCondition, JiT, SongUNet, UNet, UViT
 
 MEAN, STD = 0.7, 0.4
 SCHEDULES = [
@@ -83,8 +85,6 @@ class Exact(nn.Module):
 
 
 def raw_time(schedule):
-    from mezzotint.diffusion import RawTime
-
     return Denoiser(Exact(schedule), schedule, Flow(), RawTime())
 
 
@@ -157,6 +157,8 @@ def net(kind, **more):
             "class_start": 1,
             "class_tokens": 2,
         },
+        SongUNet: {"width": 16, "multipliers": (1, 2), "blocks": 1, "attention": (4,)},
+        EDM2UNet: {"width": 16, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "head_width": 8},
         UViT: {"width": 16, "depth": 3, "head_width": 8, "patch": 4},
     }
     return kind((1, 8, 8), 3, conditions=INTERVAL, **sizes[kind], **more)
@@ -171,15 +173,16 @@ def scrambled(network):
 
 NETWORKS = [
     lambda: UNet((1, 8, 8), 3, 16, (1, 2), 1, (8,), conditions=INTERVAL),
-    *(lambda kind=kind: net(kind) for kind in (MLP, DiT, JiT, UViT)),
+    *(lambda kind=kind: net(kind) for kind in (MLP, DiT, JiT, UViT, SongUNet, EDM2UNet)),
 ]
 
 
 @pytest.mark.parametrize("make", NETWORKS)
 def test_the_derivative_through_a_network_is_that_of_finite_differences(make):
     """Along the path, of x, t and the interval together; the path's curvature is none on the straight one."""
-    schedule = RectifiedFlowSchedule()
-    denoiser = Denoiser(scrambled(make()), schedule, Flow())
+    schedule, network = RectifiedFlowSchedule(), scrambled(make())
+    clock = RawTime() if isinstance(network, EDM2UNet) else ScaledTime()  # EDM2's Fourier features are of small numbers
+    denoiser = Denoiser(network, schedule, Flow(), clock)
     torch.manual_seed(0)
     x0, eps, t, end = (
         torch.randn(2, 1, 8, 8),

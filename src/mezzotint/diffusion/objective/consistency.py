@@ -55,7 +55,7 @@ class ConsistencyGap(metaclass=Finite):
             progress: share of the training that is done.
         """
         stage = 1 + min(int(progress * self.stages), self.stages - 1)
-        n = 1.0 + self.k * sigmoid(-self.b * schedule.level(t).ratio)
+        n = torch.as_tensor(1.0 + self.k * sigmoid(-self.b * schedule.level(t).ratio))
         r = t * (1.0 - n * self.q**-stage).clamp(min=0.0)
         return r if schedule.steps is None else torch.minimum(r.floor().to(t.dtype), t - 1)
 
