@@ -72,6 +72,17 @@ def test_consistency_runs_start_from_a_teacher_and_refuse_the_ode(command, tmp_p
     assert "objective=mean_flow" in said
 
 
+def test_continuous_consistency_in_the_setting_of_its_paper(command, tmp_path):
+    setting = ["schedule=trigflow", "target=edm", "c_in=unit_variance", "c_noise=raw_time", "loss_weight=uncertainty"]
+    words = ["objective=continuous_consistency", *setting, "time_distribution=log_normal", *TINY, "name=scm"]
+    code, said = command("train", *words)
+    assert code == 2
+    assert "use sampler=lcm" in said
+    code, said = command("train", *words, "sampler=lcm", "grid.steps=2")
+    assert code == 0, said
+    assert command("sample", f"run={tmp_path}/runs/scm", "n=4", "grid.steps=1")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("objective", "more", "calls"),
     [

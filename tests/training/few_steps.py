@@ -14,11 +14,15 @@ from mezzotint.diffusion import (
     ConsistencyDistillation,
     ConsistencyGap,
     ConsistencyTraining,
+    ContinuousConsistency,
     Denoiser,
     Flow,
+    Heun,
     MeanFlowObjective,
     MeanFlowSampler,
+    ProgressiveDistillation,
     RectifiedFlowSchedule,
+    ReflowObjective,
     Trailing,
 )
 from mezzotint.generation import SamplingRecipe
@@ -44,11 +48,21 @@ def parts(name: str) -> dict[str, Any]:
         }
     if name == "training":
         return {"denoiser": denoiser(), "objective": ConsistencyTraining(gap=gap, label_dropout=0.2), "sampling": lcm}
+    if name == "continuous":
+        objective = ContinuousConsistency(teacher=denoiser(4), warmup=0.5, label_dropout=0.2)
+        return {"denoiser": denoiser(), "objective": objective, "sampling": lcm}
+    if name == "reflow":
+        return {
+            "denoiser": denoiser(),
+            "objective": ReflowObjective(denoiser(4), Heun(), Trailing(2), label_dropout=0.2),
+        }
+    if name == "progressive":
+        return {"denoiser": denoiser(), "objective": ProgressiveDistillation(denoiser(4), 2, label_dropout=0.2)}
     objective = ConsistencyDistillation(denoiser(4), gap=gap, guidance_scale=1.5, label_dropout=0.2)
     return {"denoiser": denoiser(), "objective": objective, "sampling": lcm}
 
 
-NAMES = ("mean_flow", "training", "distillation")
+NAMES = ("mean_flow", "training", "distillation", "continuous", "reflow", "progressive")
 
 
 if __name__ == "__main__":

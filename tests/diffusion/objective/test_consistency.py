@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from exact_consistency import MEAN, STD, draws, exact, spread
 from torch import nn
 
 from mezzotint.diffusion import (
@@ -18,14 +19,12 @@ from mezzotint.diffusion import (
     EDMSchedule,
     EDMWeight,
     Flow,
-    KeyedRandom,
     LearnedSchedule,
     LogNormalTimes,
     LogSigma,
     NoiseLevel,
     Preconditioned,
     PseudoHuberLoss,
-    RawTime,
     RectifiedFlowSchedule,
     Trailing,
     TrigFlowSchedule,
@@ -37,7 +36,6 @@ from mezzotint.diffusion import (
 )
 from mezzotint.networks import MLP
 
-MEAN, STD = 0.5, 0.6
 SCHEDULES = [
     RectifiedFlowSchedule(),
     EDMSchedule(),
@@ -45,14 +43,6 @@ SCHEDULES = [
     VPSchedule(),
     CosineSchedule(),
 ]
-
-
-def draws(n, start=0, seed=0):
-    return KeyedRandom(seed, torch.arange(start, start + n))
-
-
-def spread(level):
-    return ((level.alpha * STD) ** 2 + level.sigma**2) ** 0.5
 
 
 class Spy(PseudoHuberLoss):
@@ -64,25 +54,6 @@ class Spy(PseudoHuberLoss):
 
 
 seen: list = []
-
-
-class Exact(nn.Module):
-    """The consistency function of N(MEAN, STD^2) as a network of target flow: MEAN + STD (x - alpha MEAN) / std."""
-
-    def __init__(self, schedule):
-        super().__init__()
-        self.schedule = schedule
-        self.off = nn.Parameter(torch.zeros(1, dtype=torch.float64))
-
-    def forward(self, x, time, **_):
-        level = self.schedule.level(time)
-        alpha, sigma = (c.reshape(-1, *(1,) * (x.ndim - 1)) for c in (level.alpha, level.sigma))
-        end = MEAN + (STD + self.off) * (x - alpha * MEAN) / spread(NoiseLevel(alpha, sigma))
-        return (x - (alpha + sigma) * end) / sigma  # eps - x0 with x0 = end
-
-
-def exact(schedule):
-    return Denoiser(Exact(schedule), schedule, Flow(), RawTime())
 
 
 @pytest.mark.parametrize("target", [Flow(), Velocity(), Preconditioned(0.6)], ids=repr)

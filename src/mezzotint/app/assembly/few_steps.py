@@ -11,7 +11,10 @@ from mezzotint.instantiate.build import build, targets
 from mezzotint.instantiate.locate import locate
 
 MEAN_FLOW = "mezzotint.diffusion.MeanFlowObjective"
-CONSISTENCY = ("mezzotint.diffusion.ConsistencyTraining", "mezzotint.diffusion.ConsistencyDistillation")
+CONSISTENCY = tuple(
+    f"mezzotint.diffusion.{name}"
+    for name in ("ConsistencyTraining", "ConsistencyDistillation", "ContinuousConsistency")
+)
 
 
 def check_few_steps(job: Job, network: Any) -> None:

@@ -5,6 +5,7 @@ from mezzotint.lazy import exported
 from .augment import GeometricAugmentation
 from .base import Annealed
 from .consistency import ConsistencyDistillation, ConsistencyGap, ConsistencyTraining
+from .continuous_consistency import ContinuousConsistency
 from .distillation import ProgressiveDistillation, ReflowObjective
 from .losses import (
     AdaptiveLoss,

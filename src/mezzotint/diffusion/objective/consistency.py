@@ -121,16 +121,7 @@ class ConsistencyObjective(BaseObjective):
         """Return x at the levels `next` on the path through x at the levels `now`, both of tensors (B,)."""
 
     def check(self, denoiser: Denoiser) -> None:
-        if isinstance(denoiser.target, Clean):
-            raise ValueError(
-                "A consistency function returns x itself at clean data, and the output of target=clean is not tied to "
-                "x there. Use target=edm, flow, velocity or epsilon."
-            )
-        if denoiser.schedule.learned:
-            raise ValueError(
-                f"A consistency function belongs to one path of noise levels, and the schedule {denoiser.schedule} "
-                "changes in training. Use schedule=edm, rectified or another fixed one."
-            )
+        check_boundary(denoiser)
 
 
 class ConsistencyTraining(ConsistencyObjective):
@@ -192,6 +183,20 @@ class ConsistencyDistillation(ConsistencyObjective):
         self, x: Tensor, x0: Tensor, eps: Tensor, now: NoiseLevel, next: NoiseLevel, cond: Mapping[str, Any]
     ) -> Tensor:
         return self.teacher.step(x, now, next, cond)
+
+
+def check_boundary(denoiser: Denoiser) -> None:
+    """Raise ValueError unless x0 at clean data is x, on a path that does not change."""
+    if isinstance(denoiser.target, Clean):
+        raise ValueError(
+            "A consistency function returns x itself at clean data, and the output of target=clean is not tied to "
+            "x there. Use target=edm, flow, velocity or epsilon."
+        )
+    if denoiser.schedule.learned:
+        raise ValueError(
+            f"A consistency function belongs to one path of noise levels, and the schedule {denoiser.schedule} "
+            "changes in training. Use schedule=edm, rectified or another fixed one."
+        )
 
 
 def path_end(denoiser: Denoiser, x: Tensor, t: Tensor, r: Tensor, level: NoiseLevel, cond: Mapping[str, Any]) -> Tensor:

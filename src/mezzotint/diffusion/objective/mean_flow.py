@@ -1,9 +1,6 @@
 """Mean flow: a network that predicts the average velocity between two times, for sampling in one or a few steps."""
 
-import sys
-import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,12 +15,11 @@ from ..levels import broadcast_like, cast_like
 from ..schedules.continuous import Schedule
 from ..targets import Flow
 from .base import BaseObjective, check_fractions, combine
+from .derivatives import OfPath, level_rate, path_derivative
 from .losses import Loss, SquaredErrorLoss
 from .times import TimeDistribution
 from .training_noise import TrainingNoise
 from .weights import LossWeight
-
-Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 class MeanFlowObjective(BaseObjective):
@@ -158,7 +154,7 @@ class MeanFlowObjective(BaseObjective):
         return value.index_copy(0, here, (value[here] - broadcast_like(length, slope) * slope).to(value.dtype))
 
 
-def average_velocity(denoiser: Denoiser, end: Tensor, cond: Mapping[str, Any]) -> Velocity:
+def average_velocity(denoiser: Denoiser, end: Tensor, cond: Mapping[str, Any]) -> OfPath:
     """Return U(x, t) between times t and a fixed end r, as a function of x and t (B,)."""
     until = flow_time(denoiser.schedule.level(end))
 
@@ -170,38 +166,15 @@ def average_velocity(denoiser: Denoiser, end: Tensor, cond: Mapping[str, Any]) -
     return velocity
 
 
-def total_derivative(function: Velocity, schedule: Schedule, x: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
+def total_derivative(function: OfPath, schedule: Schedule, x: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
     """Return d/du of function(x, t) along the path through x with this velocity eps - x0, u the flow time.
 
     x0 and eps follow from x and the velocity, hence dx/dt = alpha' x0 + sigma' eps; the derivative by u is that by t
     divided by du/dt.
     """
-
-    def coefficients(t: Tensor) -> tuple[Tensor, ...]:
-        level = schedule.level(t)
-        return tuple(torch.as_tensor(c) for c in (level.alpha, level.sigma, flow_time(level)))
-
-    one = torch.ones_like(t)
-    (alpha, sigma, _), (d_alpha, d_sigma, du) = forward_derivative(coefficients, (t,), (one,))
-    total = alpha + sigma  # x0 = (x - sigma v) / total, eps = (x + alpha v) / total
-    on_x, on_velocity = (d_alpha + d_sigma) / total, (alpha * d_sigma - sigma * d_alpha) / total
-    dx = broadcast_like(on_x, x) * x + broadcast_like(on_velocity, x) * velocity
-    with uncompiled():
-        _, slope = forward_derivative(function, (x, t), (dx.to(x.dtype), one))
-    return slope / broadcast_like(du, slope)
-
-
-def forward_derivative(function: Callable[..., Any], at: tuple[Tensor, ...], along: tuple[Tensor, ...]) -> Any:
-    """Return the value and the forward-mode derivative of a function."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)  # of torch's own derivatives
-        return torch.func.jvp(function, at, along)
-
-
-def uncompiled() -> AbstractContextManager[Any]:
-    """Run compiled networks as they are written: compiled code has no forward-mode derivative."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and its import takes seconds
-        return nullcontext()
-    from torch.compiler import set_stance
-
-    return set_stance("force_eager")
+    level, (d_alpha, d_sigma) = schedule.level(t), level_rate(schedule, t)
+    total = level.alpha + level.sigma  # x0 = (x - sigma v) / total, eps = (x + alpha v) / total
+    twist = level.alpha * d_sigma - level.sigma * d_alpha  # du/dt total^2
+    dx = broadcast_like((d_alpha + d_sigma) / total, x) * x + broadcast_like(twist / total, x) * velocity
+    slope = path_derivative(function, x, t, dx)
+    return slope / broadcast_like(twist / total**2, slope)
