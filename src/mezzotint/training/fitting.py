@@ -1,9 +1,7 @@
 """Train a run, or go on with it: the one way from built objects to a directory with weights in it."""
 
-import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ from torch import nn
 from mezzotint.data.datamodule import DataModule
 from mezzotint.data.dataset import codec_of
 from mezzotint.diffusion import Denoiser
-from mezzotint.errors import ConfigError, MezzotintError, TrainingError, is_disk_full
-from mezzotint.reading import damaged, reason
+from mezzotint.errors import ConfigError
+from mezzotint.reading import damaged
 from mezzotint.runs import RunDir, checkpoints
 from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.training.callback_group import CallbackGroup
@@ -28,6 +26,7 @@ from mezzotint.training.callbacks.log import Log
 from mezzotint.training.callbacks.nan_guard import NaNGuard
 from mezzotint.training.callbacks.preemption import Preemption
 from mezzotint.training.hardware.hardware import Hardware, is_full, out_of_memory
+from mezzotint.training.lightning_fit import class_names, train
 from mezzotint.training.module import DiffusionModule
 from mezzotint.training.optimizers import OptimizerSettings, rescheduled
 from mezzotint.training.own_trainer import connect
@@ -169,10 +168,6 @@ def fit(
     return summary(run, known)
 
 
-def class_names(callbacks: Iterable[pl.Callback]) -> list[str]:
-    return [type(callback).__name__ for callback in callbacks]
-
-
 def planned(run: TrainingRun) -> Any:
     """The budget that the run was begun with; None where it does not say."""
     try:
@@ -241,64 +236,6 @@ def sorted_out(callbacks: Mapping[str, Any]) -> tuple[list[Callback], list[pl.Ca
     if not any(isinstance(callback, Log) for callback in ours):
         ours.append(Log(LINES))
     return ours, theirs
-
-
-def train(
-    trainer: pl.Trainer,
-    module: DiffusionModule,
-    data: DataModule,
-    saved: Path | None,
-    group: CallbackGroup,
-) -> None:
-    """Train by Lightning, translate its errors into ours, and close every callback in any case."""
-    run = group.run
-    failure: BaseException | None = None
-    heeds = signal.getsignal(signal.SIGINT)
-    try:
-        data.setup()
-        trainer.fit(module, data.train_dataloader(), ckpt_path=saved, weights_only=True)
-        if not run.begun:
-            stopped_at_once(group, trainer)
-    except SystemExit as error:  # what Lightning makes of a Ctrl-C that could not wait; it ignores all that follow
-        failure = KeyboardInterrupt()
-        if heeds is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, heeds)
-        raise failure from error
-    except OSError as error:
-        failure = error
-        if is_disk_full(error):
-            raise TrainingError(
-                f"{error.strerror or error} in {run.directory}. The checkpoints there are whole. Make room, then go on "
-                f"with `mezzotint train run={run.directory}`."
-            ) from error
-        raise
-    except MezzotintError as error:
-        failure = error
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
-        failure = error
-        if not saved or run.begun:
-            raise
-        why = f"training cannot go on from it ({type(error).__name__}: {reason(error)})"
-        failure = damaged(saved, why, checkpoints.REMOVE)
-        raise failure from error
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        group.close(failure)
-
-
-def stopped_at_once(group: CallbackGroup, trainer: pl.Trainer) -> None:
-    """Finish a run whose callbacks set `should_stop` before a step, as a Timer does that has no time left.
-
-    Raises:
-        ConfigError: nothing has been trained yet.
-    """
-    run, by = group.run, tuple(class_names(callback for callback in trainer.callbacks if callback is not group))
-    if not run.step:
-        raise ConfigError(f"callbacks: {' or '.join(by)} stops training before its first step, so there is no model")
-    run.early_stop = EarlyStop(by, run.images, run.budget, "before the first step of this start")
 
 
 def summary(run: TrainingRun, lines: list[dict[str, Any]]) -> dict[str, Any]:
