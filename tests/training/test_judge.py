@@ -145,3 +145,19 @@ def test_nothing_to_judge_by_is_said_before_the_first_step(tmp_path):
     with pytest.raises(ConfigError, match="judging="):
         train(tmp_path, judging=None)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_several_numbers_of_steps_are_each_evaluated(judged, tmp_path):
+    """The first as alone, and the others under names of their own; the score is that of the first."""
+    train(tmp_path / "two", extra=settings(steps=2))
+    train(tmp_path / "both", extra=settings(steps=[2, 1]))
+    alone, both = (
+        [line["sample_metrics"] for line in lines(tmp_path / name) if "sample_metrics" in line]
+        for name in ("two", "both")
+    )
+    assert len(alone) == len(both) > 0
+    for one, several in zip(alone, both, strict=True):
+        assert {f"{name}_2_steps": value for name, value in one.items()}.items() <= several.items()
+        assert {name.removesuffix("_1_steps") for name in several if name.endswith("_1_steps")} == set(one)
+    with pytest.raises(ValueError, match="a number of 1 or more"):
+        settings(steps=[2, 0])

@@ -305,3 +305,13 @@ def test_sampling_goes_through_the_ordinary_loop():
     x = sample(denoiser, MeanFlowSampler(), Trailing(2), torch.randn(4, 1, 8, 8))
     assert x.shape == (4, 1, 8, 8)
     assert NoiseLevel(1.0, 0.0) == Trailing(2)(denoiser.schedule)[-1]
+
+
+def test_a_compiled_network_has_the_same_loss():
+    """Compiled code has no forward-mode derivative: the network is run as it is written there, and only there."""
+    network = scrambled(net(MLP))
+    denoiser = Denoiser(network, RectifiedFlowSchedule(), Flow()).train()
+    x0, objective = torch.randn(6, 1, 8, 8), MeanFlowObjective(equal=0.25)
+    plain = objective(denoiser, x0, draws(6))
+    network.compile(backend="eager")
+    torch.testing.assert_close(objective(denoiser, x0, draws(6)), plain, rtol=1e-5, atol=1e-6)

@@ -23,14 +23,13 @@ class SampleMetrics(PeriodicCallback):
     Args:
         every: images between two looks, or below 1 the share of the budget; the end is always looked at.
         n: samples; each costs as much as `mezzotint sample` takes for it.
-        steps: of the grid, fewer for a cheaper look; None takes the grid as it is.
+        steps: of the grid, fewer for a cheaper look; None takes the grid as it is. Of several, such as [1, 2, 4], each
+            is evaluated, and the name of its values ends in the number: fd_..._2_steps. The score is of the first.
         metrics: names of those of the run to compute; None takes all that evaluate samples by their features. In a
             Trainer of one's own the metrics themselves.
         sampling: the recipe for samples; None takes that of the run, and DDIM in 50 steps in a Trainer of one's own.
         reference: the real images, such as `dataset.split("train")`; None takes those of the run.
     """
-
-    positive = ("steps",)
 
     order = 15
 
@@ -38,14 +37,17 @@ class SampleMetrics(PeriodicCallback):
         self,
         every: float = 0.1,
         n: int = 500,
-        steps: int | None = None,
+        steps: int | Sequence[int] | None = None,
         metrics: Sequence[Any] | Mapping[str, Any] | None = None,
         sampling: SamplingRecipe | None = None,
         reference: Any = None,
     ) -> None:
         if every <= 0 or n < 2:
             raise ValueError(f"every={every}, n={n}: every must be above 0, and n 2 or more")
-        self.every, self.n, self.steps = every, n, steps
+        self.every, self.n = every, n
+        self.steps = tuple(steps) if isinstance(steps, Sequence) else (steps,)
+        if not self.steps or any(count is not None and count < 1 for count in self.steps):
+            raise ValueError(f"steps={steps}: give a number of 1 or more, or a list of them")
         self.recipe, self.plan = sampling, None
         given = metrics if metrics is None or isinstance(metrics, Mapping) else named(metrics)
         self.names: list[str] | None = None if given is None else list(given)
@@ -53,7 +55,8 @@ class SampleMetrics(PeriodicCallback):
             self.plan = EvaluationPlan(lambda: given, lambda: reference)
 
     def passes(self, run: TrainingRun) -> int:
-        return self.n * (len(self.shortened(self.recipe or run.sampling).grid(run.module.denoiser.schedule)) - 1)
+        schedule = run.module.denoiser.schedule
+        return self.n * sum(len(each.grid(schedule)) - 1 for each in self.shortened(self.recipe or run.sampling))
 
     def choose(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """The metrics that it computes.
@@ -73,17 +76,21 @@ class SampleMetrics(PeriodicCallback):
             raise ConfigError(f"metrics={unknown} are not among those that can judge samples here: {', '.join(fit)}")
         return {name: fit[name] for name in self.names or fit}
 
-    def shortened(self, sampling: Any) -> Any:
-        """The way of drawing, with its own number of steps.
+    def shortened(self, sampling: Any) -> list[Any]:
+        """Return the recipe with each number of steps.
 
         Raises:
             ConfigError: a grid without a number of steps.
         """
-        if self.steps is None:
-            return sampling
-        if not (is_dataclass(sampling.grid) and "steps" in {field.name for field in fields(sampling.grid)}):
-            raise ConfigError(f"steps={self.steps}: {type(sampling.grid).__name__} has no such number; leave it out")
-        return replace(sampling, grid=replace(sampling.grid, steps=self.steps))
+        grid = sampling.grid
+        known = is_dataclass(grid) and "steps" in {field.name for field in fields(grid)}
+        if self.steps != (None,) and not known:
+            raise ConfigError(
+                f"steps={', '.join(map(str, self.steps))}: {type(grid).__name__} has no such number; leave it out"
+            )
+        return [
+            sampling if steps is None else replace(sampling, grid=replace(grid, steps=steps)) for steps in self.steps
+        ]
 
     def start(self, run: TrainingRun) -> None:
         """Compute or load the metrics' statistics of the real images, so that errors come before training."""
@@ -97,7 +104,7 @@ class SampleMetrics(PeriodicCallback):
                 "in a Trainer of one's own SampleMetrics(metrics={...}, sampling=, reference=)"
             )
         self.metrics = self.choose(plan.metrics())
-        self.sampling = self.shortened(sampling)
+        self.samplings = self.shortened(sampling)
         self.reference, self.cache = plan.reference(), plan.cache
         if self.reference is None:
             self.reference = run.dataset.split("train")
@@ -114,18 +121,25 @@ class SampleMetrics(PeriodicCallback):
         run.report("sample_metrics", values)
 
     def values(self, run: TrainingRun) -> dict[str, float]:
-        """By name; the same on every rank, to the last bit."""
-        from mezzotint.generation.distributed import share
-        from mezzotint.metrics import evaluate
-
-        data = run.dataset
-        generator = self.sampling.of_dataset(run.average(), data, run.seed, round=self.labels)
-        drawn = share(generator, self.n)
-        done = evaluate(drawn, self.reference, self.metrics, self.n, device=generator.device, cache=self.cache)
-        told = [done.values]
+        """Return the values by name; the same on every rank, to the last bit."""
+        values: dict[str, float] = {}
+        for steps, sampling in zip(self.steps, self.samplings, strict=True):
+            suffix = f"_{steps}_steps" if len(self.steps) > 1 else ""
+            values |= {f"{name}{suffix}": value for name, value in self.values_of(run, sampling).items()}
+        told = [values]
         if run.world > 1:
             torch.distributed.broadcast_object_list(told)  # what decides about a checkpoint must not differ
         return told[0]
+
+    def values_of(self, run: TrainingRun, sampling: Any) -> dict[str, float]:
+        """Return the values of one recipe by name."""
+        from mezzotint.generation.distributed import share
+        from mezzotint.metrics import evaluate
+
+        generator = sampling.of_dataset(run.average(), run.dataset, run.seed, round=self.labels)
+        drawn = share(generator, self.n)
+        done = evaluate(drawn, self.reference, self.metrics, self.n, device=generator.device, cache=self.cache)
+        return done.values
 
 
 def named(metrics: Sequence[Any]) -> dict[str, Any]:
