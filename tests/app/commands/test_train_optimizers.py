@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+
+from mezzotint.runs import RunDir
+from mezzotint.runs.load import read_weights
 
 Command = Callable[..., Any]
 TINY = ("debug=tiny", "hardware=cpu", "callbacks=minimal", "metrics=[]", "grid.steps=1", "n=1", "budget=32")
@@ -46,6 +50,24 @@ def test_a_class_of_torch_in_place_of_ours_is_written_out(mezzotint: Command, ho
         "_partial_": True,
     }
     assert mezzotint("train", "run=runs/a", "budget=64").code == 0
+
+
+@pytest.mark.parametrize("kind", ["SOAP", "Shampoo"])
+def test_an_optimizer_of_another_library_trains_and_goes_on(kind: str, mezzotint: Command, home: Path) -> None:
+    """As docs/training.md says; the same weights as in one piece, but for a rate that must not depend on the budget."""
+    pytest.importorskip("pytorch_optimizer")
+    words = (*TINY, "optimizer=torch", f"optimizer.kind._target_=pytorch_optimizer.{kind}", "lr_schedule=constant")
+    words += ("optimizer.warmup=0", "ema.halflife=16")
+    for name, budget in (("whole", 64), ("half", 32)):
+        done = mezzotint("train", *words, f"name={name}", f"budget={budget}")
+        assert done.code == 0, done.err
+    refused = mezzotint("train", "run=runs/half", "budget=64")
+    assert refused.code == 2
+    assert "trust=[pytorch_optimizer]" in refused.err
+    done = mezzotint("train", "run=runs/half", "budget=64", "trust=[pytorch_optimizer]")
+    assert done.code == 0, done.err
+    whole, half = (read_weights(RunDir(Path("runs") / name), "raw") for name in ("whole", "half"))
+    assert all(torch.equal(whole[name], half[name]) for name in whole)
 
 
 @pytest.mark.parametrize(
