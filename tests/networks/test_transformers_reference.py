@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mezzotint.networks import DiT, JiT, UViT
+from mezzotint.networks import DDT, DiT, JiT, UViT
 
 State = dict[str, Tensor]
 
@@ -156,6 +156,33 @@ def jit(state: State, x: Tensor, time: Tensor, label: Tensor, depth: int, heads:
     return image_of(linear(state, "final.linear", h), side, rows, columns)
 
 
+def ddt(
+    state: State, x: Tensor, time: Tensor, label: Tensor, depth: int, heads: int, side: int, encoder: int
+) -> Tensor:
+    """Wang et al. 2025, section 3: the features of the encoder modulate the decoder, token by token."""
+    rows, columns = x.shape[2] // side, x.shape[3] // side
+
+    def block(name: str, tokens: Tensor, condition: Tensor) -> Tensor:
+        b1, s1, g1, b2, s2, g2 = linear(state, f"{name}.modulation", condition).chunk(6, -1)
+        h = (1 + s1) * root_mean_square(state, f"{name}.norm1", tokens) + b1
+        tokens = tokens + g1 * attend(state, f"{name}.attention", h, heads, (columns, 0))
+        h = linear(state, f"{name}.mlp.first", (1 + s2) * root_mean_square(state, f"{name}.norm2", tokens) + b2)
+        gate, value = h.chunk(2, -1)
+        return tokens + g2 * linear(state, f"{name}.mlp.second", silu(gate) * value)
+
+    both, of_label = condition_of(state, time, label)
+    z = linear(state, "encoder_patches.linear", patches_of(x, side))
+    for i in range(encoder):
+        z = block(f"blocks.{i}", z, silu(both)[:, None])
+    z = silu((both - of_label)[:, None] + z)
+    tokens = linear(state, "patches.linear", patches_of(x, side))
+    for i in range(encoder, depth):
+        tokens = block(f"blocks.{i}", tokens, z)
+    b, s = linear(state, "final.modulation", z).chunk(2, -1)
+    h = (1 + s) * root_mean_square(state, "final.norm", tokens) + b
+    return image_of(linear(state, "final.linear", h), side, rows, columns)
+
+
 def u_vit(state: State, x: Tensor, time: Tensor, label: Tensor, depth: int, heads: int, side: int) -> Tensor:
     """Bao et al. 2023, figure 1 and section 3.1."""
     rows, columns = x.shape[2] // side, x.shape[3] // side
@@ -189,6 +216,10 @@ CASES = {
     "JiT": (
         lambda: JiT((3, 8, 12), depth=3, bottleneck=6, class_tokens=5, class_start=1, **SMALL),
         partial(jit, depth=3, heads=2, side=2, start=1),
+    ),
+    "DDT": (
+        lambda: DDT((3, 8, 12), depth=3, encoder_depth=2, **SMALL),
+        partial(ddt, depth=3, heads=2, side=2, encoder=2),
     ),
     "U-ViT": (lambda: UViT((3, 8, 12), depth=5, **SMALL), partial(u_vit, depth=5, heads=2, side=2)),
 }

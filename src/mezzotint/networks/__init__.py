@@ -18,6 +18,7 @@ from mezzotint.networks.cpu.memory import bfloat16_is_fast, keep_freed_memory, p
 from mezzotint.networks.edm2 import EDM2UNet
 from mezzotint.networks.mlp import MLP
 from mezzotint.networks.song_unet import SongUNet
+from mezzotint.networks.transformers.ddt import DDT
 from mezzotint.networks.transformers.dit import DiT
 from mezzotint.networks.transformers.jit import JiT
 from mezzotint.networks.transformers.uvit import UViT
