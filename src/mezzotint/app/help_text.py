@@ -207,7 +207,7 @@ OWN_WORDS = {  # commands that read no config of one job, and their arguments
         "FILE ...": "single evaluations: evaluation/*.json of a run, or the output of evaluate images=",
     },
     "import": {
-        "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm, edm2, dit or sit",
+        "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm, edm2, dit, sit or lucidrains",
         "source=PATH": "a safetensors file, a state dict, or with format=diffusers a folder; code in it is refused",
         "attention_order=new|legacy": "of guided_diffusion, whose files do not tell: use_new_attention_order",
         "name=NAME": "the run is runs/NAME; by default named after the file",

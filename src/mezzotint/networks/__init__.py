@@ -16,6 +16,7 @@ from mezzotint.networks.conditions import (
 )
 from mezzotint.networks.cpu.memory import bfloat16_is_fast, keep_freed_memory, preferred_memory_format
 from mezzotint.networks.edm2 import EDM2UNet
+from mezzotint.networks.linear_attention_unet import LinearAttentionUNet
 from mezzotint.networks.mlp import MLP
 from mezzotint.networks.song_unet import SongUNet
 from mezzotint.networks.transformers.ddt import DDT

@@ -128,19 +128,26 @@ class TimeEmbedding(nn.Module):
         width: of the sinusoidal embedding; even, at least 4.
         outputs: of both layers.
         waves: the sinusoidal embedding, (time, width) -> (B, width).
+        activation: between both layers.
     """
 
-    def __init__(self, width: int, outputs: int, waves: Callable[[Tensor, int], Tensor] = sinusoidal) -> None:
+    def __init__(
+        self,
+        width: int,
+        outputs: int,
+        waves: Callable[[Tensor, int], Tensor] = sinusoidal,
+        activation: Callable[[Tensor], Tensor] = functional.silu,
+    ) -> None:
         super().__init__()
         if width < 4 or width % 2:
             raise ValueError(f"width={width} cannot be split into sines and cosines: it must be even and at least 4.")
-        self.width, self.waves = width, waves
+        self.width, self.waves, self.activation = width, waves, activation
         self.first = nn.Linear(width, outputs)
         self.second = nn.Linear(outputs, outputs)
 
     def forward(self, time: Tensor) -> Tensor:
         waves = self.waves(time, self.width).to(self.first.weight.dtype)
-        return self.second(functional.silu(self.first(waves)))
+        return self.second(self.activation(self.first(waves)))
 
 
 class LabelEmbedding(nn.Module):
@@ -196,11 +203,12 @@ class Conditioning(nn.Module):
         outputs: int,
         augmentation: int = 0,
         waves: Callable[[Tensor, int], Tensor] = sinusoidal,
+        activation: Callable[[Tensor], Tensor] = functional.silu,
     ) -> None:
         super().__init__()
         if classes < 0 or augmentation < 0:
             raise ValueError(f"classes={classes}, augmentation={augmentation}: both must be 0 (none) or more.")
-        self.time = TimeEmbedding(width, outputs, waves)
+        self.time = TimeEmbedding(width, outputs, waves, activation)
         self.label = LabelEmbedding(classes, outputs) if classes else None
         self.augment = nn.Linear(augmentation, outputs, bias=False) if augmentation else None
 

@@ -39,9 +39,9 @@ CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}  # by rank
 POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
-def convolution(rank: int, inputs: int, outputs: int, taps: int, stride: int = 1) -> Convolution:
+def convolution(rank: int, inputs: int, outputs: int, taps: int, stride: int = 1, bias: bool = True) -> Convolution:
     """Return a convolution with `taps` (odd) weights along each dimension, padded so that stride 1 keeps the size."""
-    return CONVOLUTIONS[rank](inputs, outputs, taps, stride=stride, padding=taps // 2)
+    return CONVOLUTIONS[rank](inputs, outputs, taps, stride=stride, padding=taps // 2, bias=bias)
 
 
 def three_taps(rank: int, inputs: int, outputs: int) -> Convolution:

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import mezzotint as package
-from mezzotint.networks import DiT, EDM2UNet, SongUNet, UNet
+from mezzotint.networks import DiT, EDM2UNet, LinearAttentionUNet, SongUNet, UNet
 from mezzotint.runs import RunDir
-from mezzotint.runs.published import dit, edm, guided
+from mezzotint.runs.published import dit, edm, guided, lucidrains
 from mezzotint.runs.published.entries import write_state
 
 
@@ -101,6 +101,17 @@ def test_a_network_of_latents_draws_latents_where_no_autoencoder_is_given(format
     (file,) = Path("runs/xl/samples").glob("*.npz")
     with np.load(file) as content:
         assert content["data"].shape == (2, 4, 8, 8)
+
+
+def test_a_checkpoint_of_denoising_diffusion_pytorch_is_sampled(mezzotint, home: Path) -> None:
+    network = LinearAttentionUNet((1, 8, 8), width=8, multipliers=(1, 2), heads=2, head_width=4)
+    state = write_state(network.state_dict(), lucidrains.unet(network))
+    torch.save({"step": 1, "model": {f"model.{name}": value for name, value in state.items()}}, "model-1.pt")
+    done = mezzotint("import", "format=lucidrains", "source=model-1.pt", "data.shape=[1,8,8]")
+    assert done.code == 0, done.err
+    assert "assumed, since the file does not say it: schedule=sigmoid target=velocity" in done.out
+    done = mezzotint("sample", "run=runs/model-1", "n=2", "grid.steps=3", "hardware=cpu")
+    assert done.code == 0, done.err
 
 
 class Hostile:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mezzotint.errors import ConfigError, DataError
-from mezzotint.runs.published import diffusers, dit, edm, guided
+from mezzotint.runs.published import diffusers, dit, edm, guided, lucidrains
 from mezzotint.runs.published.description import (
     EDM_CHOICES,
     Description,
@@ -212,4 +212,5 @@ FORMATS: dict[str, Reader] = {
     "edm2": of_edm2,
     "dit": dit.of_dit,
     "sit": dit.of_sit,
+    "lucidrains": lucidrains.of_lucidrains,
 }
