@@ -200,6 +200,7 @@ def test_image_files_have_the_values_of_their_path(tmp_path, form):
     [
         (lambda rows: rows[:-1], "has no row for 1 of 8 images, such as 0/0.png"),
         (lambda rows: [{"age": row["age"]} for row in rows], "names no images: 'file' in its lines"),
+        (lambda rows: [[1, 2]], "line 1 is no object with a file and its values"),
         (lambda rows: [{**row, "text": 3.5} for row in rows], "the condition 'text' of .*: 3.5 is not a text"),
         (lambda rows: [{**row, "age": "old"} for row in rows], "the condition 'age' of .*: 'old' is not a number"),
         (lambda rows: [{k: row[k] for k in ("file", "age")} for row in rows], "holds no condition 'text': it has age"),
@@ -297,6 +298,12 @@ def test_data_without_values_and_names_with_a_meaning_are_refused():
         Digits(conditions={"y": KINDS["y"]}).condition_values("train")
     with pytest.raises(DataError, match="'label' cannot be the name of a condition"):
         Digits(conditions={"label": KINDS["view"]})
+
+
+@pytest.mark.parametrize("size", [(3, 5, 5), (1, 8, 8)])
+def test_a_small_image_that_cannot_be_derived_is_refused(size):
+    with pytest.raises(DataError, match=r"'low' of Emoji: size=.* does not divide examples of shape \[3, 32, 32\]"):
+        Emoji(conditions={"low": LowResolution(size)}).condition_values("test")
 
 
 def test_a_dataset_of_another_kind_has_none():

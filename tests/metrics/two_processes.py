@@ -7,14 +7,17 @@ The first time all compute the reference, the second time it is read from the ca
 
 import json
 import sys
+from typing import ClassVar
 
 import torch
 import torch.distributed as dist
 
 from mezzotint.data import Digits
 from mezzotint.metrics import (
+    PSNR,
     DensityCoverage,
     DigitsClassifier,
+    EvaluatedModel,
     Evaluation,
     FrechetBootstrap,
     FrechetDistance,
@@ -24,6 +27,7 @@ from mezzotint.metrics import (
     KernelDistance,
     MiFID,
     PrecisionRecall,
+    Retrieval,
     evaluate,
 )
 
@@ -39,14 +43,28 @@ METRICS = (
 )
 
 
+class Pairs:
+    """The digits themselves, as the true examples of their mirror images."""
+
+    kinds: ClassVar[dict] = {}
+
+    def __len__(self) -> int:
+        return 1797
+
+    def truth(self, index: torch.Tensor) -> torch.Tensor:
+        return Digits().split("all").batch(index % 1797)[0]
+
+
 def judge(share: slice, cache: str | None = None) -> Evaluation:
     """The first 700 digits, mirrored, against the train part; this process holds a share of them."""
     numbers = torch.arange(700)[share]
     images, labels = Digits().split("all").batch(numbers)
     metrics = {metric.__name__: metric(DigitsClassifier()) for metric in METRICS}
+    metrics |= {"PSNR": PSNR(), "Retrieval": Retrieval(DigitsClassifier())}
     metrics["FrechetPerClass"] = FrechetPerClass(DigitsClassifier(), classes=10)
     batches = zip(images.flip(-1).split(64), labels.split(64), numbers.split(64), strict=True)
-    return evaluate(batches, Digits().split("train"), metrics, n=700, cache=cache)
+    model = EvaluatedModel(None, Digits().split, pairs=Pairs())
+    return evaluate(batches, Digits().split("train"), metrics, n=700, cache=cache, model=model)
 
 
 def main(rank: int, world: int, store: str, cache: str) -> None:

@@ -1,12 +1,15 @@
 """Conditions of networks: each kind by its definition, its null, and the three ways into a U-Net."""
 
+import ast
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import mezzotint
 from mezzotint.diffusion import null_like
 from mezzotint.networks import (
     MLP,
@@ -272,6 +275,9 @@ def test_values_of_the_command_line():
     [
         ("view", 3, "holds 3, which is not one of 0 to 2"),
         ("view", [1, 2], "an integer from 0 to 2"),
+        ("view", 1.5, "1.5 is not an integer from 0 to 2"),
+        ("tags", [0, 0.5, 0, 0], "a list of 4 numbers, each 0 or 1"),
+        ("name", ["red", "heart"], "is not a text of at most 4 words"),
         ("tags", [0, 2, 0, 0], "holds 2, which is not one of 0 to 1"),
         ("y", "warm", "'warm' is not a number"),
         ("y", [0.1, 0.2], r"shape \[2\] and not that of a number"),
@@ -306,7 +312,28 @@ def test_a_sentence_is_the_direction_of_its_vector():
         SentenceCondition(2, lambda texts: torch.zeros(1, 2)).encode("abc")
 
 
-@pytest.mark.parametrize("name", ["label", "image", "to", "a b", "x", "keys"])
+def broken(texts):
+    raise ImportError("No module named 'sentences'")
+
+
+@pytest.mark.parametrize(("encoder", "reason"), [(broken, "No module named 'sentences'"), (lambda texts: None, "")])
+def test_an_encoder_that_fails_is_named(encoder, reason):
+    with pytest.raises(ValueError, match=f"its encoder function returns no vectors .*{reason}"):
+        SentenceCondition(2, encoder).encode("abc")
+
+
+def passed_on() -> set[str]:
+    """The arguments of every function that passes conditions on by name, which would clash with them."""
+    found: set[str] = set()
+    for file in Path(mezzotint.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.args.kwarg:
+                named = [one.arg for one in (*node.args.args, *node.args.kwonlyargs)]
+                found |= set(named) if node.args.kwarg.arg in ("cond", "condition", "conditions") else set()
+    return found
+
+
+@pytest.mark.parametrize("name", ["to", "a b", "keys", "image", "index", "all", *sorted(passed_on())])
 def test_a_name_that_means_something_else_is_refused(name):
     with pytest.raises(ValueError, match="cannot be the name of a condition"):
         MLP((2, 1, 1), conditions={name: VectorCondition()})

@@ -121,6 +121,9 @@ def of_archive(file: Path) -> Columns:
 def of_lines(file: Path) -> Columns:
     """Return the paths and columns of a file with one JSON object in each line; all have the same names."""
     objects = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for number, item in enumerate(objects, start=1):
+        if not isinstance(item, dict):
+            raise ValueError(f"line {number} is no object with a file and its values")
     names = {name: None for item in objects for name in item}
     for number, item in enumerate(objects, start=1):
         if missing := [name for name in names if name not in item]:

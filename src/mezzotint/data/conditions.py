@@ -133,6 +133,16 @@ def checked(where: str, name: str, kind: Condition, given: Column, count: int) -
         raise DataError(f"the condition {name!r} of {where}: {error}.") from error
 
 
+def check_derived(where: str, kinds: Mapping[str, Condition], shape: Sequence[int]) -> None:
+    """Raise DataError for a condition that cannot be derived from examples of this shape, as the network sees them."""
+    for name, kind in kinds.items():
+        try:
+            if kind.derived:
+                kind.derive(torch.empty(1, *shape, device="meta"))
+        except ValueError as error:
+            raise DataError(f"the condition {name!r} of {where}: {error}.") from error
+
+
 def texts_of(given: Column) -> list[str]:
     """Return values that are texts; empty if they are something else."""
     if isinstance(given, Sequence):

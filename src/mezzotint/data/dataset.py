@@ -10,7 +10,7 @@ import torch
 
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
-from mezzotint.data.conditions import Column, ConditionValues, checked, texts_of
+from mezzotint.data.conditions import Column, ConditionValues, check_derived, checked, texts_of
 from mezzotint.data.image_files.class_folders import few, refuse_labels
 from mezzotint.data.image_set import ImageSource, TensorImages
 from mezzotint.errors import DataError
@@ -73,6 +73,7 @@ class Dataset(metaclass=Finite):
         if not self.conditions:
             return ConditionValues()
         stored = {name: kind for name, kind in self.conditions.items() if not kind.derived}
+        check_derived(self.name(), self.conditions, coded_shape(self))
         given = self.stored_conditions(split, tuple(stored)) if stored else {}
         count = len(self.split(split)) if stored else 0
         tensors = {name: checked(self.name(), name, kind, given[name], count) for name, kind in stored.items()}

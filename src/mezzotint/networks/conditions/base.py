@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from mezzotint.diffusion import null_like
 from mezzotint.finite import Finite
 
-RESERVED = ("x", "time", "label", "estimate", "augment", "image", "index", "all")  # inputs and names with a meaning
+RESERVED = (  # inputs of networks, keys of batches, and arguments of what passes conditions on by name
+    "all", "augment", "coordinate", "denoise", "denoiser", "draws", "eps", "estimate", "first", "grid", "image",
+    "index", "label", "last", "least", "level", "measurement", "method", "n_probes", "noise", "probes", "rtol",
+    "sampler", "self", "spacing", "steps", "strength", "t", "tableau", "time", "variance", "w", "watch", "x", "x0",
+)  # fmt: skip
 
 
 class Channels(nn.Module, abc.ABC):
@@ -80,9 +84,12 @@ class Condition(metaclass=Finite):
             ValueError: it is no value of this kind.
         """
         try:
-            tensor = torch.as_tensor(value, dtype=self.dtype)
+            given = torch.as_tensor(value)
+            tensor = given.to(self.dtype)
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(f"{value!r} is not {self.wanted()}") from None
+        if not self.dtype.is_floating_point and given.is_floating_point():
+            raise ValueError(f"{value!r} is not {self.wanted()}")
         if tensor.ndim == 0 and self.shape == (1,):
             tensor = tensor.reshape(1)
         self.check(tensor[None])

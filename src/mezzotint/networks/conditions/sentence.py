@@ -52,7 +52,11 @@ class SentenceCondition(Condition):
             return super().encode_all(values)
         if self.encoder is None:
             raise ValueError(f"{values[0]!r} is a text, and this condition has no encoder: it is {self.wanted()}")
-        found = self.numbers(torch.as_tensor(self.encoder(values)))
+        try:
+            found = self.numbers(torch.as_tensor(self.encoder(values)))
+        except Exception as error:  # the user's own code
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise ValueError(f"its encoder {type(self.encoder).__name__} returns no vectors ({reason})") from error
         if found.shape != (len(values), self.size):
             raise ValueError(
                 f"its encoder returns {list(found.shape)} for {len(values)} texts, not vectors of {self.size}"

@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import index
 from typing import Any, ClassVar
 
 import torch
@@ -139,18 +139,17 @@ class TextCondition(Condition):
 
     def encode(self, value: Any) -> Tensor:
         """Return the words of a text as numbers; a sequence of numbers passes."""
-        match value:
-            case str():
-                words = re.findall(r"\w+|[^\w\s]", value.lower())
-                numbers = [word_number(word, self.vocabulary) for word in words]
-            case Iterable():
-                numbers = list(value)
-            case _:
-                raise ValueError(f"{value!r} is not {self.wanted()}")
+        try:
+            numbers = self.word_numbers(value) if isinstance(value, str) else [index(number) for number in value]
+        except TypeError:
+            raise ValueError(f"{value!r} is not {self.wanted()}") from None
         numbers = numbers[: self.length]
         tensor = torch.tensor(numbers + [-1] * (self.length - len(numbers)), dtype=self.dtype)
         self.check(tensor[None])
         return tensor
+
+    def word_numbers(self, text: str) -> list[int]:
+        return [word_number(word, self.vocabulary) for word in re.findall(r"\w+|[^\w\s]", text.lower())]
 
     def check(self, values: Tensor) -> None:
         super().check(values)
