@@ -74,7 +74,7 @@ def test_dit_and_sit_of_the_largest_size(name: str) -> None:
     assert (recipe.objective["label_dropout"], recipe.guidance["scale"], recipe.n) == (0.1, 1.5, 50_000)
     assert (recipe.data["shape"], recipe.data["flip"]) == ([3, 256, 256], True)
     assert (recipe.data["crop"], recipe.data["enlarge"]) == ("adm", True)
-    assert recipe.codec["scaling_factor"] == 0.18215
+    assert (recipe.codec["scaling_factor"], recipe.codec["posterior"]) == (0.18215, "sample")
 
 
 def test_what_dit_and_sit_diffuse() -> None:
