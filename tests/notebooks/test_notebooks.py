@@ -15,6 +15,7 @@ PICTURES = {  # the least number of pictures; the story needs them
     "07_solvers_orders_and_the_exact_mixture": 3,
     "08_sweeps_and_clusters": 1,
     "09_a_series_and_super_resolution": 4,
+    "10_editing_and_inverse_problems": 5,
 }
 SLOW = ("06", "08")  # they start the command, which trains
 

@@ -54,6 +54,7 @@ mezzotint evaluate run=runs/latest metrics=[fid,fid_bootstrap,precision_recall] 
 mezzotint evaluate run=runs/latest metrics=[memorisation]     detect copies of training images, with a picture
 mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=5,10,20,50      a table and a plot of all points
 mezzotint evaluate run=runs/latest reference=stats.npz metrics=[fid]    mu and sigma, as published by ADM and EDM
+mezzotint evaluate -m run=runs/latest task=inpaint method=ddnm,dps grid.steps=20,50 metrics=[fid,psnr] n=64
 mezzotint evaluate images=drawn reference=real         folders of images (or npz files) from any program
 mezzotint evaluate images=drawn.npy reference=real.npy series, fields or volumes (N, C, *size)
 mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
@@ -149,6 +150,7 @@ OF_ENCODE = {
 }
 
 OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("save=", "label=", "condition="))} | {
+    "task=NAME method=NAME": "edits of held-out examples in place of samples, as `edit` makes them; metrics=[fid,psnr]",
     "images=PATH": "instead of run=: images or samples of any program, a folder or a file; with reference= or data=",
     "out=FILE.json": "with images=: the output file; by default in the current directory",
 }

@@ -138,7 +138,28 @@ def test_what_cannot_be_is_one_line(trained: Path, mezzotint: Command, words: tu
 
 
 def test_other_commands_refuse_what_is_for_edit(trained: Path, mezzotint: Command) -> None:
-    for command, word in (("sample", "task=inpaint"), ("evaluate", "method=dps"), ("train", "images=in")):
+    for command, word in (("sample", "task=inpaint"), ("sample", "method=dps"), ("train", "images=in")):
         done = mezzotint(command, "run=runs/a", word)
         assert done.code == 2
         assert f"{word.partition('=')[0]}= is for edit" in done.err
+
+
+def test_edits_are_evaluated_as_samples_are(trained: Path, mezzotint: Command) -> None:
+    """In one protocol for each task, with the methods as lines; the PSNR is that of the results of edit."""
+    words = ("task=inpaint", "sampler=ddim", "grid.steps=2", "n=24")
+    done = mezzotint("evaluate", "-m", "run=runs/a", *words, "method=replace,ddnm", "metrics=[psnr,fid]")
+    assert done.code == 0, done.err
+    made = [json.loads(file.read_text()) for file in sorted((trained / "evaluation").glob("*.json"))]
+    made = [one for one in made if "task" in one["protocol"]]
+    assert len(made) == 2
+    (table,) = (trained / "evaluation").glob("sweep-*.md")
+    assert "| method |" in table.read_text()
+    edited = mezzotint("edit", "run=runs/a", *words, "method=ddnm", "out=here")
+    assert edited.code == 0, edited.err
+    psnr = json.loads(Path("here.json").read_text())["values"]["psnr"]
+    found = {one["protocol"]["method"]["_target_"]: one["values"]["psnr_24"] for one in made}
+    assert found["mezzotint.diffusion.DDNM"] == pytest.approx(psnr, rel=1e-6)
+    for more, said in (("n=298", "there are 297"), ("task=interpolate", "no result for each")):
+        refused = mezzotint("evaluate", "run=runs/a", "task=inpaint", "n=2", more, "metrics=[psnr]")
+        assert refused.code == 2
+        assert said in refused.err

@@ -90,6 +90,24 @@ def edit_generator(
     return EditGenerator.around(generator, examples, task, tuple(dataset.shape), method)
 
 
+def held_out_edits(directory: Path, job: Job, dataset: Dataset, n: int) -> EditGenerator:
+    """Return the generator of edits of the held-out examples, for their evaluation.
+
+    Raises:
+        ConfigError: there are fewer, or the task makes no result of each.
+    """
+    task = task_of(job)
+    if task.pairs:
+        raise ConfigError("task=interpolate has no result for each example: evaluate another task")
+    with placed("task"):
+        examples, plan = open_examples(None, dataset, task.shapes(dataset.shape))
+    if n > len(examples):
+        raise ConfigError(
+            f"n={n}: edits are of held-out examples, and there are {len(examples)}: give n={len(examples)}"
+        )
+    return edit_generator(directory, job, task, dataset, examples, plan)
+
+
 def unlabelled(job: Job) -> Tensor:
     """Return the label of images without one. Raises ConfigError: the network does not know images without a class."""
     if job.objective.get("label_dropout") == 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.app.assembly.parts import build_metrics
+from mezzotint.app.commands.edit import held_out_edits
 from mezzotint.app.commands.sample import open_generator
 from mezzotint.app.config.job import Job
 from mezzotint.app.config.resolve import refuse_drawing, settle
@@ -97,7 +98,8 @@ def evaluate_run(directory: Path, job: Job, metrics: dict[str, Any], dataset: Da
     reference = open_reference(job.reference, dataset).limited(job.reference_images)
     job = replace(job, checkpoint=other_step(directory, job.checkpoint))
     seeds = range(job.seed, job.seed + job.seeds)
-    classes = 0 if kinds_of(dataset) else dataset.classes  # labels come with the conditions of an example
+    own = kinds_of(dataset) or job.task  # labels come with the conditions of an example, or its edit
+    classes = 0 if own else dataset.classes
     turns, said = plan_labels(job.labels, classes, reference.images, directory)
     held = content(metrics, dataset, reference) | ({} if turns is None else {"labels": said})
     asked = {place(directory, one, reference, held): one for one in (replace(job, seed=seed) for seed in seeds)}
@@ -149,8 +151,9 @@ def evaluate_seed(
 
     if made := broadcast(made_before(path, directory)):
         return made
-    generator = open_generator(directory, job, turns=turns)
     n = count(job, reference)
+    edited = job.task is not None
+    generator = held_out_edits(directory, job, dataset, n) if edited else open_generator(directory, job, turns=turns)
     model = EvaluatedModel(
         generator.denoise,
         dataset.split,

@@ -180,7 +180,6 @@ def refuse_drawing(job: Job, instead: str) -> None:
     Args:
         instead: what the command does about classes, for the message.
     """
-    refuse_editing(job)
     if job.label is not None:
         raise ConfigError(f"label= is for sample: {instead}")
     if job.condition is not None:

@@ -18,7 +18,8 @@ from mezzotint.metrics import Metric
 from mezzotint.runs import RunDir
 
 MOST_SAMPLES = 10_000  # where n is not given and the reference has more images
-SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data", "codec")
+OPTIONAL = ("codec", "task", "method")  # keys that name no file where they are null
+SAME = ("sampler", "grid", "guidance", "seed", "weights", "metrics", "extractor", "data", *OPTIONAL)
 
 
 def count(job: Job, reference: Reference) -> int:
@@ -38,7 +39,7 @@ def place(directory: Path, job: Job, reference: Reference, held: Config) -> Path
         held: what `content` gave.
     """
     n = count(job, reference)
-    asked = {key: value for key, value in job.as_dict().items() if key != "codec" or value} | {
+    asked = {key: value for key, value in job.as_dict().items() if key not in OPTIONAL or value} | {
         "checkpoint": step_of(directory, job),
         "n": n,
         "content": held,
@@ -79,6 +80,7 @@ def protocol(
         "format": generator.codec.format,
         "data": job.data,
         **({"codec": job.codec} if job.codec else {}),
+        **({"task": job.task, "method": job.method} if job.task else {}),
         "reference": reference.about,
         "versions": {"commit": commit()},
         "sampler": job.sampler,

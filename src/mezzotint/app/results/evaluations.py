@@ -20,9 +20,9 @@ from mezzotint.plain_data import as_dict
 from mezzotint.reading import Damaged
 from mezzotint.runs import RunDir, formats
 
-ALIKE = ("labels", "precision")  # of the protocol, beside n, reference, format, extractors and metrics
+ALIKE = ("labels", "precision", "task")  # of the protocol, beside n, reference, format, extractors and metrics
 EXTRACTOR = ("sha256", "resize", "features")
-GROUPS = ("sampler", "grid", "guidance")
+GROUPS = ("method", "sampler", "grid", "guidance")
 REPORTED = ("values", "higher_is_better", "errors", "compared", "of_reference")  # of a metric, beside its settings
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mezzotint.app.config.job import DATA_NOISE, FREE, Config, Job, differences, relocatable, same_codec
-from mezzotint.app.config.resolve import refuse_drawing
+from mezzotint.app.config.resolve import refuse_drawing, refuse_editing
 from mezzotint.app.results import run_folders
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
@@ -20,6 +20,7 @@ def choose(job: Job, given: list[str], many: bool) -> Path:
     Raises:
         ConfigError: the name is taken, or run= is given another config than may go on there, or a step.
     """
+    refuse_editing(job)
     refuse_drawing(job, "training learns all classes")
     if job.checkpoint is not None:
         raise ConfigError(
