@@ -1,5 +1,6 @@
 """Every file of configs/ composes, is the call that it claims to be, and says what it is; every experiment trains."""
 
+import json
 from itertools import zip_longest
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,6 +98,18 @@ def write_photographs(folder: Path) -> None:
         Image.fromarray(image).save(place / f"{i}.png")
 
 
+def write_own_autoencoder(run: Path) -> None:
+    """An autoencoder of our own with random weights, as a finished run has it."""
+    from safetensors.torch import save_file
+
+    from mezzotint.networks import Autoencoder
+
+    network = Autoencoder((3, 32, 32), widths=(8, 8, 8), groups=4)
+    (run / "autoencoder").mkdir(parents=True)
+    save_file(network.state_dict(), run / "autoencoder/diffusion_pytorch_model.safetensors")
+    (run / "autoencoder/config.json").write_text(json.dumps(network.description()))
+
+
 def write_autoencoder(folder: Path) -> None:
     """An autoencoder of diffusers with random weights: three halvings to four channels."""
     diffusers = pytest.importorskip("diffusers")
@@ -118,6 +131,7 @@ def test_every_experiment_trains_draws_and_judges(
         write_photographs(tmp_path / "imagenet")
     if "sd-vae-ft-ema" in (ROOT / "experiment" / f"{experiment}.yaml").read_text():
         write_autoencoder(tmp_path / "sd-vae-ft-ema")
+    write_own_autoencoder(tmp_path / "runs/emoji_autoencoder")
     small = ["data.shape=[3,64,64]"] if experiment.startswith("imagenet") else []
     fewer = ["callbacks.validation.images=16", "callbacks.preview.images=4"]
     words = [f"experiment={experiment}", "debug=tiny", "hardware=cpu", "reference=test", "name=a", *small]

@@ -62,9 +62,7 @@ mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.jso
 mezzotint compare a.json b.json c.json                 single evaluations""",
     "encode": """\
 mezzotint encode data=emoji codec=autoencoder codec.directory=vae out=latents
-mezzotint encode data=image_folder data.root=photos data.shape=[3,256,256] codec=autoencoder codec.directory=vae out=l
-mezzotint encode experiment=imagenet256_dit_xl out=imagenet_latents hardware=gpus hardware.devices=8
-mezzotint train data=latents data.root=latents         train on them""",
+mezzotint encode experiment=imagenet256_dit_xl out=imagenet_latents hardware=gpus hardware.devices=8""",
     "stats": """mezzotint stats data=cifar10 extractor=inception       computed once; reused by evaluate and train
 mezzotint stats data=cifar10 extractor=inception out=cifar10.npz      mu and sigma for other programs
 mezzotint stats reference=photos extractor=effnet      of a folder of images""",

@@ -1,6 +1,7 @@
 """Networks: (x, time, label) -> prediction target, shaped like x. Plain torch modules without a schedule."""
 
 from mezzotint.lazy import exported
+from mezzotint.networks.autoencoder import Autoencoder
 from mezzotint.networks.conditions import (
     ClassCondition,
     Condition,

@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy(
         "tracking.tracker": "Tracker",
         "callbacks.base": "Callback",
         "training_run": "RunHooks Score TrainingRun",
+        "callbacks.autoencoder_export": "AutoencoderExport",
         "callbacks.checkpoints": "Checkpoints",
         "callbacks.ema": "EMA",
         "callbacks.power_ema": "PowerEMA",

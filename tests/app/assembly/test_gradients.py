@@ -89,7 +89,7 @@ WORDS = [
     *([f"experiment={name}"] for name in choices(ROOT / "experiment")),
     *(["schedule=learned", f"loss={name}"] for name in choices(ROOT / "loss") if name != "hybrid"),
     *(["schedule=learned", f"target={name}"] for name in choices(ROOT / "target")),
-    *([f"objective={name}"] for name in choices(ROOT / "objective") if name != "augmented"),
+    *([f"objective={name}"] for name in choices(ROOT / "objective") if name not in ("augmented", "autoencoder")),
     ["objective=augmented", "network.augmentation=9"],
     ["loss=hybrid", "network.learned_variance=true"],
     [
@@ -115,6 +115,9 @@ def test_all_that_is_ours_is_reached(words: list[str], tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sd-vae-ft-ema").mkdir()
     (tmp_path / "sd-vae-ft-ema" / "config.json").write_text(json.dumps(AUTOENCODER))
+    own = tmp_path / "runs" / "emoji_autoencoder" / "autoencoder"
+    own.mkdir(parents=True)
+    (own / "config.json").write_text(json.dumps(AUTOENCODER | {"block_out_channels": [8] * 3}))
     if words[0].startswith("experiment=imagenet"):
         words = [*words, "data.classes=1000"]  # what its folder would say
     with initialize_config_dir(str(ROOT), version_base="1.3"):

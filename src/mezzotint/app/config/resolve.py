@@ -28,6 +28,7 @@ FILES = (
     "extractor.weights",
     "guidance.weak.directory",
     "codec.directory",
+    "codec.run",
 )  # files and folders that parts read
 FOLDER = "mezzotint.data.ImageFolder"  # the dataset whose class folders are counted
 SNAPSHOTS = "mezzotint.training.PowerEMA"  # averages of which other lengths can be made

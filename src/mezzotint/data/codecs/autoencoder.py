@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from mezzotint.data.codecs.latent import LatentCodec
 from mezzotint.data.scaling import PixelScaling
 from mezzotint.errors import ConfigError
+from mezzotint.networks import Autoencoder
 from mezzotint.plain_data import NUMBER_OR_NONE, lookup, mismatch
 
 KIND = "AutoencoderKL"
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+OF_RUN = "autoencoder"  # the folder in the run of an autoencoder of our own
 LAYOUT = {"in_channels?": int, "latent_channels?": int, "block_out_channels?": [int]}
 LAYOUT |= {"scaling_factor?": NUMBER_OR_NONE, "shift_factor?": NUMBER_OR_NONE}
 
@@ -66,30 +68,46 @@ class AutoencoderConfig:
 
 @dataclass(frozen=True)
 class AutoencoderCodec(LatentCodec):
-    """x = scaling (z - shift) for latents z of an image under a diffusers `AutoencoderKL`.
+    """x = scaling (z - shift) for latents z of an image under a diffusers `AutoencoderKL`, or one that a run trained.
 
-    The folder is read as data: its config is JSON and its weights are safetensors. The autoencoder is not trained.
+    Its folder is read as data: the config is JSON and the weights are safetensors. The autoencoder is not trained.
 
     Source: Rombach et al. 2022, https://arxiv.org/abs/2112.10752
 
     Args:
         directory: of the autoencoder, with config.json and diffusion_pytorch_model.safetensors.
+        run: the finished run of an autoencoder, such as experiment=emoji_autoencoder, instead of a directory.
         scaling_factor, shift_factor: None takes those of its config; they give latents unit deviation and zero mean.
     """
 
-    directory: str
+    directory: str | None = None
+    run: str | None = None
     scaling_factor: float | None = None
     shift_factor: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (self.directory is None) == (self.run is None):
+            raise ConfigError(
+                "give codec.directory, the folder of an autoencoder, or codec.run, a run that trained one."
+            )
         if self.scaling_factor == 0:
             raise ConfigError("scaling_factor=0 would remove every latent: give another one.")
 
     @cached_property
     def config(self) -> AutoencoderConfig:
         """The autoencoder's config. Raises ConfigError: there is none, or it is that of something else."""
-        return AutoencoderConfig.read(Path(self.directory).expanduser() / CONFIG)
+        if self.run is not None and not (self.folder / CONFIG).is_file():
+            raise ConfigError(
+                f"{self.run} has no {OF_RUN}/{CONFIG}, which an autoencoder writes when it is finished: train one, "
+                "such as experiment=emoji_autoencoder, or go on with `mezzotint train run=`."
+            )
+        return AutoencoderConfig.read(self.folder / CONFIG)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of config and weights."""
+        return Path(self.directory or "").expanduser() if self.run is None else Path(self.run).expanduser() / OF_RUN
 
     @property
     def scaling(self) -> float:
@@ -104,21 +122,17 @@ class AutoencoderCodec(LatentCodec):
     @cached_property
     def model(self) -> Any:
         """The autoencoder, in evaluation mode. Raises ConfigError: diffusers or its weights are not there."""
-        try:
-            from diffusers import AutoencoderKL
-        except ImportError as error:
-            raise ConfigError("codec=autoencoder needs diffusers: pip install diffusers") from error
-        folder = Path(self.directory).expanduser()
+        folder = self.folder
         if self.config and not (folder / WEIGHTS).is_file():
             raise ConfigError(f"{folder} has no {WEIGHTS}: weights in other formats are not read.")
         try:
-            with two_files(folder) as place:
-                found = AutoencoderKL.from_pretrained(place, use_safetensors=True, local_files_only=True)
+            found = read_diffusers(folder) if self.run is None else read_own(folder)
+        except ImportError as error:
+            raise ConfigError("codec=autoencoder needs diffusers: pip install diffusers") from error
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             said = " ".join(str(error).split())
             raise ConfigError(f"{folder} is no readable {KIND} ({said})") from error
-        model: nn.Module = found.float().eval().requires_grad_(False)
-        return model
+        return found.float().eval().requires_grad_(False)
 
     def shape(self, stored: Sequence[int]) -> tuple[int, ...]:
         channels, factor = self.config.in_channels, self.config.factor
@@ -135,7 +149,7 @@ class AutoencoderCodec(LatentCodec):
 
     @cached_property
     def fingerprint(self) -> str:
-        folder = Path(self.directory).expanduser()
+        folder = self.folder
         config = self.config and json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         known = {key: value for key, value in config.items() if not key.startswith("_")}
         hashed = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
@@ -180,3 +194,21 @@ def two_files(folder: Path) -> Iterator[str]:
         for name in (CONFIG, WEIGHTS):
             (Path(place) / name).symlink_to((folder / name).resolve())
         yield place
+
+
+def read_diffusers(folder: Path) -> nn.Module:
+    """Read an autoencoder by diffusers. Raises ImportError: it is not installed."""
+    from diffusers import AutoencoderKL
+
+    with two_files(folder) as place:
+        found: nn.Module = AutoencoderKL.from_pretrained(place, use_safetensors=True, local_files_only=True)
+    return found
+
+
+def read_own(folder: Path) -> nn.Module:
+    """Read an autoencoder that `AutoencoderExport` wrote."""
+    from safetensors.torch import load_file
+
+    found = Autoencoder.of_description(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    found.load_state_dict(load_file(folder / WEIGHTS))
+    return found

@@ -3,6 +3,7 @@
 from mezzotint.lazy import exported
 
 from .augment import GeometricAugmentation
+from .autoencoder import AutoencoderObjective
 from .base import Annealed
 from .consistency import ConsistencyDistillation, ConsistencyGap, ConsistencyTraining
 from .continuous_consistency import ContinuousConsistency

@@ -49,7 +49,8 @@ class Fidelity(PairedMetric):
     def scorer(self, context: Context) -> Scorer:
         model, pairs = self.model(context)
         spread = self.range_of(model)
-        small = [name for name, kind in pairs.kinds.items() if kind.derived]
+        size = model.codec.shape(pairs.truth(torch.arange(1)).shape[1:])[1:]
+        small = [name for name, kind in pairs.kinds.items() if kind.derived and tuple(kind.shape[1:]) != tuple(size)]
 
         def score(images: Tensor, index: Tensor) -> dict[str, Tensor]:
             stored = pairs.truth(index).to(images.device)
