@@ -72,8 +72,8 @@ class PSNR(Fidelity):
     """The peak signal-to-noise ratio in dB, 10 log10(range^2 / MSE) of each image, averaged over images.
 
     The mean square error counts as at least that of rounding to 256 values, so that equal images have a finite value,
-    58.9 dB. A sample of an exact model has twice the mean square error of the posterior's mean, which is 3 dB less; one
-    step of DDIM, grid.steps=1, gives about that mean.
+    58.9 dB. A sample of an exact model has twice the mean square error of the posterior's mean, which is 3 dB less. One
+    step of DDIM, grid.steps=1, is the network's estimate of that mean.
 
     Source: Saharia et al. 2021 (SR3), section 4.1, https://arxiv.org/abs/2104.07636
     """
