@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mezzotint.report.page import shape
+
 from ..browser import CHROMIUM, Page, browser
 from ..conftest import Command
 from ..synthetic_runs import make, make_sweep
@@ -274,3 +276,20 @@ def test_numbers_of_any_size_can_be_read(shown: Shown, home: Path) -> None:
     act(page, ".chart", "focus()")
     page.key("End")
     assert_quiet(page)
+
+
+@pytest.mark.parametrize(
+    ("codec", "given", "pictured"),
+    [
+        (None, [3, 8, 8], [3, 8, 8]),
+        ("PixelCodec", [1, 8, 8], [1, 8, 8]),
+        ("AutoencoderCodec", [3, 8, 8], [3, 8, 8]),
+        (None, [13, 8, 8], [1, 8, 32]),
+        ("StandardizeCodec", [3, 8, 8], [1, 8, 24]),
+        (None, [1, 8, 16, 16], [1, 16, 8 * 17 - 1]),
+        ("StandardizeCodec", [4, 64], [3, 64, 64]),
+    ],
+)
+def test_pictures_are_cut_by_what_the_samples_are(codec: str | None, given: list[int], pictured: list[int]) -> None:
+    node = None if codec is None else {"_target_": f"mezzotint.data.{codec}"}
+    assert shape({"data": {"shape": given}, "codec": node}) == pictured

@@ -458,3 +458,12 @@ def test_a_dataset_json_that_does_not_fit_is_told(tmp_path, labels, said):
     (tmp_path / "dataset.json").write_text("[" * 100_000)
     with pytest.raises(DataError, match="cannot be read"):
         folder(tmp_path, classes=2).split("train")
+
+
+def test_pixels_of_floats_belong_into_an_array(tmp_path):
+    for i in range(4):
+        Image.fromarray(np.full((8, 8), i / 3, np.float32)).save(tmp_path / f"{i}.tif")
+    with pytest.raises(
+        DataError, match="its pixels are 32-bit floats: save all of them in one array, and give data=array"
+    ):
+        ImageFolder(root=str(tmp_path), shape=(1, 8, 8)).split("all")

@@ -143,7 +143,8 @@ class Samples:
         """Return the samples of an image that is opened and not loaded."""
         if image.mode in ("I", "F"):
             if image.mode == "F" or image.format != "PPM":
-                raise ValueError(f"its pixels are {image.mode}, neither 8 nor 16 bits")
+                kind = {"I": "32-bit integers", "F": "32-bit floats"}[image.mode]
+                raise ValueError(f"its pixels are {kind}: save all of them in one array, and give data=array")
             return cls(16)
         deep = image.mode.startswith("I;16")
         if image.format == "TIFF":
