@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mezzotint.app.config.compose import Composition, composition
 from mezzotint.app.error_messages import explained
 from mezzotint.app.help import config_dir
 from mezzotint.app.launch import hydra_hooks, job_queue, ranks, sweep_jobs
+from mezzotint.app.launch.launched import launched
 from mezzotint.app.terminal import refuse
 from mezzotint.instantiate.trust import Trust, reach, trusting
 
@@ -41,7 +42,7 @@ def run(command: str, words: Sequence[str], rule: Trust) -> None:
                 print(sweep_jobs.place(Path(chosen.run)), flush=True)
             if command == "check":  # before torch is imported, which takes seconds
                 print(f"{config.get('name')}: building and trying the parts, timing two steps of training", flush=True)
-            with trusting(chosen.trust(rule, config, spoken())):
+            with trusting(chosen.trust(rule, config, spoken())), launched() if command == "train" else nullcontext():
                 return import_module(f"mezzotint.app.commands.{chosen.module}").main(config)
 
     hydra_hooks.count_gpus()

@@ -10,7 +10,7 @@ from mezzotint.errors import ConfigError
 
 
 def launched(monkeypatch: pytest.MonkeyPatch, **words: str) -> None:
-    for key in ("RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+    for key in ("RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", ranks.STARTED):
         monkeypatch.delenv(key, raising=False)
     for key, word in words.items():
         monkeypatch.setenv(key, word)
@@ -30,6 +30,23 @@ def test_a_rank_of_nobody_is_refused(world: str, monkeypatch: pytest.MonkeyPatch
         ranks.check_environment()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
     ranks.check_environment()
+
+
+@pytest.mark.parametrize(
+    ("words", "follows"),
+    [
+        ({}, False),
+        ({"RANK": "1"}, False),
+        ({"RANK": "0", "TORCHELASTIC_RUN_ID": "a"}, False),
+        ({"RANK": "1", "TORCHELASTIC_RUN_ID": "a"}, True),
+        ({"RANK": "1", "TORCHELASTIC_RUN_ID": "a", ranks.STARTED: "7"}, False),
+    ],
+)
+def test_only_later_ranks_of_a_cluster_wait_for_the_first(
+    words: dict[str, str], follows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(monkeypatch, **words)
+    assert ranks.follows() is follows
 
 
 @pytest.mark.parametrize("text", ["\N{ROLLING ON THE FLOOR LAUGHING}", "\udc80", '"', "a\n"])

@@ -12,7 +12,6 @@ from mezzotint.app.config.job import Job
 from mezzotint.app.config.resolve import check_groups, refuse, resolve, unbounded
 from mezzotint.app.launch import ranks, sweep_jobs
 from mezzotint.app.launch.hydra_hooks import in_sweep
-from mezzotint.app.launch.launched import following, launched
 from mezzotint.app.results import run_folders
 from mezzotint.app.results.resume import choose, early_stop, fewer, finished
 from mezzotint.app.results.run_state import recorded
@@ -33,32 +32,30 @@ if TYPE_CHECKING:
 
 def main(config: Any) -> float | None:
     """Train one job: a new run, one resumed by its config or by run=, or one that is finished already."""
-    with launched():
-        given, many = spoken_keys(), in_sweep()
-        job = run_folders.settled(unbounded(resolve(config), given), "name" in given, many)
-        directory = choose(job, given, many)
-        run = RunDir(directory)
-        if finished(directory, job):
-            print(f"{sweep_jobs.place(directory)} is finished; nothing to do{fewer(directory, job)}")
-            return run.status().get("objective")
-        dry = rehearse(directory, job, many)
-        job, processes = replace(job, run=None), dry.components.hardware.processes
-        if ranks.rank():
-            with following(directory, job):
-                check_preempted(train(directory, job, dry.trial.materialised, dry.metrics, dry.evaluation))
-            return run.status().get("objective")
-        with begun(directory, job, dry) as trackers:
-            if ranks.joined() or processes == 1:
-                outcome = train(directory, job, dry.trial.materialised, dry.metrics, dry.evaluation, trackers)
-            else:
-                outcome = ranks.start(work, directory, processes, job, evaluation=asdict(dry.evaluation))
-            run.update_status(**{key: outcome[key] for key in ("images", "steps", "seconds")})
-            check_preempted(outcome)
-            with raise_on_signal():  # training is saved
-                value = conclude(directory, job, dry, outcome, trackers)
-        run.update_status(state="finished", objective=value)
-        print(f"run: {display_path(directory)}")
-        return value
+    given, many = spoken_keys(), in_sweep()
+    job = run_folders.settled(unbounded(resolve(config), given), "name" in given, many)
+    directory = choose(job, given, many)
+    run = RunDir(directory)
+    if finished(directory, job):
+        print(f"{sweep_jobs.place(directory)} is finished; nothing to do{fewer(directory, job)}")
+        return run.status().get("objective")
+    dry = rehearse(directory, job, many)
+    job, processes = replace(job, run=None), dry.components.hardware.processes
+    if ranks.rank():  # the first one does all else
+        check_preempted(train(directory, job, dry.trial.materialised, dry.metrics, dry.evaluation))
+        return run.status().get("objective")
+    with begun(directory, job, dry) as trackers:
+        if ranks.joined() or processes == 1:
+            outcome = train(directory, job, dry.trial.materialised, dry.metrics, dry.evaluation, trackers)
+        else:
+            outcome = ranks.start(work, directory, processes, job, evaluation=asdict(dry.evaluation))
+        run.update_status(**{key: outcome[key] for key in ("images", "steps", "seconds")})
+        check_preempted(outcome)
+        with raise_on_signal():  # training is saved
+            value = conclude(directory, job, dry, outcome, trackers)
+    run.update_status(state="finished", objective=value)
+    print(f"run: {display_path(directory)}")
+    return value
 
 
 def rehearse(directory: Path, job: Job, many: bool) -> "DryRun":
@@ -152,28 +149,13 @@ def train(
     from mezzotint.app.launch.process_group import joined_group
     from mezzotint.training import fit
 
-    start_from_initial_weights(directory, job, components)
-    with joined_group(directory, components.hardware) as place:
+    with joined_group(directory, components.hardware, job) as place:
+        start_from_initial_weights(directory, job, components)
         with nullcontext(trackers) if trackers else tracked(directory, job.as_dict(), components.loggers) as loggers:
-            outcome = fit(
-                directory,
-                denoiser=components.denoiser,
-                objective=components.objective,
-                dataset=components.dataset,
-                optimizer=components.optimizer,
-                ema=components.ema,
-                callbacks=components.callbacks,
-                loggers={"trackers": loggers},
-                hardware=components.hardware,
-                sampling=components.sampling,
-                judging=components.judging,
-                seed=job.seed,
-                budget=job.budget,
-                batch_size=job.batch_size,
-                config=job.as_dict(),
-                then="sampling and evaluation" if job.metrics else "sampling",
-                then_share=evaluation.share if place.rank == 0 else 0.0,
-            )
+            arguments = replace(components, loggers={"trackers": loggers}).arguments(job)
+            then = "sampling and evaluation" if job.metrics else "sampling"
+            share = evaluation.share if place.rank == 0 else 0.0
+            outcome = fit(directory, **arguments, then=then, then_share=share)
             loggers.code = 130 if outcome["state"] == "preempted" else 0
         if outcome["state"] == "finished" and place.world > 1:
             with raise_on_signal():  # while the other ranks are here to help
@@ -201,13 +183,13 @@ def conclude(directory: Path, job: Job, dry: "DryRun", outcome: dict[str, Any], 
     value = objective(first) if first else loss
     RunDir(directory).update_status(measure=measure(first) if first else {"name": name, "higher_is_better": False})
     trackers.conclude(value)
-    seconds = max(outcome["seconds"], 1e-9)
+    noun, seconds = dry.components.noun.many, max(outcome["seconds"], 1e-9)
     stop = early_stop(directory, job)
     table(
         [
-            ("images", f"{outcome['images']:,} in {outcome['steps']:,} steps"),
+            (noun, f"{outcome['images']:,} in {outcome['steps']:,} steps"),
             *([("stopped early", str(stop))] if stop else []),
-            ("training", f"{seconds:.0f} s, {outcome['images'] / seconds:,.0f} images/s"),
+            ("training", f"{seconds:.0f} s, {outcome['images'] / seconds:,.0f} {noun}/s"),
             *([] if loss is None else [(name, f"{loss:.4f}")]),
             *rows(evaluated),
             *(("samples", display_path(path)) for path in pictures),

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch.distributed.rendezvous import rendezvous as env_rendezvous
 
 from mezzotint.app.config.job import Job
 from mezzotint.app.launch import ranks
+from mezzotint.app.launch.following import following
 from mezzotint.app.launch.slurm_rendezvous import rendezvous
 from mezzotint.distributed import rank_and_world
 from mezzotint.instantiate.build import build
@@ -26,12 +27,18 @@ _groups = count()
 
 
 @contextmanager
-def joined_group(directory: Path, hardware: Hardware) -> Iterator[ProcessInfo]:
+def joined_group(directory: Path, hardware: Hardware, job: Job | None = None) -> Iterator[ProcessInfo]:
     """Join the processes that work on a run; nothing is done in a process that works alone.
 
     The tasks of a SLURM job first find each other, and torch's process group is made before Lightning would make one.
+
+    Args:
+        job: the config that the first rank of a cluster writes before it joins; None if it writes none.
+
+    Raises:
+        TrainingError: another rank did not come, or wrote another config.
     """
-    with rendezvous(directory), process_group(hardware):
+    with following(directory, job) if job else nullcontext(), rendezvous(directory), process_group(hardware):
         yield ProcessInfo.here()
 
 

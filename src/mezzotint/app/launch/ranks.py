@@ -22,6 +22,8 @@ from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.instantiate.trust import current
 from mezzotint.signals import STOP_SIGNALS, Preempted, pending_signal
 
+STARTED = "MEZZOTINT_STARTED_BY"  # in the environment of ranks that a command started itself: its process
+
 
 def joined() -> bool:
     """Return True if SLURM or torchrun started this process as one rank of several."""
@@ -71,6 +73,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) if joined() else 0
 
 
+def follows() -> bool:
+    """Return True on a later rank that a cluster started, beside a first one that runs the same command."""
+    return rank() > 0 and STARTED not in os.environ
+
+
 def start(
     work: Callable[..., dict[str, Any]], directory: Path, world: int, job: Job | None = None, **settings: Any
 ) -> dict[str, Any]:
@@ -90,6 +97,7 @@ def start(
     rule, places = json.dumps(current().as_dict()), [place for place in sys.path if place]
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
+        STARTED: str(os.getpid()),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
