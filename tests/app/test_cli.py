@@ -416,8 +416,10 @@ def test_the_help_of_a_command_offers_what_it_takes() -> None:
         assert word not in stats
     assert "out=FILE.json" in evaluate
     assert "images=PATH" in evaluate
-    assert "save=none|png|npz" in sample
-    assert "save=none|png|npz" not in evaluate
+    assert "save=none|png|npz|npy" in sample
+    for word in ("save=", "label=", "budget=", "init="):
+        assert word not in evaluate
+    assert "budget=" not in sample
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,13 @@ from mezzotint.app.help_text import (
     OF_EDIT,
     OF_ENCODE,
     OF_EVALUATE,
+    OF_SAMPLE,
     OF_STATS,
+    OF_TRAIN,
     OWN_WORDS,
     SHELLS,
     TITLES,
     USAGE,
-    WORDS,
 )
 
 __all__ = ["COMMANDS", "GROUPS", "KINDS", "OWN_WORDS"]
@@ -140,9 +141,9 @@ def remark(file: Path) -> str:
 
 
 def words_of(command: str) -> dict[str, str]:
-    own = {"stats": OF_STATS, "evaluate": OF_EVALUATE, "check": OF_CHECK, "encode": OF_ENCODE}
+    own = {"sample": OF_SAMPLE, "evaluate": OF_EVALUATE, "stats": OF_STATS, "check": OF_CHECK, "encode": OF_ENCODE}
     own["edit"] = OF_EDIT
-    return OWN_WORDS.get(command) or own.get(command, WORDS)
+    return OWN_WORDS.get(command) or own.get(command, OF_TRAIN)
 
 
 def more_of(command: str) -> list[str]:

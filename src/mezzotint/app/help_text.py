@@ -4,18 +4,18 @@ COMMANDS = {
     "train": "train a model, then sample and evaluate; without arguments: handwritten digits, a few minutes",
     "sample": "sample from a run: grid, denoising strip, GIF, image files",
     "edit": "inpaint, enlarge, sharpen, colour, change or invert images with a run; a folder in, a folder out",
-    "evaluate": "evaluate samples of a run, or a folder of images; writes values with their protocol",
-    "compare": "rank evaluations of one protocol with their errors; list the differences of others",
+    "evaluate": "evaluate samples of a run, or a folder of images; write the values with their protocol",
+    "compare": "rank evaluations that share a protocol, with error bars; list how other protocols differ",
     "encode": "encode a dataset to latents once, for data=latents; resumable, on any number of devices",
-    "stats": "compute the statistics of a dataset once for evaluate; also as a file for other programs",
-    "check": "print what a config would do, its cost and its errors, without doing it",
+    "stats": "compute the reference statistics of a dataset once, for evaluate and for other programs",
+    "check": "show the plan, the cost and the errors of a config without running it",
     "runs": "list the runs with state, age and best result",
-    "sweep": "list the runs of a sweep with their differences and states; aggregate seeds",
+    "sweep": "list the runs of a sweep, how they differ and their state; aggregate seeds",
     "export": "write a trained model for other programs: safetensors, torch.export, ONNX, diffusers; with a model card",
-    "ema": "make an average of the weights of any length from a run's snapshots",
+    "ema": "average the weights over any length, from the snapshots of a run",
     "report": "write one HTML page for a run, a sweep or several runs",
     "sync": "upload runs, or what is new in them, to Weights & Biases: one curve per run",
-    "import": "make a run from the weights of another program: sample, evaluate, fine-tune them",
+    "import": "turn the weights of another program into a run, to sample, evaluate and fine-tune",
     "plot": "compare schedules, grids, time distributions or loss weights; or plot losses and samples of a run",
 }
 
@@ -34,9 +34,9 @@ mezzotint train run=runs/latest budget=20000000        train a finished run furt
 mezzotint sample run=runs/latest
 mezzotint sample run=runs/latest sampler=ddim grid.steps=20 n=64
 mezzotint sample run=runs/latest guidance=cfg guidance.scale=2 seed=1
-mezzotint sample run=runs/latest n=1000 save=png       in addition to the grid, one file per image (or save=npz)
-mezzotint sample run=runs/latest label=3               one class; by name too, or several: label=[3,dog]
-mezzotint sample run=runs/latest 'label={cat:4,dog:8}' the number of images of each class
+mezzotint sample run=runs/latest n=1000 save=png       also one file per image, or all in one with save=npz
+mezzotint sample run=runs/latest label=3               one class, by label or name; several: label=[3,dog]
+mezzotint sample run=runs/latest 'label={cat:4,dog:8}' four cats and eight dogs
 mezzotint sample run=runs/latest weights=raw           the weights without EMA""",
     "edit": """\
 mezzotint edit run=runs/latest task=inpaint            held-out images, the middle hidden: results, sheet, numbers
@@ -48,7 +48,7 @@ mezzotint edit -m run=runs/latest task=inpaint method=replace,ddnm,pigdm,moment_
 mezzotint edit task= --help                            all tasks; method= --help all methods""",
     "evaluate": """\
 mezzotint evaluate run=runs/latest n=1000
-mezzotint evaluate run=runs/latest checkpoint=best     the best checkpoint by callbacks=sample_metrics
+mezzotint evaluate run=runs/latest checkpoint=best     the best checkpoint, which callbacks=sample_metrics keeps
 mezzotint evaluate run=runs/latest seeds=3             three times n images: mean +- standard deviation
 mezzotint evaluate run=runs/latest metrics=[fid,fid_bootstrap,precision_recall] sampler=heun grid=karras grid.steps=18
 mezzotint evaluate run=runs/latest metrics=[memorisation]     detect copies of training images, with a picture
@@ -84,11 +84,11 @@ mezzotint export run=runs/latest format=torch_export weights=raw license=apache-
 mezzotint ema run=runs/latest std=0.1                  a file of weights; also mezzotint sample run=... ema.std=0.1
 mezzotint ema run=runs/latest std=0.05,0.1,0.2         several lengths, a file each""",
     "report": """\
-mezzotint report runs/latest                           report.html in the run: self-contained, opens anywhere
+mezzotint report runs/latest                           report.html in the run, a self-contained file
 mezzotint report runs/digits_ddpm                      all runs of a sweep, with seeds aggregated
 mezzotint report runs/a runs/b out=ours.html           several runs, in a file of this name""",
     "sync": """\
-mezzotint sync runs/latest                             a run, however often it was interrupted; can be repeated
+mezzotint sync runs/latest                             one run; a repetition uploads only what is new
 mezzotint sync runs/digits_ddpm                        all runs of a sweep
 mezzotint sync runs project=paper entity=team          all runs that were trained with logger=wandb""",
     "import": """\
@@ -116,19 +116,19 @@ WORDS = {
     "name=NAME": "the run is runs/NAME; by default runs/<experiment>-<digest of the config>",
     "run=DIR": "an existing run; a group replaces that part of its config, key=value changes one value",
     "budget= batch_size= seed=": "images to train on, images per step over all devices, seed of all random numbers",
-    "n= seeds=": "number of images for sample and evaluate; number of seeds for evaluate",
-    "reference=train|test|all|PATH": "reference of evaluate: a split, a folder of images, a file of arrays",
-    "reference_images=N evaluation_share=0.25": "at most N reference images; cost limit as a fraction of training",
-    "weights=ema|raw": "weights for sample and evaluate",
+    "n= seeds=": "samples to evaluate at the end, for each of so many seeds",
+    "reference=train|test|all|PATH": "the reference of metrics: a split, a folder of images, a file of arrays",
+    "reference_images=N": "use at most N examples of the reference",
+    "evaluation_share=0.25": "largest cost of sampling and evaluation, as a fraction of that of training",
+    "weights=ema|raw": "the weights to sample from: their average, or the weights themselves",
     "checkpoint=best|NUMBER": "the best checkpoint of callbacks=sample_metrics, or that of a step; else the newest",
     "init=RUN|FILE init_weights=raw": "weights that a new run starts from: a run, a checkpoint, a safetensors file",
-    "save=none|png|npz": "single images that sample writes in addition to its grids",
-    "label=CLASS|[...]|{CLASS:n}": "class of sample, by label or name; several classes; or the number of each",
-    "condition=FILE|{NAME:VALUE}": "conditions of sample, by name or in a file; default those of held-out examples",
     "labels=auto|data|balanced": "classes of evaluated samples: as frequent as in the reference, or balanced",
-    "trust=[PACKAGE]": "more packages that the config of run= may name; their code is executed",
+    "trust=[PACKAGE]": "further packages that the config of run= may name; their code is executed",
     "group=NAME, group.key=VALUE": "choose an option of a group, set one of its values",
 }
+
+OF_TRAIN = {key: text for key, text in WORDS.items() if not key.startswith("checkpoint=")}
 
 OF_STATS = {  # stats takes few of them
     "data=NAME": "a dataset; reference=train, test or all is the split, train by default",
@@ -142,12 +142,26 @@ OF_ENCODE = {
     "data=NAME": "the images; their held-out ones are encoded too",
     "codec=autoencoder codec.directory=DIR": "the autoencoder, a diffusers AutoencoderKL",
     "codec.batch=N": "images that are encoded at a time",
-    "out=DIR": "the folder to write, which data=latents data.root=DIR reads; the same command goes on where it stopped",
+    "out=DIR": "the folder to write, which data=latents data.root=DIR reads; the same command resumes where it stopped",
     "hardware.devices=N": "so many processes, each with a share of the images",
     "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
 }
 
-OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(("save=", "label=", "condition="))} | {
+OF_SAMPLE = {
+    "run=DIR": WORDS["run=DIR"],
+    "n=N seed=N": "number of samples; seed of their noise",
+    "label=CLASS|[...]|{CLASS:n}": "a class, by label or name; several classes; or the number of samples of each",
+    "condition=FILE|{NAME:VALUE}": "conditions by name or in a file; by default those of held-out examples",
+    "save=none|png|npz|npy": "also write each sample to a file, or all to one array",
+    "out=DIR|FILE.png": "the folder, or the file of the grid; by default samples/ of the run",
+    **{key: WORDS[key] for key in ("weights=ema|raw", "checkpoint=best|NUMBER", "trust=[PACKAGE]")},
+    "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
+}
+
+OF_TRAINING = ("experiment=", "name=", "budget=", "evaluation_share=", "init=")  # not of a command on a run
+
+OF_EVALUATE = {key: text for key, text in WORDS.items() if not key.startswith(OF_TRAINING)} | {
+    "n= seeds=": "number of samples, for each of so many seeds from seed= on",
     "task=NAME method=NAME": "edits of held-out examples in place of samples, as `edit` makes them; metrics=[fid,psnr]",
     "images=PATH": "instead of run=: images or samples of any program, a folder or a file; with reference= or data=",
     "out=FILE.json": "with images=: the output file; by default in the current directory",
@@ -166,7 +180,7 @@ OF_EDIT = {
     **{key: WORDS[key] for key in ("trust=[PACKAGE]", "group=NAME, group.key=VALUE")},
 }
 
-OF_CHECK = {key: text for key, text in WORDS.items() if not key.startswith("save=")} | {
+OF_CHECK = OF_TRAIN | {
     "hardware.micro_batch=find": "find the largest micro-batch that fits here, and its speed",
 }
 
@@ -189,14 +203,14 @@ OWN_WORDS = {  # commands that read no config of one job, and their arguments
     "export": {
         "run=DIR": "the run",
         "format=NAME": "safetensors, torch_export, onnx or diffusers",
-        "weights=ema|raw checkpoint=best|NUMBER": "which weights, as sample takes them",
-        "license=NAME": "of the model card, such as apache-2.0 or cc-by-4.0",
+        "weights=ema|raw checkpoint=best|NUMBER": "the weights to export, as for sample",
+        "license=NAME": "the license that the model card states, such as apache-2.0 or cc-by-4.0",
         "out=DIR": "a folder; by default export/FORMAT in the run",
     },
     "ema": {
         "run=DIR": "a run that was trained with ema=power",
         "std=0.1,0.2": "standard deviations of the averages, as fractions of the images seen: 0.05 to 0.25",
-        "out=FILE.safetensors": "of one average; by default ema/std-0.1.safetensors in the run",
+        "out=FILE.safetensors": "the file of a single average; by default ema/std-0.1.safetensors in the run",
     },
     "report": {
         "DIR ...": "a run, the directory of a sweep, several of them, or all of runs/",
@@ -209,9 +223,9 @@ OWN_WORDS = {  # commands that read no config of one job, and their arguments
     "import": {
         "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm, edm2, dit, sit or lucidrains",
         "source=PATH": "a safetensors file, a state dict, or with format=diffusers a folder; code in it is refused",
-        "attention_order=new|legacy": "of guided_diffusion, whose files do not tell: use_new_attention_order",
+        "attention_order=new|legacy": "use_new_attention_order of guided_diffusion, which its files do not record",
         "name=NAME": "the run is runs/NAME; by default named after the file",
-        "group=NAME, group.key=VALUE": "the config of the run, where the file does not say it",
+        "group=NAME, group.key=VALUE": "the rest of the run's config, which the file does not hold",
     },
     "sync": {
         "DIR ...": "a run, the directory of a sweep, or runs/: all runs that were trained with logger=wandb",
@@ -222,7 +236,7 @@ OWN_WORDS = {  # commands that read no config of one job, and their arguments
         "run=DIR": "a run; a group or key with one value replaces its config's, with commas it is swept",
         "kind=KIND": "the kind of plot of a run, by default loss, or samples if anything is changed:",
         **{f"  {kind}": text for kind, text in KINDS.items()},
-        "n= samples=0,5,7": "number of samples, or their indices: sample i is the same image everywhere",
+        "n= samples=0,5,7": "number of samples, or their indices: sample i is always the same image",
         "points= frames=": "images of an interpolation; images of a film",
         "features=NAME": "feature space of neighbours: pixels, or an extractor= such as digits",
         "out=FILE,FILE": "by default a PNG in plots/ of the run; .png, .svg, .pdf, and .gif for a film",
@@ -299,6 +313,6 @@ SHELLS = {
 MORE = (
     "mezzotint {} data=image_folder --help   the keys of a choice; data= --help   all choices of a group",
     "mezzotint {} --cfg job   print the complete config and exit",
-    "-m   one job per combination of comma-separated values: seed=0,1,2 or 'budget=range(1000,5000,1000)'",
+    "-m   one job per combination of comma-separated values: seed=0,1,2 or 'seed=range(0,10)'",
     "--config-dir DIR   a directory of your own groups and experiments",
 )
