@@ -6,15 +6,25 @@ import os
 
 
 class MezzotintError(Exception):
-    """Base of all errors, whose messages state what was given, why it is invalid and what to do."""
+    """Base of all errors, whose messages state what was given, why it is invalid and what to do.
+
+    Attributes:
+        exit_code: of a command that ends with it.
+    """
+
+    exit_code = 1
 
 
 class ConfigError(MezzotintError, ValueError):
     """An invalid config."""
 
+    exit_code = 2
+
 
 class DataError(MezzotintError, ValueError):
     """Data that is missing, damaged or not of the declared shape."""
+
+    exit_code = 2
 
 
 class TrainingError(MezzotintError, RuntimeError):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import Noise, denoiser
 
+from mezzotint.data.inputs import NetworkInputs
 from mezzotint.diffusion import Objective
 from mezzotint.errors import ConfigError
 from mezzotint.training import AdamW, Hardware, micro_batch
@@ -51,15 +52,14 @@ def test_other_errors_are_not_taken_for_a_full_device():
 
 
 def rig(ema=None):
-    return MicroBatchProbe(denoiser(), Objective(), AdamW(), CPU, Noise().shape, ema)
+    return MicroBatchProbe(denoiser(), Objective(), AdamW(), CPU, NetworkInputs.of(Noise()), ema)
 
 
 def test_a_cpu_is_asked_by_counting(monkeypatch):
     tried = rig()
-    whole = micro_batch.footprint(tried.module.denoiser.network, tried.shape, 2, 16, CPU).total
-    half = micro_batch.footprint(tried.module.denoiser.network, tried.shape, 2, 8, CPU).total
+    whole, half = tried.memory(16), tried.memory(8)
     monkeypatch.setattr(micro_batch, "free_memory", lambda device: (whole + half) / 2 / micro_batch.ROOM)
-    trials = find(tried, 16, 2)
+    trials = find(tried, 16)
     assert [trial.micro_batch for trial in trials] == [8, 4, 2, 1]
     assert all(trial.images_per_second > 0 for trial in trials)
     assert trials[0].memory == half
@@ -68,12 +68,12 @@ def test_a_cpu_is_asked_by_counting(monkeypatch):
 def test_not_even_one_image(monkeypatch):
     monkeypatch.setattr(micro_batch, "free_memory", lambda device: 1.0)
     with pytest.raises(ConfigError, match="not even one image fits"):
-        find(rig(), 16, 2)
+        find(rig(), 16)
 
 
 def test_a_step_too_slow_to_wait_for_is_not_timed(monkeypatch):
     monkeypatch.setattr(micro_batch, "PATIENCE", 0.0)
-    assert [trial.images_per_second for trial in find(rig(), 4, 2)] == [None] * 3
+    assert [trial.images_per_second for trial in find(rig(), 4)] == [None] * 3
 
 
 def test_a_full_device_is_one_line_that_names_what_to_lower():

@@ -4,8 +4,9 @@ import pytest
 import torch
 from tiny import train, weights
 
+from mezzotint.data.inputs import NetworkInputs
 from mezzotint.diffusion import CosineSchedule, Denoiser, Velocity
-from mezzotint.networks import MLP, UNet
+from mezzotint.networks import MLP, UNet, VectorCondition
 from mezzotint.training import EMA, Hardware
 from mezzotint.training.hardware.memory import checkpoint_size, footprint, free_memory, size
 
@@ -15,7 +16,7 @@ CPU = {"accelerator": "cpu"}
 def counted(network, micro_batch=64, ema=None, **hardware):
     hardware = Hardware(**CPU, **hardware)
     hardware.recompute(network)
-    return footprint(network, (3, 16, 16), 0, micro_batch, hardware, ema)
+    return footprint(network, NetworkInputs((3, 16, 16)), micro_batch, hardware, ema)
 
 
 def test_weights_moments_and_averages_are_four_bytes_a_parameter():
@@ -31,6 +32,26 @@ def test_fsdp_shares_them_out():
     network = MLP((3, 16, 16), width=16)
     one, two = counted(network), counted(network, devices=2, strategy="fsdp")
     assert (two.weights, two.optimizer) == (one.weights // 2, one.optimizer // 2)
+
+
+class Biased(torch.nn.Module):
+    """x plus one number a channel, computed from a condition that it cannot do without."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(5, 3)
+
+    def forward(self, x, time, temperature):
+        return x + self.layer(temperature)[:, :, None, None]
+
+
+def test_a_step_is_counted_with_the_conditions_of_the_data():
+    """At the peak of the backward pass five tensors of the size of x are alive, and little else."""
+    kinds, images = {"temperature": VectorCondition(5)}, 3 * 16 * 16 * 4
+    found = footprint(Biased(), NetworkInputs((3, 16, 16), conditions=kinds), 64, Hardware(**CPU)).working
+    assert found == pytest.approx(5 * 64 * images, rel=1e-3)
+    with pytest.raises(TypeError, match="temperature"):
+        footprint(Biased(), NetworkInputs((3, 16, 16)), 64, Hardware(**CPU))
 
 
 def test_smaller_micro_batches_and_recomputing_save_memory():

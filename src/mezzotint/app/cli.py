@@ -16,7 +16,7 @@ from mezzotint.app import help
 from mezzotint.app.config.arguments import own_configs, trust_of, vouched
 from mezzotint.app.help import COMMANDS, OWN_WORDS
 from mezzotint.app.terminal import refuse, unbroken
-from mezzotint.errors import ConfigError, DataError, as_user_error
+from mezzotint.errors import ConfigError, as_user_error
 from mezzotint.instantiate.locate import did_you_mean
 from mezzotint.instantiate.trust import trusting
 from mezzotint.signals import REQUEUE_SIGNALS, install_handlers, restore_handlers
@@ -79,14 +79,18 @@ def exit_code(command: str, words: list[str]) -> Iterator[End]:
     except KeyboardInterrupt:
         end.code = refuse("stopped", command, 130)
     except SystemExit as left:  # --hydra-help has been printed, or a complaint of its parser
-        end.code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        match left.code:
+            case None | int() as code:
+                end.code = code or 0
+            case _:  # a text, which Python has printed
+                end.code = 1
     except Exception as error:
         known = as_user_error(error) or import_module("mezzotint.app.error_messages").explained(error, command, words)
         if known is None:
             traceback.print_exc()
             end.code = 1
         else:
-            end.code = refuse(str(known), command, 2 if isinstance(known, (ConfigError, DataError)) else 1)
+            end.code = refuse(str(known), command, known.exit_code)
     finally:
         restore_handlers(handlers)
 

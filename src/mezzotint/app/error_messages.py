@@ -60,34 +60,49 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str | None:
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
     from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        choices = sorted(option for option in error.options if not option.startswith("_"))
-        return f"{group}={choice}: no such choice{closest(group, choice, choices)} ({', '.join(choices)})"
     text = str(error)
     several = re.match(r"Ambiguous value for argument '\+*([^=]+)=(.*)'\n", text)
-    if isinstance(error, HydraException) and several:
-        key, said = several[1], several[2].replace("'", "")
-        listed = said.strip("()")
-        return f"{key}={said}: a list is {key}=[{listed}]; a job for each needs -m; one text: \"{key}='{said}'\""
     needed = re.search(r"Missing mandatory value: (\S+)", text)
-    if isinstance(error, InterpolationToMissingValueError) and needed:
-        return f"{needed[1]}: a value is needed; give {needed[1]}=VALUE"
     followed = re.search(r"Interpolation key '(\w+)([\w.]*)' not found\s+full_key: (\S+)", text)
-    if followed:
-        group, rest, key = followed.groups()
-        return f"{key}: it follows {group}{rest}, which is not there; choose a {group}=, or leave out what has {key}"
-    if isinstance(error, RuntimeError) and 'not detect "srun"' in text:
-        return f"hydra/launcher: {NOWHERE.format('srun')}"
-    if isinstance(error, RuntimeError) and "home directory" in text:
-        return f"~ has no meaning: {text} Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE"
     bad = re.search(r"Could not (?:override|delete|append to config).*?'([^']+)'", text)
-    if isinstance(error, ConfigCompositionException) and bad and "/" not in bad.group(1):
-        return no_key(bad.group(1).partition("=")[0].lstrip("+~"), command, words)
-    if raised_by_hydra(error) or isinstance(error, (HydraException, OmegaConfBaseException, yaml.YAMLError)):
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
-        return " ".join(dict.fromkeys(line.strip() for line in f"{text}{cause}".splitlines() if line.strip()))
-    return None
+    match error:
+        case MissingConfigException(options=[*known]):
+            return no_choice(error.missing_cfg_file or "", known)
+        case HydraException() if several:
+            key, said = several[1], several[2].replace("'", "")
+            listed = said.strip("()")
+            return f"{key}={said}: a list is {key}=[{listed}]; a job for each needs -m; one text: \"{key}='{said}'\""
+        case InterpolationToMissingValueError() if needed:
+            return f"{needed[1]}: a value is needed; give {needed[1]}=VALUE"
+        case _ if followed:
+            group, rest, key = followed.groups()
+            return (
+                f"{key}: it follows {group}{rest}, which is not there; choose a {group}=, or leave out what has {key}"
+            )
+        case RuntimeError() if 'not detect "srun"' in text:
+            return f"hydra/launcher: {NOWHERE.format('srun')}"
+        case RuntimeError() if "home directory" in text:
+            return f"~ has no meaning: {text} Set HOME, or MEZZOTINT_RUNS, MEZZOTINT_DATA and MEZZOTINT_CACHE"
+        case ConfigCompositionException() if bad and "/" not in bad[1]:
+            return no_key(bad[1].partition("=")[0].lstrip("+~"), command, words)
+        case HydraException() | OmegaConfBaseException() | yaml.YAMLError():
+            return flattened(error)
+        case OSError():
+            return None
+    return flattened(error) if raised_by_hydra(error) else None
+
+
+def no_choice(missing: str, known: Sequence[str]) -> str:
+    """Return the message for GROUP/CHOICE without a file."""
+    group, _, choice = missing.rpartition("/")
+    choices = sorted(option for option in known if not option.startswith("_"))
+    return f"{group}={choice}: no such choice{closest(group, choice, choices)} ({', '.join(choices)})"
+
+
+def flattened(error: Exception) -> str:
+    """Return the text of an error and of its cause in one line, each sentence once."""
+    cause = f" ({error.__cause__})" if error.__cause__ else ""
+    return " ".join(dict.fromkeys(line.strip() for line in f"{error}{cause}".splitlines() if line.strip()))
 
 
 def raised_by_hydra(error: Exception) -> bool:
@@ -96,7 +111,7 @@ def raised_by_hydra(error: Exception) -> bool:
     while trace and trace.tb_next:
         trace = trace.tb_next
     module = str(trace.tb_frame.f_globals.get("__name__", "")) if trace else ""
-    return not isinstance(error, OSError) and module.partition(".")[0] in ("hydra", "omegaconf", "antlr4")
+    return module.partition(".")[0] in ("hydra", "omegaconf", "antlr4")
 
 
 def no_key(key: str, command: str, words: Sequence[str]) -> str:

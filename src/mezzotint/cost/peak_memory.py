@@ -1,13 +1,15 @@
 """Peak memory of a training step, computed on fake tensors."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+
+from mezzotint.networks import Condition
 
 
 def working_memory(
@@ -17,6 +19,7 @@ def working_memory(
     classes: int = 0,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
+    conditions: Mapping[str, Condition] | None = None,
 ) -> int:
     """Return the peak bytes of gradients, activations and temporaries in one training step, weights excluded.
 
@@ -26,12 +29,13 @@ def working_memory(
     of the previous step count during the forward pass, since they are released only before the backward pass.
 
     Args:
-        network: (x, time, label) -> like x; on any device; not modified.
+        network: (x, time, label, ...) -> like x; on any device; not modified.
         shape: (C, H, W) of one image.
         batch: images per forward pass.
         classes: number of classes; 0 calls the network without labels.
         dtype: dtype of the computation; bfloat16 or float16 mean autocast with float32 weights.
         device: the device to assume; "cuda" requires one.
+        conditions: kinds of the other conditions that the network is called with, by name.
 
     Raises:
         RuntimeError: the network does something that fake tensors do not support, such as reading a value.
@@ -49,6 +53,7 @@ def working_memory(
         }
         x, time = torch.empty(batch, *shape), torch.empty(batch)
         more = {"label": torch.empty(batch, dtype=torch.int64)} if classes else {}
+        more |= {name: kind.null(batch, device) for name, kind in (conditions or {}).items()}
         context = torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)
         with LiveMemory() as memory:
             forward = torch.func.functional_call(step, fake, (memory, context, x, time), more)

@@ -2,6 +2,7 @@
 
 import abc
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -14,7 +15,13 @@ from .scalar_ops import Number, exp, log
 
 
 class Variance(metaclass=Finite):
-    """variance(s, t, prediction at t): a number, or a tensor shaped like x; zero where s is clean."""
+    """variance(s, t, prediction at t): a number, or a tensor shaped like x; zero where s is clean.
+
+    Attributes:
+        learned: it depends on the network's prediction.
+    """
+
+    learned: ClassVar[bool] = True
 
     @abc.abstractmethod
     def between(self, small: Number, large: Number, pred: Prediction) -> Number:
@@ -33,6 +40,8 @@ class Variance(metaclass=Finite):
 class PosteriorVariance(Variance):
     """Fixed small: the variance of q(x_s | x_t, x0). Source: Ho et al. 2020, eq. 7, https://arxiv.org/abs/2006.11239"""
 
+    learned = False
+
     def between(self, small: Number, large: Number, pred: Prediction) -> Number:
         return small
 
@@ -43,6 +52,8 @@ class TransitionVariance(Variance):
 
     Source: Ho et al. 2020, sec. 3.2, https://arxiv.org/abs/2006.11239
     """
+
+    learned = False
 
     def between(self, small: Number, large: Number, pred: Prediction) -> Number:
         return large

@@ -205,12 +205,18 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
 
 def targets(node: Node, where: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every (place, `_target_`) in a node."""
+    for place, inner in calls(node, where):
+        yield place, inner["_target_"]
+
+
+def calls(node: Node, where: str = "") -> Iterator[tuple[str, Mapping[str, Node]]]:
+    """Yield every (place, node with a `_target_`) in a node, outer ones first."""
     match node:
         case dict():
             if "_target_" in node:
-                yield where, node["_target_"]
+                yield where, node
             for key, value in node.items():
-                yield from targets(value, join(where, key))
+                yield from calls(value, join(where, key))
         case list():
             for i, item in enumerate(node):
-                yield from targets(item, f"{where}[{i}]")
+                yield from calls(item, f"{where}[{i}]")

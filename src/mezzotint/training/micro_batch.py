@@ -1,16 +1,15 @@
 """The largest micro-batch that a device holds, found by trying; what a run computes does not depend on it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from mezzotint.data.conditions import null_values
+from mezzotint.data.inputs import NetworkInputs
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
-from mezzotint.networks import Condition
 from mezzotint.training.hardware.hardware import Hardware, is_full
 from mezzotint.training.hardware.memory import footprint, free_memory
 from mezzotint.training.module import DiffusionModule
@@ -32,8 +31,7 @@ class MicroBatchProbe:
     """A run's module, optimizer and averages on the device that the hardware names: steps of any size can be tried.
 
     Args:
-        shape: of x, which is black.
-        conditions: kinds of the conditions by name, beside the label; each example has their null.
+        inputs: of the network; x is black, and each condition has its null.
     """
 
     def __init__(
@@ -42,28 +40,28 @@ class MicroBatchProbe:
         objective: Any,
         optimizer: Any,
         hardware: Hardware,
-        shape: tuple[int, ...],
+        inputs: NetworkInputs,
         ema: Any,
-        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         hardware.prepare(denoiser.network)
-        self.hardware, self.shape, self.ema = hardware, shape, ema
-        self.conditions = conditions or {}
+        self.hardware, self.inputs, self.ema = hardware, inputs, ema
         self.module = DiffusionModule(denoiser, objective, optimizer, budget=1, batch_size=1).to(hardware.device)
         self.optimizer = optimizer.build(self.module)
         averages = ema.averages if ema else ()
         self.averages = [[p.detach().float().clone() for p in self.module.parameters()] for _ in averages]
 
-    def step(self, micro_batch: int, classes: int) -> None:
+    def memory(self, micro_batch: int) -> int:
+        """Return the counted bytes of a step, see `footprint`."""
+        return footprint(self.module.denoiser.network, self.inputs, micro_batch, self.hardware, self.ema).total
+
+    def step(self, micro_batch: int) -> None:
         """One step of training on black images."""
         device = self.hardware.device
         batch = {
-            "image": torch.zeros(micro_batch, *self.shape, dtype=torch.uint8, device=device),
+            "image": torch.zeros(micro_batch, *self.inputs.shape, dtype=torch.uint8, device=device),
             "index": torch.arange(micro_batch),
+            **self.inputs.null_conditions(micro_batch, device),
         }
-        if classes:
-            batch["label"] = torch.zeros(micro_batch, dtype=torch.int64, device=device)
-        batch |= null_values(self.conditions, micro_batch, device)
         dtype = self.hardware.dtype
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):
             loss = self.module.training_step(batch, 0)
@@ -74,9 +72,7 @@ class MicroBatchProbe:
         self.module.losses, self.module.index = [], []
 
 
-def find(
-    rig: MicroBatchProbe, share: int, classes: int, progress: Callable[[int], None] = lambda size: None
-) -> list[ProbeResult]:
+def find(probe: MicroBatchProbe, share: int, progress: Callable[[int], None] = lambda size: None) -> list[ProbeResult]:
     """The largest micro-batch that fits first, then smaller ones that may be as fast.
 
     A GPU is asked by trying: an allocator knows best what it can hold. On a CPU, where trying would end the process or
@@ -89,16 +85,13 @@ def find(
     Raises:
         ConfigError: not even one image fits.
     """
-    hardware = rig.hardware
-
-    def memory(size: int) -> int:
-        return footprint(rig.module.denoiser.network, rig.shape, classes, size, hardware, rig.ema).total
+    hardware = probe.hardware
 
     def fits(size: int) -> bool:
         progress(size)
         if hardware.device == "cuda":
-            return runs(lambda: rig.step(size, classes))
-        return memory(size) <= ROOM * free_memory("cpu") / hardware.local
+            return runs(lambda: probe.step(size))
+        return probe.memory(size) <= ROOM * free_memory("cpu") / hardware.local
 
     sizes = divisors(share)
     best = largest(sizes, fits)
@@ -108,13 +101,13 @@ def find(
             "hardware.precision=bf16-mixed, a smaller network or a device with more memory"
         )
     chosen = [size for size in sizes if size <= best][-4:][::-1]
-    step_seconds = timed(lambda: rig.step(sizes[0], classes))
+    step_seconds = timed(lambda: probe.step(sizes[0]))
     trials = []
     for size in chosen:
         progress(size)
         patient = hardware.device == "cuda" or step_seconds * size / sizes[0] < PATIENCE
-        rate = size / timed(lambda size=size: rig.step(size, classes)) if patient else None
-        trials.append(ProbeResult(size, memory(size), rate))
+        rate = size / timed(lambda size=size: probe.step(size)) if patient else None
+        trials.append(ProbeResult(size, probe.memory(size), rate))
     return trials
 
 

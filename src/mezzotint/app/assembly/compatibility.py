@@ -13,13 +13,11 @@ from mezzotint.diffusion import (
     ClipIfEpsilon,
     Denoiser,
     DynamicThreshold,
-    MultiScaleLoss,
     SelfConditioned,
 )
 from mezzotint.diffusion.guidance.cfg import check_cfg_pp
 from mezzotint.diffusion.objective.base import BaseObjective
 from mezzotint.diffusion.objective.losses import Loss
-from mezzotint.diffusion.variances import PosteriorVariance, TransitionVariance
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build, targets
 from mezzotint.instantiate.locate import locate
@@ -94,7 +92,8 @@ def check_rank(job: Job, objective: nn.Module) -> None:
     if len(shape) == 3:
         return
     two = {"objective=augmented": getattr(objective, "augment", None) is not None}
-    two["loss=multi_scale"] = isinstance(getattr(objective, "loss", None), MultiScaleLoss)
+    loss: Loss = build(job.loss, "loss")
+    two[f"loss={type(loss).__name__}"] = loss.images_only
     if wrong := [name for name, chosen in two.items() if chosen]:
         raise ConfigError(f"{wrong[0]} is for height and width, and data.shape={shape} are no images: leave it out")
 
@@ -140,16 +139,12 @@ def check_variance(objective: nn.Module) -> None:
     Raises:
         ConfigError: it is one of ours that does not. What a loss of the user's own teaches is not known.
     """
-    loss = getattr(objective, "loss", None)
-    if not isinstance(loss, Loss):
-        return
-    if type(loss).bound is Loss.bound or isinstance(
-        getattr(loss, "variance", None), (PosteriorVariance, TransitionVariance)
-    ):
-        raise ConfigError(
-            f"the network gives two outputs a channel, and loss={type(loss).__name__} never trains the second, the "
-            "variance. Use loss=hybrid, or leave out network.learned_variance=true"
-        )
+    match getattr(objective, "loss", None):
+        case Loss(trains_variance=False) as loss:
+            raise ConfigError(
+                f"the network has two outputs for each channel, and loss={type(loss).__name__} never trains the "
+                "second, the variance. Use loss=hybrid, or leave out network.learned_variance=true"
+            )
 
 
 def check_shards(denoiser: Denoiser, objective: nn.Module, hardware: Hardware) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from mezzotint.app.config.job import Job
 from mezzotint.diffusion import CFGPlusPlus, CompositionalCFG, PairwiseGuidance
 from mezzotint.errors import ConfigError
+from mezzotint.instantiate.build import calls
 from mezzotint.instantiate.locate import locate
 from mezzotint.networks import Condition, ConditionEmbedder
 
@@ -89,15 +90,12 @@ def rate(objective: Any, name: str) -> float | None:
 
 def compared(node: Any, given: Sequence[str]) -> Iterator[Sequence[str] | None]:
     """Yield for each guidance that asks the network without conditions which these are; None where it does not say."""
-    for item in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
-        yield from compared(item, given)
-    if not (isinstance(node, dict) and "_target_" in node):
-        return
-    found = locate(node["_target_"])
-    if found is CompositionalCFG:
-        scales = node.get("scales") or {}
-        yield list(scales) if any(scale != 1 for scale in scales.values()) else []
-    elif isinstance(found, type) and issubclass(found, PairwiseGuidance):
-        alone = found is not CFGPlusPlus and node.get("scale", 1) == 1
-        if not (node.get("weak") or alone):
-            yield node.get("conditions")
+    for _, call in calls(node):
+        found = locate(call["_target_"])
+        if found is CompositionalCFG:
+            scales = call.get("scales") or {}
+            yield list(scales) if any(scale != 1 for scale in scales.values()) else []
+        elif inspect.isclass(found) and issubclass(found, PairwiseGuidance):
+            alone = found is not CFGPlusPlus and call.get("scale", 1) == 1
+            if not (call.get("weak") or alone):
+                yield call.get("conditions")

@@ -28,7 +28,8 @@ def plan_line(job: Job, parts: Components) -> str:
     held = "" if times == 1 else f", {micro_batch} at once"
     return (
         f"{parameters(network):,} parameters on {world} x {hardware.device} ({hardware.exact_precision}), "
-        f"{-(-job.budget // batch):,} steps of {batch} images{held}, peak rate {rates.peak_rate(job, parts)}, "
+        f"{-(-job.budget // batch):,} steps of {batch} {parts.noun.many}{held}, "
+        f"peak rate {rates.peak_rate(job, parts)}, "
         f"checkpoints of {size(checkpoint_size(network, parts.ema))}, drawn by {drawing(parts)}{shrunk(parts)}"
         f"{of_classes(parts.dataset) if parts.dataset.labelled_by() else ''}"
     )
@@ -44,21 +45,21 @@ def of_classes(dataset: Dataset) -> str:
 def cost(job: Job, dry: ComponentsDryRun) -> list[Row]:
     """Return the cost of training and evaluation in numbers that do not depend on the machine."""
     parts = dry.components
-    network, hardware = parts.denoiser.network, parts.hardware
+    network, hardware, noun = parts.denoiser.network, parts.hardware, parts.noun
     batch, budget = job.batch_size, job.budget
     world, micro_batch, times = shares(job, hardware)
     kept, each = checkpoints(job, parts.callbacks), checkpoint_size(network, parts.ema)
     return [
         ("network", f"{parameters(network):,} parameters"),
         *([("untrained", describe_unreached(dry.unreached))] if dry.unreached else []),
-        ("training", f"{budget:,} images in {-(-budget // batch):,} steps of {batch}"),
+        ("training", f"{budget:,} {noun.many} in {-(-budget // batch):,} steps of {batch}"),
         ("peak rate", rates.peak_rate(job, parts)),
         *compute(parts, batch, budget),
         ("devices", f"{world} x {hardware.device}, {hardware.exact_precision}"),
-        ("batch", f"{micro_batch} images on each device, {'once' if times == 1 else f'{times} times'} a step"),
+        ("batch", f"{micro_batch} {noun.many} on each device, {'once' if times == 1 else f'{times} times'} a step"),
         *memory(parts, micro_batch),
         ("checkpoints", f"{size(each)} each, at most {kept} on the disk at once: {size(kept * each)}"),
-        ("sampling", f"{drawing(parts)}, {round(dry.calls)} network calls an image{shrunk(parts)}"),
+        ("sampling", f"{drawing(parts)}, {round(dry.calls)} network calls {noun.one}{shrunk(parts)}"),
     ]
 
 
@@ -95,7 +96,8 @@ def compute(parts: Components, batch: int, budget: int) -> list[Row]:
     """Arithmetic of training: a backward pass is two forward ones. Nothing if the network's cannot be counted."""
     once = forward_flops(parts.denoiser.network, coded_shape(parts.dataset))
     amounts = (once, 3 * once * batch, 3 * once * budget)
-    return [("compute", "{} an image forward, {} a step, {} in all".format(*map(flops, amounts)))] if once else []
+    each, step, total = map(flops, amounts)
+    return [("compute", f"{each} {parts.noun.one} forward, {step} a step, {total} in all")] if once else []
 
 
 def shares(job: Job, hardware: Hardware) -> tuple[int, int, int]:
@@ -111,7 +113,7 @@ def memory(parts: Components, micro_batch: int) -> list[Row]:
     stages = [stage for stage in switches(network) if not stage.checkpointing]
 
     def count() -> Footprint:
-        return footprint(network, coded_shape(parts.dataset), parts.dataset.classes, micro_batch, hardware, parts.ema)
+        return footprint(network, parts.inputs, micro_batch, hardware, parts.ema)
 
     try:
         counted = count()

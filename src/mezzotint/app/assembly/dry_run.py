@@ -16,7 +16,7 @@ from mezzotint.app.assembly.parts import Components, assemble, build_metrics, ma
 from mezzotint.app.assembly.shapes import suited
 from mezzotint.app.assembly.tracing import ShapeProbe, on_meta
 from mezzotint.app.config.job import Job
-from mezzotint.app.results.references import Reference, check_reference, open_reference
+from mezzotint.app.results.references import check_reference, open_reference
 from mezzotint.data.conditions import condition_values, kinds_of, null_values
 from mezzotint.data.dataset import Dataset, codec_of, coded_shape, examples_of
 from mezzotint.data.image_set import ImageSource
@@ -25,6 +25,7 @@ from mezzotint.diffusion.grids.spacings import Grid
 from mezzotint.diffusion.stability import check_draw, validated_grid
 from mezzotint.generation import SamplingRecipe, held_out_conditions, null_conditions
 from mezzotint.metrics import Context, EvaluatedModel, Metric
+from mezzotint.training.callbacks.base import own
 
 FIRST_LEVELS = 4  # of a grid, where only the fit of sampler, guidance and network is checked
 
@@ -97,7 +98,7 @@ def dry_run(job: Job) -> DryRun:
         trial=trial,
         train=train,
         metrics=metrics,
-        evaluation=evaluation_budget(job, components, metrics, trial.calls, extracted_images(reference)),
+        evaluation=evaluation_budget(job, components, metrics, trial.calls, reference.extracted),
         notes=tuple(few_references(job, metrics, real)),
     )
 
@@ -126,11 +127,6 @@ def dry_run_without_data(job: Job) -> ComponentsDryRun:
     return ComponentsDryRun(job, components, calls, missing)
 
 
-def extracted_images(reference: Reference) -> int:
-    """Images of a reference whose features are to be extracted; 0 for published statistics."""
-    return 0 if reference.shape is None else len(reference.images)
-
-
 def check_metrics(job: Job, components: Components, metrics: Mapping[str, Metric], real: int | None = None) -> None:
     """Check that the final evaluation and the one during training have enough images.
 
@@ -140,8 +136,6 @@ def check_metrics(job: Job, components: Components, metrics: Mapping[str, Metric
     Raises:
         ConfigError: too few images for a metric, generated, real or held out.
     """
-    from mezzotint.training.callbacks.sample_metrics import SampleMetrics
-
     real = min(real, job.reference_images or real) if real is not None else None
     paired = real is not None and any(metric.scores_samples for metric in metrics.values())
     plan = held_out_conditions(components.dataset) if paired else None
@@ -157,12 +151,9 @@ def check_metrics(job: Job, components: Components, metrics: Mapping[str, Metric
         if real is not None or not metric.required_splits:
             with placed(f"metrics.{name}"):
                 metric.validate(context)
-    for name, callback in components.callbacks.items():
-        if isinstance(callback, SampleMetrics):
-            with placed(f"callbacks.{name}"):
-                for metric in callback.choose(metrics).values():
-                    metric.validate(Context(callback.n, real))
-                callback.shortened(components.sampling)
+    for name, callback in own(components.callbacks).items():
+        with placed(f"callbacks.{name}"):
+            callback.validate(metrics, real, components.sampling)
 
 
 def few_references(job: Job, metrics: Mapping[str, Metric], real: int) -> list[str]:

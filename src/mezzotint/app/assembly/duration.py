@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 from mezzotint.app.assembly.cost import flops, shares
 from mezzotint.app.assembly.dry_run import ComponentsDryRun
 from mezzotint.app.assembly.evaluation_budget import EvaluationBudget
 from mezzotint.app.assembly.parts import Components
 from mezzotint.app.config.job import Job
-from mezzotint.data.conditions import kinds_of
-from mezzotint.data.dataset import coded_shape
-from mezzotint.training import TrainingRun
-from mezzotint.training.callbacks.base import PeriodicCallback
+from mezzotint.training import DiffusionModule, TrainingRun
+from mezzotint.training.callbacks.base import own
 from mezzotint.training.hardware.memory import footprint, free_memory
 from mezzotint.training.hardware.memory import size as bytes_of
 from mezzotint.training.micro_batch import MicroBatchProbe, timed
@@ -58,34 +55,35 @@ def duration(job: Job, dry: ComponentsDryRun, evaluation: EvaluationBudget) -> D
     if not each:
         return "not measured: the network's operations cannot be counted"
     if each > MOST:
-        return f"not measured: one image takes {flops(each)}, many seconds of a core"
-    shape, classes = coded_shape(parts.dataset), parts.dataset.classes
+        return f"not measured: {parts.noun.one} takes {flops(each)}, many seconds of a core"
     try:
-        memory = footprint(parts.denoiser.network, shape, classes, size, parts.hardware, parts.ema).total
+        memory = footprint(parts.denoiser.network, parts.inputs, size, parts.hardware, parts.ema).total
     except Exception:  # a network of the user's own may do what tensors without memory cannot
         return "not measured: the network's memory cannot be counted"
     if memory > MEMORY * free_memory(parts.hardware.device):
         return f"not measured: a step of {size} takes {bytes_of(memory)}, more than half of the memory that is free"
     real = dry.materialised
-    kinds = kinds_of(parts.dataset)
-    rig = MicroBatchProbe(real.denoiser, real.objective, real.optimizer, real.hardware, shape, real.ema, kinds)
-    step = timed(lambda: rig.step(size, classes))
+    probe = probe_of(real)
+    step = timed(lambda: probe.step(size))
     second = each * size / step  # operations
     return Duration(
         size,
         step,
         evaluation.training_cost / second / world,
-        callback_passes(job, parts) * each / 3 / second / world,
+        callback_passes(job, parts, probe.module) * each / 3 / second / world,
         evaluation.cost / second / world,
     )
 
 
-def callback_passes(job: Job, parts: Components) -> float:
+def probe_of(parts: Components) -> MicroBatchProbe:
+    """Return the components on their device, where steps of any size can be tried."""
+    return MicroBatchProbe(parts.denoiser, parts.objective, parts.optimizer, parts.hardware, parts.inputs, parts.ema)
+
+
+def callback_passes(job: Job, parts: Components, module: DiffusionModule) -> float:
     """Return the forward passes that callbacks make during training."""
-    module = SimpleNamespace(denoiser=parts.denoiser)
-    run = TrainingRun(Path(), module, parts.dataset, 0, job.budget, job.batch_size, parts.sampling)  # type: ignore[arg-type]
-    periodic = [callback for callback in parts.callbacks.values() if isinstance(callback, PeriodicCallback)]
-    return sum(callback.passes(run) * job.budget / run.count(callback.every) for callback in periodic)
+    run = TrainingRun(Path(), module, parts.dataset, 0, job.budget, job.batch_size, parts.sampling)
+    return sum(callback.forward_passes(run) for callback in own(parts.callbacks).values())
 
 
 def spoken(seconds: float) -> str:

@@ -18,7 +18,7 @@ from mezzotint.app.config.job import Job
 from mezzotint.app.results.evaluation_protocol import MOST_SAMPLES
 from mezzotint.data.dataset import coded_shape
 from mezzotint.metrics import Extractor, Metric, feature_metrics
-from mezzotint.training import SampleMetrics
+from mezzotint.training.callbacks.base import own
 
 GRID_IMAGES, FILM_IMAGES = 64, 8  # images in the grid and in the film strip
 FEWEST = 16  # samples that are evaluated at any cost
@@ -72,7 +72,7 @@ class EvaluationBudget:
     def __str__(self) -> str:
         samples, reference = self.unbounded
         return (
-            f"{self.samples:,} samples against {self.reference:,} real images instead of {samples:,} against "
+            f"{self.samples:,} samples against {self.reference:,} of the reference instead of {samples:,} against "
             f"{reference:,}, which would exceed evaluation_share=; n= lifts that bound"
         )
 
@@ -94,7 +94,7 @@ def evaluation_budget(
     wanted = job.n or min(real or MOST_SAMPLES, MOST_SAMPLES), min(real, job.reference_images or real)
     if not featured:
         wanted = (wanted[0] if any(metric.scores_samples for metric in metrics.values()) else 0), 0
-    while_training = any(isinstance(callback, SampleMetrics) for callback in components.callbacks.values())
+    while_training = any(callback.evaluates for callback in own(components.callbacks).values())
     repeats = job.seeds * (1 + while_training)
     training = 3 * forward * job.budget
     unbounded = EvaluationBudget(GRID_IMAGES, *wanted, wanted, repeats, calls * forward, features, training)

@@ -3,11 +3,13 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mezzotint.app.assembly.nouns import Noun, noun_of
 from mezzotint.app.config.job import Job, Node
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.results.labels import plan as plan_labels
@@ -15,6 +17,7 @@ from mezzotint.app.results.references import open_reference
 from mezzotint.data import Codec, PixelCodec
 from mezzotint.data.conditions import kinds_of
 from mezzotint.data.dataset import Dataset
+from mezzotint.data.inputs import NetworkInputs
 from mezzotint.diffusion import Denoiser, Objective
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.generation import SamplingRecipe
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Components:
-    """Everything that a training run is made of, built and not yet used."""
+    """Everything that a training run is made of, built and not yet used, by the names of `fit`'s arguments."""
 
     dataset: Dataset
     denoiser: Denoiser
@@ -45,6 +48,26 @@ class Components:
     hardware: Hardware
     sampling: SamplingRecipe
     judging: EvaluationPlan
+
+    @property
+    def noun(self) -> Noun:
+        """The word for the examples of the data."""
+        return noun_of(self.dataset)
+
+    @property
+    def inputs(self) -> NetworkInputs:
+        """The inputs of the network."""
+        return NetworkInputs.of(self.dataset)
+
+    def arguments(self, job: Job) -> dict[str, Any]:
+        """Return the arguments of `mezzotint.training.fit`: these components, and the numbers and config of the job."""
+        built = {item.name: getattr(self, item.name) for item in fields(self)}
+        return built | {
+            "seed": job.seed,
+            "budget": job.budget,
+            "batch_size": job.batch_size,
+            "config": job.as_dict(),
+        }
 
 
 def assemble(job: Job, device: str = "cpu") -> Components:
@@ -99,13 +122,13 @@ def build_sampling(job: Job) -> SamplingRecipe:
 
 def build_judging(job: Job, dataset: Dataset) -> EvaluationPlan:
     """Return how samples are evaluated during training; nothing is opened before the first evaluation."""
+    reference = cache(lambda: open_reference(job.reference, dataset))
+    classes = 0 if kinds_of(dataset) else dataset.classes
     return EvaluationPlan(
         lambda: build_metrics(job, dataset.shape),
-        lambda: open_reference(job.reference, dataset).images,
+        lambda: reference().images,
         job.paths["cache"],
-        lambda reference, directory: plan_labels(
-            job.labels, 0 if kinds_of(dataset) else dataset.classes, reference, directory
-        )[0],
+        lambda _, directory: plan_labels(job.labels, classes, reference(), directory)[0],
     )
 
 

@@ -11,9 +11,9 @@ from mezzotint.app.assembly.parts import Components
 from mezzotint.app.config.job import Job
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
+from mezzotint.plain_data import as_text
 from mezzotint.runs import RunDir
-from mezzotint.training.callbacks.base import Callback
-from mezzotint.training.callbacks.checkpoints import Checkpoints
+from mezzotint.training.callbacks.base import own
 from mezzotint.training.hardware.memory import checkpoint_size, size
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ def obstacles(job: Job, parts: Components, directory: Path) -> list[str]:
     return [
         *(unwritable_folders(job, directory) or disk_space(job, parts, directory)),
         *missing_weights(job, parts.ema),
-        *without_checkpoints(parts.callbacks),
+        *without_checkpoints(job, parts.callbacks),
         *invalid_callbacks(parts.callbacks),
     ]
 
 
 def invalid_callbacks(callbacks: "Mapping[str, pl.Callback]") -> list[str]:
     """Return what is wrong with callbacks that are not ours, such as a quantity that no run logs."""
-    if all(isinstance(callback, Callback) for callback in callbacks.values()):
+    if own(callbacks).keys() == callbacks.keys():
         return []
     from mezzotint.training.fitting import sorted_out
 
@@ -83,24 +83,21 @@ def disk_space(job: Job, parts: Components, directory: Path) -> list[str]:
 
 
 def checkpoints(job: Job, callbacks: "Mapping[str, pl.Callback]") -> int:
-    """Return the most checkpoints that are on the disk at once: those kept, the best, and one being written."""
-    kept = 0
-    for callback in callbacks.values():
-        if isinstance(callback, Checkpoints):
-            every = callback.every * job.budget if callback.every < 1 else callback.every
-            kept = min(callback.keep, max(1, round(job.budget / every))) + (callback.best in callbacks)
-    return kept + 1 if kept else 0
+    """Return the most checkpoints that are on the disk at once."""
+    return sum(callback.checkpoints(job.budget, callbacks) for callback in own(callbacks).values())
 
 
 def missing_weights(job: Job, ema: "EMA | None") -> list[str]:
     """Refuse weights= of an average that the run does not keep."""
     known = ["raw", *(["ema"] if ema else []), *(ema.averages if ema else ())]
-    asked = job.weights if isinstance(job.weights, str) else f"{job.weights:g}"
+    asked = as_text(job.weights) or f"{job.weights:g}"
     return [] if asked in known else [f"weights={asked}: this run keeps {', '.join(known)}"]
 
 
-def without_checkpoints(callbacks: "Mapping[str, pl.Callback]") -> list[str]:
+def without_checkpoints(job: Job, callbacks: "Mapping[str, pl.Callback]") -> list[str]:
     """Refuse callbacks that save no checkpoint, from which the final samples would be drawn."""
-    if any(isinstance(callback, Checkpoints) for callback in callbacks.values()):
+    if checkpoints(job, callbacks):
         return []
-    return ["callbacks: none of them saves, and nothing could be drawn or go on: keep callbacks.checkpoints"]
+    return [
+        "callbacks: none of them saves, so the run could be neither sampled nor resumed: keep callbacks.checkpoints"
+    ]

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from mezzotint.cost.flops import describe
 from mezzotint.errors import ConfigError
@@ -23,11 +24,12 @@ def on_meta() -> Iterator[None]:
         yield
     except NotImplementedError:
         return
-    except (RuntimeError, TypeError) as error:
+    except TypeError as error:
+        if "meta" not in str(error).lower():
+            raise
+    except RuntimeError as error:
         if "meta" in str(error).lower():
             return
-        if isinstance(error, TypeError):
-            raise
         raise ConfigError(" ".join(str(error).split())) from error
 
 
@@ -64,7 +66,7 @@ class ShapeProbe(nn.Module):
         (network,) = self._network
         tensors = chain(network.parameters(), network.buffers())
         device = next((tensor.device for tensor in tensors), x.device)
-        moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in condition.items()}
+        moved = tree_map_only(Tensor, lambda value: value.to(device), condition)
         with on_meta():
             return tuple(network(x.to(device), time.to(device), **moved).shape)
         return tuple(x.shape)

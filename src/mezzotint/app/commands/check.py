@@ -10,10 +10,9 @@ from mezzotint.app.assembly.dry_run import (
     ComponentsDryRun,
     check_metrics,
     dry_run_without_data,
-    extracted_images,
     few_references,
 )
-from mezzotint.app.assembly.duration import duration
+from mezzotint.app.assembly.duration import duration, probe_of
 from mezzotint.app.assembly.evaluation_budget import EvaluationBudget, evaluation_budget
 from mezzotint.app.assembly.initial import initial_weights
 from mezzotint.app.assembly.parts import Components, placed, plan_metrics
@@ -27,10 +26,10 @@ from mezzotint.app.results import classes, run_folders
 from mezzotint.app.results.references import open_reference
 from mezzotint.app.results.resume import choose
 from mezzotint.app.terminal import display_path, table
-from mezzotint.data.conditions import kinds_of
-from mezzotint.data.dataset import coded_shape, examples_of
+from mezzotint.data.dataset import examples_of
 from mezzotint.errors import ConfigError, DataError, MezzotintError
 from mezzotint.instantiate.build import build
+from mezzotint.plain_data import number
 from mezzotint.runs import RunDir
 from mezzotint.training.hardware.memory import size
 
@@ -91,16 +90,16 @@ def planned(node: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     try:
         _ = hardware.local
     except ConfigError as error:
-        devices = hardware.devices if isinstance(hardware.devices, int) else 1
+        devices = number(hardware.devices) or 1
         problems.append(f"{error} The plan above is as for {devices} CPU process(es) a node.")
         return node | {"accelerator": "cpu", "devices": devices}
     return node
 
 
 def data(job: Job, parts: Components, directory: Path, problems: list[str]) -> tuple[list[Row], int]:
-    """Return the rows on images and classes, or on what is missing, and the number of reference images."""
+    """Return the rows on the data and their classes, or on what is missing, and the size of the reference."""
     shape, download = " x ".join(map(str, parts.dataset.shape)), job.data.get("download", False)
-    own = job.reference in SPLITS
+    own, noun = job.reference in SPLITS, parts.noun.many
     still = replace(job, data=job.data | {"download": False}) if download else job  # check downloads nothing
     try:
         there = build(classes.settled(directory, still).data_node(), "data")
@@ -110,21 +109,19 @@ def data(job: Job, parts: Components, directory: Path, problems: list[str]) -> t
         trained = classes.Trained.of(there, images)
     except ConfigError as error:
         problems.append(str(error))
-        return [("data", f"images of {shape}")], 0
+        return [("data", f"{noun} of {shape}")], 0
     except DataError as error:
         if download and not job.data.get("root"):
-            return [("data", f"images of {shape}, not here: training downloads them to {job.data['cache']}")], 0
+            return [("data", f"{noun} of {shape}, not here: training downloads them to {job.data['cache']}")], 0
         problems.append(f"data: {error}")
         place = job.data.get("root")
-        missing = (
-            f"not to be read as they are from {display_path(place)}" if place and Path(place).exists() else "not here"
-        )
-        return [("data", f"images of {shape}, {missing}")], 0
+        missing = f"not readable as they are in {display_path(place)}" if place and Path(place).exists() else "not here"
+        return [("data", f"{noun} of {shape}, {missing}")], 0
     labels = [("classes", classes.describe_classes(trained))] if trained.counts else []
     problems += [] if RunDir(directory).newest_step() else classes.empty(trained)
     by = f" in classes by {there.labelled_by()}" if labels and there.labelled_by() else ""
     seen = job.budget / len(images)
-    rows = [("data", f"{len(images):,} images of {shape}{by}, seen {seen:.3g} times each"), *labels]
+    rows = [("data", f"{len(images):,} {noun} of {shape}{by}, each seen {seen:.3g} times"), *labels]
     return rows, real if own else 0
 
 
@@ -143,7 +140,7 @@ def end(job: Job, dry: ComponentsDryRun, real: int, problems: list[str]) -> tupl
         if job.reference not in SPLITS:
             found = open_reference(job.reference, parts.dataset)
             counted = len(found.images)
-            real = extracted_images(found)
+            real = found.extracted
     except MezzotintError as error:
         problems.append(str(error))
     try:
@@ -155,17 +152,25 @@ def end(job: Job, dry: ComponentsDryRun, real: int, problems: list[str]) -> tupl
         problems.append(str(error))
     evaluation = evaluation_budget(job, parts, planned, dry.calls, real)
     notes = few_references(job, planned, counted) if counted else []
-    return [*rows, ("at the end", finale(job, evaluation)), *(("note", note) for note in notes)], evaluation
+    return [
+        *rows,
+        ("at the end", finale(job, evaluation, parts.noun.many)),
+        *(("note", note) for note in notes),
+    ], evaluation
 
 
-def finale(job: Job, evaluation: EvaluationBudget) -> str:
-    """Describe the final sampling and evaluation, with their cost as a share of the training's."""
+def finale(job: Job, evaluation: EvaluationBudget, noun: str) -> str:
+    """Describe the final sampling and evaluation, with their cost as a share of the training's.
+
+    Args:
+        noun: the word for the examples of the reference.
+    """
     said = f"{evaluation.pictures} pictures drawn, nothing evaluated"
     if evaluation.samples:
         said = (
             f"{evaluation.pictures} pictures drawn, {evaluation.samples:,} samples evaluated ({', '.join(job.metrics)})"
         )
-        said += f" against {evaluation.reference:,} images" if evaluation.reference else ""
+        said += f" against {evaluation.reference:,} {noun}" if evaluation.reference else ""
         if evaluation.reduced:
             samples, reference = evaluation.unbounded
             against = f" against {reference:,}" if reference else ""
@@ -189,14 +194,11 @@ def there(directory: Path) -> bool:
 
 def find_micro_batch(job: Job, parts: Components) -> None:
     """Look for the largest micro-batch that this machine holds, and print it as an argument."""
-    from mezzotint.training.micro_batch import MicroBatchProbe, find
+    from mezzotint.training.micro_batch import find
 
-    shape, classes = coded_shape(parts.dataset), parts.dataset.classes
     world, share, _ = shares(job, parts.hardware)
-    kinds = kinds_of(parts.dataset)
-    rig = MicroBatchProbe(parts.denoiser, parts.objective, parts.optimizer, parts.hardware, shape, parts.ema, kinds)
     with placed("hardware"):
-        trials = find(rig, share, classes)
+        trials = find(probe_of(parts), share)
     table(
         [
             (
@@ -207,7 +209,7 @@ def find_micro_batch(job: Job, parts: Components) -> None:
             )
             for trial in trials
         ],
-        ["micro-batch", "times a step", "memory", "images/s"],
+        ["micro-batch", "times a step", "memory", f"{parts.noun.many}/s"],
     )
     best = trials[0]
     print(f"hardware.micro_batch={best.micro_batch} is the largest that fits; the batch stays {job.batch_size}")

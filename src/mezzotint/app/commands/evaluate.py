@@ -100,7 +100,7 @@ def evaluate_run(directory: Path, job: Job, metrics: dict[str, Any], dataset: Da
     seeds = range(job.seed, job.seed + job.seeds)
     own = kinds_of(dataset) or job.task  # labels come with the conditions of an example, or its edit
     classes = 0 if own else dataset.classes
-    turns, said = plan_labels(job.labels, classes, reference.images, directory)
+    turns, said = plan_labels(job.labels, classes, reference, directory)
     held = content(metrics, dataset, reference) | ({} if turns is None else {"labels": said})
     asked = {place(directory, one, reference, held): one for one in (replace(job, seed=seed) for seed in seeds)}
     if not all(made_before(path, directory, warn=rank_and_world()[0] == 0) for path in asked):

@@ -17,6 +17,7 @@ from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.instantiate.build import DENOISER, build_denoiser
 from mezzotint.instantiate.locate import did_you_mean
+from mezzotint.plain_data import mismatch
 from mezzotint.runs import RunDir
 from mezzotint.runs.folders import link_latest
 
@@ -102,7 +103,7 @@ def given(own: Mapping[str, str], words: Sequence[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             said[key] = value
     shape = said.get("data.shape")
-    if shape is not None and not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int for n in shape)):
+    if shape is not None and (mismatch(shape, [int]) or len(shape) != 3):
         raise ConfigError(f"data.shape={shape}: give three integers, such as data.shape=[3,64,64]")
     return said
 
@@ -151,9 +152,12 @@ def merged(automatic: Sequence[str], asked: Sequence[str]) -> list[str]:
 
 def text(value: Any) -> str:
     """Return a value as Hydra reads it."""
-    if isinstance(value, list):
-        return f"[{','.join(map(text, value))}]"
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    match value:
+        case list():
+            return f"[{','.join(map(text, value))}]"
+        case None | bool():
+            return json.dumps(value)
+    return str(value)
 
 
 def readable_name(name: str) -> str:

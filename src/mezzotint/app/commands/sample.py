@@ -18,7 +18,7 @@ from mezzotint.app.launch.hydra_hooks import in_sweep
 from mezzotint.app.results import classes
 from mezzotint.app.results.classes import read as runs_data
 from mezzotint.app.results.conditions import planned
-from mezzotint.app.results.labels import requested_labels
+from mezzotint.app.results.labels import LabelRequest, requested_labels
 from mezzotint.app.results.run_folders import existing, other_step
 from mezzotint.app.results.sample_files import OF_DATA, OF_IMAGES
 from mezzotint.app.results.samples import SHOWN, Order, check_place, order, own_folder
@@ -113,8 +113,8 @@ def check_save(job: Job) -> None:
 def turns_of(directory: Path, job: Job) -> Tensor | None:
     """The labels that samples have in turn: those of label=, or of the classes that had images; None for each once."""
     trained, count = runs_data(directory), job.data.get("classes") or 0
-    if job.label is not None:
-        return requested_labels(job.label, count, trained, classes.names(directory, job))
+    if asked := LabelRequest.of(job.label):
+        return requested_labels(asked, count, trained, classes.names(directory, job))
     if count and trained and 0 in trained.counts and not job.data.get("conditions"):
         return torch.tensor([label for label, images in enumerate(trained.counts) if images])
     return None

@@ -77,10 +77,11 @@ def no_files_on_error(folder: Path) -> Iterator[None]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if folder.is_dir() and not before:
             folder.rmdir()
-        if isinstance(error, FileNotFoundError) and error.filename == "sbatch":
-            raise ConfigError(f"hydra/launcher: {NOWHERE.format('sbatch')}") from error
-        if of_submitit(error):
-            raise ConfigError(f"the jobs could not be submitted: {' '.join(str(error).split())}") from error
+        match error:
+            case FileNotFoundError(filename="sbatch"):
+                raise ConfigError(f"hydra/launcher: {NOWHERE.format('sbatch')}") from error
+            case _ if of_submitit(error):
+                raise ConfigError(f"the jobs could not be submitted: {' '.join(str(error).split())}") from error
         raise
 
 

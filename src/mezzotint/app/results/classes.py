@@ -6,7 +6,6 @@ classes, and nothing in the network shows it.
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -44,7 +43,7 @@ class Trained:
     conditions: str = ""
 
     @classmethod
-    def of(cls, dataset: Any, train: ImageSource) -> "Trained":
+    def of(cls, dataset: Dataset, train: ImageSource) -> "Trained":
         labels = labels_of(train) if dataset.classes else None
         counts = () if labels is None else tuple(torch.bincount(labels, minlength=dataset.classes).tolist())
         conditions = condition_values(dataset, "train").digest()
@@ -55,9 +54,9 @@ class Trained:
         return self.classes[label] if label < len(self.classes) else str(label)
 
 
-def names_of(dataset: Any) -> tuple[str, ...]:
+def names_of(dataset: Dataset) -> tuple[str, ...]:
     """Return the names of a dataset's classes; empty if it has none."""
-    return tuple(dataset.class_names()) if isinstance(dataset, Dataset) else ()
+    return tuple(dataset.class_names())
 
 
 def names(directory: Path, job: Job) -> tuple[str, ...]:
@@ -97,13 +96,13 @@ def write(directory: Path, trained: Trained) -> None:
 # ---------------------------------------------------------------------------------------------------- the data compared
 
 
-def opened(directory: Path, job: Job) -> tuple[Any, str]:
+def opened(directory: Path, job: Job) -> tuple[Dataset, str]:
     """The dataset of a config with the classes in the order that the run was trained in, and what is wrong with them.
 
     Folders called by numbers were once sorted as words; a run that was trained so keeps that order.
     """
-    dataset = build(job.data_node(), "data")
-    if not isinstance(dataset, Dataset) or not dataset.classes or job.data.get("names"):
+    dataset: Dataset = build(job.data_node(), "data")
+    if not dataset.classes or job.data.get("names"):
         return dataset, ""
     before = read(directory)
     names = before.classes if before else ()
@@ -131,8 +130,8 @@ def settled(directory: Path, job: Job) -> Job:
             f"{wrong}. Give the folders their old names, or data.root= of the data as it was; or train a new run, "
             "without run= and with another name="
         )
-    names = getattr(dataset, "names", ())
-    return replace(job, data=job.data | {"names": list(names)}) if names else job
+    names = list(dataset.names)
+    return replace(job, data=job.data | {"names": names}) if names else job
 
 
 def changed(directory: Path, then: tuple[str, ...], now: tuple[str, ...]) -> str:

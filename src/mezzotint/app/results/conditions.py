@@ -13,6 +13,7 @@ from mezzotint.data.conditions import Column, checked, kinds_of, null_values, nu
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.generation import ConditionPlan, GivenConditions, held_out_conditions
 from mezzotint.networks import Condition
+from mezzotint.plain_data import as_list, as_text
 
 
 def planned(asked: Any, dataset: Any) -> ConditionPlan | None:
@@ -30,8 +31,8 @@ def planned(asked: Any, dataset: Any) -> ConditionPlan | None:
         return held_out_conditions(dataset)
     if not kinds:
         raise ConfigError(f"condition={asked}: this run has no conditions beside classes, which label= gives")
-    if isinstance(asked, str):
-        return of_file(Path(asked).expanduser(), kinds, f"of {asked}")
+    if file := as_text(asked):
+        return of_file(Path(file).expanduser(), kinds, f"of {file}")
     if unknown := [name for name in asked if name not in kinds]:
         raise ConfigError(f"condition={unknown[0]}: this run has no such condition; it has {', '.join(kinds)}")
     null = null_values(kinds, 1)
@@ -51,7 +52,7 @@ def rows(name: str, kind: Condition, value: Any) -> Tensor:
     try:
         return kind.encode(value)[None]
     except ValueError as error:
-        if not isinstance(value, list) or not value:
+        if not as_list(value):
             raise ConfigError(f"condition.{name}: {error}") from error
     try:
         return torch.stack([kind.encode(item) for item in value])

@@ -70,7 +70,8 @@ class Result:
 
     @property
     def seed(self) -> int:
-        return made[0] if isinstance(made := self.made.get("seeds", 0), list) else int(str(made).partition(",")[0])
+        """The first seed of the samples, which a protocol lists or writes as text."""
+        return int(str(self.made.get("seeds", 0)).strip("[]").partition(",")[0])
 
     @property
     def calls(self) -> float:

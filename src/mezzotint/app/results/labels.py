@@ -3,23 +3,24 @@
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from mezzotint.app.results.classes import Trained, read
-from mezzotint.app.results.references import Chosen
+from mezzotint.app.results.references import Reference
 from mezzotint.data.image_files.class_folders import few
-from mezzotint.data.image_set import labels_of
 from mezzotint.errors import ConfigError
 from mezzotint.generation.labels import BALANCED, IMBALANCE, IN_SHARES, imbalance, in_shares
+from mezzotint.plain_data import is_integer
 
 NONE = -1  # the label of samples without a class
 
 
-def plan(asked: str, classes: int, reference: Any, directory: Path) -> tuple[Tensor | None, str]:
+def plan(asked: str, classes: int, reference: Reference, directory: Path) -> tuple[Tensor | None, str]:
     """Return the repeating label sequence of evaluated samples, or None for each class once, and its protocol entry.
 
     A distance holds the difference between the shares of classes too, so they are those of the reference; of one
@@ -48,12 +49,9 @@ def plan(asked: str, classes: int, reference: Any, directory: Path) -> tuple[Ten
     return in_shares(counts), IN_SHARES.format(whose)
 
 
-def shares(classes: int, reference: Any, directory: Path) -> tuple[Tensor | None, str]:
+def shares(classes: int, reference: Reference, directory: Path) -> tuple[Tensor | None, str]:
     """Return the number of images of each class, (classes,), and the source of these numbers."""
-    from mezzotint.metrics import StatisticsFile
-
-    reference = reference.images if isinstance(reference, Chosen) else reference  # some of it are there for the whole
-    labels = None if isinstance(reference, StatisticsFile) else labels_of(reference)
+    labels = reference.labels()
     if labels is not None:
         return torch.bincount(labels, minlength=classes), "reference"
     trained = read(directory)
@@ -63,28 +61,63 @@ def shares(classes: int, reference: Any, directory: Path) -> tuple[Tensor | None
 # ---------------------------------------------------------------------------------------------------- by name or number
 
 
-def requested_labels(label: Any, classes: int, trained: Trained | None, names: Sequence[str]) -> Tensor:
+@dataclass(frozen=True)
+class LabelRequest:
+    """The classes that `label=` names.
+
+    Args:
+        pairs: a label or a name, and how many images of it.
+        counted: the numbers of images were given, {class: images, ...}.
+        several: it is a list.
+    """
+
+    pairs: tuple[tuple[int | str, int], ...]
+    counted: bool = False
+    several: bool = False
+
+    @classmethod
+    def of(cls, label: Any) -> Self | None:
+        """Return the request of a value of `label=`; None without one."""
+        match label:
+            case None:
+                return None
+            case dict():
+                return cls(tuple(label.items()), counted=True)
+            case list():
+                return cls(tuple((key, 1) for key in label), several=True)
+        return cls(((label, 1),))
+
+    def __str__(self) -> str:
+        """The value as on the command line."""
+        if self.counted:
+            return "{" + ",".join(f"{key}:{count}" for key, count in self.pairs) + "}"
+        named = ",".join(str(key) for key, _ in self.pairs)
+        return f"[{named}]" if self.several else named
+
+    def refuse(self) -> None:
+        """Raise ConfigError for a request without an image."""
+        if self.counted and min((count for _, count in self.pairs), default=0) < 1:
+            first = next(iter(self.pairs), (0, 0))[0]
+            example = LabelRequest(((first, 4),), counted=True)
+            raise ConfigError(f"label={self}: give each class 1 image or more, such as label={example}")
+        if not self.pairs:
+            raise ConfigError("label=[]: give a class, or several")
+
+
+def requested_labels(asked: LabelRequest, classes: int, trained: Trained | None, names: Sequence[str]) -> Tensor:
     """Return the repeating label sequence for `label=`.
 
     Args:
-        label: a label or a name, a list of them, or a dict of images for each.
-        trained: what is known of the training images.
+        trained: the record of the training images.
         names: of the classes; none where these are only numbers.
 
     Raises:
         ConfigError: a class that the run does not have, or no images of it.
     """
     if not classes:
-        raise ConfigError(f"label={spelt(label)}: this run has no classes")
-    if isinstance(label, dict):
-        if not label or min(label.values()) < 1:
-            example = spelt({next(iter(label), 0): 4})
-            raise ConfigError(f"label={spelt(label)}: give each class 1 image or more, such as label={example}")
-        pairs = [(number(key, classes, names), count) for key, count in label.items()]
-    else:
-        pairs = [(number(key, classes, names), 1) for key in (label if isinstance(label, list) else [label])]
-    if not pairs:
-        raise ConfigError("label=[]: give a class, or several")
+        raise ConfigError(f"label={asked}: this run has no classes")
+    asked.refuse()
+    pairs = [(number(key, classes, names), count) for key, count in asked.pairs]
     for each, _ in pairs:
         if trained and trained.counts and each != NONE and not trained.counts[each]:
             raise ConfigError(
@@ -95,12 +128,13 @@ def requested_labels(label: Any, classes: int, trained: Trained | None, names: S
 
 def number(key: int | str, classes: int, names: Sequence[str]) -> int:
     """Return the label of a class given by label, name or unique prefix of its name."""
-    if isinstance(key, int) or (key not in names and re.fullmatch(r"-?\d+", key)):
+    if is_integer(key) or (key not in names and re.fullmatch(r"-?\d+", str(key))):
         if NONE <= int(key) < classes:
             return int(key)
         raise ConfigError(
             f"label={key}: this run has the labels 0 to {classes - 1}{listing(names)}, or -1 for no class"
         )
+    key = str(key)
     if key in names:
         return list(names).index(key)
     plain = [name.lower() for name in names]
@@ -121,10 +155,3 @@ def number(key: int | str, classes: int, names: Sequence[str]) -> int:
 
 def listing(names: Sequence[str]) -> str:
     return f" ({few(names, 12)})" if names else ""
-
-
-def spelt(label: Any) -> str:
-    """Format a value as on the command line."""
-    if isinstance(label, dict):
-        return "{" + ",".join(f"{key}:{count}" for key, count in label.items()) + "}"
-    return f"[{','.join(map(str, label))}]" if isinstance(label, list) else str(label)

@@ -1,6 +1,7 @@
 """References of evaluations: a split of a dataset, a folder of images, or published statistics."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from mezzotint.app.terminal import display_path
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.dataset import Dataset, codec_of
 from mezzotint.data.external import open_external
-from mezzotint.data.image_set import ImageSource
+from mezzotint.data.image_set import ImageSource, labels_of
 from mezzotint.data.sources.npz import Archive
 from mezzotint.errors import DataError
 from mezzotint.instantiate.build import build
@@ -24,43 +25,155 @@ from mezzotint.progress import Advance, bar
 from mezzotint.randomness import permutation
 
 if TYPE_CHECKING:
-    from mezzotint.metrics import Metric, StatisticsFile
+    from mezzotint.metrics import FeatureMetric, Metric, StatisticsFile
 
 LOSSLESS = ("png", "npz", "npy", "safetensors")  # formats that leave numbers as they are
 
 
 @dataclass(frozen=True)
-class Reference:
-    """Real images, or data of another kind, or their statistics, with their protocol entries.
-
-    Args:
-        shape: (C, *size); None for statistics.
-        codec: how they become numbers for features; None for statistics.
-    """
+class Reference(ABC):
+    """Real images, or data of another kind, or their statistics, with their protocol entries."""
 
     images: "ImageSource | StatisticsFile"
-    shape: tuple[int, ...] | None
     about: dict[str, Any] = field(default_factory=dict)
-    codec: Codec | None = None
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...] | None:
+        """(C, *size); None for statistics."""
+
+    @property
+    @abstractmethod
+    def codec(self) -> Codec | None:
+        """The codec by which features see them; None for statistics."""
+
+    @property
+    @abstractmethod
+    def plural(self) -> str:
+        """The noun for the data in messages: images, or examples."""
+
+    @property
+    @abstractmethod
+    def extracted(self) -> int:
+        """Images whose features are to be extracted."""
+
+    @abstractmethod
+    def limited(self, images: int | None) -> "Reference":
+        """Return a reference of at most so many images, chosen by index alone."""
+
+    @abstractmethod
+    def coded(self, codec: Codec) -> "Reference":
+        """Return the reference with another codec."""
+
+    @abstractmethod
+    def labels(self) -> Tensor | None:
+        """Return the labels of all images, (N,), before they were limited; None if they are unknown."""
+
+    @abstractmethod
+    def check(self, metric: "FeatureMetric") -> None:
+        """Raise ConfigError or DataError if it lacks what a metric needs."""
+
+    @abstractmethod
+    def remember(self, metrics: "dict[str, FeatureMetric]", device: Any, cache: str) -> list[Path]:
+        """Cache the statistics of the images for later evaluations; return the files."""
+
+
+@dataclass(frozen=True)
+class ReferenceImages(Reference):
+    """Real images, or data of another kind.
+
+    Args:
+        size: their shape, (C, *size).
+        code: their codec.
+        source: all of them, where `images` are some.
+    """
+
+    images: ImageSource
+    size: tuple[int, ...] = field(kw_only=True)
+    code: Codec = field(kw_only=True)
+    source: ImageSource | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.size
+
+    @property
+    def codec(self) -> Codec:
+        return self.code
 
     @property
     def plural(self) -> str:
-        """The noun for the data in messages: images, or examples."""
-        images = self.shape is None or self.codec is None or self.codec.is_image(self.shape)
-        return "images" if images else "examples"
+        return "images" if self.code.is_image(self.size) else "examples"
 
-    def limited(self, images: int | None) -> "Reference":
-        """Return a reference of at most so many images, chosen by index alone.
+    @property
+    def extracted(self) -> int:
+        return len(self.images)
 
-        Statistics, which have no images to leave out, stay as they are.
-        """
-        from mezzotint.metrics import StatisticsFile
-
-        if images is None or isinstance(self.images, StatisticsFile) or images >= len(self.images):
+    def limited(self, images: int | None) -> Reference:
+        count = len(self.images)
+        if images is None or images >= count:
             return self
-        indices = permutation(0, "reference", len(self.images))[:images].sort().values
-        about = self.about | {"chosen": f"{images} of {len(self.images)}, by their numbers"}
-        return replace(self, images=Chosen(self.images, indices), about=about)
+        indices = permutation(0, "reference", count)[:images].sort().values
+        about = self.about | {"chosen": f"{images} of {count}, by their numbers"}
+        return replace(self, images=Chosen(self.images, indices), about=about, source=self.source or self.images)
+
+    def coded(self, codec: Codec) -> Reference:
+        return replace(self, code=codec)
+
+    def labels(self) -> Tensor | None:
+        return labels_of(self.source or self.images)
+
+    def check(self, metric: "FeatureMetric") -> None:
+        metric.extractor.validate(self.shape)
+        metric.update_features(torch.empty(0, metric.width), real=True)  # such images have no labels
+
+    def remember(self, metrics: "dict[str, FeatureMetric]", device: Any, cache: str) -> list[Path]:
+        from mezzotint.metrics import load_references
+        from mezzotint.metrics.evaluation import reset_on
+
+        for extractor in {metric.extractor for metric in metrics.values()}:
+            extractor.validate(self.shape)
+        reset_on(metrics, device)
+        with bar("reference", len(self.images)) as advance:
+            return load_references(metrics, ProgressImages(self.images, advance), device, cache)
+
+
+@dataclass(frozen=True)
+class ReferenceStatistics(Reference):
+    """Published statistics of real images, of which none can be left out."""
+
+    images: "StatisticsFile"
+
+    @property
+    def shape(self) -> None:
+        return None
+
+    @property
+    def codec(self) -> None:
+        return None
+
+    @property
+    def plural(self) -> str:
+        return "images"
+
+    @property
+    def extracted(self) -> int:
+        return 0
+
+    def limited(self, images: int | None) -> Reference:
+        return self
+
+    def coded(self, codec: Codec) -> Reference:
+        return self
+
+    def labels(self) -> None:
+        return None
+
+    def check(self, metric: "FeatureMetric") -> None:
+        self.images.fill(metric)
+
+    def remember(self, metrics: "dict[str, FeatureMetric]", device: Any, cache: str) -> list[Path]:
+        return []
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +201,7 @@ def open_reference(named: str, dataset: Dataset | None = None) -> Reference:
     """
     if dataset is not None and named in SPLITS:
         about = {"dataset": dataset.name(), "split": named, "preprocessing": dataset.preprocessing()}
-        return Reference(dataset.split(named), dataset.shape, about, codec_of(dataset))
+        return ReferenceImages(dataset.split(named), about, size=dataset.shape, code=codec_of(dataset))
     path = Path(named).expanduser()
     if not path.exists():
         choices = f"a split ({', '.join(SPLITS)}), " if dataset is not None else ""
@@ -138,7 +251,7 @@ def reference_of(job: Standalone) -> Reference:
     """Return the reference of a command without a run: a split of its dataset, or else a path."""
     dataset = build(job.data_node(), "data")
     found = open_reference(job.reference or "train", dataset)
-    return replace(found, codec=build(job.codec, "codec")) if job.codec else found
+    return found.coded(build(job.codec, "codec")) if job.codec else found
 
 
 def check_reference(named: str, dataset: Dataset, metrics: "Mapping[str, Metric]") -> None:
@@ -150,16 +263,10 @@ def check_reference(named: str, dataset: Dataset, metrics: "Mapping[str, Metric]
     if named in SPLITS or not metrics:
         return
     from mezzotint.metrics import feature_metrics
-    from mezzotint.metrics.statistics_file import StatisticsFile
 
     reference = open_reference(named, dataset)
-    images = reference.images
     for metric in feature_metrics(metrics).values():
-        if isinstance(images, StatisticsFile):
-            images.fill(metric)
-        else:
-            metric.extractor.validate(reference.shape)
-            metric.update_features(torch.empty(0, metric.width), real=True)  # such images have no labels
+        reference.check(metric)
         metric.reset()
 
 
@@ -170,16 +277,16 @@ def open_path(path: Path) -> Reference:
 
         statistics = StatisticsFile(str(path))
         supposed = {} if statistics.counted else {"counted": "no, the file does not tell; this many are supposed"}
-        return Reference(statistics, None, {"file": str(path)} | supposed)
+        return ReferenceStatistics(statistics, {"file": str(path)} | supposed)
     return open_images(path)
 
 
-def open_images(path: Path) -> Reference:
+def open_images(path: Path) -> ReferenceImages:
     """Open the images of a folder, or the examples of a file, which may also hold statistics, as ADM's references."""
     loose = open_external(path)
     place = "folder" if path.is_dir() else "file"
     about = {place: str(path), "format": loose.format, "preprocessing": loose.preprocessing}
-    return Reference(loose.images, loose.shape, about, loose.codec)
+    return ReferenceImages(loose.images, about, size=loose.shape, code=loose.codec)
 
 
 def storage(samples: str | None, reference: str | None) -> list[str]:
@@ -222,14 +329,6 @@ def remember(metrics: "Mapping[str, Metric]", reference: Reference, device: Any,
     Raises:
         ConfigError: an extractor does not take these images.
     """
-    from mezzotint.metrics import StatisticsFile, feature_metrics, load_references
-    from mezzotint.metrics.evaluation import reset_on
+    from mezzotint.metrics import feature_metrics
 
-    if isinstance(reference.images, StatisticsFile):
-        return []
-    featured = feature_metrics(metrics)
-    for extractor in {metric.extractor for metric in featured.values()}:
-        extractor.validate(reference.shape)
-    reset_on(featured, device)
-    with bar("reference", len(reference.images)) as advance:
-        return load_references(featured, ProgressImages(reference.images, advance), device, cache)
+    return reference.remember(feature_metrics(metrics), device, cache)

@@ -7,6 +7,7 @@ from mezzotint.app.config.resolve import refuse_drawing, refuse_editing
 from mezzotint.app.results import run_folders
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
+from mezzotint.plain_data import lookup
 from mezzotint.runs import RunDir
 from mezzotint.runs.early_stop import EarlyStop
 
@@ -60,7 +61,7 @@ def early_stop(directory: Path, job: Job) -> EarlyStop | None:
     """Return the stop that ended the run before its budget, if it would end it again."""
     status, nodes = RunDir(directory).status(), job.callbacks.values()
     found = EarlyStop.of(status)
-    names = [str(node.get("_target_")).rpartition(".")[2] for node in nodes if isinstance(node, dict)]
+    names = [str(lookup(node, "_target_")).rpartition(".")[2] for node in nodes]
     return found if found and found.holds(status.get("images", 0), job.budget, names) else None
 
 

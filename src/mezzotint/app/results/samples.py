@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from mezzotint.app.config.job import Job
-from mezzotint.app.results.labels import spelt
+from mezzotint.app.results.labels import LabelRequest
 from mezzotint.app.results.run_folders import mark, writable
 from mezzotint.app.results.sample_files import CONDITIONS
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
+from mezzotint.plain_data import lookup, number
 from mezzotint.runs import RunDir
 
 LOOK = 64  # images, where n is not given, or fewer that make whole rows
@@ -54,11 +55,12 @@ def order(directory: Path, job: Job, turns: Tensor | None, classes: int, names: 
     Raises:
         ConfigError: n= and the counts of label= disagree.
     """
-    counted = isinstance(job.label, dict)
+    asked = LabelRequest.of(job.label)
+    counted = asked is not None and asked.counted
     labels = list(range(classes)) if turns is None else turns.tolist()
     period = len(labels)
     if counted and job.n not in (None, period):
-        raise ConfigError(f"n={job.n}: label={spelt(job.label)} gives {period} images; leave n out")
+        raise ConfigError(f"n={job.n}: label={asked} gives {period} images; leave n out")
     columns = None if counted else columns_of(period)
     n = period if counted else job.n or rows(columns, period)
     class_names = [called(label, names) for label in labels]
@@ -107,11 +109,11 @@ def stem(job: Job, labels: Sequence[int], class_names: Sequence[str]) -> str:
     parts += [f"n{job.n}"] if job.n else []
     if job.condition is not None:
         parts.append(f"condition-{mark(job.as_dict(), ('condition',))}")
-    if job.label is not None:
+    if asked := LabelRequest.of(job.label):
         counts = {label: labels.count(label) for label in dict.fromkeys(labels)}
-        times = isinstance(job.label, dict)
         by_label = dict(zip(labels, class_names, strict=True))
-        kinds = [f"{f'{count}x' if times else ''}{slug(label, by_label[label])}" for label, count in counts.items()]
+        times = {label: f"{count}x" if asked.counted else "" for label, count in counts.items()}
+        kinds = [f"{times[label]}{slug(label, by_label[label])}" for label in counts]
         whole = "+".join(kinds)
         long = f"{len(kinds)}-{mark(job.as_dict(), ('label',))}"
         parts.append(f"label-{whole if len(whole) <= LONGEST else long}")
@@ -123,8 +125,8 @@ def guided(node: Mapping[str, Any] | None) -> list[str]:
     called = str((node or {}).get("_target_", "")).rpartition(".")[2]
     if not called or called in PLAIN:
         return []
-    scale = (node or {}).get("scale")
-    return [f"{called.lower()}{scale:g}" if isinstance(scale, int | float) else called.lower()]
+    scale = number(lookup(node, "scale"))
+    return [called.lower() if scale is None else f"{called.lower()}{scale:g}"]
 
 
 def slug(label: int, name: str) -> str:

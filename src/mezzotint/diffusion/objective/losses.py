@@ -4,6 +4,7 @@ import abc
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +20,18 @@ from .times import SampledTimes
 
 
 class Loss(metaclass=Finite):
-    """loss(value, target): the error per example, (B,), for value and target (B, C, H, W)."""
+    """loss(value, target): the error per example, (B,), for value and target (B, C, H, W).
+
+    Attributes:
+        images_only: it needs a height and a width.
+    """
+
+    images_only: ClassVar[bool] = False
+
+    @property
+    def trains_variance(self) -> bool:
+        """True if the loss trains the second output for each channel, the variance; a bound may do so."""
+        return type(self).bound is not Loss.bound
 
     @abc.abstractmethod
     def __call__(self, value: Tensor, target: Tensor) -> Tensor: ...
@@ -107,6 +119,8 @@ class MultiScaleLoss(Loss):
         scales: number of scales; 1 is the squared error.
     """
 
+    images_only = True
+
     scales: float = 4.0
 
     def __call__(self, value: Tensor, target: Tensor) -> Tensor:
@@ -147,6 +161,10 @@ class HybridLoss(Loss):
     coefficient: float = 0.001
     variance: Variance = LearnedRangeVariance()
 
+    @property
+    def trains_variance(self) -> bool:
+        return self.variance.learned
+
     def __call__(self, value: Tensor, target: Tensor) -> Tensor:
         return self.loss(value, target)
 
@@ -165,6 +183,10 @@ class VariationalLoss(Loss):
     """
 
     variance: Variance = PosteriorVariance()
+
+    @property
+    def trains_variance(self) -> bool:
+        return self.variance.learned
 
     def __call__(self, value: Tensor, target: Tensor) -> Tensor:
         return value.new_zeros(len(value))

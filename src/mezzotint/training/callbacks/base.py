@@ -1,11 +1,16 @@
 """The callbacks' base class: a Lightning callback with the hooks of a training run."""
 
-from typing import Any
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import lightning.pytorch as pl
 
 from mezzotint.training.callback_group import CallbackGroup
 from mezzotint.training.training_run import RunHooks, TrainingRun
+
+if TYPE_CHECKING:
+    from mezzotint.generation import SamplingRecipe
+    from mezzotint.metrics import Metric
 
 
 class Callback(RunHooks, pl.Callback):
@@ -13,10 +18,41 @@ class Callback(RunHooks, pl.Callback):
 
     `fit` calls them through one CallbackGroup. In a Trainer of one's own the first of them makes that group at the
     start of training, for all that the Trainer has, and passes Lightning's hooks on to it: list them in any order.
-    A callback with state overrides Lightning's `state_dict` and `load_state_dict`.
+    A callback with state overrides Lightning's `state_dict` and `load_state_dict`. What it costs and needs it says
+    itself, before a run begins: see `forward_passes`, `checkpoints` and `validate`.
+
+    Attributes:
+        evaluates: it gives a score by which the best checkpoint is kept.
     """
 
     group: CallbackGroup | None = None
+    evaluates: ClassVar[bool] = False
+
+    def forward_passes(self, run: TrainingRun) -> float:
+        """Forward passes of the network that it makes during training, in all ranks together."""
+        return 0
+
+    def checkpoints(self, budget: int, others: Container[str]) -> int:
+        """Checkpoints that it keeps on the disk at once.
+
+        Args:
+            others: the names of the run's callbacks.
+        """
+        return 0
+
+    def validate(
+        self, metrics: "Mapping[str, Metric]", reference: int | None, sampling: "SamplingRecipe | None"
+    ) -> None:
+        """Refuse what it could not evaluate while the run trains.
+
+        Args:
+            metrics: those of the final evaluation.
+            reference: number of images in the reference; None if not known yet.
+            sampling: how the run draws samples.
+
+        Raises:
+            ConfigError: what is missing, and what to do.
+        """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         ours = [callback for callback in trainer.callbacks if isinstance(callback, Callback)]
@@ -67,10 +103,18 @@ class PeriodicCallback(Callback):
         if self.newest != run.step:  # it is the same where the run was stopped early by what was found then
             self.on_interval(run)
 
+    def forward_passes(self, run: TrainingRun) -> float:
+        return self.passes(run) * run.budget / run.count(self.every)
+
     def passes(self, run: TrainingRun) -> int:
-        """Forward passes of the network that a look takes, in all ranks together; for the plan."""
+        """Forward passes of the network that a look takes, in all ranks together."""
         return 0
 
     def on_interval(self, run: TrainingRun) -> None:
         """The periodic work, on every rank."""
         raise NotImplementedError
+
+
+def own(callbacks: Mapping[str, pl.Callback]) -> dict[str, Callback]:
+    """Return ours among the callbacks of a run, by name."""
+    return {name: callback for name, callback in callbacks.items() if isinstance(callback, Callback)}

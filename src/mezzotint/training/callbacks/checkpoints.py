@@ -1,5 +1,6 @@
 """The callback that saves checkpoints."""
 
+from collections.abc import Container
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -50,6 +51,11 @@ class Checkpoints(Callback):
 
     def finish(self, run: TrainingRun) -> None:
         self.write(run)
+
+    def checkpoints(self, budget: int, others: Container[str]) -> int:
+        """The newest, the best, and one that is being written."""
+        every = self.every * budget if self.every < 1 else self.every
+        return min(self.keep, max(1, round(budget / every))) + (self.best in others) + 1
 
     def better(self, run: TrainingRun) -> Score | None:
         """The score of the step just done, if it beats all before."""

@@ -31,6 +31,8 @@ class SampleMetrics(PeriodicCallback):
         reference: the real images, such as `dataset.split("train")`; None takes those of the run.
     """
 
+    evaluates = True
+
     order = 15
 
     def __init__(
@@ -57,6 +59,13 @@ class SampleMetrics(PeriodicCallback):
     def passes(self, run: TrainingRun) -> int:
         schedule = run.module.denoiser.schedule
         return self.n * sum(len(each.grid(schedule)) - 1 for each in self.shortened(self.recipe or run.sampling))
+
+    def validate(self, metrics: Mapping[str, Any], reference: int | None, sampling: SamplingRecipe | None) -> None:
+        from mezzotint.metrics import Context
+
+        for metric in self.choose(metrics).values():
+            metric.validate(Context(self.n, reference))
+        self.shortened(sampling)
 
     def choose(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """The metrics that it computes.

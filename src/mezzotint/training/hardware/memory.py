@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mezzotint.cost.peak_memory import working_memory
+from mezzotint.data.inputs import NetworkInputs
 from mezzotint.training.hardware.hardware import Hardware
 
 FLOAT = 4  # bytes: weights, moments and averages are float32 in every precision
@@ -39,9 +40,9 @@ class Footprint:
 
 
 def footprint(
-    network: nn.Module, shape: tuple[int, ...], classes: int, micro_batch: int, hardware: Hardware, ema: Any = None
+    network: nn.Module, inputs: NetworkInputs, micro_batch: int, hardware: Hardware, ema: Any = None
 ) -> Footprint:
-    """Memory of a training step of `micro_batch` images of a shape (C, H, W).
+    """Memory of a training step of `micro_batch` examples.
 
     FSDP cuts weights, moments and averages into as many parts as there are processes; the gradients in `working` stay
     counted whole, as they are while a block is worked on.
@@ -56,7 +57,15 @@ def footprint(
         weights // shards,
         2 * weights // shards,
         averages * weights // shards + weights,  # and the whole copy that previews and validation look at
-        working_memory(network, shape, micro_batch, classes, hardware.dtype, hardware.device),
+        working_memory(
+            network,
+            inputs.shape,
+            micro_batch,
+            inputs.classes,
+            hardware.dtype,
+            hardware.device,
+            inputs.conditions,
+        ),
     )
 
 
