@@ -169,13 +169,14 @@ def finished(folder: Path, manifest: Manifest, dataset: Dataset) -> Manifest:
 
 def write_values(file: Path, dataset: Dataset, split: str) -> None:
     """Write labels and stored conditions of a split, if it has some."""
-    from safetensors.torch import save
+    from safetensors.numpy import save
 
-    values = dict(dataset.condition_values(split).stored)
+    kept = dataset.condition_values(split).stored
+    values = {name: value.rows(np.arange(len(value))) for name, value in kept.items()}
     labels = labels_of(dataset.split(split)) if dataset.classes else None
-    values |= {} if labels is None else {LABEL: labels}
+    values |= {} if labels is None else {LABEL: labels.numpy()}
     if not values:
         return
     with atomic_path(file) as part, part.open("wb") as opened:
-        opened.write(save({name: value.contiguous() for name, value in values.items()}))
+        opened.write(save({name: np.ascontiguousarray(value) for name, value in values.items()}))
         sync(opened)

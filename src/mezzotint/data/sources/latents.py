@@ -142,7 +142,7 @@ class Latents(Dataset):
         if self.source is not None and split not in SPLITS:
             return self.source.condition_values(split)
         stored = {
-            name: checked(self.root, name, kind, everything(self._values(split, name)), self.manifest.counts[split])
+            name: checked(self.root, name, kind, self._values(split, name), self.manifest.counts[split])
             for name, kind in self.conditions.items()
             if not kind.derived
         }
