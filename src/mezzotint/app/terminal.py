@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 STATES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "preempted": "yellow"}
 STATES |= {"failed": "red", "damaged": "red"}
@@ -97,8 +97,8 @@ def unbroken() -> Iterator[list[str]]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names in another encoding than the terminal's
-    sys.stdout = PipeSafeStream(sys.stdout, printable, lost)  # type: ignore[assignment]
-    sys.stderr = PipeSafeStream(sys.stderr, drawable, lost)  # type: ignore[assignment]
+    sys.stdout = cast(TextIO, PipeSafeStream(sys.stdout, printable, lost))
+    sys.stderr = cast(TextIO, PipeSafeStream(sys.stderr, drawable, lost))
     try:
         yield lost
     finally:

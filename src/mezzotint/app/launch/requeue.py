@@ -27,10 +27,10 @@ def wanted(stop: Preempted) -> bool:
 def requeue(rank: int) -> None:
     """Requeue the job. The ranks wait to be killed, because one that exits would end the job."""
     owners = [(number, signal.getsignal(number)) for number in REQUEUE_SIGNALS]
-    theirs = [(number, owner) for number, owner in owners if module_of(owner).startswith("submitit.")]
+    theirs = [(number, one) for number, one in owners if callable(one) and module_of(one).startswith("submitit.")]
     if rank == 0 and theirs:
         number, owner = theirs[0]
-        owner(number, None)  # type: ignore[operator,misc]  # does not come back if the job is put into the queue
+        owner(number, None)  # does not come back if the job is put into the queue
         return
     job = job_id()
     if rank == 0 and job:
