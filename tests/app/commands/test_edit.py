@@ -1,6 +1,8 @@
 """`mezzotint edit`: known pixels stay, results are those of their names, and what cannot be is refused in one line."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +165,18 @@ def test_edits_are_evaluated_as_samples_are(trained: Path, mezzotint: Command) -
         refused = mezzotint("evaluate", "run=runs/a", "task=inpaint", "n=2", more, "metrics=[psnr]")
         assert refused.code == 2
         assert said in refused.err
+
+
+def test_the_commands_of_the_page_run(trained: Path, mezzotint: Command) -> None:
+    page = Path(__file__).parents[3] / "docs" / "editing.md"
+    blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    save(Path("photos"), 2)
+    save(Path("masks"), 2)
+    save(Path(), 1)
+    Path("image0.png").rename("sketch.png")
+    assert len(lines) > 6
+    for line in lines:
+        _, *words = shlex.split(line, comments=True)
+        done = mezzotint(*words)
+        assert done.code == 0, (line, done.err)
