@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mezzotint.app.config.job import Job
-from mezzotint.app.help import COMMANDS, OWN_WORDS, WORDS, choices, config_dir, groups
+from mezzotint.app.help import COMMANDS, choices, config_dir, groups, words_of
 from mezzotint.instantiate.locate import locate
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +78,7 @@ def unknown(word: str, command: str) -> str:
     if head in groups():
         missing = [part for part in rest.split(".") if not has(head, part)]
         return f"no key {key}" if missing else ""
-    told = " ".join([*WORDS, *OWN_WORDS.get(command, ()), "out= --cfg"])
+    told = " ".join([*words_of(command), "out= --cfg"])
     known = head == "hydra" or key in Job.__dataclass_fields__ or f"{key}=" in told
     return "" if known else f"no word {key}"
 
