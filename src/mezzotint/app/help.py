@@ -24,9 +24,10 @@ from mezzotint.app.help_text import (
     SHELLS,
     TITLES,
     USAGE,
+    WORDS,
 )
 
-__all__ = ["COMMANDS", "GROUPS", "KINDS", "OWN_WORDS"]
+__all__ = ["COMMANDS", "GROUPS", "KINDS", "OWN_WORDS", "WORDS"]
 
 
 @cache
