@@ -56,7 +56,7 @@ mezzotint evaluate -m run=runs/latest sampler=ddim,heun grid.steps=5,10,20,50   
 mezzotint evaluate run=runs/latest reference=stats.npz metrics=[fid]    mu and sigma, as published by ADM and EDM
 mezzotint evaluate -m run=runs/latest task=inpaint method=ddnm,dps grid.steps=20,50 metrics=[fid,psnr] n=64
 mezzotint evaluate images=drawn reference=real         folders of images (or npz files) from any program
-mezzotint evaluate images=drawn.npy reference=real.npy series, fields or volumes (N, C, *size)
+mezzotint evaluate images=drawn.npy reference=real.npy  series, fields or volumes (N, C, *size)
 mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
     "compare": """mezzotint compare runs/a runs/b                        all their comparable evaluations
 mezzotint compare a.json b.json c.json                 single evaluations""",
