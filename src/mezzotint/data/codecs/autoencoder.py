@@ -50,7 +50,9 @@ class AutoencoderConfig:
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise ConfigError(f"{file} does not exist: give codec.directory=DIR of a diffusers {KIND}.") from error
+            raise ConfigError(
+                f"{file} cannot be read, it does not exist: give codec.directory=DIR of a diffusers {KIND}."
+            ) from error
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{file} cannot be read ({error}): give the folder of a diffusers {KIND}.") from error
         if lookup(found, "_class_name") != KIND:
