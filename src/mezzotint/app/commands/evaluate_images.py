@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +70,7 @@ def open_samples(job: Standalone, reference: Reference) -> Reference:
     check_alike(f"images={path}", shape, codec, reference.shape or shape, wanted, "the reference")
     if job.n and job.n > len(samples.images):
         raise DataError(f"n={job.n}: {path} holds {len(samples.images)} {samples.plural}")
-    return replace(samples, codec=wanted)
+    return samples.coded(wanted)
 
 
 def evaluate_samples(

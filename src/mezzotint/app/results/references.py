@@ -45,7 +45,7 @@ class Reference(ABC):
     @property
     @abstractmethod
     def codec(self) -> Codec | None:
-        """The codec by which features see them; None for statistics."""
+        """The codec by which features see them; None for statistics without one."""
 
     @property
     @abstractmethod
@@ -140,17 +140,22 @@ class ReferenceImages(Reference):
 
 @dataclass(frozen=True)
 class ReferenceStatistics(Reference):
-    """Published statistics of real images, of which none can be left out."""
+    """Published statistics of real images, of which none can be left out.
+
+    Args:
+        code: the codec that they were computed with, if it was given.
+    """
 
     images: "StatisticsFile"
+    code: Codec | None = None
 
     @property
     def shape(self) -> None:
         return None
 
     @property
-    def codec(self) -> None:
-        return None
+    def codec(self) -> Codec | None:
+        return self.code
 
     @property
     def plural(self) -> str:
@@ -164,7 +169,7 @@ class ReferenceStatistics(Reference):
         return self
 
     def coded(self, codec: Codec) -> Reference:
-        return self
+        return replace(self, code=codec)
 
     def labels(self) -> None:
         return None
