@@ -125,14 +125,18 @@ class Autoencoder(Recorded, nn.Module, metaclass=Finite):
     @classmethod
     def of_description(cls, config: Mapping[str, Any]) -> "Autoencoder":
         """Return the autoencoder, with new weights, of a config that `description` gave. Raises KeyError, TypeError."""
-        return cls(
-            (config["in_channels"], *config["sample_size"]),
-            latent_channels=config["latent_channels"],
-            widths=config["block_out_channels"],
-            layers=config["layers_per_block"],
-            groups=config["norm_num_groups"],
-            attention=config["mid_block_add_attention"],
-        )
+        match config:
+            case {
+                "in_channels": channels,
+                "sample_size": [height, width],
+                "latent_channels": latent_channels,
+                "block_out_channels": widths,
+                "layers_per_block": layers,
+                "norm_num_groups": groups,
+                "mid_block_add_attention": attention,
+            }:
+                return cls((channels, height, width), 0, latent_channels, widths, layers, groups, attention)
+        raise KeyError("the config lacks a setting of an autoencoder of Mezzotint")
 
 
 class Encoder(nn.Module):

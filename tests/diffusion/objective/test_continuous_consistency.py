@@ -108,7 +108,7 @@ def test_at_first_the_gradient_is_that_of_diffusion_training():
     denoiser, x0 = trig(network).train(), 0.5 * torch.randn(32, 1, 2, 2)
 
     class Cosine(UncertaintyWeight):
-        def apply(self, error, level, target, times):
+        def weighted(self, error, level, target, times):
             return error * (level.alpha**2).to(error)
 
     of = {"times": LogNormalTimes(0.0, 1.0)}

@@ -170,6 +170,14 @@ def test_self_conditioning_shows_the_first_estimate_to_its_share():
     assert torch.equal(half.network.asked[1][2], second[32:])
 
 
+def test_a_learned_weight_is_a_module_like_others() -> None:
+    """`apply` is torch's, which calls a function on every part of a model."""
+    visited: list[str] = []
+    weight = UncertaintyWeight(ConstantWeight(), 8)
+    assert weight.apply(lambda part: visited.append(type(part).__name__)) is weight
+    assert visited == ["Linear", "UncertaintyWeight"]
+
+
 def test_learned_variance_finds_the_error_of_every_level():
     """At the optimum u is the logarithm of the weighted error: with it every level's loss is 1 + u."""
     weight, denoiser = UncertaintyWeight(ConstantWeight(), 32), Denoiser(Spy(), VPSchedule(), Epsilon())

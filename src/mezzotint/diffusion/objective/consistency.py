@@ -109,7 +109,7 @@ class ConsistencyObjective(BaseObjective):
             earlier = self.step(x, x0, eps, level, cleaner, cond)
             end = path_end(denoiser, earlier, times.t, r, cleaner, cond)
         error = self.loss(denoiser.predict_at(x, times.t, level, **cond).x0, end)
-        losses = self.weight.apply(error, level, Clean(), times) * cast_like(schedule.t_max / (times.t - r), error)
+        losses = self.weight.weighted(error, level, Clean(), times) * cast_like(schedule.t_max / (times.t - r), error)
         if denoiser.training:
             self.times.observe(times.t, error, schedule)
         return losses

@@ -97,7 +97,7 @@ class ContinuousConsistency(BaseObjective):
             self.times.observe(times.t, error, denoiser.schedule)
         else:
             error = SquaredErrorLoss()(prediction.value, combine(prediction.a, prediction.b, x0, eps))
-        return self.weight.apply(error, level, denoiser.target, times)
+        return self.weight.weighted(error, level, denoiser.target, times)
 
     def tangent(
         self, denoiser: Denoiser, prediction: Prediction, t: Tensor, x0: Tensor, eps: Tensor, cond: Mapping[str, Any]

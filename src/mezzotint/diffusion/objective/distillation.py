@@ -133,7 +133,7 @@ class ProgressiveDistillation(BaseObjective):
             clean = self.halved(x, level, middle, end, cond)
             noise = (x - broadcast_like(level.alpha, x) * clean) / broadcast_like(level.sigma, x)
         error = self.loss(prediction.value, combine(prediction.a, prediction.b, clean, noise))
-        losses = self.weight.apply(error, level, denoiser.target, times)
+        losses = self.weight.weighted(error, level, denoiser.target, times)
         if denoiser.training:
             self.times.observe(times.t, error, schedule)
         return losses

@@ -94,7 +94,7 @@ class MeanFlowObjective(BaseObjective):
                 value = self._averaged(denoiser, x0, eps, times.t, end, value, cond, shorter)
         loss = self.loss if denoiser.training else SquaredErrorLoss()
         error = loss(prediction.value, value)
-        losses = self.weight.apply(error, level, denoiser.target, times)
+        losses = self.weight.weighted(error, level, denoiser.target, times)
         if denoiser.training:
             self.times.observe(times.t, error, schedule)
         return losses

@@ -71,7 +71,7 @@ class Objective(BaseObjective):
             cond["estimate"] = self._estimate(denoiser, x, times.t, level, draws, cond)
         prediction = denoiser.predict_at(x, times.t, level, **cond)
         error = self.loss(prediction.value, combine(prediction.a, prediction.b, x0, eps))
-        losses, bound = self.weight.apply(error, level, target, times), self.loss.bound(prediction, x0, times)
+        losses, bound = self.weight.weighted(error, level, target, times), self.loss.bound(prediction, x0, times)
         if bound is not None:
             losses, error = losses + bound, error + bound.detach() / cast_like(times.importance(), bound)
         if denoiser.training:

@@ -29,7 +29,7 @@ class LossWeight(metaclass=Finite):
     def __call__(self, level: NoiseLevel, target: Target, times: SampledTimes) -> Number:
         return self.on_x0(level, times) / target.weight(level)
 
-    def apply(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:
+    def weighted(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:
         """Return the weighted errors, (B,)."""
         factor = self(level, target, times)
         return error if equals(factor, 1.0) else error * broadcast_like(factor, error)
@@ -207,8 +207,8 @@ class ImportanceWeight(LossWeight):
     def __call__(self, level: NoiseLevel, target: Target, times: SampledTimes) -> Number:
         return self.weight(level, target, times) * times.importance()
 
-    def apply(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:
-        return self.weight.apply(error, level, target, times) * cast_like(times.importance(), error)
+    def weighted(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:
+        return self.weight.weighted(error, level, target, times) * cast_like(times.importance(), error)
 
 
 class UncertaintyWeight(nn.Module, LossWeight):
@@ -248,6 +248,6 @@ class UncertaintyWeight(nn.Module, LossWeight):
         c_noise = cast_like(torch.as_tensor(-0.125 * level.log_snr), self.frequencies).clamp(-20.0, 20.0).reshape(-1, 1)
         return self.linear(2.0**0.5 * (c_noise * self.frequencies + self.phases).cos())[:, 0]
 
-    def apply(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:  # type: ignore[override]
+    def weighted(self, error: Tensor, level: NoiseLevel, target: Target, times: SampledTimes) -> Tensor:
         u = self.log_variance(level).to(error)
-        return self.weight.apply(error, level, target, times) * exp(-u) + u
+        return self.weight.weighted(error, level, target, times) * exp(-u) + u
