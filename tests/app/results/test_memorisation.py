@@ -50,7 +50,7 @@ def test_a_dataset_that_holds_nothing_out_is_refused_before_anything_is_drawn(me
     words = ["train", *few(home / "few.npz", 20, 10)[:-1], "data.held_out=0", *TINY, "name=a"]
     early = mezzotint(*words, "metrics=[memorisation]")
     assert early.code == 2
-    assert "metrics.memorisation: the memorisation check compares with images that were not trained on" in early.err
+    assert "metrics.memorisation: the memorisation check compares with examples that were not trained on" in early.err
     assert not (home / "runs").exists()
     assert mezzotint(*words, "metrics=[]").code == 0
     done = mezzotint("evaluate", "run=runs/a", "n=5", "metrics=[memorisation]")

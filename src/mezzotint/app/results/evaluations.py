@@ -12,7 +12,7 @@ import yaml
 from mezzotint.app.config.job import differences
 from mezzotint.app.config.values import at, short
 from mezzotint.app.help import config_dir
-from mezzotint.app.results.references import LOSSLESS
+from mezzotint.app.results.references import lossless
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
 from mezzotint.metrics import Evaluation, over_seeds
@@ -44,7 +44,7 @@ class Result:
         found = {"n": made["n"]} | {f"reference.{key}": made["reference"].get(key) for key in ("sha256", "count")}
         found |= {key: made[key] for key in ALIKE if key in made}
         if stored := made.get("format") or made.get("judged", {}).get("format"):
-            found["format"] = "lossless" if stored in LOSSLESS else stored
+            found["format"] = "lossless" if lossless(stored) else stored
         for extractor in made.get("extractors", ()):
             found |= {f"extractor={extractor['name']}: {key}": extractor[key] for key in EXTRACTOR if key in extractor}
         for name, settings in made.get("metrics", {}).items():

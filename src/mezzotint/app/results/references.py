@@ -294,14 +294,18 @@ def open_images(path: Path) -> ReferenceImages:
     return ReferenceImages(loose.images, about, size=loose.shape, code=loose.codec)
 
 
+def lossless(stored: str) -> bool:
+    """Return whether a format leaves numbers as they are."""
+    return stored in LOSSLESS or stored.endswith("uncompressed")
+
+
 def storage(samples: str | None, reference: str | None) -> list[str]:
     """Return a note if the two sides were stored in different formats, because lossy compression changes distances.
 
     Args:
         samples, reference: formats; None if unknown.
     """
-    lossless = all(kind in LOSSLESS or str(kind).endswith("uncompressed") for kind in (samples, reference))
-    if not samples or not reference or lossless or samples == reference:
+    if not samples or not reference or samples == reference or (lossless(samples) and lossless(reference)):
         return []
     return [
         f"the images are stored as {samples} and the reference as {reference}: lossy compression changes the distance "
