@@ -27,10 +27,15 @@ MEANS, STDS, WEIGHTS = (-0.8, 0.6), (0.35, 0.5), (0.4, 0.6)
 UNMEASURED = ("lcm", "mean_flow")  # for consistency models and mean flows, whose networks predict something else
 
 
+def configured() -> dict[str, Sampler]:
+    """Every sampler of configs/sampler as it stands there."""
+    files = sorted((ROOT / "configs" / "sampler").glob("*.yaml"))
+    return {file.stem: build(yaml.safe_load(file.read_text())) for file in files}
+
+
 def catalogue() -> dict[str, Sampler]:
     """Every sampler of configs/sampler, with every number of points that it takes and that has no name of its own."""
-    files = sorted((ROOT / "configs" / "sampler").glob("*.yaml"))
-    named = {file.stem: build(yaml.safe_load(file.read_text())) for file in files if file.stem not in UNMEASURED}
+    named = {name: sampler for name, sampler in configured().items() if name not in UNMEASURED}
     found: dict[str, Sampler] = {}
     for name, sampler in named.items():
         for variant in variants(sampler):

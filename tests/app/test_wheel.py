@@ -19,7 +19,7 @@ def test_an_installed_wheel_trains_from_another_folder(tmp_path: Path) -> None:
     build = [*PIP, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(wheels), str(ROOT)]
     subprocess.run(build, check=True, timeout=120)
     (wheel,) = wheels.glob("mezzotint-*.whl")
-    assert wheel.stat().st_size < 3_000_000
+    assert wheel.stat().st_size < 4_000_000  # emoji, sentence vectors of their names, the digits' features
     subprocess.run(
         [*PIP, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True, timeout=120
     )

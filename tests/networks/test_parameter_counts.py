@@ -12,6 +12,7 @@ from parameter_table import Row, main, rows  # noqa: E402
 
 ROWS = list(rows())
 FILES = {file.stem for file in (ROOT / "configs/network").glob("*.yaml")} - {
+    "autoencoder",
     "mlp",
     "unet",
     "unet_small",

@@ -255,7 +255,7 @@ def test_samplers_are_values(sampler):
 
 
 def test_every_exported_sampler_has_a_config():
-    from sampler_table import catalogue
+    from sampler_table import catalogue, configured
 
     def kinds(sampler):
         yield type(sampler)
@@ -263,13 +263,13 @@ def test_every_exported_sampler_has_a_config():
             if isinstance(part, samplers.Sampler):
                 yield from kinds(part)
 
-    configured = {kind for sampler in catalogue().values() for kind in kinds(sampler)}
+    known = {kind for sampler in (*catalogue().values(), *configured().values()) for kind in kinds(sampler)}
     exported = {
         kind
         for kind in (getattr(samplers, name) for name in samplers.__all__)
         if isinstance(kind, type) and issubclass(kind, samplers.Sampler) and not inspect.isabstract(kind)
     }
-    assert exported == configured | {samplers.Multistep, samplers.RungeKutta} & exported
+    assert exported == known | {samplers.Multistep, samplers.RungeKutta} & exported
 
 
 def test_one_step_is_ddim_for_whoever_has_nothing_else(deterministic):
