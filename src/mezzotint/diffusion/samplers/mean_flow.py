@@ -1,12 +1,10 @@
 """Steps of an average velocity."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from torch import Tensor
 
 from ..denoiser import Predict
-from ..grids.spacings import Grid
 from ..interval import INTERVAL, interval_between
 from ..levels import NoiseLevel
 from ..noise_sources import NoiseSource
@@ -31,16 +29,13 @@ class MeanFlowSampler(Sampler):
     def turns(self) -> bool:
         return False
 
-    def init(self, grid: Grid) -> State:
-        if any(float(b.ratio) > float(a.ratio) for a, b in pairwise(grid)):
+    def step(
+        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
+    ) -> tuple[Tensor, State]:
+        if float(next.ratio) > float(now.ratio):
             raise ValueError(
                 "sampler=mean_flow steps to less noise only: an average velocity is learned for intervals that end "
                 "cleaner. Use a grid of decreasing noise, or sampler=euler for inversion."
             )
-        return None
-
-    def step(
-        self, denoise: Predict, x: Tensor, now: NoiseLevel, next: NoiseLevel, state: State, noise: NoiseSource
-    ) -> tuple[Tensor, State]:
         pred = denoise(x, now, **{INTERVAL: interval_between(x, now, next)})
         return pred.mix(next.alpha, next.sigma), None
