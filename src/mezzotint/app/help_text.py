@@ -140,7 +140,7 @@ OF_STATS = {  # stats takes few of them
 
 OF_ENCODE = {
     "data=NAME": "the images; their held-out ones are encoded too",
-    "codec=autoencoder codec.directory=DIR": "the autoencoder, a diffusers AutoencoderKL",
+    "codec=autoencoder codec.directory=DIR": "the autoencoder: a diffusers AutoencoderKL, or codec.run=RUN of your own",
     "codec.batch=N": "images that are encoded at a time",
     "out=DIR": "the folder to write, which data=latents data.root=DIR reads; the same command resumes where it stopped",
     "hardware.devices=N": "so many processes, each with a share of the images",
