@@ -23,8 +23,16 @@ from mezzotint.progress import bar
 from mezzotint.training.hardware.hardware import ProcessInfo
 from mezzotint.training.hardware.memory import size
 
-UNUSED = ("network", "schedule", "target", "c_noise", "c_in", "objective", "time_distribution", "loss_weight", "loss")
-UNUSED += (
+UNUSED = (
+    "network",
+    "schedule",
+    "target",
+    "c_noise",
+    "c_in",
+    "objective",
+    "time_distribution",
+    "loss_weight",
+    "loss",
     "optimizer",
     "lr_schedule",
     "ema",
@@ -53,7 +61,7 @@ def main(config: Any) -> None:
     hardware = build(job.hardware, "hardware")
     ranks.check(hardware)
     known = begun(folder, plan)
-    if known is not None and known.complete and all(encoding.intact(folder, plan, shard) for shard in shards(plan)):
+    if known is not None and known.complete and all(encoding.intact(folder, plan, shard) for shard in plan.all_shards):
         print(f"{display_path(folder)} is complete; nothing to do")
         return
     if not ranks.rank():
@@ -114,10 +122,6 @@ def begun(folder: Path, plan: Manifest) -> Manifest | None:
     return known
 
 
-def shards(plan: Manifest) -> list[manifest.Shard]:
-    return [shard for split in manifest.SPLITS for shard in plan.shards(split)]
-
-
 def work(folder: Path, job: Job, plan: dict[str, Any]) -> dict[str, Any]:
     """Encode the share of one of the processes that `main` started."""
     encode(folder, job, *prepared(job), Manifest(**plan))
@@ -128,7 +132,7 @@ def encode(folder: Path, job: Job, dataset: Dataset, codec: LatentCodec, plan: M
     """Encode the share of this process."""
     here, hardware = ProcessInfo.here(), build(job.hardware, "hardware")
     device = f"cuda:{here.rank % here.local}" if hardware.device == "cuda" else hardware.device
-    mine = sum(map(len, shards(plan)[here.rank :: here.world]))
+    mine = sum(map(len, plan.all_shards[here.rank :: here.world]))
     title = "encoding" if here.world == 1 else f"encoding, process 1 of {here.world}"
     if here.rank:
         with placed("data"):
@@ -140,7 +144,7 @@ def encode(folder: Path, job: Job, dataset: Dataset, codec: LatentCodec, plan: M
 
 def wait(folder: Path, plan: Manifest) -> None:
     """Wait for the processes of a cluster job: each writes its shards."""
-    while missing := [shard for shard in shards(plan) if not encoding.intact(folder, plan, shard)]:
+    while missing := [shard for shard in plan.all_shards if not encoding.intact(folder, plan, shard)]:
         if not ranks.joined():
             raise DataError(f"{display_path(folder)} lacks {missing[0].name}: another process deletes its files")
         time.sleep(1.0)
@@ -148,7 +152,7 @@ def wait(folder: Path, plan: Manifest) -> None:
 
 def conclusion(folder: Path, done: Manifest) -> str:
     counts = " and ".join(f"{done.counts[split]:,} {split}" for split in manifest.SPLITS)
-    stored = sum((folder / shard.name).stat().st_size for shard in shards(done))
+    stored = sum((folder / shard.name).stat().st_size for shard in done.all_shards)
     shape = " x ".join(map(str, done.latents))
     return (
         f"{display_path(folder)}: latents {shape} of {counts} images and their mirror images, {size(stored)}; train on "

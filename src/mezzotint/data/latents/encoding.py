@@ -68,8 +68,7 @@ def encode_shards(
     Raises:
         DataError: an image cannot be read, or its latents are not finite.
     """
-    mine = [shard for split in SPLITS for shard in manifest.shards(split)][rank::world]
-    for shard in mine:
+    for shard in manifest.all_shards[rank::world]:
         if intact(folder, manifest, shard):
             progress(len(shard))
             continue

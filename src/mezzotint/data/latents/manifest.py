@@ -85,6 +85,11 @@ class Manifest:
         for number, first in enumerate(range(0, count, self.shard)):
             yield Shard(split, number, first, min(first + self.shard, count))
 
+    @property
+    def all_shards(self) -> list[Shard]:
+        """The shards of all splits, in the order in which processes share them."""
+        return [shard for split in SPLITS for shard in self.shards(split)]
+
     def differences(self, other: Self) -> list[str]:
         """Return the keys in which the numbers of two folders differ."""
         names = [item.name for item in fields(self) if item.name not in CHANGEABLE]

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,18 @@ from .training_noise import GaussianNoise, TrainingNoise
 from .weights import ConstantWeight, LossWeight
 
 
-@runtime_checkable
-class Annealed(Protocol):
-    """A part of an objective that changes in the course of training."""
+class Annealed:
+    """A part of an objective that changes in the course of training.
+
+    Attributes:
+        progress: the share of the training that is done, from 0 to 1.
+    """
+
+    progress: float = 0.0
 
     def anneal(self, progress: float) -> None:
-        """Take the share of the training that is done, from 0 to 1."""
+        """Take the share of the training that is done."""
+        self.progress = progress
 
 
 class BaseObjective(nn.Module, metaclass=Finite):

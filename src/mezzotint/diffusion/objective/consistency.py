@@ -18,7 +18,7 @@ from ..levels import NoiseLevel, cast_like
 from ..scalar_ops import sigmoid
 from ..schedules.continuous import Schedule
 from ..targets import Clean
-from .base import BaseObjective
+from .base import Annealed, BaseObjective
 from .losses import Loss
 from .teacher import GuidedTeacher, Teacher
 from .times import TimeDistribution
@@ -60,7 +60,7 @@ class ConsistencyGap(metaclass=Finite):
         return r if schedule.steps is None else torch.minimum(r.floor().to(t.dtype), t - 1)
 
 
-class ConsistencyObjective(BaseObjective):
+class ConsistencyObjective(Annealed, BaseObjective):
     """loss(f(x_t, t), f(x_r, r)) / (t - r), f the prediction's x0 and f(x_r, r) without gradient; t in units of t_max.
 
     f(x, 0) = x for every target but x0 itself, so that f becomes the end of the probability-flow ODE's path through x.
@@ -79,21 +79,16 @@ class ConsistencyObjective(BaseObjective):
 
     def __init__(
         self,
-        times: TimeDistribution | None,
-        weight: LossWeight | None,
-        loss: Loss | None,
-        noise: TrainingNoise | None,
-        gap: ConsistencyGap | None,
-        label_dropout: float,
-        condition_dropout: Mapping[str, float] | None,
+        times: TimeDistribution | None = None,
+        weight: LossWeight | None = None,
+        loss: Loss | None = None,
+        noise: TrainingNoise | None = None,
+        gap: ConsistencyGap | None = None,
+        label_dropout: float = 0.0,
+        condition_dropout: Mapping[str, float] | None = None,
     ):
         super().__init__(times, weight, loss, noise, label_dropout, condition_dropout)
         self.gap = ConsistencyGap() if gap is None else gap
-        self.progress = 0.0
-
-    def anneal(self, progress: float) -> None:
-        """Take the share of the training that is done, which narrows the gap."""
-        self.progress = progress
 
     def forward(self, denoiser: Denoiser, x0: Tensor, draws: KeyedRandom, **cond: Any) -> Tensor:
         """Return losses (B,) of clean x0 (B, C, H, W); conditions by name, such as label (B,) int64."""
@@ -133,18 +128,6 @@ class ConsistencyTraining(ConsistencyObjective):
 
     Args: see `ConsistencyObjective`.
     """
-
-    def __init__(
-        self,
-        times: TimeDistribution | None = None,
-        weight: LossWeight | None = None,
-        loss: Loss | None = None,
-        noise: TrainingNoise | None = None,
-        gap: ConsistencyGap | None = None,
-        label_dropout: float = 0.0,
-        condition_dropout: Mapping[str, float] | None = None,
-    ):
-        super().__init__(times, weight, loss, noise, gap, label_dropout, condition_dropout)
 
     def step(
         self, x: Tensor, x0: Tensor, eps: Tensor, now: NoiseLevel, next: NoiseLevel, cond: Mapping[str, Any]

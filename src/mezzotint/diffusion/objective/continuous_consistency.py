@@ -12,7 +12,7 @@ from ..conditions import conditions_of
 from ..denoiser import Denoiser
 from ..levels import NoiseLevel, broadcast_like
 from ..prediction import Prediction
-from .base import BaseObjective, combine
+from .base import Annealed, BaseObjective, combine
 from .consistency import check_boundary
 from .derivatives import level_rate, path_derivative
 from .losses import Loss, SquaredErrorLoss
@@ -22,7 +22,7 @@ from .training_noise import TrainingNoise
 from .weights import LossWeight
 
 
-class ContinuousConsistency(BaseObjective):
+class ContinuousConsistency(Annealed, BaseObjective):
     r"""sCM: the gradient of alpha <f(x, t), df/dt>, f the prediction's x0 and df/dt its derivative along the path.
 
     df/dt = D + r (df/dt - D): D is the part due to the difference between dx/dt and the prediction's own ODE, whose
@@ -63,11 +63,7 @@ class ContinuousConsistency(BaseObjective):
     ):
         super().__init__(times, weight, loss, noise, label_dropout, condition_dropout)
         self.teacher = None if teacher is None else GuidedTeacher(teacher, guidance_scale)
-        self.warmup, self.norm_offset, self.progress = warmup, norm_offset, 0.0
-
-    def anneal(self, progress: float) -> None:
-        """Take the share of the training that is done, from which r follows."""
-        self.progress = progress
+        self.warmup, self.norm_offset = warmup, norm_offset
 
     @property
     def share(self) -> float:

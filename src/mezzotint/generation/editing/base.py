@@ -23,7 +23,6 @@ class Given:
         stored: the examples as they are stored, (B, C, *size), on the device.
         partner: the examples that follow them, for interpolation; else the same.
         draws: keyed random numbers of the examples.
-        rows: their numbers in the order given, (B,) int64.
         names: their names.
         condition: conditions (B, ...) by name, on the device.
         denoise: the denoiser, with guidance.
@@ -37,7 +36,6 @@ class Given:
     stored: Tensor
     partner: Tensor
     draws: KeyedRandom
-    rows: Tensor
     names: tuple[str, ...]
     condition: dict[str, Tensor]
     denoise: Denoise

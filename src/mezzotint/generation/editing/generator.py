@@ -53,7 +53,7 @@ class EditGenerator(SampleGenerator):
     """A generator whose sample i is the edit of given example i, with the conditions of sample i.
 
     Args:
-        given: the examples.
+        examples: the given ones.
         task: what becomes of them.
         method: of inverse problems; None takes the default.
         example: the shape of the model's examples as they are stored.
@@ -102,7 +102,6 @@ class EditGenerator(SampleGenerator):
                 stored=stored,
                 partner=partner,
                 draws=KeyedRandom(self.seed, examples.keys[index]),
-                rows=index,
                 names=tuple(examples.names[i] for i in index.tolist()),
                 condition={name: value.to(self.device) for name, value in self.given(index).items()},
                 denoise=self.guided,

@@ -14,6 +14,7 @@ from mezzotint.diffusion import (
     AveragePooling,
     GaussianBlur,
     Grayscale,
+    KeyedRandom,
     Mask,
     Measurement,
     MomentMatching,
@@ -67,8 +68,8 @@ class InverseProblem(EditTask):
         results = decoded(given.codec, x[:, None])
         seen = operator.picture(y, y.new_empty(len(y), *given.example))
         return Edits(
-            self.kept(given, results),
-            None if seen is None else self.stored(given, seen),
+            self.kept(given, operator, results),
+            None if seen is None else self.stored(given, operator, seen),
             None if already else given.stored.cpu(),
             misfit.cpu(),
         )
@@ -100,11 +101,11 @@ class InverseProblem(EditTask):
             **given.condition,
         )
 
-    def kept(self, given: Given, results: Tensor) -> Tensor:
+    def kept(self, given: Given, operator: Operator, results: Tensor) -> Tensor:
         """Return stored results (B, 1, C, *size) with what is known of them put back."""
         return results
 
-    def stored(self, given: Given, numbers: Tensor) -> Tensor:
+    def stored(self, given: Given, operator: Operator, numbers: Tensor) -> Tensor:
         """Return a measurement as examples are stored, to be looked at."""
         codec = given.codec
         if not codec.latent:
@@ -128,18 +129,13 @@ class Inpainting(InverseProblem):
         share(self.share, "share")
 
     def check(self, stored: Shape, names: tuple[str, ...]) -> None:
-        from mezzotint.diffusion import KeyedRandom
-
         masks_of(self.mask, self.share).hidden(stored, KeyedRandom(0, torch.arange(len(names))), names)
 
-    def known(self, given: Given) -> Tensor:
-        """Return where the stored examples are known, bool (B, 1 or C, *size)."""
+    def operator_of(self, given: Given) -> Mask:
+        """Return the mask, true where the stored examples are known, bool (B, 1 or C, *size)."""
         shape = tuple(given.stored.shape[1:])
         hidden = masks_of(self.mask, self.share).hidden(shape, given.draws, given.names)
-        return ~hidden.to(given.stored.device)
-
-    def operator_of(self, given: Given) -> Operator:
-        return Mask(self.known(given))
+        return Mask(~hidden.to(given.stored.device))
 
     def solve(self, given: Given, problem: Measurement) -> Tensor:
         known = problem.operator.revealed()
@@ -151,15 +147,17 @@ class Inpainting(InverseProblem):
         free = functional.adaptive_max_pool2d((~known).float().amax(1, keepdim=True), x.shape[2:]) == 0
         return self.restored(given, Measurement(Mask(free), x * free), given.method)
 
-    def kept(self, given: Given, results: Tensor) -> Tensor:
-        if self.std:
+    def kept(self, given: Given, operator: Operator, results: Tensor) -> Tensor:
+        known = operator.revealed()
+        if known is None or self.std:
             return results
-        return torch.where(self.known(given)[:, None].cpu(), given.stored[:, None].cpu(), results)
+        return torch.where(known[:, None].cpu(), given.stored[:, None].cpu(), results)
 
-    def stored(self, given: Given, numbers: Tensor) -> Tensor:
-        known = self.known(given)
-        middle = super().stored(given, torch.zeros_like(numbers)).to(given.stored.device)
-        return torch.where(known, super().stored(given, numbers).to(known.device), middle).cpu()
+    def stored(self, given: Given, operator: Operator, numbers: Tensor) -> Tensor:
+        known, measured = operator.revealed(), super().stored(given, operator, numbers)
+        if known is None:
+            return measured
+        return torch.where(known.cpu(), measured, super().stored(given, operator, torch.zeros_like(numbers)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,46 @@
 """Tasks that change an example: SDEdit, inversion, interpolation and variations."""
 
+import abc
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from mezzotint.diffusion import edit, interpolate_images, invert, sample, vary
 from mezzotint.generation.editing.base import Edits, EditTask, Given, decoded, share, stacked
 
 
 @dataclass(frozen=True)
-class SDEdit(EditTask):
+class Rerolled(EditTask):
+    """Several results for each example, each with fresh noise.
+
+    Args:
+        strength: 0 returns the example, 1 discards it.
+        count: results for each example.
+    """
+
+    positive = ("count",)
+    purpose: ClassVar[str]  # of the fresh noise
+
+    strength: float = 0.5
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        share(self.strength)
+
+    @abc.abstractmethod
+    def changed(self, given: Given, x: Tensor, eps: Tensor) -> Tensor:
+        """Return examples x (B, C, *size) changed by unit noise eps of their shape."""
+
+    def edit(self, given: Given) -> Edits:
+        x = given.codec.encode(given.stored)
+        results = [self.changed(given, x, given.noise(f"{self.purpose}{i}")) for i in range(self.count)]
+        return Edits(decoded(given.codec, stacked(results)))
+
+
+@dataclass(frozen=True)
+class SDEdit(Rerolled):
     """Noise is added to an example and taken away again, so that it becomes one of the data.
 
     Source: Meng et al. 2021, https://arxiv.org/abs/2108.01073
@@ -20,30 +50,10 @@ class SDEdit(EditTask):
         count: results for each example.
     """
 
-    positive = ("count",)
+    purpose = "sdedit"
 
-    strength: float = 0.5
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        share(self.strength)
-
-    def edit(self, given: Given) -> Edits:
-        x = given.codec.encode(given.stored)
-        results = [
-            edit(
-                given.denoise,
-                given.sampler,
-                given.grid,
-                x,
-                given.noise(f"sdedit{i}"),
-                self.strength,
-                given.steps,
-                **given.condition,
-            )
-            for i in range(self.count)
-        ]
-        return Edits(decoded(given.codec, stacked(results)))
+    def changed(self, given: Given, x: Tensor, eps: Tensor) -> Tensor:
+        return edit(given.denoise, given.sampler, given.grid, x, eps, self.strength, given.steps, **given.condition)
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class Interpolation(EditTask):
 
 
 @dataclass(frozen=True)
-class Variation(EditTask):
+class Variation(Rerolled):
     """Examples near a given one: its noise, rotated towards fresh noise, is sampled again.
 
     Args:
@@ -101,27 +111,11 @@ class Variation(EditTask):
         count: results for each example.
     """
 
-    positive = ("count",)
     inverts: ClassVar[bool] = True
+    purpose = "variation"
 
     strength: float = 0.3
     count: int = 4
 
-    def __post_init__(self) -> None:
-        share(self.strength)
-
-    def edit(self, given: Given) -> Edits:
-        x = given.codec.encode(given.stored)
-        results = [
-            vary(
-                given.denoise,
-                given.sampler,
-                given.grid,
-                x,
-                given.noise(f"variation{i}"),
-                self.strength,
-                **given.condition,
-            )
-            for i in range(self.count)
-        ]
-        return Edits(decoded(given.codec, stacked(results)))
+    def changed(self, given: Given, x: Tensor, eps: Tensor) -> Tensor:
+        return vary(given.denoise, given.sampler, given.grid, x, eps, self.strength, **given.condition)
