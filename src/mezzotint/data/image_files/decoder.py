@@ -1,10 +1,10 @@
-"""Decoding of one image file: EXIF orientation, white background, centre crop, antialiased resize."""
+"""Decoding of one stored image: EXIF orientation, white background, centre crop, antialiased resize."""
 
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,7 @@ from mezzotint.data.image_files.resize import (
     strips_of,
     to_8bit_opaque,
 )
+from mezzotint.data.image_files.stored import StoredImage
 from mezzotint.errors import DataError
 
 GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I")  # Pillow's greyscale modes
@@ -39,7 +40,7 @@ class PictureError(DataError):
         cure: the remedy, other than skipping the file.
     """
 
-    def __init__(self, file: Path, reason: str, cure: str) -> None:
+    def __init__(self, file: StoredImage, reason: str, cure: str) -> None:
         super().__init__(file, reason, cure)
         self.file, self.reason, self.cure = file, reason, cure
 
@@ -56,7 +57,7 @@ class TooSmall(PictureError):
         largest: the largest (channels, height, width) it can have, in the required aspect ratio.
     """
 
-    def __init__(self, file: Path, reason: str, largest: tuple[int, int, int]) -> None:
+    def __init__(self, file: StoredImage, reason: str, largest: tuple[int, int, int]) -> None:
         channels, height, width = largest
         super().__init__(file, reason, enlarging((channels, halvable(height), halvable(width))))
         self.args, self.largest = (file, reason, largest), largest
@@ -65,7 +66,7 @@ class TooSmall(PictureError):
         return f"{in_line(self.file)} is {self.reason} (height x width): {self.cure}."
 
 
-def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False, crop: Crop = CENTRE) -> np.ndarray:
+def decode(file: StoredImage, shape: tuple[int, int, int], enlarge: bool = False, crop: Crop = CENTRE) -> np.ndarray:
     """Return uint8 (C, H, W), grey for one channel and RGB for three; images of the right size are not resampled.
 
     Of an animation or a file with several pages, the first image.
@@ -84,7 +85,13 @@ def decode(file: Path, shape: tuple[int, int, int], enlarge: bool = False, crop:
 
 
 def usual(
-    stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool, crop: Crop, pixels: int = 0
+    stored: Image.Image,
+    file: StoredImage,
+    shape: tuple[int, int, int],
+    mode: str,
+    enlarge: bool,
+    crop: Crop,
+    pixels: int = 0,
 ) -> Image.Image:
     """Decode the entire image, as soon as there is memory for it.
 
@@ -101,11 +108,12 @@ def usual(
 
 
 def giant(
-    stored: Image.Image, file: Path, shape: tuple[int, int, int], mode: str, enlarge: bool, crop: Crop
+    stored: Image.Image, file: StoredImage, shape: tuple[int, int, int], mode: str, enlarge: bool, crop: Crop
 ) -> Image.Image:
     """Decode in strips, or downscale while decoding, if the format allows it; otherwise decode the entire image."""
     if stored.format == "PNG":
-        with closing(PngRows(file)) as rows:
+        with file.open("rb") as stream:
+            rows = PngRows(stream)
             if rows.suits() and orientation(stored, late=False) == 1:
                 if not enlarge:
                     check_size(file, stored.size, shape)
@@ -128,7 +136,7 @@ def reduce(stored: Image.Image, shape: tuple[int, int, int], turn: int) -> None:
     stored.draft(None, twice[::-1] if turn in TURNED else twice)
 
 
-def fitting_in(stored: Image.Image, file: Path, pixels: int = 0) -> int:
+def fitting_in(stored: Image.Image, file: StoredImage, pixels: int = 0) -> int:
     """Return the bytes that decoding needs; raise PictureError if they exceed the memory limit."""
     wanted = needed(stored, pixels or stored.width * stored.height)
     if wanted > budget.size:
@@ -140,24 +148,24 @@ def fitting_in(stored: Image.Image, file: Path, pixels: int = 0) -> int:
     return wanted
 
 
-def header(file: Path) -> tuple[int, int, int]:
+def header(file: StoredImage) -> tuple[int, int, int]:
     """Return (channels, height, width) of the decoded image; raise PictureError if it is not an image."""
-    with opened(file) as image:
-        width, height = oriented_size(image, file)
+    with opened_bytes(file) as (image, stream):
+        width, height = oriented_size(image, stream)
         return 1 if image.mode in GREY else 3, height, width
 
 
-def examine(file: Path, shape: tuple[int, int, int], enlarge: bool, crop: Crop = CENTRE) -> None:
+def examine(file: StoredImage, shape: tuple[int, int, int], enlarge: bool, crop: Crop = CENTRE) -> None:
     """Raise PictureError if a file is not an image, too small or truncated; it is decoded only if necessary."""
-    with opened(file) as image:
+    with opened_bytes(file) as (image, stream):
         if not enlarge:
             turning_matters = fits(image.size, shape) != fits(image.size[::-1], shape)
-            check_size(file, oriented_size(image, file) if turning_matters else image.size, shape)
+            check_size(file, oriented_size(image, stream) if turning_matters else image.size, shape)
         pixels = image.width * image.height
         if crop.reducible and pixels > GIANT and image.format in ("JPEG", "MPO"):
             reduce(image, shape, orientation(image))
         fitting_in(image, file, pixels)
-        whole = complete(file, image)
+        whole = complete(stream, image)
     if not whole:
         decode(file, shape, enlarge, crop)
 
@@ -172,13 +180,20 @@ def addition(content: bytes) -> bytes:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Image.Image]:
-    """Open an image file of a supported format; every decoder error becomes a PictureError."""
+def opened(file: StoredImage) -> Iterator[Image.Image]:
+    """Open an image of a supported format; every decoder error becomes a PictureError."""
+    with opened_bytes(file) as (image, _):
+        yield image
+
+
+@contextmanager
+def opened_bytes(file: StoredImage) -> Iterator[tuple[Image.Image, BinaryIO]]:
+    """Open an image as `opened` does, and yield its stored bytes with it."""
     try:
-        with silence, Image.open(file, formats=formats()) as image:
+        with silence, file.open("rb") as stream, Image.open(stream, formats=formats()) as image:
             if image.width * image.height > LARGEST:
                 raise Image.DecompressionBombError
-            yield image
+            yield image, stream
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -195,7 +210,7 @@ def opened(file: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def unopened(file: Path, error: OSError) -> PictureError:
+def unopened(file: StoredImage, error: OSError) -> PictureError:
     """Return the error of a listed file that has been removed or is not readable."""
     reason = (
         "it was there before and no longer exists"
@@ -205,15 +220,16 @@ def unopened(file: Path, error: OSError) -> PictureError:
     return PictureError(file, reason, "restore it, or remove it from the folder")
 
 
-def content(file: Path) -> bytes:
+def content(file: StoredImage) -> bytes:
     """Return the bytes of a file; raise PictureError if it cannot be read."""
     try:
-        return file.read_bytes()
+        with file.open("rb") as stream:
+            return stream.read()
     except OSError as error:
         raise unopened(file, error) from error
 
 
-def unidentified(file: Path) -> PictureError:
+def unidentified(file: StoredImage) -> PictureError:
     """Return the error of a file that Pillow cannot identify: an unsupported format, or a damaged header."""
     found = format_of(file)
     if found == "JPEG" and (bits := jpeg_bits(file)) not in (0, 8):
@@ -256,7 +272,7 @@ def fits(size: tuple[int, int], shape: tuple[int, int, int]) -> bool:
     return size[0] >= shape[2] and size[1] >= shape[1]
 
 
-def check_size(file: Path, size: tuple[int, int], shape: tuple[int, int, int]) -> None:
+def check_size(file: StoredImage, size: tuple[int, int], shape: tuple[int, int, int]) -> None:
     """Raise TooSmall for an image of this (width, height) that would have to be enlarged, which blurs it."""
     if not fits(size, shape):
         width, height = fitting(size, (shape[2], shape[1]))
@@ -275,8 +291,8 @@ def halvable(side: int) -> int:
     return side // step * step
 
 
-def oriented_size(image: Image.Image, file: Path) -> tuple[int, int]:
+def oriented_size(image: Image.Image, stream: BinaryIO) -> tuple[int, int]:
     """Return (width, height) in EXIF orientation, without reading the pixels."""
     width, height = image.size
-    late = image.format == "PNG" and says_late(file)
+    late = image.format == "PNG" and says_late(stream)
     return (height, width) if orientation(image, late) in TURNED else (width, height)

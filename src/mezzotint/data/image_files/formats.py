@@ -4,9 +4,11 @@ from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import PurePath
 
 from PIL import Image
+
+from mezzotint.data.image_files.stored import StoredImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")  # Pillow's names
 PACKAGES = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}  # plugins for Pillow, if installed
@@ -86,18 +88,18 @@ SIGNATURES = (
 )
 
 
-def format_of(file: Path) -> str:
+def format_of(file: StoredImage) -> str:
     """Return the format of a file by its content; empty if it is not an image or cannot be read."""
     try:
-        with open(file, "rb") as opened:
+        with file.open("rb") as opened:
             return identify(opened.read(HEAD))
     except OSError:
         return ""
 
 
-def unread(file: Path) -> str | None:
+def unread(file: StoredImage) -> str | None:
     """Return why an image is unsupported, empty if it is supported; None if it is not an image by name or content."""
-    suffix = file.suffix.lower()
+    suffix = PurePath(file.name).suffix.lower()
     if suffix in SUFFIXES:
         return ""
     if suffix in RAW:
@@ -110,6 +112,6 @@ def unread(file: Path) -> str | None:
     return f"{found or suffix.removeprefix('.').upper()}: {CURES.get(found, CONVERT)}"
 
 
-def in_line(file: Path) -> str:
+def in_line(file: StoredImage) -> str:
     """Return a file name with line breaks escaped, for one-line messages."""
     return str(file).replace("\n", "\\n")

@@ -128,7 +128,7 @@ class Examined:
 
     def refuse_bad(self, cure: str = "") -> None:
         """Raise DataError with all errors, if there are any; `cure` is an additional remedy."""
-        refuse(sorted(self.bad.values(), key=lambda error: error.file), len(self.files), cure)
+        refuse(sorted(self.bad.values(), key=lambda error: Path(str(error.file))), len(self.files), cure)
 
 
 class SmallPictures(DataError):

@@ -1,27 +1,32 @@
 """Detection of truncated image files without decoding: by end markers, lengths and offsets."""
 
 import os
-from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
 from mezzotint.data.image_files.resize import tiff_tags
+from mezzotint.data.image_files.stored import StoredImage
 
 TAIL = 64  # bytes at the end that are searched for a marker
 CHUNK = 1 << 20
 
 
-def complete(file: Path, image: Image.Image) -> bool:
-    """Return whether an opened file looks complete; if not, only decoding is conclusive."""
+def complete(stored: BinaryIO, image: Image.Image) -> bool:
+    """Return whether an opened file looks complete; if not, only decoding is conclusive.
+
+    Args:
+        stored: its bytes; the position changes.
+        image: the image that was opened in them.
+    """
     if image.format in ("MPO", "JPEG"):
-        return jpeg_ends(file)
-    size = os.stat(file).st_size
+        return jpeg_ends(stored)
+    size = length(stored)
     if image.format in ("AVIF", "HEIF"):
-        return boxes_end(file) <= size
+        return boxes_end(stored) <= size
     if image.format in ("WEBP", "BMP"):
-        with open(file, "rb") as stored:
-            head = stored.read(8)
+        stored.seek(0)
+        head = stored.read(8)
         said = (
             int.from_bytes(head[4:8], "little") + 8 if image.format == "WEBP" else int.from_bytes(head[2:6], "little")
         )
@@ -32,31 +37,32 @@ def complete(file: Path, image: Image.Image) -> bool:
         deep = 2 if image.mode == "I" else 1
         row = (image.width + 7) // 8 if image.mode == "1" else image.width * deep * len(image.getbands())
         return image.tile[0].offset + row * image.height <= size
-    tail = last(file)
+    tail = last(stored)
     if image.format == "GIF":
         return tail.rstrip(b"\0").endswith(b";")
     marker = {"PNG": b"IEND\xaeB`\x82", "JPEG2000": b"\xff\xd9"}.get(image.format or "")
     return marker is not None and marker in tail
 
 
-def last(file: Path) -> bytes:
-    with open(file, "rb") as stored:
-        stored.seek(max(0, os.fstat(stored.fileno()).st_size - TAIL))
-        return stored.read()
+def length(stored: BinaryIO) -> int:
+    return stored.seek(0, os.SEEK_END)
 
 
-def boxes_end(file: Path) -> int:
+def last(stored: BinaryIO) -> bytes:
+    stored.seek(max(0, length(stored) - TAIL))
+    return stored.read()
+
+
+def boxes_end(stored: BinaryIO) -> int:
     """Return the end of the last box of an ISO base media file."""
-    at = 0
-    with open(file, "rb") as stored:
-        while len(head := stored.read(16)) >= 8:
-            length = int.from_bytes(head[:4])
-            if length == 1:
-                length = int.from_bytes(head[8:])
-            if length < 8:  # 0 goes on to the end of the file, whatever that is
-                break
-            at += length
-            stored.seek(at)
+    at = stored.seek(0)
+    while len(head := stored.read(16)) >= 8:
+        size = int.from_bytes(head[:4])
+        if size == 1:
+            size = int.from_bytes(head[8:])
+        if size < 8:  # 0 goes on to the end of the file, whatever that is
+            break
+        at = stored.seek(at + size)
     return at
 
 
@@ -67,33 +73,31 @@ def tiff_end(image: Image.Image) -> int:
     return max((offset + count for offset, count in zip(offsets, counts, strict=False)), default=0)
 
 
-def jpeg_ends(file: Path) -> bool:
+def jpeg_ends(stored: BinaryIO) -> bool:
     """Return whether an end marker (FFD9) follows the pixels; cameras may write more data after it.
 
     Thumbnails in the header have one too, so the search starts at the pixels. There FF is always followed by 00 or by a
     restart marker, so that FFD9 does not occur in them.
     """
-    with open(file, "rb") as stored:
-        begin = scan(stored)
-        if begin is None:
-            return False
-        size = os.fstat(stored.fileno()).st_size
-        stored.seek(max(begin, size - TAIL))
-        if b"\xff\xd9" in stored.read():
+    begin = scan(stored)
+    if begin is None:
+        return False
+    stored.seek(max(begin, length(stored) - TAIL))
+    if b"\xff\xd9" in stored.read():
+        return True
+    stored.seek(begin)
+    before = b""
+    while part := stored.read(CHUNK):
+        if b"\xff\xd9" in before + part:
             return True
-        stored.seek(begin)
-        before = b""
-        while part := stored.read(CHUNK):
-            if b"\xff\xd9" in before + part:
-                return True
-            before = part[-1:]
+        before = part[-1:]
     return False
 
 
-def jpeg_bits(file: Path) -> int:
+def jpeg_bits(file: StoredImage) -> int:
     """Return the bits per sample in the frame header of a JPEG; 0 without one."""
     at = 2
-    with open(file, "rb") as stored:
+    with file.open("rb") as stored:
         while True:
             stored.seek(at)
             mark = stored.read(5)

@@ -7,7 +7,6 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -26,8 +25,8 @@ class PngRows:
     PNG filters refer to the previous row at most, so some rows with the one before them form a PNG as well.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.stored = open(file, "rb")  # noqa: SIM115
+    def __init__(self, stored: BinaryIO) -> None:
+        self.stored = stored
         self.chunks = chunks(self.stored)
         _, start, length = next(self.chunks)
         self.stored.seek(start)
@@ -39,12 +38,9 @@ class PngRows:
         self.waiting = bytearray()
         self.kept: list[tuple[bytes, bytes]] = []
 
-    def close(self) -> None:
-        self.stored.close()
-
     def suits(self) -> bool:
         """Return whether the file is supported and needs no rotation."""
-        return self.bits == 8 and self.header[12] == 0 and not says_late(Path(self.stored.name))
+        return self.bits == 8 and self.header[12] == 0 and not says_late(self.stored)
 
     def __call__(self, top: int, bottom: int) -> Image.Image:
         wanted = (bottom - top) * (self.row + 1)
@@ -81,19 +77,29 @@ class PngRows:
         yield unpack.flush()
 
 
-def says_late(file: Path) -> bool:
-    """Return whether a chunk after the pixels may contain the orientation."""
+def says_late(stored: BinaryIO) -> bool:
+    """Return whether a chunk after the pixels may contain the orientation; the position stays where it is."""
+    position = stored.tell()
+    try:
+        return any(may_orient(stored, name, start) for name, start in behind_pixels(stored))
+    finally:
+        stored.seek(position)
+
+
+def behind_pixels(stored: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield name and position of each chunk from the first one of pixels on."""
     behind = False
-    with open(file, "rb") as stored:
-        for name, start, _ in chunks(stored):
-            behind = behind or name == b"IDAT"
-            if behind and name in LATE:
-                return True
-            if behind and name in TEXTS:
-                stored.seek(start)
-                if stored.read(len(PROFILE)) == PROFILE:
-                    return True
-    return False
+    for name, start, _ in chunks(stored):
+        behind = behind or name == b"IDAT"
+        if behind:
+            yield name, start
+
+
+def may_orient(stored: BinaryIO, name: bytes, start: int) -> bool:
+    if name not in TEXTS:
+        return name in LATE
+    stored.seek(start)
+    return stored.read(len(PROFILE)) == PROFILE
 
 
 def chunks(stored: BinaryIO) -> Iterator[tuple[bytes, int, int]]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from mezzotint.data.image_files.stored import StoredImage
 
 ORIENTATION = 0x0112  # EXIF tag
 STRIP = 1 << 22  # pixels per strip
@@ -139,7 +140,7 @@ class Samples:
     low: Image.Image | None = None
 
     @classmethod
-    def of(cls, image: Image.Image, file: Path) -> "Samples":
+    def of(cls, image: Image.Image, file: StoredImage) -> "Samples":
         """Return the samples of an image that is opened and not loaded."""
         if image.mode in ("I", "F"):
             if image.mode == "F" or image.format != "PPM":
@@ -161,9 +162,9 @@ class Samples:
         return cls(clear=clear, low=low_bytes(file)) if rawmode == "RGB;16B" else cls()
 
 
-def low_bytes(file: Path) -> Image.Image:
+def low_bytes(file: StoredImage) -> Image.Image:
     """Return the lower bytes of a PNG of 16-bit colour, by reading it with the other byte order."""
-    with Image.open(file, formats=("PNG",)) as image:
+    with file.open("rb") as stream, Image.open(stream, formats=("PNG",)) as image:
         image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
         image.load()
     return image
