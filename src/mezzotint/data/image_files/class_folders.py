@@ -118,8 +118,17 @@ def read_labels(root: Path) -> dict[str, int] | None:
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error}): write it again, or remove it.") from error
+    return parsed_labels(content, str(file))
+
+
+def parsed_labels(content: bytes, file: str) -> dict[str, int] | None:
+    """Return the labels in the bytes of a dataset.json; `file` is its name for messages. As `read_labels`."""
+    try:
+        found = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file} cannot be read ({error}): write it again, or remove it.") from error
     labels = lookup(found, "labels")
     if labels is None:

@@ -4,7 +4,7 @@ from typing import BinaryIO, Literal, Protocol
 
 
 class StoredImage(Protocol):
-    """What is decoded: a `Path`, or another object with a name that opens as one does.
+    """An encoded image: a `Path`, or another object with a name that opens as one does.
 
     `str` of it is the place that messages name, such as photos/cats/1.png or photos.zip/cats/1.png.
     """
