@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 from tiny import BATCH, Killed, train
 
-from mezzotint.training import AdamW, Preview, TrainingRun
+from mezzotint.diffusion import DDIM, Trailing
+from mezzotint.generation import SamplingRecipe
+from mezzotint.training import AdamW, Preview
 
 
 def previews(directory: Path, lr: float) -> list[bytes]:
@@ -44,11 +46,27 @@ def test_a_picture_holds_as_many_images_as_training_pays_for(tmp_path: Path, sha
     assert [len(images) for images in counted] == [expected]
 
 
-def test_what_is_affordable_is_counted_in_forward_passes() -> None:
-    run = TrainingRun(Path(), None, None, 0, budget=3200, batch_size=64)  # type: ignore[arg-type]
-    assert run.affordable(64, 0.1, 0.15, passes=50) == 2  # 0.15 x 3 x 320 / 50
-    assert run.affordable(64, 0.1, 0.15, passes=50, least=4) == 4
-    assert run.affordable(64, 0.1, None, passes=50) == 64
-    run.budget = 96_000
-    assert run.affordable(64, 0.1, 0.15, passes=50) == 64
-    assert run.affordable(2048, 0.1, 0.1) == 2048
+@pytest.mark.parametrize(("every", "early"), [(0.5, [1]), (20 * BATCH, [])])
+def test_a_first_picture_comes_early_where_the_interval_is_a_share(tmp_path: Path, every: float, early: list) -> None:
+    train(tmp_path, steps=40, extra={"preview": Preview(every=every, images=2)})
+    drawn = [int(file.stem[5:]) for file in sorted((tmp_path / "samples").iterdir())]
+    assert drawn == [*early, 20, 40]  # a fortieth of 40 steps
+
+
+def test_a_picture_in_fewer_steps_is_drawn_in_them(tmp_path: Path) -> None:
+    recipe = SamplingRecipe(DDIM(), Trailing(50))
+    preview = Preview(every=5 * BATCH, images=9, share=10 * 9 / (3 * 5 * BATCH), sampling=recipe)
+    grids = []
+    draw = preview.draw
+    preview.draw = lambda run: grids.append((preview.intervals(run).steps, draw(run))) or grids[-1][1]
+    train(tmp_path, steps=5, extra={"preview": preview})
+    ((steps, shown),) = grids
+    assert (steps, len(shown)) == (10, 9)
+    found = fit_preview(tmp_path / "ten", Preview(images=9, every=5 * BATCH, sampling=recipe.with_steps(10)))
+    assert found == (tmp_path / "samples" / "step-00000005.png").read_bytes()
+
+
+def fit_preview(directory: Path, preview: Preview) -> bytes:
+    """The picture after 5 steps."""
+    train(directory, steps=5, extra={"preview": preview})
+    return (directory / "samples" / "step-00000005.png").read_bytes()

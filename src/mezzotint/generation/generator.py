@@ -1,8 +1,8 @@
 """The sampling engine: numbered samples, in batches, from any denoiser and sampler."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from mezzotint.diffusion import (
 )
 from mezzotint.diffusion.guidance.base import move_to
 from mezzotint.diffusion.samplers import Sampler
+from mezzotint.errors import ConfigError
 from mezzotint.finite import Finite
 from mezzotint.generation.conditions import ConditionPlan, held_out_conditions
 
@@ -255,6 +256,25 @@ class SamplingRecipe(metaclass=Finite):
     grid: Spacing
     guidance: Callable[[Denoise], Denoise] | None = None
     batch: int = 64
+
+    def steps(self, schedule: Schedule) -> int:
+        """Return the number of steps on a schedule."""
+        return len(self.grid(schedule)) - 1
+
+    @property
+    def takes_steps(self) -> bool:
+        """Whether the grid has a number of steps that can be changed."""
+        return is_dataclass(self.grid) and "steps" in {field.name for field in fields(self.grid)}
+
+    def with_steps(self, steps: int) -> Self:
+        """Return the recipe with another number of steps.
+
+        Raises:
+            ConfigError: a grid without a number of steps.
+        """
+        if not self.takes_steps or not is_dataclass(self.grid):
+            raise ConfigError(f"steps={steps}: {type(self.grid).__name__} has no such number; leave it out")
+        return replace(self, grid=replace(self.grid, steps=steps))
 
     def of_dataset(self, denoise: Denoise, dataset: Any, seed: int = 0, **more: Any) -> SampleGenerator:
         """Return a generator of samples like the examples of a dataset: of their shape, classes and codec.

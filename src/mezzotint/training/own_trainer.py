@@ -68,7 +68,7 @@ def connect(run: TrainingRun, trainer: pl.Trainer, validation: Callable[[], Any]
             ours.copy_(full_tensor(live.detach()))
         return copied
 
-    run.sharded = run.module.sharded
+    run.sharded, run.template = run.module.sharded, template
     run.copy = twin
     run.average = average or (lambda: plain(run))
     run.save = trainer.save_checkpoint

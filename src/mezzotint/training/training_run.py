@@ -1,18 +1,22 @@
 """A training run as its callbacks see it, and the hooks by which it calls them."""
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from mezzotint.data.dataset import coded_shape
 from mezzotint.finite import Finite
 from mezzotint.runs.early_stop import EarlyStop
 from mezzotint.runs.score import Score
 from mezzotint.training.amounts import amount_of, least
 from mezzotint.training.flat import flat
+from mezzotint.training.interval_plan import NEGLIGIBLE, TRAINING_PASSES, Share
 
 if TYPE_CHECKING:
     from mezzotint.diffusion import Denoiser
@@ -41,6 +45,7 @@ class TrainingRun:
         save: writes a checkpoint of this moment, on all ranks together.
         forward: the context in which the network runs, with its precision.
         validation: gives this rank's share of the held-out batches.
+        template: a copy of the denoiser as it was before it was compiled, cut over ranks or trained.
         sharded: no rank holds the whole network, so all must run it together.
         timeout: seconds until a silent rank is given up.
         begun: what a checkpoint holds has been restored.
@@ -74,6 +79,7 @@ class TrainingRun:
     scores: dict[str, Score] = field(default_factory=dict)
     sharded: bool = False
     loggers: list["TrackerHooks"] = field(default_factory=list)
+    template: "Denoiser | None" = None
     copy: Callable[[], "Denoiser"] = missing
     average: Callable[[], "Denoiser"] = missing
     save: Callable[[Path], None] = missing
@@ -105,19 +111,42 @@ class TrainingRun:
         """Steps from one time to the next: so many, or of several, below 1 a share of all steps, the least."""
         return int(amount_of(every, self.steps))
 
-    def affordable(self, images: int, every: float, share: float | None, passes: int = 1, least: int = 1) -> int:
-        """At most `images`, as many as cost that share of the training between two looks, but `least` in any case.
+    def occasions(self, every: float) -> int:
+        """Return how often in all of training a multiple of `every` images is passed; the end is one of them."""
+        return min(self.steps, -(-self.budget // self.count(every)))
 
-        Counted in forward passes: an image of a look takes `passes`, one of training three (a backward pass is two).
+    def allowed_passes(self, share: Share, usual: float) -> float:
+        """Return the forward passes that cost a share of the training's arithmetic; infinity without a limit.
+
+        Args:
+            share: "auto" for the usual share, or the passes that take next to no time, if these are more.
         """
         if share is None:
-            return images
-        return min(images, max(least, int(share * 3 * self.count(every) / max(1, passes))))
+            return math.inf
+        passes = TRAINING_PASSES * self.budget
+        if share != "auto":
+            return share * passes
+        return max(usual * passes, NEGLIGIBLE / self.forward_flops if self.forward_flops else 0.0)
+
+    @cached_property
+    def forward_flops(self) -> int:
+        """Operations of the network for one image; 0 if they cannot be counted."""
+        from mezzotint.cost.flops import describe
+
+        network = (self.template or self.module.denoiser).network
+        try:
+            return describe(network, coded_shape(self.dataset)).flops
+        except Exception:  # a network of the user's own may do what tensors without memory cannot
+            return 0
 
     def due(self, every: float) -> bool:
         """Return whether the step just done passed a multiple of `every` images."""
         interval = self.count(every)
         return self.images // interval > (self.images - self.batch_size) // interval
+
+    def reaches(self, images: int) -> bool:
+        """Return whether the step just done passed so many images for the first time."""
+        return self.images - self.batch_size < images <= self.images
 
 
 class RunHooks(metaclass=Finite):

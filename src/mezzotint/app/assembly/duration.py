@@ -28,6 +28,7 @@ class Duration:
         step: seconds of that step.
         training: seconds of all training steps.
         callbacks: seconds of what callbacks compute during training, such as validation and previews.
+        described: these callbacks, with how often they compute it.
         final: seconds of the final sampling and evaluation.
     """
 
@@ -35,14 +36,15 @@ class Duration:
     step: float
     training: float
     callbacks: float
+    described: str
     final: float
 
     def __str__(self) -> str:
         total = self.training + self.callbacks + self.final
         return (
             f"about {spoken(total)}: {spoken(self.training)} of training, {spoken(self.callbacks)} of validation and "
-            f"previews, {spoken(self.final)} of final sampling and evaluation (measured: a step of {self.images} took "
-            f"{spoken(self.step)})"
+            f"previews{self.described}, {spoken(self.final)} of final sampling and evaluation (measured: a step of "
+            f"{self.images} took {spoken(self.step)})"
         )
 
 
@@ -64,13 +66,15 @@ def duration(job: Job, dry: ComponentsDryRun, evaluation: EvaluationBudget) -> D
         return f"not measured: a step of {size} takes {bytes_of(memory)}, more than half of the memory that is free"
     real = dry.materialised
     probe = probe_of(real)
+    run = planned_run(job, parts, probe.module)
     step = timed(lambda: probe.step(size))
     second = each * size / step  # operations
     return Duration(
         size,
         step,
         evaluation.training_cost / second / world,
-        callback_passes(job, parts, probe.module) * each / 3 / second / world,
+        callback_passes(run, parts) * each / 3 / second / world,
+        described_callbacks(run, parts),
         evaluation.cost / second / world,
     )
 
@@ -80,10 +84,21 @@ def probe_of(parts: Components) -> MicroBatchProbe:
     return MicroBatchProbe(parts.denoiser, parts.objective, parts.optimizer, parts.hardware, parts.inputs, parts.ema)
 
 
-def callback_passes(job: Job, parts: Components, module: DiffusionModule) -> float:
+def planned_run(job: Job, parts: Components, module: DiffusionModule) -> TrainingRun:
+    """Return the run as its callbacks will see it before its first step."""
+    return TrainingRun(Path(), module, parts.dataset, 0, job.budget, job.batch_size, parts.sampling)
+
+
+def callback_passes(run: TrainingRun, parts: Components) -> float:
     """Return the forward passes that callbacks make during training."""
-    run = TrainingRun(Path(), module, parts.dataset, 0, job.budget, job.batch_size, parts.sampling)
     return sum(callback.forward_passes(run) for callback in own(parts.callbacks).values())
+
+
+def described_callbacks(run: TrainingRun, parts: Components) -> str:
+    """Return how often each callback makes passes, in brackets; nothing where none does."""
+    described = {name: callback.describe_passes(run) for name, callback in own(parts.callbacks).items()}
+    texts = [f"{name} {text}" for name, text in described.items() if text]
+    return f" ({', '.join(texts)})" if texts else ""
 
 
 def spoken(seconds: float) -> str:

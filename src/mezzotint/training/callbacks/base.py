@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import lightning.pytorch as pl
 
 from mezzotint.training.callback_group import CallbackGroup
+from mezzotint.training.interval_plan import IntervalPlan
 from mezzotint.training.training_run import RunHooks, TrainingRun
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class Callback(RunHooks, pl.Callback):
     def forward_passes(self, run: TrainingRun) -> float:
         """Forward passes of the network that it makes during training, in all ranks together."""
         return 0
+
+    def describe_passes(self, run: TrainingRun) -> str:
+        """Describe these passes, as "10 times 64 images"; an empty text where there are none."""
+        return ""
 
     def checkpoints(self, budget: int, others: Container[str]) -> int:
         """Checkpoints that it keeps on the disk at once.
@@ -88,14 +93,31 @@ class PeriodicCallback(Callback):
     """A callback that looks at the run every so many images and at its end.
 
     Attributes:
-        every: images between two looks, or below 1 the share of the budget.
+        every: images between two looks, or below 1 the share of the budget; a plan may be content with fewer looks.
     """
 
     every: float
     newest = -1  # step of the newest look
+    planned: tuple[TrainingRun, IntervalPlan] | None = None
+
+    def plan_intervals(self, run: TrainingRun) -> IntervalPlan:
+        """Return the number of looks, the end included, and what each of them costs."""
+        return IntervalPlan(run.occasions(self.every), images=0)
+
+    def intervals(self, run: TrainingRun) -> IntervalPlan:
+        """Return the plan for this run, which is made once."""
+        if self.planned is None or self.planned[0] is not run:
+            self.planned = run, self.plan_intervals(run)
+        return self.planned[1]
+
+    def due(self, run: TrainingRun) -> bool:
+        """Return whether the run is to be looked at after the step just done."""
+        plan = self.intervals(run)
+        early = plan.early is not None and run.reaches(plan.early)
+        return early or run.due(max(run.count(self.every), plan.interval(run.budget)))
 
     def step(self, run: TrainingRun) -> None:
-        if run.due(self.every) and not run.finished:
+        if self.due(run) and not run.finished:
             self.newest = run.step
             self.on_interval(run)
 
@@ -104,11 +126,11 @@ class PeriodicCallback(Callback):
             self.on_interval(run)
 
     def forward_passes(self, run: TrainingRun) -> float:
-        return self.passes(run) * run.budget / run.count(self.every)
+        return self.plan_intervals(run).passes
 
-    def passes(self, run: TrainingRun) -> int:
-        """Forward passes of the network that a look takes, in all ranks together."""
-        return 0
+    def describe_passes(self, run: TrainingRun) -> str:
+        plan = self.plan_intervals(run)
+        return str(plan) if plan.passes else ""
 
     def on_interval(self, run: TrainingRun) -> None:
         """The periodic work, on every rank."""

@@ -1,7 +1,6 @@
 """Metrics of samples while a run trains, those of its final evaluation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +9,10 @@ from mezzotint.errors import ConfigError
 from mezzotint.generation import SamplingRecipe
 from mezzotint.training.callbacks.base import PeriodicCallback
 from mezzotint.training.evaluation_plan import EvaluationPlan
+from mezzotint.training.interval_plan import IntervalPlan, Share, check_share, fewer_occasions
 from mezzotint.training.training_run import Score, TrainingRun
+
+USUAL_SHARE = 1.0  # of the arithmetic of training
 
 
 class SampleMetrics(PeriodicCallback):
@@ -29,6 +31,9 @@ class SampleMetrics(PeriodicCallback):
             Trainer of one's own the metrics themselves.
         sampling: the recipe for samples; None takes that of the run, and DDIM in 50 steps in a Trainer of one's own.
         reference: the real images, such as `dataset.split("train")`; None takes those of the run.
+        share: of the arithmetic of training that the samples of all looks may cost together. Where they cost more,
+            there are fewer looks; the end is always one. "auto" is 1, as much as the training, and no limit as long as
+            they cost next to nothing; None looks every time.
     """
 
     evaluates = True
@@ -43,10 +48,13 @@ class SampleMetrics(PeriodicCallback):
         metrics: Sequence[Any] | Mapping[str, Any] | None = None,
         sampling: SamplingRecipe | None = None,
         reference: Any = None,
+        share: Share = "auto",
     ) -> None:
+        if not check_share(share):
+            raise ValueError(f"share={share}: give a share of the training's arithmetic above 0, auto, or null")
         if every <= 0 or n < 2:
             raise ValueError(f"every={every}, n={n}: every must be above 0, and n 2 or more")
-        self.every, self.n = every, n
+        self.every, self.n, self.share = every, n, share
         self.steps = tuple(steps) if isinstance(steps, Sequence) else (steps,)
         if not self.steps or any(count is not None and count < 1 for count in self.steps):
             raise ValueError(f"steps={steps}: give a number of 1 or more, or a list of them")
@@ -56,9 +64,11 @@ class SampleMetrics(PeriodicCallback):
         if given and not all(isinstance(metric, str) for metric in given.values()):
             self.plan = EvaluationPlan(lambda: given, lambda: reference)
 
-    def passes(self, run: TrainingRun) -> int:
-        schedule = run.module.denoiser.schedule
-        return self.n * sum(len(each.grid(schedule)) - 1 for each in self.shortened(self.recipe or run.sampling))
+    def plan_intervals(self, run: TrainingRun) -> IntervalPlan:
+        recipes = self.shortened(self.recipe or run.sampling)
+        steps, calls = sum(each.steps(run.module.denoiser.schedule) for each in recipes), recipes[0].sampler.calls or 2
+        wanted = IntervalPlan(run.occasions(self.every), self.n, steps, calls)
+        return fewer_occasions(run.allowed_passes(self.share, USUAL_SHARE), wanted)
 
     def validate(self, metrics: Mapping[str, Any], reference: int | None, sampling: SamplingRecipe | None) -> None:
         from mezzotint.metrics import Context
@@ -85,21 +95,13 @@ class SampleMetrics(PeriodicCallback):
             raise ConfigError(f"metrics={unknown} are not among those that can judge samples here: {', '.join(fit)}")
         return {name: fit[name] for name in self.names or fit}
 
-    def shortened(self, sampling: Any) -> list[Any]:
+    def shortened(self, sampling: SamplingRecipe) -> list[SamplingRecipe]:
         """Return the recipe with each number of steps.
 
         Raises:
             ConfigError: a grid without a number of steps.
         """
-        grid = sampling.grid
-        known = is_dataclass(grid) and "steps" in {field.name for field in fields(grid)}
-        if self.steps != (None,) and not known:
-            raise ConfigError(
-                f"steps={', '.join(map(str, self.steps))}: {type(grid).__name__} has no such number; leave it out"
-            )
-        return [
-            sampling if steps is None else replace(sampling, grid=replace(grid, steps=steps)) for steps in self.steps
-        ]
+        return [sampling if steps is None else sampling.with_steps(steps) for steps in self.steps]
 
     def start(self, run: TrainingRun) -> None:
         """Compute or load the metrics' statistics of the real images, so that errors come before training."""

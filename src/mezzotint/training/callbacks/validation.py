@@ -1,17 +1,21 @@
 """The validation loss: the same times and the same noise every time, so that two numbers can be compared."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.data.dataset import examples_of
-from mezzotint.errors import DataError
+from mezzotint.errors import ConfigError, DataError
 from mezzotint.training.callbacks.base import PeriodicCallback
 from mezzotint.training.fixed_draws import APART, FixedDraws
+from mezzotint.training.interval_plan import IntervalPlan, Share, check_share, fewer_images
 from mezzotint.training.training_run import Score, TrainingRun
 
 LEAST = 16  # examples in a share: a mean over fewer says little
+USUAL_SHARE = 0.02  # of the arithmetic of training
+ENOUGH = 256  # examples of a look: there are fewer looks before there are fewer
 
 
 class Validation(PeriodicCallback):
@@ -25,19 +29,31 @@ class Validation(PeriodicCallback):
         every: images between two looks, or below 1 the share of the budget; the end is always looked at.
         images: at most this many images of the test split.
         bins: shares of the times.
-        share: of the arithmetic of training that looks may cost; where `images` cost more, fewer are looked at, though
-            never less than 64. None looks at all of them.
+        share: of the arithmetic of training that all looks may cost together. Where `images` cost more, fewer are
+            looked at, and below 256 there are fewer looks; the end is always looked at, at 16 examples a share. "auto"
+            is 0.02, and no limit as long as they cost next to nothing; None looks at all images every time.
     """
 
     order = 0
 
-    def __init__(self, every: float = 0.1, images: int = 2048, bins: int = 8, share: float | None = 0.1) -> None:
-        if every <= 0 or images < 1 or bins < 1 or (share is not None and share <= 0):
+    def __init__(self, every: float = 0.1, images: int = 2048, bins: int = 8, share: Share = "auto") -> None:
+        if every <= 0 or images < 1 or bins < 1 or not check_share(share):
             raise ValueError(f"every={every}, images={images}, bins={bins}, share={share}: all must be above 0")
         self.every, self.images, self.bins, self.share = every, images, bins, share
 
-    def passes(self, run: TrainingRun) -> int:
-        return min(run.affordable(self.images, self.every, self.share, least=64), len(examples_of(run.dataset, "test")))
+    def plan_intervals(self, run: TrainingRun) -> IntervalPlan:
+        images, fewest = min(self.images, self.held_out(run)), LEAST * self.bins
+        examples = IntervalPlan(run.occasions(self.every), images * repeats(images, self.bins))
+        found = fewer_images(run.allowed_passes(self.share, USUAL_SHARE), examples, max(ENOUGH, fewest), fewest)
+        images = min(images, found.images)
+        return replace(found, images=images, steps=repeats(images, self.bins))
+
+    def held_out(self, run: TrainingRun) -> int:
+        """Return the number of images of the test split, or what is wanted where only a data module knows it."""
+        try:
+            return len(examples_of(run.dataset, "test"))
+        except ConfigError:
+            return self.images
 
     def on_interval(self, run: TrainingRun) -> None:
         denoiser = run.average()
@@ -45,7 +61,7 @@ class Validation(PeriodicCallback):
         images = int(sums[1].sum())
         if not images:
             raise DataError("there are no held-out images to validate on; leave it out by callbacks.validation=null")
-        for turn in range(1, -(-LEAST * self.bins // images)):
+        for turn in range(1, repeats(images, self.bins)):
             sums += self.sums(run, denoiser, turn * images)
         totals, counts = sums.cpu()
         means = (totals / counts).tolist()
@@ -61,7 +77,7 @@ class Validation(PeriodicCallback):
             first: number of the first image's example.
         """
         objective = run.module.objective
-        most = run.affordable(self.images, self.every, self.share, least=64)
+        most = self.intervals(run).images
         sums = torch.zeros(2, self.bins, dtype=torch.float64)
         for batch in run.validation():
             batch = {name: value[batch["index"] < most] for name, value in batch.items()}
@@ -79,3 +95,8 @@ class Validation(PeriodicCallback):
         if run.world > 1:
             torch.distributed.all_reduce(sums)
         return sums
+
+
+def repeats(images: int, bins: int) -> int:
+    """Return how often each image is an example, so that every share of the times has some."""
+    return max(1, -(-LEAST * bins // max(1, images)))
