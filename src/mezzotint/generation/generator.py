@@ -263,7 +263,7 @@ class SamplingRecipe(metaclass=Finite):
 
     @property
     def takes_steps(self) -> bool:
-        """Whether the grid has a number of steps that can be changed."""
+        """True if the grid has a number of steps that can be changed."""
         return is_dataclass(self.grid) and "steps" in {field.name for field in fields(self.grid)}
 
     def with_steps(self, steps: int) -> Self:

@@ -1,4 +1,4 @@
-"""How often, on how many images and in how many steps a periodic callback works, so that it costs a share of training.
+"""The number, images and steps of a periodic callback's looks, so that they cost a bounded share of the training.
 
 Counted in forward passes from the config alone, never by a clock: a resumed run, and every rank, works at the same
 steps. An image of training takes three passes, since a backward pass is two.

@@ -43,7 +43,8 @@ class Preview(PeriodicCallback):
     ) -> None:
         if every <= 0 or images < 1 or not check_share(share):
             raise ValueError(f"every={every}, images={images}, share={share}: all must be above 0")
-        self.every, self.images, self.share, self.sampling = every, images, share, sampling
+        self.every, self.images, self.sampling = every, images, sampling
+        self.share: Share = share
 
     def plan_intervals(self, run: TrainingRun) -> IntervalPlan:
         recipe = self.recipe(run)

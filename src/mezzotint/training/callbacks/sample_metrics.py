@@ -54,7 +54,8 @@ class SampleMetrics(PeriodicCallback):
             raise ValueError(f"share={share}: give a share of the training's arithmetic above 0, auto, or null")
         if every <= 0 or n < 2:
             raise ValueError(f"every={every}, n={n}: every must be above 0, and n 2 or more")
-        self.every, self.n, self.share = every, n, share
+        self.every, self.n = every, n
+        self.share: Share = share
         self.steps = tuple(steps) if isinstance(steps, Sequence) else (steps,)
         if not self.steps or any(count is not None and count < 1 for count in self.steps):
             raise ValueError(f"steps={steps}: give a number of 1 or more, or a list of them")

@@ -39,7 +39,8 @@ class Validation(PeriodicCallback):
     def __init__(self, every: float = 0.1, images: int = 2048, bins: int = 8, share: Share = "auto") -> None:
         if every <= 0 or images < 1 or bins < 1 or not check_share(share):
             raise ValueError(f"every={every}, images={images}, bins={bins}, share={share}: all must be above 0")
-        self.every, self.images, self.bins, self.share = every, images, bins, share
+        self.every, self.images, self.bins = every, images, bins
+        self.share: Share = share
 
     def plan_intervals(self, run: TrainingRun) -> IntervalPlan:
         images, fewest = min(self.images, self.held_out(run)), LEAST * self.bins
