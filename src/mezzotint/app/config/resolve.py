@@ -14,6 +14,7 @@ from mezzotint.app.config.job import EDITED, GROUPS, LISTS, PLACES, SPLITS, Conf
 from mezzotint.app.config.latent_data import find_latents
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.help import taken_by
+from mezzotint.data.index.place import use_cache
 from mezzotint.errors import ConfigError
 from mezzotint.finite import IMMENSE, immense
 from mezzotint.instantiate.build import build, check_part
@@ -109,6 +110,8 @@ def anchor_paths(config: Any) -> None:
         if not as_text(value):
             raise ConfigError(f"paths.{key}={'' if value is None else value}: give a folder, such as paths.{key}=.")
         paths[key] = literal(absolute(value))
+        if key == "cache":
+            use_cache(absolute(value))
 
 
 def check_top_level(plain: Config, kind: type) -> None:

@@ -34,11 +34,14 @@ def die_with(parent: int) -> None:
 def work(directory: Path, call: str, file: str) -> dict[str, Any]:
     """Import the function and call it with the directory and the arguments in the open file."""
     from mezzotint.app.config.job import Job
+    from mezzotint.data.index.place import use_cache
 
     module, _, name = call.partition(":")
     arguments = json.loads(os.pread(int(file), os.fstat(int(file)).st_size, 0))
     function = getattr(import_module(module), name)
     job = arguments["job"]
+    if job:
+        use_cache(job["paths"]["cache"])
     return function(directory, job and Job.of_dict(job), **arguments["settings"])
 
 

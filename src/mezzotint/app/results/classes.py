@@ -14,7 +14,7 @@ from mezzotint.app.terminal import display_path
 from mezzotint.data.conditions import condition_values
 from mezzotint.data.dataset import Dataset
 from mezzotint.data.image_files.class_folders import few
-from mezzotint.data.image_files.image_set import identity
+from mezzotint.data.image_files.on_access import identity
 from mezzotint.data.image_set import ImageSource, labels_of
 from mezzotint.data.sources.folder import ImageFolder
 from mezzotint.errors import ConfigError, DataError

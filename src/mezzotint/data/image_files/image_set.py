@@ -1,8 +1,5 @@
 """Sets of image files, decoded or checked in threads once per process, with all errors reported together."""
 
-import hashlib
-import itertools
-import json
 import os
 import sys
 from collections import OrderedDict
@@ -21,8 +18,6 @@ from mezzotint.data.image_files.crops import CENTRE, Crop
 from mezzotint.data.image_files.decoder import (
     PictureError,
     TooSmall,
-    addition,
-    content,
     decode,
     enlarging,
     examine,
@@ -30,18 +25,20 @@ from mezzotint.data.image_files.decoder import (
     silence,
 )
 from mezzotint.data.image_files.formats import in_line
-from mezzotint.data.image_set import ImageSource, TensorImages, digest
+from mezzotint.data.image_files.on_access import OnAccess, digest_of_files, hashed
+from mezzotint.data.image_set import TensorImages
 from mezzotint.distributed import rank_and_world
 from mezzotint.errors import DataError
 from mezzotint.progress import bar
 
 PORTION = 32  # files per task of a thread
+THREADS = min(8, os.cpu_count() or 1)
 State = tuple[str, int, int, int]
 KEPT = 2  # cached sets: a dataset, and a folder that it is compared with
 
 
 @dataclass(frozen=True, eq=False)
-class FolderImages(ImageSource):
+class FolderImages(OnAccess):
     """Image files that are decoded on access."""
 
     files: tuple[Path, ...]
@@ -63,9 +60,12 @@ class FolderImages(ImageSource):
 
     @cached_property
     def _digest(self) -> str:
-        contents = map(content, self.files)
-        parts = itertools.chain([self.crop.recipe.encode()], *((stored, addition(stored)) for stored in contents))
-        return digest((len(self), *self.shape), parts, self.labels)
+        return digest_of_files(
+            len(self), self.shape, self.crop.recipe, self.labels, self.files, lambda: map(hashed, self.files)
+        )
+
+    def names_and_sizes(self) -> tuple[Iterable[str], Iterable[int]]:
+        return map(str, self.files), (file.stat().st_size for file in self.files)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +80,6 @@ class Decoded(TensorImages):
 
     def digest(self) -> str:
         return self.source.digest()
-
-
-def identity(images: ImageSource) -> str:
-    """Return a hash of images and labels; of files that are decoded on access, of their names and sizes."""
-    if not isinstance(images, FolderImages):
-        return f"sha256:{images.digest()}"
-    top = os.path.commonpath([file.parent for file in images.files])
-    listed = [(os.path.relpath(file, top), file.stat().st_size) for file in images.files]
-    return f"files:{hashlib.sha256(json.dumps(listed).encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,10 +214,6 @@ def copies(first: tuple[State, ...], second: tuple[State, ...]) -> list[tuple[Pa
     return [(Path(b), Path(a)) for a, b in found if a is not None and a != b]
 
 
-def hashed(file: Path) -> bytes:
-    return hashlib.sha256(content(file)).digest()
-
-
 def examine_all(
     files: tuple[Path, ...], shape: tuple[int, int, int], enlarge: bool, keep: bool, crop: Crop
 ) -> Examined:
@@ -268,7 +255,7 @@ def map_threaded(work: Callable[[int], None], count: int, title: str) -> dict[in
         return len(mine)
 
     progress = bar(title, count) if rank_and_world()[0] == 0 else nullcontext(lambda done: None)
-    with silence, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, progress as advance:
+    with silence, ThreadPoolExecutor(THREADS) as pool, progress as advance:
         for done in pool.map(portion, range(0, count, PORTION)):
             advance(done)
     return {i: bad[i] for i in sorted(bad)}

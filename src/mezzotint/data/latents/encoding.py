@@ -15,7 +15,7 @@ from mezzotint.data.arrays.files import open_array
 from mezzotint.data.arrays.moments import rounded
 from mezzotint.data.codecs.latent import LatentCodec
 from mezzotint.data.dataset import Dataset
-from mezzotint.data.image_files.image_set import identity
+from mezzotint.data.image_files.on_access import identity
 from mezzotint.data.image_set import ImageSource, labels_of
 from mezzotint.data.latents.manifest import SPLITS, Manifest, Shard
 from mezzotint.errors import DataError

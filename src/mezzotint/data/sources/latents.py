@@ -16,7 +16,7 @@ from mezzotint.data.codecs.latent import LatentCodec
 from mezzotint.data.conditions import ConditionValues, checked
 from mezzotint.data.dataset import Dataset, check_split, codec_of
 from mezzotint.data.image_files.class_folders import refuse_labels
-from mezzotint.data.image_files.image_set import identity
+from mezzotint.data.image_files.on_access import identity
 from mezzotint.data.image_set import ImageSource
 from mezzotint.data.latents.encoding import LABEL, TENSOR
 from mezzotint.data.latents.manifest import SPLITS, Manifest, read
