@@ -41,7 +41,7 @@ AT_ONCE = 1 << 16  # names that are decoded together
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """What was found in one pass over a set of images, read from its file on demand; pickled as a path.
+    """The names, sizes, labels and hashes of a set of images, mapped from a file; pickled as its path.
 
     Columns, with one entry for each image in their order, except `names`:
 
@@ -69,7 +69,7 @@ class ImageIndex:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What belongs to all images: groups, folders, bad images with reasons."""
+        """Entries for all images together: groups, folders, bad images with reasons."""
         return json.loads(self.column(ABOUT).tobytes())
 
     def complete(self) -> bool:

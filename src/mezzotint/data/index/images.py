@@ -108,7 +108,7 @@ class Joined(ImageTable[Stored_co]):
         self.tables[number].check(row - int(self.starts[number]))
 
     def parts(self, rows: np.ndarray) -> Iterator[tuple[ImageTable[Stored_co], np.ndarray]]:
-        """Yield runs of rows that lie in one table, with their numbers there."""
+        """Yield runs of rows of one table, with their numbers in it."""
         number = np.searchsorted(self.starts, rows, "right") - 1
         breaks = np.flatnonzero(np.diff(number)) + 1
         for part in np.split(np.arange(len(rows)), breaks) if len(rows) else ():

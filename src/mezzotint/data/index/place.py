@@ -1,4 +1,4 @@
-"""Where indexes are stored: the folder of caches."""
+"""The folder of indexes, and the file of one."""
 
 import hashlib
 import os

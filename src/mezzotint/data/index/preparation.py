@@ -35,7 +35,7 @@ class Listed(Protocol):
 
 @dataclass(frozen=True)
 class Counts:
-    """What a preparation did.
+    """The numbers of images that a preparation read.
 
     Args:
         images: images of the set.
@@ -89,7 +89,7 @@ def write_part(part: Path, listed: Listed, first: int, now: np.ndarray, known: "
         mine = left[start : start + PORTION].tolist()
         for row in mine:
             try:
-                shape[row], hashes[row] = look(listed.stored(first + row))
+                shape[row], hashes[row] = inspect(listed.stored(first + row))
             except PictureError as error:
                 bad[row] = error.reason, error.cure
         return len(mine)
@@ -104,7 +104,7 @@ def write_part(part: Path, listed: Listed, first: int, now: np.ndarray, known: "
     return len(left)
 
 
-def look(image: StoredImage) -> tuple[tuple[int, int, int], np.ndarray]:
+def inspect(image: StoredImage) -> tuple[tuple[int, int, int], np.ndarray]:
     """Return (channels, height, width) and the SHA-256 of an image. Raises PictureError: it cannot be decoded."""
     stored = content(image)
     size = size_of(stored)
@@ -128,7 +128,7 @@ def read(part: Path) -> Mapping[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of images by their versions, in ascending order of these."""
+    """Sizes and hashes of images by their versions, in ascending order of these."""
 
     versions: np.ndarray
     shape: np.ndarray

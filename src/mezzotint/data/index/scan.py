@@ -23,7 +23,7 @@ class Twice(Exception):
 
 @dataclass
 class Scan:
-    """What a folder holds, without opening an image.
+    """The images of a folder, none of them opened.
 
     Args:
         root: the folder.

@@ -1,4 +1,4 @@
-"""What can be indexed: its index is made in one process at a time, and by itself where a command needs it."""
+"""Sources of images with an index, which one process at a time makes, by itself where a command needs it."""
 
 import fcntl
 import shutil

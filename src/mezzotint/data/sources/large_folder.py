@@ -28,7 +28,7 @@ from mezzotint.errors import DataError
 
 
 class Wanted(Protocol):
-    """What a dataset says of the images that it wants."""
+    """The arguments of a dataset of image files."""
 
     @property
     def root(self) -> str: ...
@@ -113,7 +113,7 @@ class LargeFolder:
 
     @property
     def labelled(self) -> bool:
-        """Whether a dataset.json holds the labels."""
+        """True if a dataset.json holds the labels."""
         return self.indexes[0].about["classes"] is not None
 
     def split(self, wanted: Wanted, name: str, crop: Crop) -> IndexedImages[Path] | FolderImages | Decoded:
@@ -178,7 +178,7 @@ class LargeFolder:
         return torch.from_numpy(found.astype(np.int64))
 
     def inside(self, rows: np.ndarray, number: int) -> np.ndarray:
-        """Return which of the rows lie in an index."""
+        """Return a mask of the rows that an index holds."""
         starts = self.table.starts
         return (rows >= starts[number]) & (rows < starts[number + 1])
 
