@@ -18,8 +18,8 @@ from mezzotint.diffusion import (
     Denoiser,
     Flow,
     Heun,
+    MeanFlow,
     MeanFlowObjective,
-    MeanFlowSampler,
     ProgressiveDistillation,
     RectifiedFlowSchedule,
     ReflowObjective,
@@ -44,7 +44,7 @@ def parts(name: str) -> dict[str, Any]:
         return {
             "denoiser": denoiser(two_times=True),
             "objective": MeanFlowObjective(equal=0.5, label_dropout=0.2, loss=AdaptiveLoss()),
-            "sampling": SamplingRecipe(MeanFlowSampler(), Trailing(2)),
+            "sampling": SamplingRecipe(MeanFlow(), Trailing(2)),
         }
     if name == "training":
         return {"denoiser": denoiser(), "objective": ConsistencyTraining(gap=gap, label_dropout=0.2), "sampling": lcm}

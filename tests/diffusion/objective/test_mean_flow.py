@@ -16,8 +16,8 @@ from mezzotint.diffusion import (
     LearnedSchedule,
     LinearSchedule,
     LogNormalTimes,
+    MeanFlow,
     MeanFlowObjective,
-    MeanFlowSampler,
     NoiseLevel,
     Objective,
     RawTime,
@@ -208,7 +208,7 @@ def test_samples_of_the_closed_form_are_exact_on_any_grid(schedule, steps):
     grid = Trailing(steps)(schedule)
     eps = torch.linspace(-2, 2, 9).double().reshape(9, 1, 1, 1)
     start = eps * schedule.prior_std(grid[0])
-    got = integrate(raw_time(schedule), MeanFlowSampler(), grid, start)
+    got = integrate(raw_time(schedule), MeanFlow(), grid, start)
     top = grid[0]
     total = top.alpha + top.sigma
     wanted = on_path(top.sigma / total, 0.0, start / total)
@@ -243,7 +243,7 @@ def test_pairs_without_an_average_velocity_are_refused(schedule, target, word):
 def test_steps_to_more_noise_are_refused():
     denoiser = raw_time(RectifiedFlowSchedule())
     with pytest.raises(ValueError, match="sampler=euler"):
-        invert(denoiser, MeanFlowSampler(), Trailing(4), torch.zeros(1, 1, 1, 1))
+        invert(denoiser, MeanFlow(), Trailing(4), torch.zeros(1, 1, 1, 1))
 
 
 def test_guidance_becomes_part_of_the_velocity():
@@ -303,7 +303,7 @@ def test_validation_reports_the_flow_loss():
 
 def test_sampling_goes_through_the_ordinary_loop():
     denoiser = Denoiser(scrambled(net(MLP)), RectifiedFlowSchedule(), Flow()).eval()
-    x = sample(denoiser, MeanFlowSampler(), Trailing(2), torch.randn(4, 1, 8, 8))
+    x = sample(denoiser, MeanFlow(), Trailing(2), torch.randn(4, 1, 8, 8))
     assert x.shape == (4, 1, 8, 8)
     assert NoiseLevel(1.0, 0.0) == Trailing(2)(denoiser.schedule)[-1]
 
@@ -334,9 +334,7 @@ def test_training_brings_one_call_close_to_the_data():
         objective(denoiser, x0, many).mean().backward()
         optimizer.step()
     eps = torch.linspace(0.001, 0.999, 999).mul(2).sub(1).erfinv().mul(2**0.5).reshape(-1, 1, 1, 1)
-    ours, ddim = (
-        sample(denoiser.eval(), sampler, Trailing(1), eps).flatten() for sampler in (MeanFlowSampler(), DDIM())
-    )
+    ours, ddim = (sample(denoiser.eval(), sampler, Trailing(1), eps).flatten() for sampler in (MeanFlow(), DDIM()))
     distances = [float((x.sort()[0].abs() - 1).abs().mean()) for x in (ours, ddim)]
     assert distances[0] < 0.25
     assert distances[1] > 2 * distances[0]

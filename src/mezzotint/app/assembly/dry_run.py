@@ -16,7 +16,7 @@ from mezzotint.app.assembly.parts import Components, assemble, build_metrics, ma
 from mezzotint.app.assembly.shapes import suited
 from mezzotint.app.assembly.tracing import ShapeProbe, on_meta
 from mezzotint.app.config.job import Job
-from mezzotint.app.results.references import check_reference, open_reference
+from mezzotint.app.results.reference_opening import check_reference, open_reference
 from mezzotint.data.conditions import condition_values, kinds_of, null_values
 from mezzotint.data.dataset import Dataset, codec_of, coded_shape, examples_of
 from mezzotint.data.image_set import ImageSource

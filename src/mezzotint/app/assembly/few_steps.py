@@ -4,7 +4,7 @@ from typing import Any
 
 from mezzotint.app.assembly.conditions import taken_by
 from mezzotint.app.config.job import Job
-from mezzotint.diffusion import MeanFlowSampler
+from mezzotint.diffusion import MeanFlow
 from mezzotint.diffusion.interval import INTERVAL
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import build, targets
@@ -32,7 +32,7 @@ def check_few_steps(job: Job, network: Any) -> None:
             f"objective=mean_flow needs a network of two times, and network.conditions has no {INTERVAL!r}: leave "
             "network.conditions out, it is added there, or use a network that takes conditions, such as network=unet"
         )
-    steps = any(locate(path) is MeanFlowSampler for _, path in targets(job.sampler))
+    steps = any(locate(path) is MeanFlow for _, path in targets(job.sampler))
     if steps and (trained != MEAN_FLOW if taken is None else not two_times):
         raise ConfigError(
             "sampler=mean_flow steps by average velocities, and this network predicts none: train with "

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mezzotint.app.assembly.nouns import Noun, noun_of
 from mezzotint.app.config.job import Job, Node
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.results.labels import plan as plan_labels
-from mezzotint.app.results.references import open_reference
+from mezzotint.app.results.reference_opening import open_reference
 from mezzotint.data import Codec, PixelCodec
 from mezzotint.data.conditions import kinds_of
 from mezzotint.data.dataset import Dataset
 from mezzotint.data.inputs import NetworkInputs
+from mezzotint.data.nouns import Noun, noun_of
 from mezzotint.diffusion import Denoiser, Objective
 from mezzotint.errors import ConfigError, MezzotintError
 from mezzotint.generation import SamplingRecipe

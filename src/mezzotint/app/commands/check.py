@@ -23,7 +23,7 @@ from mezzotint.app.config.job import SPLITS, Job
 from mezzotint.app.config.resolve import check_groups, refuse, resolve, unbounded
 from mezzotint.app.launch.hydra_hooks import in_sweep
 from mezzotint.app.results import classes, run_folders
-from mezzotint.app.results.references import open_reference
+from mezzotint.app.results.reference_opening import open_reference
 from mezzotint.app.results.resume import choose
 from mezzotint.app.terminal import display_path, table
 from mezzotint.data.dataset import examples_of

@@ -1,7 +1,6 @@
 """`mezzotint edit run=DIR task=NAME`: given images inpainted, enlarged, changed or inverted, with sheet and numbers."""
 
 import hashlib
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,11 @@ from mezzotint.data.dataset import Dataset
 from mezzotint.errors import ConfigError
 from mezzotint.generation import ConditionPlan, EditGenerator, Edits, EditTask, GivenExamples
 from mezzotint.instantiate.build import build
+from mezzotint.metrics import PSNR
 from mezzotint.progress import bar
 
 HELD_OUT = 16  # held-out examples, where n is not given
-LEAST = 1e-5  # mean squared error of 8-bit pixels that counts as none, so that PSNR is finite: 98 dB
+PIXEL_RANGE = 255.0
 
 
 def main(config: Any) -> None:
@@ -146,8 +146,11 @@ def measures(edits: Edits, i: int, image: bool) -> dict[str, float]:
     """Return the error of the first result of an example in dB or in the unit of the data, and its misfit."""
     found: dict[str, float] = {}
     if edits.truth is not None:
-        error = (edits.results[i, 0].double() - edits.truth[i].double()).square().mean().item()
-        found = {"psnr": 10 * math.log10(255.0**2 / max(error, LEAST))} if image else {"rmse": error**0.5}
+        result, truth = edits.results[i, :1].double(), edits.truth[i : i + 1].double()
+        if image:
+            found["psnr"] = PSNR().compare(result, truth, PIXEL_RANGE).item()
+        else:
+            found["rmse"] = (result - truth).square().mean().sqrt().item()
     if edits.misfit is not None:
         found["misfit"] = float(edits.misfit[i])
     return found

@@ -26,7 +26,8 @@ from mezzotint.app.results.evaluation_protocol import content, count, place, pro
 from mezzotint.app.results.evaluation_table import objective, report
 from mezzotint.app.results.labels import plan as plan_labels
 from mezzotint.app.results.pictures import write_pictures
-from mezzotint.app.results.references import Reference, open_reference, remember, storage
+from mezzotint.app.results.reference_opening import open_reference, storage
+from mezzotint.app.results.references import Reference, remember
 from mezzotint.app.results.run_folders import existing, other_step, writable
 from mezzotint.atomic import write_text
 from mezzotint.data.conditions import condition_values, kinds_of

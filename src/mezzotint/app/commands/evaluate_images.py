@@ -16,7 +16,8 @@ from mezzotint.app.config.resolve import settle_standalone
 from mezzotint.app.config.standalone import Standalone
 from mezzotint.app.results.evaluation_table import objective, report
 from mezzotint.app.results.git import commit
-from mezzotint.app.results.references import Reference, check_alike, open_images, reference_of, remember, storage
+from mezzotint.app.results.reference_opening import check_alike, open_images, reference_of, storage
+from mezzotint.app.results.references import Reference, remember
 from mezzotint.app.terminal import display_path
 from mezzotint.atomic import write_text
 from mezzotint.data import PixelCodec

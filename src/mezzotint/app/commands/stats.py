@@ -7,7 +7,8 @@ from typing import Any
 from mezzotint.app.assembly.parts import build_metrics
 from mezzotint.app.commands.evaluate import NOTHING
 from mezzotint.app.config.resolve import settle_standalone
-from mezzotint.app.results.references import Reference, reference_of, remember
+from mezzotint.app.results.reference_opening import reference_of
+from mezzotint.app.results.references import Reference, remember
 from mezzotint.app.terminal import display_path
 from mezzotint.atomic import atomic_path
 from mezzotint.errors import ConfigError

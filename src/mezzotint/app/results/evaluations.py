@@ -12,7 +12,7 @@ import yaml
 from mezzotint.app.config.job import differences
 from mezzotint.app.config.values import at, short
 from mezzotint.app.help import config_dir
-from mezzotint.app.results.references import lossless
+from mezzotint.app.results.reference_opening import lossless
 from mezzotint.app.terminal import display_path
 from mezzotint.errors import ConfigError
 from mezzotint.metrics import Evaluation, over_seeds

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mezzotint.randomness import KeyedRandom
 
@@ -17,7 +17,7 @@ from ..samplers.base import Sampler
 from .base import BaseObjective, combine
 from .losses import Loss
 from .objective import Objective
-from .teacher import GuidedTeacher, Teacher
+from .teacher import GuidedTeacher, Teacher, follow
 from .times import TimeDistribution
 from .training_noise import TrainingNoise
 from .weights import LossWeight
@@ -66,8 +66,7 @@ class ReflowObjective(Objective):
     def forward(self, denoiser: Denoiser, x0: Tensor, draws: KeyedRandom, **cond: Any) -> Tensor:
         """Return losses (B,); of x0 (B, C, H, W) the shape is used, and conditions by name."""
         (teacher,) = self._teacher
-        if isinstance(teacher, nn.Module):
-            teacher.to(x0.device)
+        follow(teacher, x0.device)
         eps = self.noise(x0, draws)  # the same that the standard objective draws
         return super().forward(denoiser, sample(teacher, self.sampler, self.grid, eps, **cond), draws, **cond)
 

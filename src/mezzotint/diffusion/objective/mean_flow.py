@@ -28,7 +28,7 @@ class MeanFlowObjective(BaseObjective):
     In flow time, U = V - (t - r) dU/dt with V = eps - x0 and d/dt along the path: a forward-mode derivative of the
     network, without gradient, gives the value that it is trained towards. With r = t this is the loss of flow matching.
     Other schedules are transformed to flow time, u = sigma / (alpha + sigma). The network takes t and, as `interval`,
-    t - r; sample with `MeanFlowSampler`.
+    t - r; sample with `MeanFlow`.
 
     Outside of training the error is the squared one: the validation loss is that of flow matching, whatever `loss` is.
 

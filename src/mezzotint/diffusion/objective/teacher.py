@@ -41,8 +41,7 @@ class GuidedTeacher:
 
     def predict(self, x: Tensor, level: NoiseLevel, cond: Mapping[str, Any]) -> Prediction:
         """Return the prediction for x at levels of tensors (B,), which the teacher's schedule may scale differently."""
-        if isinstance(self.denoiser, nn.Module):
-            self.denoiser.to(x.device)
+        follow(self.denoiser, x.device)
         schedule = self.denoiser.schedule
         t = torch.as_tensor(schedule.time(level))
         x = broadcast_like(schedule.level(t).norm / level.norm, x) * x
@@ -55,3 +54,9 @@ class GuidedTeacher:
     def step(self, x: Tensor, now: NoiseLevel, next: NoiseLevel, cond: Mapping[str, Any]) -> Tensor:
         """Return x at the levels `next` after a DDIM step from the levels `now`, both of tensors (B,)."""
         return self.predict(x, now, cond).mix(next.alpha, next.sigma).to(x.dtype)
+
+
+def follow(teacher: object, device: torch.device) -> None:
+    """Move a teacher that is a module to the device of the data; no objective that has one is its parent."""
+    if isinstance(teacher, nn.Module):
+        teacher.to(device)

@@ -23,7 +23,7 @@ from .ddim import DDIM
 from .ddpm import DDPM
 from .ersde import ERSDE
 from .exponential import DPMSolver, DPMSolverPP, ExponentialAdamsBashforth
-from .mean_flow import MeanFlowSampler
+from .mean_flow import MeanFlow
 from .multistep import Multistep
 from .predictor_corrector import BH1, BH2, SASolver, UniPC
 from .runge_kutta import RK4, Euler, Heun, Midpoint, RungeKutta, Tableau

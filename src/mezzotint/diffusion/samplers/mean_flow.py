@@ -12,7 +12,7 @@ from .base import Sampler, State
 
 
 @dataclass(frozen=True)
-class MeanFlowSampler(Sampler):
+class MeanFlow(Sampler):
     """y' = y - (u - u') U(x, u, u') with y = x / (alpha + sigma) and flow time u: exact for the average velocity U.
 
     For networks trained by `MeanFlowObjective`. Any grid, down to one step; an instantaneous velocity in place of U

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mezzotint.data.codecs.base import Codec
 from mezzotint.data.dataset import Dataset, codec_of
 
 
@@ -26,7 +27,11 @@ PIXELS = {3: Noun("a video", "videos")}
 
 def noun_of(dataset: Dataset) -> Noun:
     """Return the word for the examples of a dataset, by its codec and the number of their axes."""
-    codec, shape = codec_of(dataset), tuple(dataset.shape)
+    return noun_for(codec_of(dataset), tuple(dataset.shape))
+
+
+def noun_for(codec: Codec, shape: tuple[int, ...]) -> Noun:
+    """Return the word for examples of a shape (C, *size), stored as a codec says."""
     if codec.is_image(shape):
         return IMAGES
     words = PIXELS if codec.dtype == torch.uint8 else MEASURED
