@@ -226,7 +226,7 @@ REFUSED = {
     "unused": (
         ["network=mine.plain.Plain"],
         {},
-        "the data give the condition 'y', and the network Plain would not use it: leave it out of data.conditions",
+        "the data give the condition 'y', and the network Plain does not use it: leave it out of data.conditions",
     ),
     "missing": (["network.conditions={z:" + VECTOR + "}"], {}, "the data give the condition 'y', and the network UNet"),
     "another kind": (

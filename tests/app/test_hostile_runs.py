@@ -143,7 +143,7 @@ def test_a_damaged_evaluation_is_made_anew(trained: Path, mezzotint: Command) ->
         file.write_text(file.read_text()[:100])
     done = mezzotint("evaluate", "run=runs/a", "n=16")
     assert done.code == 0
-    assert "It is made anew" in done.err
+    assert "It is computed again" in done.err
     (file,) = [Path(line) for line in done.out.splitlines() if line.endswith(".json")]
     assert json.loads(file.read_text())["values"]
 

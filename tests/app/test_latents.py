@@ -134,8 +134,8 @@ REFUSED = {
     "pixels": (("encode", "data=emoji", "codec=pixels", "out=x"), "choose one, codec=autoencoder"),
     "no place": (ENCODE, "give the folder for the latents"),
     "other batch": ((*ENCODE, "out=latents", "codec.batch=4"), "differ from these in batch"),
-    "no latents": ((*ENCODE, "out=vae"), "holds something else than latents"),
-    "latents": (("encode", "data=latents", "data.root=latents", "out=x"), "holds latents already"),
+    "no latents": ((*ENCODE, "out=vae"), "holds something other than latents"),
+    "latents": (("encode", "data=latents", "data.root=latents", "out=x"), "already holds latents"),
     "codec": ((*ON_LATENTS, "codec=pixels"), "which an autoencoder decodes"),
     "many": ((*ENCODE, "-m", "out=a,b"), "encode one dataset after the other"),
 }

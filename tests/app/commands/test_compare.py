@@ -126,7 +126,7 @@ def test_other_protocols_are_refused(more: dict, said: str, mezzotint: Command, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["a.json"], "compare what? Give two or more"),
+        (["a.json"], "what should be compared? Give two or more"),
         (["a.json", "nothing.json"], "there is no nothing.json"),
         (["a.json", "config.yaml"], "config.yaml is not an evaluation"),
         (["a.json", "list.json"], "list.json is not an evaluation"),

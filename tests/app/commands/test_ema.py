@@ -49,9 +49,9 @@ def test_averages_of_other_lengths_are_written_and_sampled(mezzotint: Command, h
         ("run=runs/a std=0.1", "has no snapshots; they are kept by training with ema=power"),
         ("run=runs/a", "which run, and which length?"),
         ("run=runs/a std=wide", "give a number"),
-        ("run=runs/a std=0.1,0.2 out=w.safetensors", "for one std= alone"),
+        ("run=runs/a std=0.1,0.2 out=w.safetensors", "which takes a single std="),
         ("run=nowhere std=0.1", "is not a run"),
-        ("run=runs/a std=0.1 more", "ema takes run=, std= and out= alone"),
+        ("run=runs/a std=0.1 more", "ema takes only run=, std= and out="),
     ],
 )
 def test_what_cannot_be_is_one_line(mezzotint: Command, trained: Path, words: str, said: str) -> None:

@@ -298,7 +298,7 @@ def test_the_file_beside_the_folder_that_one_stands_in_has_a_name(
     [
         (["images=nothing", "reference=real.npz"], "images=nothing: there is no such folder or file"),
         (["images=drawn"], "no reference: give data=NAME, or reference="),
-        (["images=drawn", "reference=train"], "reference=train is a split of a dataset: say of which, data=NAME"),
+        (["images=drawn", "reference=train"], "reference=train is a split of a dataset: name the dataset, data=NAME"),
         (["images=drawn", "reference=large"], "its images are 8 x 8, and the reference 9 x 8"),
         (["images=drawn", "reference=real.npz", "n=41"], "n=41: drawn holds 40 images"),
         (["images=drawn", "reference=real.npz", "out=a.txt"], "give a file name that ends in .json"),

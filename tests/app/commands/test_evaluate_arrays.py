@@ -72,7 +72,7 @@ def test_statistics_serve_with_the_codec_that_they_were_computed_with(mezzotint:
     stated = ("codec=standardize", "codec.mean=[300,300]", "codec.std=[20,20]", "codec.stored=float32")
     made = mezzotint("stats", "reference=real.npy", "extractor=raw", *stated, *QUICK, "out=real.npz")
     assert made.code == 0, made.err
-    assert "500 examples" in made.out
+    assert "500 series" in made.out
     words = ("images=drawn.npy", "extractor=raw")
     by_file = evaluated(mezzotint, "a.json", *words, "reference=real.npz", *stated)
     direct = evaluated(mezzotint, "b.json", *words, "reference=real.npy", *stated)

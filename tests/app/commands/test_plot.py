@@ -118,7 +118,7 @@ def test_a_film_stands_and_moves(run: Path, mezzotint: Command, home: Path) -> N
         (["film"], "'film' is not key=value"),
         (["grid.steps=2,3,"], "grid.steps=2,3,: a value is missing before or behind a comma"),
         (["kind"], "'kind' is not key=value"),
-        (["--json"], "--json: plot run=DIR knows --config-dir DIR alone"),
+        (["--json"], "--json: plot run=DIR takes no option but --config-dir DIR"),
         (["kind=film", "grid.steps=2,3"], "kind=film has room for 0 keys with several values"),
         (["grid.steps=2,3", "seed=0,1", "weights=ema,raw"], "kind=samples takes two"),
         (["kind=loss", "grid.steps=2"], "kind=loss shows what was trained"),

@@ -92,7 +92,7 @@ def test_only_what_differs_is_compared_and_seeds_are_one_group(mezzotint: Comman
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "of which runs?"),
+        ([], "which runs?"),
         (["nowhere"], "nowhere is not a folder"),
         (["."], ". holds no runs"),
         (["a", "out=page.txt"], "out=page.txt: give a file name that ends in .html"),

@@ -183,7 +183,7 @@ def test_what_is_cut_off_leaves_what_was_there(
     ("images", "channels", "said"),
     [
         ("none", 1, "samples: it is a file, not a folder, so nothing is written into this run"),
-        ("png", 5, "holds 4 channels at most and this run draws 5; say save=npz"),
+        ("png", 5, "has at most 4 channels, and these samples have 5; use save=npz"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_weights_are_read(

@@ -170,7 +170,7 @@ def test_a_tracker_that_breaks_is_left_out_and_the_others_go_on(
         trackers.log(images, {"loss": 1.0})
     assert witness.lines == 2
     assert capsys.readouterr().err == (
-        "logger=broken is left out from here on (OSError: the disk is full); metrics.jsonl goes on\n"
+        "logger=broken is no longer used (OSError: the disk is full); metrics.jsonl is still written\n"
     )
     assert json.loads((tmp_path / "environment.json").read_text())["versions"]["torch"]
 

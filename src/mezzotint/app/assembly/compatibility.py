@@ -81,7 +81,7 @@ def check_bounds(job: Job) -> None:
     clips = [path for _, path in targets(job.guidance) if locate(path) in (Clip, ClipIfEpsilon, DynamicThreshold)]
     if clips and job.codec and build(job.codec, "codec").bounds is None:
         raise ConfigError(
-            f"guidance with {clips[0].rpartition('.')[2]} clips x0, and the data have no bounds: use guidance=none or "
+            f"guidance with {clips[0].rpartition('.')[2]} clips x0, but the data have no bounds: use guidance=none or "
             "cfg, or give the codec its bounds, codec.low= and codec.high="
         )
 
@@ -95,7 +95,7 @@ def check_rank(job: Job, objective: nn.Module) -> None:
     loss: Loss = build(job.loss, "loss")
     two[f"loss={type(loss).__name__}"] = loss.images_only
     if wrong := [name for name, chosen in two.items() if chosen]:
-        raise ConfigError(f"{wrong[0]} is for height and width, and data.shape={shape} are no images: leave it out")
+        raise ConfigError(f"{wrong[0]} is for height and width, and data.shape={shape} are not images: leave it out")
 
 
 def check_renoising(job: Job) -> None:
@@ -156,6 +156,6 @@ def check_shards(denoiser: Denoiser, objective: nn.Module, hardware: Hardware) -
         outside = [name for name, p in part.named_parameters() if p.requires_grad and id(p) not in inside]
         if outside:
             raise ConfigError(
-                f"hardware.strategy=fsdp cuts the network alone, and {outside[0]} outside of it is trained too. Use "
+                f"hardware.strategy=fsdp shards only the network, and {outside[0]} outside of it is trained too. Use "
                 f"hardware.strategy=ddp, or a {owner}= without parameters"
             )

@@ -22,7 +22,7 @@ def check_conditions(given: Mapping[str, Condition], network: Any, objective: An
     for name, kind in given.items():
         if (taken is None and not has_input(network, name)) or (taken is not None and name not in taken):
             raise ConfigError(
-                f"the data give the condition {name!r}, and the network {type(network).__name__} would not use it: "
+                f"the data give the condition {name!r}, and the network {type(network).__name__} does not use it: "
                 "leave it out of data.conditions, or use a network that takes conditions, such as network=unet, "
                 "without network.conditions, which follows the data"
             )

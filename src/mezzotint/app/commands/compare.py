@@ -24,7 +24,9 @@ def main(words: Sequence[str]) -> None:
             raise ConfigError(f"{word}: compare only takes runs and evaluation files: mezzotint compare runs/a runs/b")
     given = [open_results(Path(word).expanduser()) for word in words]
     if sum(map(len, given)) < 2:
-        raise ConfigError("compare what? Give two or more runs or evaluation files: mezzotint compare runs/a runs/b")
+        raise ConfigError(
+            "what should be compared? Give two or more runs or evaluations: mezzotint compare runs/a runs/b"
+        )
     groups = common(given)
     if not groups:
         raise ConfigError(refusal(words, given))

@@ -55,14 +55,14 @@ def task_of(job: Job) -> EditTask:
     if job.task is None:
         raise ConfigError(f"which task? Give task=NAME, one of {', '.join(choices(config_dir() / 'task'))}")
     if isinstance(job.label, dict):
-        raise ConfigError("label={CLASS:n} is for sample: here each given image has one result; say label=CLASS")
+        raise ConfigError("label={CLASS:n} is for sample: each given image has one result here; give label=CLASS")
     task: EditTask = build(job.task, "task")
     if job.method is not None and not task.methods:
         raise ConfigError(f"method= is for tasks with a measurement, and {task} has none: leave it out")
     sampler = build(job.sampler, "sampler")
     if task.inverts and sampler.order is None:
         raise ConfigError(
-            f"this task solves the ODE backwards, and {sampler} is stochastic: say sampler=ddim or sampler=heun"
+            f"this task solves the ODE backwards, and {sampler} is stochastic: use sampler=ddim or sampler=heun"
         )
     return task
 
@@ -70,7 +70,7 @@ def task_of(job: Job) -> EditTask:
 def chosen(job: Job, task: EditTask, examples: GivenExamples) -> GivenExamples:
     """Return the first examples. Raises ConfigError: there are too few."""
     if job.n is not None and job.n > len(examples):
-        raise ConfigError(f"n={job.n}: there are {len(examples)} images; leave n out to edit all")
+        raise ConfigError(f"n={job.n}: there are only {len(examples)} images; leave n out to edit all of them")
     if task.pairs and (len(examples) < 2 or job.n == 1):
         raise ConfigError("task=interpolate goes from each image to the next one: give 2 images or more")
     known = job.images is not None and Path(job.images).expanduser().exists()

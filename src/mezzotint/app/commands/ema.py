@@ -20,14 +20,14 @@ def main(words: Sequence[str]) -> None:
     """
     given = dict(word.split("=", 1) for word in words if word.partition("=")[0] in KEYS and "=" in word)
     if unknown := [word for word in words if word.partition("=")[0] not in given]:
-        raise ConfigError(f"{unknown[0]}: ema takes run=, std= and out= alone: {USAGE}")
+        raise ConfigError(f"{unknown[0]}: ema takes only run=, std= and out=: {USAGE}")
     if not given.get("run") or not given.get("std"):
         raise ConfigError(f"which run, and which length? Give both: {USAGE}")
     run, stds = RunDir(pointed(Path(given["run"]).expanduser())), [number(text) for text in given["std"].split(",")]
     run.config()
     out = given.get("out")
     if out and (len(stds) > 1 or not out.endswith(".safetensors")):
-        raise ConfigError(f"out={out}: give a file that ends with .safetensors, for one std= alone")
+        raise ConfigError(f"out={out}: give a file that ends with .safetensors, which takes a single std=")
     from mezzotint.runs.snapshots import write_average
 
     for std in stds:

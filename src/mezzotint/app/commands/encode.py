@@ -99,7 +99,7 @@ def prepared(job: Job) -> tuple[Dataset, LatentCodec]:
             "encode writes the latents of an autoencoder: choose one, codec=autoencoder codec.directory=DIR"
         )
     if isinstance(dataset, Latents):
-        raise ConfigError("data=latents holds latents already: give the images as data=, and another out=")
+        raise ConfigError("data=latents already holds latents: give the images as data=, and another out=")
     return dataset, codec
 
 
@@ -111,7 +111,7 @@ def begun(folder: Path, plan: Manifest) -> Manifest | None:
     """
     if not (folder / FILE).exists():
         if folder.is_dir() and any(not item.name.startswith(".") for item in folder.iterdir()):
-            raise ConfigError(f"out={display_path(folder)} holds something else than latents: choose another folder")
+            raise ConfigError(f"out={display_path(folder)} holds something other than latents: choose another folder")
         return None
     known = manifest.read(folder)
     if other := known.differences(plan):
@@ -146,7 +146,7 @@ def wait(folder: Path, plan: Manifest) -> None:
     """Wait for the processes of a cluster job: each writes its shards."""
     while missing := [shard for shard in plan.all_shards if not encoding.intact(folder, plan, shard)]:
         if not ranks.joined():
-            raise DataError(f"{display_path(folder)} lacks {missing[0].name}: another process deletes its files")
+            raise DataError(f"{display_path(folder)} lacks {missing[0].name}: another process is deleting its files")
         time.sleep(1.0)
 
 

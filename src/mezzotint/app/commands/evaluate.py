@@ -197,7 +197,7 @@ def samples(generator: "SampleGenerator", n: int) -> Iterator[Numbered]:
 
 
 def made_before(path: Path, directory: Path, warn: bool = False) -> "Evaluation | None":
-    """Read an evaluation; None where there is none, or a damaged one, which is made anew.
+    """Read an evaluation; None where there is none, or a damaged one, which is computed again.
 
     Args:
         warn: print that it is damaged.
@@ -210,5 +210,5 @@ def made_before(path: Path, directory: Path, warn: bool = False) -> "Evaluation 
         return None
     except Damaged as error:
         if warn:
-            print(f"{error}. It is made anew", file=sys.stderr)
+            print(f"{error}. It is computed again", file=sys.stderr)
         return None

@@ -64,8 +64,8 @@ def open_samples(job: Standalone, reference: Reference) -> Reference:
     shape, codec = samples.shape or (), samples.codec or PixelCodec()
     if reference.codec is None and not codec.is_image(shape):
         raise ConfigError(
-            "the reference is statistics of features, and of data that are no images the features depend on the codec: "
-            "give codec=standardize with the mean, std and stored that they were computed with"
+            "the reference is statistics of features, and for data that are not images the features depend on the "
+            "codec: give codec=standardize with the mean, std and stored that they were computed with"
         )
     wanted = reference.codec or codec
     check_alike(f"images={path}", shape, codec, reference.shape or shape, wanted, "the reference")

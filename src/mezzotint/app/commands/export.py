@@ -57,7 +57,7 @@ def write(directory: Path, format: "ExportFormat", out: Path, given: dict[str, s
     run, weights = RunDir(directory), given.get("weights", "ema")
     config = run.config()
     if out.exists() and not (out / "README.md").is_file():
-        raise ConfigError(f"out={out}: it exists and is no export; give another folder")
+        raise ConfigError(f"out={out}: it exists and is not an export; give another folder")
     chosen = checkpoint(given.get("checkpoint"))
     denoiser = load(directory, weights, allow=current().packages, checkpoint=chosen)
     model = Exported.of_run(denoiser, config)

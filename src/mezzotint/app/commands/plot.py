@@ -54,7 +54,7 @@ def read(words: Sequence[str]) -> dict[str, str]:
         raise ConfigError(f"{strange[0]!r} is not key=value")
     given = {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
     if "kind" in given:
-        raise ConfigError("kind= is of a run: give run=DIR too, such as run=runs/latest")
+        raise ConfigError("kind= needs a run: give run=DIR too, such as run=runs/latest")
     for key in given:
         if key.partition(".")[0] not in known:
             raise ConfigError(f"{key}: there is nothing to plot{did_you_mean(key, known)} ({', '.join(known)})")

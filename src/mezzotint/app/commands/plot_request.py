@@ -75,7 +75,7 @@ def parse(words: Sequence[str]) -> PlotRequest:
     words = [word for last, word in pairwise(["", *split]) if not (word.startswith("-") or follows(last, word))]
     known = ("--config-dir", "-cd")
     if strange := [word for word in flags if word.startswith("-") and word.partition("=")[0] not in known]:
-        raise ConfigError(f"{strange[0]}: plot run=DIR knows --config-dir DIR alone")
+        raise ConfigError(f"{strange[0]}: plot run=DIR takes no option but --config-dir DIR")
     for word in words:
         check_pair(word, many=True, own=own_configs(flags))
     pairs = {key: value for key, _, value in (word.partition("=") for word in words)}
@@ -91,7 +91,7 @@ def parse(words: Sequence[str]) -> PlotRequest:
             "kind=samples takes two, as rows and as blocks beside each other"
         )
     if kind in ("loss", "levels") and overrides:
-        raise ConfigError(f"{overrides[0]}: kind={kind} shows what was trained; only kinds that draw samples change it")
+        raise ConfigError(f"{overrides[0]}: kind={kind} shows what was trained; kinds that draw samples can change it")
     if len(places(own["run"])) > 1 and kind != "loss":
         raise ConfigError(f"run={own['run']}: kind={kind} shows one run; kind=loss compares several")
     return PlotRequest(kind, own, overrides, swept, flags)

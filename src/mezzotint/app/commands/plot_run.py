@@ -108,7 +108,7 @@ def interpolation(asked: PlotRequest) -> Picture:
     if "samples" in asked.own:
         numbers = asked.numbers(0)
         if len(numbers) % 2:
-            raise ConfigError(f"samples={asked.own['samples']}: give both ends of each way, such as samples=0,10,3,13")
+            raise ConfigError(f"samples={asked.own['samples']}: give both ends of each path, such as samples=0,10,3,13")
         pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
     else:
         apart = generator.classes or 1  # one class at both ends

@@ -48,9 +48,9 @@ def read(words: Sequence[str]) -> tuple[list[Path], Path | None]:
     places = [Path(word.removeprefix("run=")).expanduser() for word in words if not word.startswith(OUT)]
     unknown = [word for word in words if is_unknown_argument(word)]
     if unknown:
-        raise ConfigError(f"{unknown[0]}: give folders of runs, and out=FILE if the page shall lie elsewhere")
+        raise ConfigError(f"{unknown[0]}: give folders of runs, or out=FILE to write the page elsewhere")
     if not places:
-        raise ConfigError("of which runs? Give one run, several, or a folder of runs: mezzotint report runs/latest")
+        raise ConfigError("which runs? Give one run, several, or a folder of runs: mezzotint report runs/latest")
     out = Path(outs[-1]).expanduser() if outs else None
     if out and (out.suffix not in (".html", ".htm") or out.is_dir()):
         raise ConfigError(f"out={out}: give a file name that ends in .html")

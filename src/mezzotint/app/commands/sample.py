@@ -49,7 +49,7 @@ def main(config: Any) -> None:
     check_place(directory, job, in_sweep())
     _, wrong = classes.opened(directory, job)
     if wrong:
-        print(f"{wrong}; drawn is what was trained on", file=sys.stderr)
+        print(f"{wrong}; the samples show what the run was trained on", file=sys.stderr)
     for path in draw(directory, job):
         print(display_path(path))
 
@@ -101,13 +101,13 @@ def check_save(job: Job) -> None:
     shape = job.data["shape"]
     if draws_images(job):
         if job.save == "npy":
-            raise ConfigError("save=npy is for data that are not images; say save=npz")
+            raise ConfigError("save=npy is for data that are not images; use save=npz")
         return
     if job.save != "png":
         return
     if len(shape) == 3 and not job.codec:
-        raise ConfigError(f"save=png: a file holds 4 channels at most and this run draws {shape[0]}; say save=npz")
-    raise ConfigError(f"save=png: the samples of this run, {shape} of numbers, are no images; say save=npz or npy")
+        raise ConfigError(f"save=png: a file has at most 4 channels, and these samples have {shape[0]}; use save=npz")
+    raise ConfigError(f"save=png: the samples of this run, {shape} of numbers, are not images; use save=npz or npy")
 
 
 def turns_of(directory: Path, job: Job) -> Tensor | None:

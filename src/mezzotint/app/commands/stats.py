@@ -25,7 +25,7 @@ def main(config: Any) -> None:
             raise ConfigError(f"{key}= is for evaluate: statistics are of all images of data= or reference=")
     if reference.shape is None:
         raise ConfigError(
-            f"{display_path(job.reference or '')} holds statistics already: evaluate takes it as reference="
+            f"{display_path(job.reference or '')} already holds statistics: give it to evaluate as reference="
         )
     metrics = feature_metrics(build_metrics(job, reference.shape, reference.codec))
     out = None if job.out is None else named(Path(job.out).expanduser(), metrics)
@@ -49,7 +49,7 @@ def named(path: Path, metrics: dict[str, Any]) -> Path:
     if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise ConfigError(f"out={path}: {path.absolute().parent} is not a writable folder")
     if not moments(metrics):
-        raise ConfigError("out= holds mean and covariance, which metrics=[fid] (and sfid) keep; choose it")
+        raise ConfigError("out= holds mean and covariance, which only metrics=[fid] and sfid keep: choose one of them")
     return path
 
 

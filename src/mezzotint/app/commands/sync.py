@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> None:
             failed += 1
             print(f"{display_path(run)}: not sent, {' '.join(str(error).split())}", flush=True)
     if failed:
-        raise TrainingError(f"{failed} of {len(wanted)} runs could not be sent; the same command goes on")
+        raise TrainingError(f"{failed} of {len(wanted)} runs could not be sent; run the command again to send them")
 
 
 def below(folder: Path) -> dict[Path, bool]:
@@ -102,7 +102,7 @@ def send(run: Path, node: dict[str, Any]) -> str:
     told, url = logger.told, logger.sent.url
     logger.finish(code)
     if logger.sent.state != STATES.get(code, "failed"):
-        raise TrainingError("the server was too slow")
+        raise TrainingError("the server did not answer in time")
     mark(run)
     return f"{told} lines of the log, {len(added)} pictures and evaluations, {state}: {url}"
 

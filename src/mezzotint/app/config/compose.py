@@ -72,7 +72,7 @@ def composition(command: str, words: Sequence[str]) -> Composition:
         return Composition("stats" if command == "stats" else "evaluate_images", name, words, run)
     if name == SAVED:
         if many and command == "train":
-            raise ConfigError("-m and run= exclude each other: one run goes on in one directory")
+            raise ConfigError("-m and run= exclude each other: a run is resumed in its own directory")
         saved = compose_from_run(pointed(Path(run)), command, words)
         rest = [word for word in words if not word.lstrip("+").startswith("run=")]
         return Composition(command, name, rest, run, saved)

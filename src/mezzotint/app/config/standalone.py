@@ -34,7 +34,7 @@ class Standalone:
         if self.n is not None and self.n < 2:
             raise ConfigError(f"n={self.n}: give 2 or more")
         if self.reference in SPLITS and self.data is None and not Path(self.reference).exists():
-            raise ConfigError(f"reference={self.reference} is a split of a dataset: say of which, data=NAME")
+            raise ConfigError(f"reference={self.reference} is a split of a dataset: name the dataset, data=NAME")
         if self.reference is None and self.data is None:
             raise ConfigError(
                 "no reference: give data=NAME, or reference= with a folder of real images or a file of real data"

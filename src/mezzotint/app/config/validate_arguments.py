@@ -70,10 +70,10 @@ def check_options(words: Sequence[str]) -> None:
     given = {word.partition("=")[0] for word in words}
     asked = [next(option for option in options if option in given) for options in QUESTIONS if given & {*options}]
     if len(asked) > 1:
-        raise ConfigError(f"{' and '.join(asked)} exclude each other: one question at a time")
+        raise ConfigError(f"{' and '.join(asked)} exclude each other: give one of them")
     for option in ("--resolve", "--package", "-p"):
         if option in given and not given & {"--cfg", "-c"}:
-            raise ConfigError(f"{option} changes what --cfg job shows; it means nothing without")
+            raise ConfigError(f"{option} changes what --cfg job shows; it has no effect without")
 
 
 def check_pair(word: str, many: bool, own: Sequence[str]) -> None:

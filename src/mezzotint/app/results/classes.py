@@ -166,7 +166,7 @@ def compare(directory: Path, trained: Trained) -> str:
         label = next(i for i, pair in enumerate(zip(before.counts, trained.counts, strict=True)) if pair[0] != pair[1])
         raise ConfigError(
             f"the labels are not those that {display_path(directory)} was trained on: label {label} had "
-            f"{before.counts[label]} images, now {trained.counts[label]}, and the others changed places too. Give the "
+            f"{before.counts[label]} images, now {trained.counts[label]}, and others changed as well. Give the "
             "data its old labels, or train a new run"
         )
     if before.content.partition(":")[0] != trained.content.partition(":")[0] and before.images == trained.images:

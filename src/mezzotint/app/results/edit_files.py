@@ -65,7 +65,7 @@ class EditPlace:
             found = {}
         if found.get("request") == self.request:
             return found
-        raise ConfigError(f"{display_path(there[0])} exists already and is of another request: give another out=FOLDER")
+        raise ConfigError(f"{display_path(there[0])} already exists, from another request: give another out=FOLDER")
 
 
 def place(directory: Path, job: Job, examples: str) -> EditPlace:

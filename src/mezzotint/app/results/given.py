@@ -59,7 +59,7 @@ def open_path(path: Path, codec: Codec, shape: Shape) -> GivenExamples:
         found = open_given(path)
         return GivenExamples.named(found.images, found.names)
     if path.suffix.lower() not in READERS:
-        raise DataError(f"images={path}: examples of this run are no images; give a .npy, .npz or .safetensors file")
+        raise DataError(f"images={path}: examples of this run are not images; give a .npy, .npz or .safetensors file")
     rows = open_array(path)
     if not rows.shape or not rows.shape[0]:
         raise DataError(f"images={path} holds no examples: give an array (N, C, *size)")

@@ -25,14 +25,14 @@ def choose(job: Job, given: list[str], many: bool) -> Path:
     refuse_drawing(job, "training learns all classes")
     if job.checkpoint is not None:
         raise ConfigError(
-            f"checkpoint={job.checkpoint} is for sample and evaluate: training goes on from the newest checkpoint"
+            f"checkpoint={job.checkpoint} is for sample and evaluate: training continues from the newest checkpoint"
         )
     if job.run:
         directory = Path(job.run).resolve()
         changed = differences(fixed(RunDir(directory).config()), fixed(job.as_dict()))
         if changed:
             raise ConfigError(
-                f"{', '.join(changed)} cannot change in a run that goes on; leave it out, or train a new run "
+                f"{', '.join(changed)} cannot change in a run that is resumed; leave it out, or train a new run "
                 f"without run=. {', '.join(sorted([*MAY_CHANGE, *MAY_MOVE]))} may change"
             )
         return directory

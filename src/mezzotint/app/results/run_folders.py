@@ -50,7 +50,7 @@ def refuse_other(directory: Path, config: Config) -> None:
             differ = ", ".join(differences(old, new))
             raise ConfigError(
                 f"{directory} holds another run: it differs in {differ}. "
-                f"Choose another name=, or go on with that one by run={directory}"
+                f"Choose another name=, or resume that one with run={directory}"
             )
     elif (directory / "multirun.yaml").is_file():
         raise ConfigError(f"{directory} holds the runs of a sweep; choose another name=")

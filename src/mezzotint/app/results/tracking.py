@@ -85,7 +85,7 @@ class TrackerGroup(TrackerHooks):
             except Exception as error:  # of whatever library is behind it
                 del self.loggers[name]
                 said = " ".join(f"{type(error).__name__}: {error}".split())
-                print(f"logger={name} is left out from here on ({said}); metrics.jsonl goes on", file=sys.stderr)
+                print(f"logger={name} is no longer used ({said}); metrics.jsonl is still written", file=sys.stderr)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def shard(module: nn.Module, network: nn.Module, mesh: Any) -> None:
     inside = {id(p) for p in network.parameters()}
     if outside := [name for name, p in module.named_parameters() if p.requires_grad and id(p) not in inside]:
         raise ConfigError(
-            f"strategy=fsdp cuts the network alone, and {outside[0]} outside of it is trained too. Use strategy=ddp."
+            f"strategy=fsdp shards only the network, and {outside[0]} outside of it is trained too. Use strategy=ddp."
         )
     for part in reversed(list(network.modules())):
         if isinstance(part, nn.ModuleList):
