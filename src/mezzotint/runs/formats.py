@@ -40,6 +40,7 @@ STATUS = {
     **{f"{key}?": NUMBER_OR_NONE for key in ("started", "time", "seconds", "objective")},
     "meeting?": {"of": str, "host": str, "port": int},
     "best?": dict,
+    "spent?": {...: NUMBER_OR_NONE},
     "measure?": {"name": str, "higher_is_better?": bool},
     "early_stop?": NODE,
 }

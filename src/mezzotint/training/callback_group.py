@@ -1,5 +1,6 @@
 """Several callbacks as one Lightning callback, and the way from what they find to Lightning's own."""
 
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
@@ -56,7 +57,7 @@ class CallbackGroup(pl.Callback):
         check_ranks_agree(self.run)
         for callback in self.callbacks:
             callback.start(self.run)
-        self.run.begun = True
+        self.run.begun, self.run.clock.began = True, time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         run = self.run

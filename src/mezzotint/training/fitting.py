@@ -79,7 +79,8 @@ def fit(
 
     Returns:
         state ("finished" or "preempted"), the signal that ended it, stopped_early (by which callback, in words, or
-        None), images, steps, seconds, and the last loss, validation, ... of the log.
+        None), images, steps, seconds, spent (seconds of this start in training and in looking, which is validation,
+        previews and metrics of samples), and the last loss, validation, ... of the log.
 
     Raises:
         ConfigError: settings that cannot work; TrainingError: training that cannot go on; KeyboardInterrupt: after
@@ -247,4 +248,4 @@ def summary(run: TrainingRun, lines: list[dict[str, Any]]) -> dict[str, Any]:
     clock = known.pop("time", {})
     ended = {"state": state, "signal": run.stopped, "images": run.images, "steps": run.step}
     ended["stopped_early"] = str(run.early_stop) if run.early_stop else None
-    return known | ended | {"seconds": clock.get("seconds", 0.0)}
+    return known | ended | {"seconds": clock.get("seconds", 0.0), "spent": run.clock.spent()}

@@ -1,8 +1,9 @@
 """A training run as its callbacks see it, and the hooks by which it calls them."""
 
 import math
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,31 @@ def missing(*_: Any) -> Any:
 
 
 @dataclass
+class RunClock:
+    """Seconds since training began in this process, and those of them that periodic callbacks took.
+
+    They are for people to read: nothing that a run computes depends on them.
+    """
+
+    began: float | None = None
+    looking: float = 0.0
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count the time of a callback's periodic work."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.looking += time.monotonic() - start
+
+    def spent(self) -> dict[str, float]:
+        """Return the seconds of training without the callbacks' periodic work, and of that work."""
+        here = 0.0 if self.began is None else time.monotonic() - self.began
+        return {"training": max(0.0, here - self.looking), "looking": self.looking}
+
+
+@dataclass
 class TrainingRun:
     """One training run as its callbacks see it. Images are the only clock: `images` seen of a `budget`.
 
@@ -48,6 +74,7 @@ class TrainingRun:
         template: a copy of the denoiser as it was before it was compiled, cut over ranks or trained.
         sharded: no rank holds the whole network, so all must run it together.
         timeout: seconds until a silent rank is given up.
+        clock: seconds of this start, on this rank.
         begun: what a checkpoint holds has been restored.
         then: what follows the training, printed beside the time left.
         then_share: its estimated time as a share of the training's; 0 where it is not known.
@@ -78,6 +105,7 @@ class TrainingRun:
     reported: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
     sharded: bool = False
+    clock: RunClock = field(default_factory=RunClock)
     loggers: list["TrackerHooks"] = field(default_factory=list)
     template: "Denoiser | None" = None
     copy: Callable[[], "Denoiser"] = missing

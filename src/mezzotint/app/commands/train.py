@@ -1,6 +1,7 @@
 """`mezzotint train`: claim the run's directory, train in it, then sample and evaluate the result."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def main(config: Any) -> float | None:
     """Train one job: a new run, one resumed by its config or by run=, or one that is finished already."""
-    given, many = spoken_keys(), in_sweep()
+    began, given, many = time.monotonic(), spoken_keys(), in_sweep()
     job = run_folders.settled(unbounded(resolve(config), given), "name" in given, many)
     directory = choose(job, given, many)
     run = RunDir(directory)
@@ -49,6 +50,7 @@ def main(config: Any) -> float | None:
             outcome = train(directory, job, dry.trial.materialised, dry.metrics, dry.evaluation, trackers)
         else:
             outcome = ranks.start(work, directory, processes, job, evaluation=asdict(dry.evaluation))
+        outcome["spent"]["start"] = time.monotonic() - began - sum(outcome["spent"].values())
         run.update_status(**{key: outcome[key] for key in ("images", "steps", "seconds")})
         check_preempted(outcome)
         with raise_on_signal():  # training is saved
@@ -160,7 +162,8 @@ def train(
         if outcome["state"] == "finished" and place.world > 1:
             with raise_on_signal():  # while the other ranks are here to help
                 limited = evaluation.limit(replace(job, checkpoint=None))
-                evaluate_checkpoints(directory, limited, metrics, components.dataset)
+                with counted(outcome["spent"], "evaluation"):
+                    evaluate_checkpoints(directory, limited, metrics, components.dataset)
     return outcome
 
 
@@ -168,6 +171,7 @@ def conclude(directory: Path, job: Job, dry: "DryRun", outcome: dict[str, Any], 
     """Sample, evaluate and print a summary; return the number that a sweep minimises."""
     from mezzotint.app.commands import sample
     from mezzotint.app.commands.final_evaluation import evaluate_checkpoints, record, rows
+    from mezzotint.app.commands.time_spent import TimeSpent
     from mezzotint.app.results.evaluation_table import measure, objective
     from mezzotint.app.results.samples import LOOK
 
@@ -175,14 +179,20 @@ def conclude(directory: Path, job: Job, dry: "DryRun", outcome: dict[str, Any], 
     if budget.reduced:
         print(f"evaluation: {budget}", flush=True)
     fewer = None if budget.pictures >= LOOK else budget.pictures
-    pictures = sample.draw(directory, replace(job, n=fewer, save="none"))
-    evaluated = evaluate_checkpoints(directory, budget.limit(job), dry.metrics, dry.components.dataset)
+    spent = outcome["spent"]
+    with counted(spent, "sampling"):
+        pictures = sample.draw(directory, replace(job, n=fewer, save="none"))
+    with counted(spent, "evaluation"):
+        evaluated = evaluate_checkpoints(directory, budget.limit(job), dry.metrics, dry.components.dataset)
     record(directory, evaluated)
     first = evaluated[0].found if evaluated else None
     loss, name = final_loss(outcome)
     value = objective(first) if first else loss
     RunDir(directory).update_status(measure=measure(first) if first else {"name": name, "higher_is_better": False})
     trackers.conclude(value)
+    taken = TimeSpent(**spent)
+    RunDir(directory).update_status(spent=taken.as_dict())
+    remark = taken.evaluation_remark(budget.share, job.evaluation_share)
     noun, seconds = dry.components.noun.many, max(outcome["seconds"], 1e-9)
     stop = early_stop(directory, job)
     table(
@@ -193,9 +203,19 @@ def conclude(directory: Path, job: Job, dry: "DryRun", outcome: dict[str, Any], 
             *([] if loss is None else [(name, f"{loss:.4f}")]),
             *rows(evaluated),
             *(("samples", display_path(path)) for path in pictures),
+            ("time", str(taken)),
+            *([("", remark)] if remark else []),
         ]
     )
     return value
+
+
+@contextmanager
+def counted(spent: dict[str, float], phase: str) -> Iterator[None]:
+    """Add the seconds of a phase to those spent."""
+    start = time.monotonic()
+    yield
+    spent[phase] = spent.get(phase, 0.0) + time.monotonic() - start
 
 
 def final_loss(outcome: dict[str, Any]) -> tuple[float | None, str]:

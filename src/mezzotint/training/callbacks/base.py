@@ -119,11 +119,13 @@ class PeriodicCallback(Callback):
     def step(self, run: TrainingRun) -> None:
         if self.due(run) and not run.finished:
             self.newest = run.step
-            self.on_interval(run)
+            with run.clock.counting():
+                self.on_interval(run)
 
     def finish(self, run: TrainingRun) -> None:
         if self.newest != run.step:  # it is the same where the run was stopped early by what was found then
-            self.on_interval(run)
+            with run.clock.counting():
+                self.on_interval(run)
 
     def forward_passes(self, run: TrainingRun) -> float:
         return self.plan_intervals(run).passes
