@@ -15,6 +15,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from mezzotint.devices import has_float64
+
 _LOW = 0xFFFFFFFF
 
 
@@ -116,7 +118,7 @@ class KeyedRandom:
         return (self.index.remainder(strata) + self.uniform(purpose)).div_(strata)
 
     def to(self, device: torch.device) -> KeyedRandom:
-        """Return the same random numbers computed on a device; for MPS, without float64, on the CPU."""
-        if device == self.index.device or device.type == "mps":
+        """Return the same random numbers computed on a device; of one without float64, on the CPU."""
+        if device == self.index.device or not has_float64(device):
             return self
         return KeyedRandom(self.seed, self.index.to(device, non_blocking=True))

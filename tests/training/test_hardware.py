@@ -4,6 +4,7 @@ from tiny import train, weights
 
 from mezzotint.diffusion import CosineSchedule, Denoiser, Velocity
 from mezzotint.errors import ConfigError, TrainingError
+from mezzotint.instantiate.build import check
 from mezzotint.networks import UNet
 from mezzotint.training import Hardware
 from mezzotint.training.hardware.hardware import ProcessInfo, switches
@@ -83,6 +84,73 @@ def test_a_gpu_that_is_not_there_is_refused():
 def test_settings_that_cannot_be(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Hardware(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"accelerator": "tpu"},
+        {"devices": "two"},
+        {"devices": 1.5},
+        {"devices": True},
+        {"nodes": None},
+        {"precision": 64},
+        {"strategy": "zero"},
+        {"micro_batch": "largest"},
+        {"checkpointing": 1},
+        {"compile": "yes"},
+        {"channels_last": "maybe"},
+        {"tf32": None},
+        {"threads": "all"},
+        {"workers": 0.5},
+        {"timeout": "10 minutes"},
+        {"profiler": "perf"},
+    ],
+    ids=str,
+)
+def test_python_refuses_what_the_command_line_refuses(wrong):
+    refused = check({"_target_": "mezzotint.training.Hardware", **wrong})
+    assert len(refused) == 1
+    with pytest.raises(ConfigError) as error:
+        Hardware(**wrong)
+    assert str(error.value) == refused[0]
+
+
+def test_settings_of_wrong_type_are_refused_together():
+    with pytest.raises(ConfigError, match=r"devices: 'two' .*; compile: 'yes' is not bool"):
+        Hardware(devices="two", compile="yes")
+
+
+@pytest.fixture
+def apple(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+
+
+@pytest.mark.usefixtures("apple")
+def test_an_apple_machine_takes_its_gpu():
+    for hardware in (Hardware(), Hardware(accelerator="mps"), Hardware(precision=32)):
+        assert (hardware.device, hardware.exact_precision, hardware.local) == ("mps", "32-true", 1)
+        assert hardware.trainer_arguments(hardware.place())["accelerator"] == "mps"
+    assert Hardware(accelerator="cpu").device == "cpu"
+    assert Hardware(devices=2).device == Hardware(precision="bf16-mixed").device == "cpu"
+    with pytest.raises(ConfigError, match=r"torch sees no GPU.*is hardware=mps"):
+        _ = Hardware(accelerator="gpu").device
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"devices": 2}, {"nodes": 2}, {"strategy": "fsdp"}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}],
+)
+def test_what_a_gpu_of_apple_cannot_do_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong)) + "="):
+        Hardware(accelerator="mps", **wrong)
+
+
+def test_a_gpu_of_apple_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"torch sees none here\. Use hardware=auto"):
+        _ = Hardware(accelerator="mps").device
 
 
 def test_bfloat16_trains_with_float32_weights_and_averages(tmp_path):

@@ -6,8 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.devices import finest
+
 from .denoiser import Denoise
 from .grids.spacings import Grid
+from .levels import cast_like
 from .noise_sources import NoiseSource
 from .sample import integrate, sample
 from .samplers import Sampler
@@ -89,10 +92,10 @@ def slerp(a: Tensor, b: Tensor, w: Tensor | float) -> Tensor:
         a, b: unit noise (B, ...).
         w: weight of b from 0 to 1, a number or (B,).
     """
-    flat = a.flatten(1).double(), b.flatten(1).double()
+    flat = finest(a.flatten(1)), finest(b.flatten(1))
     cosine = torch.cosine_similarity(*flat, dim=1).clamp(-1.0, 1.0)
     angle = cosine.acos()
-    w = torch.as_tensor(w, dtype=torch.float64, device=a.device).expand_as(angle)
+    w = cast_like(torch.as_tensor(w), angle).expand_as(angle)
     straight = angle.sin() < 1e-6
     sine = torch.where(straight, 1.0, angle.sin())
     on_a = torch.where(straight, 1.0 - w, ((1.0 - w) * angle).sin() / sine)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.devices import finest, finest_dtype
 from mezzotint.randomness import KeyedRandom
 
 from .coordinates import Coordinate, FlowCoordinate
@@ -82,7 +83,7 @@ def variational_bound(
 def prior_term(x0: Tensor, level: NoiseLevel, std: float = 1.0) -> Tensor:
     """Return KL(N(alpha x0, sigma^2) || N(0, std^2)) in bits per dimension, (B,)."""
     share = (level.sigma / std) ** 2
-    kl = 0.5 * (share - 1.0 - math.log(share) + (level.alpha / std * x0.double()) ** 2)
+    kl = 0.5 * (share - 1.0 - math.log(share) + (level.alpha / std * finest(x0)) ** 2)
     return BITS * kl.flatten(1).mean(1)
 
 
@@ -98,19 +99,19 @@ def bound_term(
         clipped: replaces the posterior variance where s is clean and it is zero.
         variance: of p(x_s | x_t).
     """
-    x0, guess = x0.double(), pred.x0.double()
+    x0, guess = finest(x0), finest(pred.x0)
     _, clean, small = posterior(s, t)
     small = where(s.clean, clipped, small)
     large = transition(s, t)[1]
-    fraction = None if pred.fraction is None else pred.fraction.double()
+    fraction = None if pred.fraction is None else finest(pred.fraction)
     chosen = variance.between(small, large, Prediction(pred.x, pred.level, pred.value, pred.a, pred.b, fraction))
-    var, q_var = (torch.as_tensor(broadcast_like(v, x0), dtype=torch.float64) for v in (chosen, small))
+    var, q_var = (torch.as_tensor(broadcast_like(v, x0), dtype=x0.dtype) for v in (chosen, small))
     kl = 0.5 * ((var / q_var).log() + (q_var + (broadcast_like(clean, x0) * (x0 - guess)) ** 2) / var - 1.0)
     kl = kl.expand_as(x0).flatten(1).mean(1)
     if not s.batched and not s.clean:
         return BITS * kl
-    nll = -discretised_log_probability(x0, guess, var.sqrt().expand_as(x0)).flatten(1).mean(1)
-    return BITS * torch.where(torch.as_tensor(s.clean, device=kl.device), nll, kl)
+    nll = -discretised_log_probability(x0, guess, var.sqrt()).flatten(1).mean(1)
+    return BITS * torch.where(torch.as_tensor(s.clean).to(kl.device, non_blocking=True), nll, kl)
 
 
 def clipped_variance(first: NoiseLevel, second: NoiseLevel | None) -> Number:
@@ -139,13 +140,13 @@ def discretised_log_probability(x: Tensor, mean: Tensor, std: Tensor, values: in
 
     Source: Ho et al. 2020, eq. 13, https://arxiv.org/abs/2006.11239
     """
-    half = 1.0 / (values - 1)
+    half, least = 1.0 / (values - 1), max(1e-300, torch.finfo(mean.dtype).tiny)
     low = torch.where(x <= -1.0 + half, -math.inf, (x - half - mean) / std)
     high = torch.where(x >= 1.0 - half, math.inf, (x + half - mean) / std)
     flip = low + high > 0  # reflect to the lower tail, where log Phi is accurate
     low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
     top, bottom = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
-    return top + torch.log(-torch.expm1((bottom - top).clamp(max=-1e-300)))
+    return top + torch.log(-torch.expm1((bottom - top).clamp(max=-least)))
 
 
 def ode_log_likelihood(
@@ -177,7 +178,7 @@ def ode_log_likelihood(
     """
     at, run = coordinate or FlowCoordinate(), denoise.begin()
     signs = _signs(x, probes, n_probes)
-    (m, u), log_density = at.of(grid[-1]), torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    (m, u), log_density = at.of(grid[-1]), torch.zeros(len(x), dtype=finest_dtype(x.device), device=x.device)
     y = x / m
     log_density -= x[0].numel() * math.log(m)
     for level in reversed(grid[:-1]):
@@ -194,7 +195,7 @@ def ode_log_likelihood(
         )
         m, u = m_next, u_next
     std = denoise.schedule.prior_std(grid[0]) / m
-    z = (y.double() / std).flatten(1)
+    z = (finest(y) / std).flatten(1)
     return log_density - 0.5 * (z**2).sum(1) - z.shape[1] * (0.5 * math.log(2.0 * math.pi) + math.log(std))
 
 
@@ -216,10 +217,10 @@ def _field_and_trace(
         if signs is None:
             flat = f.flatten(1)
             rows = [torch.autograd.grad(flat[:, i].sum(), y, retain_graph=True)[0] for i in range(flat.shape[1])]
-            trace = torch.stack([row.flatten(1)[:, i].double() for i, row in enumerate(rows)]).sum(0)
+            trace = torch.stack([finest(row.flatten(1)[:, i]) for i, row in enumerate(rows)]).sum(0)
         else:
             grads = [torch.autograd.grad((f * v).sum(), y, retain_graph=True)[0] for v in signs]
-            trace = sum(((g * v).flatten(1).double().sum(1) for g, v in zip(grads, signs, strict=True))) / len(signs)
+            trace = sum((finest((g * v).flatten(1)).sum(1) for g, v in zip(grads, signs, strict=True))) / len(signs)
     return f.detach(), torch.as_tensor(trace)
 
 
@@ -233,5 +234,5 @@ def bits_per_dim(log_likelihood: Tensor, dimensions: int) -> Tensor:
 
 def dequantise(images: Tensor, draws: KeyedRandom) -> Tensor:
     """Return uint8 images (B, C, H, W) plus uniform noise of one value, in [-1, 1], float64; stream "dequantise"."""
-    uniform = torch.special.ndtr(draws.to(images.device).normal("dequantise", images.shape[1:]).double())
-    return (images.double() + uniform) / 128.0 - 1.0
+    normal = draws.to(images.device).normal("dequantise", images.shape[1:]).to(images.device)
+    return (finest(images) + torch.special.ndtr(finest(normal))) / 128.0 - 1.0

@@ -6,6 +6,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
+from mezzotint.devices import finest
+
 Number = float | Tensor
 
 
@@ -50,8 +52,8 @@ def _ops(v: Number | bool) -> Any:
 
 
 def precise(t: Number) -> Number:
-    """Return a tensor in float64, except on devices without it (MPS); a float is returned unchanged."""
-    return t.double() if _is_tensor(t) and t.device.type != "mps" else t
+    """Return a tensor in float64, or the finest type that its device has; a float is returned unchanged."""
+    return finest(t) if _is_tensor(t) else t
 
 
 def equals(v: Number, value: float) -> bool:

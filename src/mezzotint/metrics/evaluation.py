@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mezzotint.data.image_set import ImageSource
+from mezzotint.devices import has_float64
 from mezzotint.metrics.feature_metric import FeatureMetric, feature_metrics
 from mezzotint.metrics.metric import (
     Context,
@@ -233,7 +234,7 @@ def reset_on(metrics: Mapping[str, FeatureMetric], device: torch.device | str) -
     """Empty the metrics, on the device where sums are kept."""
     for metric in metrics.values():
         metric.reset()
-        metric.to("cpu" if torch.device(device).type == "mps" else device)  # Apple's GPUs have no float64
+        metric.to(device if has_float64(torch.device(device)) else "cpu")
 
 
 def over_seeds(evaluations: Sequence[Evaluation]) -> Evaluation:

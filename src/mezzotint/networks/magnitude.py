@@ -32,7 +32,8 @@ def mp_silu(x: Tensor) -> Tensor:
 
 def mp_sum(a: Tensor, b: Tensor, share: float) -> Tensor:
     """Return ((1 - t) a + t b) / sqrt((1 - t)^2 + t^2), t the share of b; eq. 88."""
-    return torch.lerp(a, b, share) / math.hypot(1.0 - share, share)
+    wide = torch.promote_types(a.dtype, b.dtype)  # under autocast one may be narrower, which lerp refuses
+    return torch.lerp(a.to(wide), b.to(wide), share) / math.hypot(1.0 - share, share)
 
 
 def mp_cat(a: Tensor, b: Tensor, share: float) -> Tensor:

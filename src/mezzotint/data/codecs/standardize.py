@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.data.codecs.base import Bounds, Codec, refuse_nonfinite
+from mezzotint.devices import finest_dtype
 from mezzotint.errors import ConfigError, DataError
 
 TAIL = 4.0  # deviations from the mean that samples reach
@@ -103,7 +104,8 @@ class StandardizeCodec(Codec):
 
     def _moments(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and std that broadcast over (B, C, *size): float64, or float32 on Apple's GPUs, which have no other."""
-        dtype = torch.float32 if values.device.type == "mps" else torch.float64
+        dtype = finest_dtype(values.device)
         form = (-1, *[1] * (values.dim() - 2))
-        mean, std = (torch.tensor(one, dtype=dtype, device=values.device).view(form) for one in (self.mean, self.std))
+        here = (torch.tensor(one, dtype=dtype).view(form) for one in (self.mean, self.std))
+        mean, std = (one.to(values.device, non_blocking=True) for one in here)
         return mean, std

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mezzotint.devices import has_float64
+
 from ..levels import NoiseLevel
 from ..prediction import Prediction
 from ..scalar_ops import equals
@@ -88,5 +90,6 @@ class DynamicThreshold(Guidance):
         x0 = pred.x0
         flat = x0.flatten(1).abs()
         exact = flat if flat.dtype == torch.float64 else flat.float()
+        exact = exact if has_float64(exact.device) else exact.cpu()  # quantile computes in it
         s = exact.quantile(self.percentile, dim=1).to(x0).clamp(min=self.bound).unsqueeze(1)
         return pred.with_x0((x0.flatten(1).clamp(-s, s) * (self.bound / s)).reshape_as(x0))

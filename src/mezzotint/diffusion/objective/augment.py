@@ -13,6 +13,8 @@ from torch.nn import functional
 from mezzotint.finite import Finite
 from mezzotint.randomness import KeyedRandom
 
+from ..levels import cast_like
+
 
 @dataclass(frozen=True)
 class GeometricAugmentation(metaclass=Finite):
@@ -40,7 +42,7 @@ class GeometricAugmentation(metaclass=Finite):
     def __call__(self, x0: Tensor, draws: KeyedRandom) -> tuple[Tensor, Tensor]:
         """Return transformed images (B, C, H, W) and labels (B, 9); stream "augment"."""
         labels, theta = self.sample(draws, x0.shape[2:])
-        labels, theta = labels.to(x0), theta.to(x0)
+        labels, theta = cast_like(labels, x0), cast_like(theta, x0)
         transformed = functional.grid_sample(
             x0, functional.affine_grid(theta, list(x0.shape), align_corners=False), "bilinear", "reflection", False
         )

@@ -1,8 +1,8 @@
 """Consistency training and distillation: x0 of a prediction becomes the end of the ODE's path through x."""
 
 import abc
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,9 +187,18 @@ def path_end(denoiser: Denoiser, x: Tensor, t: Tensor, r: Tensor, level: NoiseLe
     clean = torch.as_tensor(level.clean)
     at = torch.where(clean, t, r)
     end = denoiser.predict(x, at, **cond).x0
-    return torch.where(clean.to(x.device).reshape(-1, *(1,) * (x.ndim - 1)), x, end)
+    return torch.where(clean.to(x.device, non_blocking=True).reshape(-1, *(1,) * (x.ndim - 1)), x, end)
 
 
 def same_dropout(x: Tensor) -> AbstractContextManager[Any]:
     """Restore torch's global random numbers afterwards, so that the next call of the network has the same dropout."""
-    return torch.random.fork_rng([x.device] if x.device.type == "cuda" else [])
+    return forked_mps() if x.device.type == "mps" else torch.random.fork_rng([x.device] if x.is_cuda else [])
+
+
+@contextmanager
+def forked_mps() -> Iterator[None]:
+    """torch.random.fork_rng of Apple's GPU, whose only generator takes no device."""
+    state = torch.mps.get_rng_state()
+    with torch.random.fork_rng([]):
+        yield
+    torch.mps.set_rng_state(state)

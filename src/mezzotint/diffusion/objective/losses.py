@@ -125,9 +125,9 @@ class MultiScaleLoss(Loss):
 
     def __call__(self, value: Tensor, target: Tensor) -> Tensor:
         error = value - target
-        rows, columns = (_cosines(n).to(error) for n in error.shape[-2:])
+        rows, columns = (cast_like(_cosines(n), error) for n in error.shape[-2:])
         weights = torch.minimum(self._weights(error.shape[-2])[:, None], self._weights(error.shape[-1]))
-        return ((rows @ error @ columns.T).square() * weights.to(error)).flatten(1).mean(1)
+        return ((rows @ error @ columns.T).square() * cast_like(weights, error)).flatten(1).mean(1)
 
     def _weights(self, n: int) -> Tensor:
         return (-torch.log2(torch.linspace(0.5 / n, 0.5, n, dtype=torch.float64))).clamp(max=self.scales)

@@ -142,7 +142,7 @@ class MeanFlowObjective(BaseObjective):
         shorter: Tensor,
     ) -> Tensor:
         """Return V - (t - r) dU/dt in the selected examples, and V = `value` in the others."""
-        here = shorter.to(x0.device)
+        here = shorter.to(x0.device, non_blocking=True)
         given = {name: c[here] if isinstance(c, Tensor) else c for name, c in cond.items()}
         velocity = value[here]
         t, end = t[shorter], end[shorter]

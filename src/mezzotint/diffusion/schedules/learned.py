@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mezzotint.devices import finest, finest_dtype
+
 from ..levels import NoiseLevel
 from ..scalar_ops import Number
 from .continuous import Schedule
@@ -42,31 +44,34 @@ class LearnedSchedule(nn.Module, Schedule):
         return f"log_snr_max={high:g}, log_snr_min={low:g}, width={len(self.offsets)}"
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """Return log-SNR at times of any shape, float64 on the parameters' device; differentiable in both."""
-        at = torch.cat([t.double().reshape(-1), t.new_tensor([0.0, 1.0]).double()])
-        inner = F.softplus(self.steepness.double()) * at[:, None] + self.offsets.double()
-        g = F.softplus(self.slope.double()) * at + inner.sigmoid() @ F.softplus(self.amplitudes.double())
-        high, low = self.ends.double()
+        """Return log-SNR at times of any shape, in the finest type of their device; differentiable in both."""
+        t = finest(t)
+        at = torch.cat([t.reshape(-1), torch.arange(2, dtype=t.dtype, device=t.device)])
+        inner = F.softplus(finest(self.steepness)) * at[:, None] + finest(self.offsets)
+        g = F.softplus(finest(self.slope)) * at + inner.sigmoid() @ F.softplus(finest(self.amplitudes))
+        high, low = finest(self.ends)
         return (high - (high - low) * (g[:-2] - g[-2]) / (g[-1] - g[-2])).reshape(t.shape)
 
     def level(self, t: Number) -> NoiseLevel:
         device = self.ends.device
         if isinstance(t, Tensor):
-            noisy = NoiseLevel.from_log_snr(self.log_snr(t.to(device)))
-            clean = (t == 0).to(device)
+            t = t.to(finest_dtype(device)).to(device, non_blocking=True)
+            noisy, clean = NoiseLevel.from_log_snr(self.log_snr(t)), t == 0
             return NoiseLevel(torch.where(clean, 1.0, noisy.alpha), torch.where(clean, 0.0, noisy.sigma))
         if t == 0:
             return NoiseLevel(1.0, 0.0)
         with torch.no_grad():
-            return NoiseLevel.from_log_snr(float(self.log_snr(torch.tensor([t], dtype=torch.float64, device=device))))
+            return NoiseLevel.from_log_snr(
+                float(self.log_snr(torch.full((1,), t, dtype=finest_dtype(device), device=device)))
+            )
 
     def time(self, level: NoiseLevel) -> Number:
         """Return the time by 18 subdivisions into 8; differentiable in the level, not in the parameters."""
-        target = torch.as_tensor(level.log_snr, dtype=torch.float64, device=self.ends.device)
+        target = torch.as_tensor(level.log_snr, dtype=finest_dtype(self.ends.device), device=self.ends.device)
         low, cuts = torch.zeros_like(target).reshape(-1, 1), torch.arange(1, 9, device=target.device) / 8.0
         with torch.no_grad():
             for k in range(18):
-                at = low + cuts.double() * 8.0**-k
+                at = low + finest(cuts) * 8.0**-k
                 passed = self.log_snr(at.reshape(-1)).reshape(at.shape) > target.reshape(-1, 1)
                 low = low + passed.sum(1, keepdim=True).clamp(max=7) * 8.0 ** -(k + 1)
         t = (low + 8.0**-18).reshape(target.shape)

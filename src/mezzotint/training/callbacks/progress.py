@@ -127,6 +127,8 @@ def memory() -> int:
     """Bytes at most in use so far: of the accelerator, else of this process."""
     if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
+    if torch.backends.mps.is_available() and (allocated := torch.mps.driver_allocated_memory()):
+        return allocated  # torch keeps no peak there
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

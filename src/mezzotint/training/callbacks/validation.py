@@ -90,7 +90,7 @@ class Validation(PeriodicCallback):
                 losses = run.module.example_losses(
                     denoiser, run.module.transfer_batch_to_device(batch, run.module.device, 0), draws
                 )
-            sums[0].index_add_(0, share, losses.double().cpu())
+            sums[0].index_add_(0, share, losses.cpu().double())
             sums[1].index_add_(0, share, torch.ones_like(share, dtype=torch.float64))
         sums = sums.to(run.module.device)
         if run.world > 1:

@@ -1,7 +1,7 @@
 """Device, precision and ranks of a run. Lightning is imported only when a Trainer is built."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -11,9 +11,8 @@ from torch import nn
 from mezzotint.data.order import micro_batches
 from mezzotint.errors import ConfigError, TrainingError
 from mezzotint.finite import Finite
+from mezzotint.instantiate.build import check_call
 from mezzotint.plain_data import number
-
-PRECISIONS = ("auto", "32", "bf16-mixed", "16-mixed")
 
 MOST = 1024  # processes or threads on one node
 
@@ -43,7 +42,7 @@ class Hardware(metaclass=Finite):
     """Device, precision and processes of a run. The numbers that come out do not depend on it but for rounding.
 
     Args:
-        accelerator: auto takes a GPU if there is one.
+        accelerator: gpu is NVIDIA's or AMD's, mps that of an Apple machine; auto takes either if there is one.
         devices: processes on each node; auto takes all GPUs of the node (one process on a CPU).
         nodes: of a cluster job.
         precision: auto is bf16-mixed on a GPU that has bfloat16, else 32.
@@ -62,7 +61,7 @@ class Hardware(metaclass=Finite):
             (of functions) or pytorch (a trace of torch).
     """
 
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: int | Literal["auto"] = 1
     nodes: int = 1
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed", 32] = "auto"
@@ -78,15 +77,8 @@ class Hardware(metaclass=Finite):
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("accelerator", self.accelerator, ("auto", "cpu", "gpu")),
-            ("strategy", self.strategy, ("auto", "ddp", "fsdp")),
-            ("profiler", self.profiler or "null", ("null", "simple", "advanced", "pytorch")),
-        ):
-            if value not in known:
-                raise ConfigError(f"{name}={value!r} is not known. Choose one of {', '.join(known)}.")
-        if str(self.precision) not in PRECISIONS:
-            raise ConfigError(f"precision={self.precision!r} is not known. Choose one of {', '.join(PRECISIONS)}.")
+        if problems := check_call(type(self), {setting.name: getattr(self, setting.name) for setting in fields(self)}):
+            raise ConfigError("; ".join(problems))
         for name in ("devices", "nodes", "micro_batch", "threads", "timeout"):
             value = number(getattr(self, name))
             if value is not None and value <= 0:
@@ -100,16 +92,40 @@ class Hardware(metaclass=Finite):
         if self.workers < 0:
             raise ConfigError(f"workers={self.workers}: give 0 or more processes")
 
+        if self.accelerator == "mps":
+            self.check_apple()
+
+    def check_apple(self) -> None:
+        """Refuse settings that Apple's GPUs do not support. Raises ConfigError."""
+        if self.devices not in (1, "auto") or self.nodes != 1 or self.strategy != "auto":
+            raise ConfigError(
+                f"devices={self.devices}, nodes={self.nodes}, strategy={self.strategy}: an Apple machine has one GPU, "
+                "and torch has no communication between such. Leave them out, or use accelerator=cpu"
+            )
+        if self.precision not in ("auto", "32", 32):
+            raise ConfigError(f"precision={self.precision}: on Apple's GPUs leave it out, it is 32 there")
+
     @property
     def device(self) -> str:
-        """ "cuda" or "cpu", by the accelerator and this machine."""
-        there = torch.cuda.is_available()
-        if self.accelerator == "gpu" and not there:
+        """ "cuda", "mps" or "cpu", by the accelerator and this machine."""
+        nvidia, apple = torch.cuda.is_available(), torch.backends.mps.is_available()
+        if self.accelerator == "gpu" and not nvidia:
             raise ConfigError(
                 "hardware.accelerator=gpu, and torch sees no GPU here. Use hardware=cpu, or install a torch that was "
-                "built for this machine's driver."
+                f"built for this machine's driver.{' The GPU of an Apple machine is hardware=mps.' if apple else ''}"
             )
-        return "cuda" if there and self.accelerator != "cpu" else "cpu"
+        if self.accelerator == "mps" and not apple:
+            raise ConfigError(
+                "hardware.accelerator=mps is the GPU of an Apple machine, and torch sees none here. Use hardware=auto."
+            )
+        if self.accelerator in ("auto", "gpu") and nvidia:
+            return "cuda"
+        return "mps" if self.accelerator in ("auto", "mps") and apple and self.alone else "cpu"
+
+    @property
+    def alone(self) -> bool:
+        """True for one process in float32, as GPUs of Apple require."""
+        return self.devices in (1, "auto") and self.nodes == 1 and self.precision in ("auto", "32", 32)
 
     @property
     def local(self) -> int:
@@ -198,7 +214,7 @@ class Hardware(metaclass=Finite):
     def trainer_arguments(self, place: ProcessInfo) -> dict[str, Any]:
         """Return the arguments for Lightning's Trainer."""
         arguments: dict[str, Any] = {
-            "accelerator": "gpu" if self.device == "cuda" else "cpu",
+            "accelerator": {"cuda": "gpu"}.get(self.device, self.device),
             "devices": place.local if place.world > 1 else 1,
             "num_nodes": place.world // place.local,
             "precision": self.exact_precision,

@@ -87,6 +87,8 @@ def free_memory(device: str) -> int:
     """Bytes that a device has free for us: a GPU's, or main memory that can be had without swapping."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
+    if device == "mps":  # a part of main memory
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
     kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -42,7 +42,7 @@ class LossAwareTimes(nn.Module, TimeDistribution):
         flat = torch.full((self.bins,), 1.0 / self.bins, dtype=torch.float64)
         if bool((self.seen < self.history).any()):
             return flat
-        p = self.losses.double().square().mean(1).sqrt().cpu()
+        p = self.losses.cpu().double().square().mean(1).sqrt()
         if not p.sum() > 0:  # all zero, or NaN
             return flat
         return (1.0 - self.uniform) * p / p.sum() + self.uniform * flat
@@ -62,10 +62,13 @@ class LossAwareTimes(nn.Module, TimeDistribution):
     def observe(self, t: Tensor, losses: Tensor, schedule: Schedule) -> None:
         share = (t - 1) / schedule.t_max if schedule.steps else t / schedule.t_max
         bins = ((share * self.bins).long() if not schedule.steps else self._bin(t - 1, schedule.steps)).tolist()
-        for k, loss in zip(bins, losses.detach().tolist(), strict=True):
+        table, seen = self.losses.cpu(), self.seen.cpu()  # copies where they lie on a device
+        for k, loss in zip(bins, losses.detach().cpu().tolist(), strict=True):
             k = min(k, self.bins - 1)
-            self.losses[k, int(self.seen[k]) % self.history] = loss
-            self.seen[k] += 1
+            table[k, int(seen[k]) % self.history] = loss
+            seen[k] += 1
+        self.losses.copy_(table, non_blocking=True)
+        self.seen.copy_(seen, non_blocking=True)
 
     def _first(self, k: Tensor, steps: int) -> Tensor:
         """Return the index of the first entry of a bin, ceil(k steps / bins)."""
