@@ -393,7 +393,7 @@ def test_own_configs_may_lie_in_a_folder_with_any_sign_in_its_name(mezzotint: Co
 def test_check_refuses_what_train_would(trained: Path, mezzotint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for words, said in (
         ([*TINY, "name=a", "seed=1"], "runs/a holds another run: it differs in seed"),
-        (["run=runs/a", "network.width=16"], "network.width cannot change in a run that goes on"),
+        (["run=runs/a", "network.width=16"], "network.width cannot change in a run that is resumed"),
         (["run=runs/a", "checkpoint=2"], "checkpoint=2 is for sample and evaluate"),
     ):
         for command in ("train", "check"):

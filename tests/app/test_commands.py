@@ -115,9 +115,9 @@ def test_weights_are_told_apart(trained: Path, mezzotint: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "run=runs/a", "network.width=16"], "network.width cannot change in a run that goes on"),
-        (["train", "run=runs/a", "seed=1"], "seed cannot change in a run that goes on"),
-        (["train", "run=runs/a", "name=b"], "name cannot change in a run that goes on"),
+        (["train", "run=runs/a", "network.width=16"], "network.width cannot change in a run that is resumed"),
+        (["train", "run=runs/a", "seed=1"], "seed cannot change in a run that is resumed"),
+        (["train", "run=runs/a", "name=b"], "name cannot change in a run that is resumed"),
         (["train", "-m", "run=runs/a", "budget=80,96"], "-m and run= exclude each other"),
         (["train", "run=runs/a", "experiment=digits_edm"], "experiment= and run= exclude each other"),
         (["sample", "run=runs/a", "target=clean"], "target cannot change after training"),

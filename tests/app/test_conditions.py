@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mezzotint.app import cli
 from mezzotint.data import ImageFolder
@@ -169,7 +170,10 @@ def test_a_run_with_conditions_may_end_with_paired_metrics(mezzotint: Command, h
 def test_a_text_is_drawn_by_its_sentence_vector(mezzotint: Command, home: Path) -> None:
     done = mezzotint("train", "experiment=emoji_sentences", "debug=tiny", "hardware=cpu", "metrics=[]", "name=a")
     assert done.code == 0, done.err
-    assert mezzotint("sample", "run=runs/a", "condition={text:[blue heart,hammer]}", "n=2").code == 0
+    drawn = mezzotint("sample", "run=runs/a", "condition={text:[blue heart,hammer]}", "n=2")
+    assert drawn.code == 0, drawn.err
+    with Image.open(home / drawn.out.splitlines()[0]) as picture:
+        assert picture.text["foot"] == "12"  # pixels for the texts, one line each
     refused = mezzotint("sample", "run=runs/a", "condition={text:blue hart}", "n=2")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "'blue hart' is not the name of an emoji in Unicode" in refused.err
@@ -177,8 +181,6 @@ def test_a_text_is_drawn_by_its_sentence_vector(mezzotint: Command, home: Path) 
 
 def test_captions_of_a_folder_are_encoded_by_a_class_of_ones_own(mezzotint: Command, home: Path) -> None:
     """With `trust` or --config-dir, as every class of one's own; the same vectors may also be stored."""
-    from PIL import Image
-
     (home / "mine").mkdir()
     (home / "mine" / "encoder.py").write_text(
         "class Lengths:\n"

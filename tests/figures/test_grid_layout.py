@@ -38,6 +38,16 @@ def test_what_is_written_above_and_below_is_no_image() -> None:
     assert cut(np.asarray(picture), 20, 12) is None
 
 
+def test_a_long_label_takes_up_to_three_lines_below_its_image() -> None:
+    images = torch.randint(255, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pictures = [grid(images, 2, ["", "sun", *two]) for two in (["tree", "sea"], ["palm tree", "a" * 90])]
+    assert [picture.info["foot"] for picture in pictures] == [FOOT, FOOT + 22]
+    tiles = cut(np.asarray(pictures[1]), 32, 32, pictures[1].info["foot"])
+    assert tiles is not None
+    assert (tiles.reshape(4, 32, 32, 3) == images.permute(0, 2, 3, 1).numpy()).all()
+    assert grid(images, 2).info["foot"] == 0
+
+
 def test_a_picture_of_other_images_is_not_cut() -> None:
     assert cut(np.zeros((70, 70, 3), np.uint8), 16, 16) is None
     assert cut(np.zeros((3, 3, 3), np.uint8), 16, 16) is None

@@ -28,25 +28,30 @@ def grid(
 ) -> "Image":
     """Return a grid of uint8 (B, C, H, W) in reading order, with a label under each image if given.
 
+    `info["head"]` and `info["foot"]` of the picture are the pixels above its columns and below each image.
+
     Args:
         columns: images per row; by default the grid is about square.
-        heads: column headings; `info["head"]` of the picture is their height in pixels.
+        heads: column headings.
     """
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"grid: {len(labels)} labels for {len(images)} images; give one label per image, or none")
-    page = tile(images, columns, foot=0 if labels is None else FOOT)
+    width = images.shape[-1] * enlargement(*images.shape[-2:])
+    lines = [wrapped(f"{label}", width) for label in labels] if labels is not None else []
+    foot = max((FOOT + LINE * (len(broken) - 1) for broken in lines), default=0)
+    page = tile(images, columns, foot)
     picture = as_pil(page.pixels)
-    if labels is not None:
-        write(picture, [f"{label}" for label in labels], page.corners, page.size)
-    return headed(picture, heads, page) if heads else picture
+    write(picture, lines, page.corners, page.size)
+    picture = headed(picture, heads, page) if heads else picture
+    picture.info["foot"] = foot
+    return picture
 
 
 def headed(picture: "Image", heads: Sequence[str], page: "Page") -> "Image":
     """Return the picture with wrapped headings above its columns."""
     from PIL import Image, ImageDraw
 
-    width = max(1, page.size[1] // LETTER)
-    broken = [textwrap.wrap(head, width, max_lines=3, placeholder="…"[: width - 1]) for head in heads]
+    broken = [wrapped(head, page.size[1]) for head in heads]
     height = LINE * max(map(len, broken)) + 2
     paper = Image.new("RGB", (picture.width, picture.height + height), (PAPER,) * 3)
     paper.paste(picture, (0, height))
@@ -152,10 +157,19 @@ def as_pil(page: Tensor) -> "Image":
     return Image.fromarray(page.permute(1, 2, 0).contiguous().numpy())
 
 
-def write(picture: "Image", labels: list[str], corners: list[tuple[int, int]], size: tuple[int, int]) -> None:
-    """Write each label below its image, truncated to the width of the image."""
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text as lines that fit into so many pixels, three at most and one at least."""
+    letters = max(1, width // LETTER)
+    return textwrap.wrap(text, letters, max_lines=3, placeholder="…"[: letters - 1]) or [""]
+
+
+def write(
+    picture: "Image", labels: Sequence[Sequence[str]], corners: Sequence[tuple[int, int]], size: tuple[int, int]
+) -> None:
+    """Write the lines of each label below its image."""
     from PIL import ImageDraw
 
     draw = ImageDraw.Draw(picture)
-    for label, (top, left) in zip(labels, corners, strict=True):
-        draw.text((left, top + size[0]), label[: max(1, size[1] // LETTER)], fill=(0, 0, 0))
+    for lines, (top, left) in zip(labels, corners, strict=False):
+        for i, line in enumerate(lines):
+            draw.text((left, top + size[0] + LINE * i), line, fill=(0, 0, 0))

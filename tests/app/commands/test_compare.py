@@ -132,7 +132,7 @@ def test_other_protocols_are_refused(more: dict, said: str, mezzotint: Command, 
         (["a.json", "list.json"], "list.json is not an evaluation"),
         (["a.json", "empty"], "empty has no evaluations yet"),
         (["a.json", "n=5"], "n=5: compare only takes runs and evaluation files"),
-        ([], "compare what?"),
+        ([], "what should be compared?"),
     ],
     ids=str,
 )

@@ -56,7 +56,7 @@ def test_every_format_is_named_before_torch_is_imported() -> None:
         ("run=nowhere format=safetensors", "is not a run"),
         ("run=runs/a format=safetensors weights=0.3", "weights=0.3"),
         ("run=runs/a format=safetensors checkpoint=7", "checkpoint=7"),
-        ("run=runs/a format=safetensors out=runs", "it exists and is no export"),
+        ("run=runs/a format=safetensors out=runs", "it exists and is not an export"),
         ("run=runs/a format=safetensors more=1", "export takes run=, format="),
     ],
 )

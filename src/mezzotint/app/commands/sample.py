@@ -28,7 +28,6 @@ from mezzotint.data import Codec
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.figures import as_frames, as_images, film_strip, gif, grid, table_as_images
-from mezzotint.figures.grid_layout import FOOT
 from mezzotint.generation import ConditionPlan, SampleGenerator, stored_values
 from mezzotint.instantiate.build import DENOISER, build, targets
 from mezzotint.progress import bar
@@ -74,6 +73,7 @@ def draw(directory: Path, job: Job) -> list[Path]:
             index = torch.arange(first, first := first + len(images))
             files.add(images, labels, stored_values(generator.conditions, index) if generator.conditions else {})
     picture = stem.with_name(f"{stem.name}.png")
+    asked = replace(asked, feet=asked.feet or captions(generator.conditions, min(n, SHOWN)))
     write_grid(picture, torch.cat(shown)[:SHOWN], asked, generator.codec)
     moving = write_frames(stem, torch.cat(shown)[:FRAMED], generator.codec)
     return [picture, *write_films(stem, generator, min(n, FILM)), *moving, *files.paths]
@@ -158,7 +158,13 @@ def write_grid(path: Path, images: Tensor, asked: Order, codec: Codec) -> None:
     feet = asked.feet and asked.feet[: len(images)]
     drawn = grid(as_images(images, codec), columns=asked.columns, labels=feet, heads=asked.heads)
     with atomic_path(path) as part:
-        drawn.save(part, pnginfo=noted(head=str(drawn.info.get("head", 0)), foot=str(FOOT if feet else 0)))
+        drawn.save(part, pnginfo=noted(head=str(drawn.info.get("head", 0)), foot=str(drawn.info["foot"])))
+
+
+def captions(conditions: ConditionPlan | None, n: int) -> list[str] | None:
+    """Return the texts that the first n samples are conditioned on; None without any."""
+    texts = conditions.texts(torch.arange(n)) if conditions else {}
+    return [", ".join(each) for each in zip(*texts.values(), strict=True)] if texts else None
 
 
 def write_frames(stem: Path, images: Tensor, codec: Codec) -> list[Path]:

@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+from mezzotint.data.nouns import EXAMPLES, IMAGES, noun_of
+from mezzotint.errors import MezzotintError
+from mezzotint.instantiate.build import build
 from mezzotint.report.summary import say
 from mezzotint.runs import RunDir
 
@@ -26,45 +29,52 @@ def model_card(directory: Path, weights: str, step: int, license: str | None, li
     """
     run = RunDir(directory)
     config = run.config()
+    many, count = plural(config), step * int(config.get("batch_size") or 0)
     head = {
         "license": license or "unknown",
         "library_name": library,
-        "pipeline_tag": "unconditional-image-generation",
         "tags": ["diffusion", "mezzotint"],
-    }
-    images = step * int(config.get("batch_size") or 0)
+    } | ({"pipeline_tag": "unconditional-image-generation"} if many == IMAGES.many else {})
     sections = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {config.get('name') or directory.name}",
-        f"A diffusion model trained with Mezzotint on {images:,} images, {step:,} steps; weights `{weights}`.",
-        f"## Data\n\n{data(run, config)}",
-        "## Recipe\n\n| part | setting |\n|---|---|\n" + "\n".join(recipe(config)),
-        f"## Results\n\n{results(run)}",
+        f"A diffusion model trained with Mezzotint on {count:,} {many}, {step:,} steps; weights `{weights}`.",
+        f"## Data\n\n{data(run, config, many)}",
+        "## Recipe\n\n| part | setting |\n|---|---|\n" + "\n".join(recipe(config, many)),
+        f"## Results\n\n{results(run, many)}",
         f"## How to load\n\n```python\n{usage}\n```",
         f"## Licence\n\n{license or 'Not stated: set `license:` above before you share the weights.'}",
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def data(run: RunDir, config: dict[str, Any]) -> str:
+def plural(config: dict[str, Any]) -> str:
+    """Return the noun for the examples of the data, such as images."""
+    try:
+        return noun_of(build(config["data"], "data")).many
+    except MezzotintError:  # a class that cannot be imported here
+        return EXAMPLES.many
+
+
+def data(run: RunDir, config: dict[str, Any], many: str) -> str:
     node = config.get("data") or {}
     shape = " x ".join(map(str, node.get("shape") or ()))
     known = run.data() or {}
-    count = f", {known['images']:,} training images" if known else ""
+    count = f", {known['images']:,} training {many}" if known else ""
     classes = f", {len(known['counts'])} classes" if known.get("counts") else ""
     content = f"\n\nContent: `{known['content']}`" if known else ""
     return f"`{say(node, without=('root', 'cache'))}`: {shape}{count}{classes}.{content}"
 
 
-def recipe(config: dict[str, Any]) -> Iterator[str]:
+def recipe(config: dict[str, Any], many: str) -> Iterator[str]:
     """Yield the rows of the table of settings."""
     for key in RECIPE:
         if config.get(key):
             yield f"| {key} | `{say(config[key])}` |"
-    yield f"| budget | {config.get('budget')} images, {config.get('batch_size')} a step, seed {config.get('seed')} |"
+    yield f"| budget | {config.get('budget')} {many}, {config.get('batch_size')} a step, seed {config.get('seed')} |"
 
 
-def results(run: RunDir) -> str:
+def results(run: RunDir, many: str) -> str:
     """Return a table of the run's evaluations, each with the protocol by which it was measured."""
     rows = []
     for file, found in run.evaluations().items():
@@ -76,7 +86,7 @@ def results(run: RunDir) -> str:
             error = found.get("errors", {}).get(name)
             shown = "-" if value is None else f"{value:.4g}" + (f" +- {error:.2g}" if error else "")
             protocol = f"{made['n']} samples of step {made.get('step')}, weights {made.get('weights')}, {sampling}"
-            rows.append(f"| {name} | {shown} | {protocol}; {reference.get('count')} images ({against}) | {file.name} |")
+            rows.append(f"| {name} | {shown} | {protocol}; {reference.get('count')} {many} ({against}) | {file.name} |")
     if not rows:
         return "Not evaluated."
     return "\n".join(["| metric | value | protocol | file |", "|---|---|---|---|", *rows])
