@@ -26,6 +26,7 @@ NEEDS = {  # what only the user can know
     "codec=autoencoder": ["codec.directory=/x"],
     "codec=standardize": ["codec.mean=[0.5]", "codec.std=[1]", "codec.stored=float32"],
     "extractor=module": ["extractor.module={_target_: torch.nn.Flatten}"],
+    **{f"data={kind}": ["data.root=/x", "data.classes=0"] for kind in ("zip", "tar", "parquet", "lmdb")},
     "data=npz": ["data.root=/x.npz", "data.shape=[1,8,8]"],
     "objective=consistency_distillation": ["objective.teacher.directory=/x"],
     "objective=progressive_distillation": ["objective.teacher.directory=/x"],

@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy(
         "sources.cifar": "CIFAR10 CIFAR100",
         "sources.emoji": "Emoji EmojiSentences",
         "sources.folder": "ImageFolder",
+        "sources.containers": "LMDBImages ParquetImages TarImages ZipImages",
         "sources.npz": "NPZ",
         "sources.array": "ArrayFile",
         "sources.measured": "EEG Terrain",

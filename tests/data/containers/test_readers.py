@@ -63,7 +63,7 @@ def write_table(path: Path, files: dict[str, bytes], stream: bool = False, **col
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    from mezzotint.data.containers.parquet_tables import ParquetImages
+    from mezzotint.data.containers.parquet_tables import ParquetFiles
 
     table = pa.table({"image": rows(files), **columns})
     if path.suffix == ".parquet":
@@ -72,17 +72,17 @@ def write_table(path: Path, files: dict[str, bytes], stream: bool = False, **col
         make = pa.ipc.new_stream if stream else pa.ipc.new_file
         with pa.OSFile(str(path), "wb") as sink, make(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=5)
-    return ParquetImages((path,), ("",))
+    return ParquetFiles((path,), ("",))
 
 
 def write_lmdb(path: Path, files: dict[str, bytes]) -> Container:
     lmdb = pytest.importorskip("lmdb")
-    from mezzotint.data.containers.lmdb_store import LMDBImages
+    from mezzotint.data.containers.lmdb_store import LMDBStore
 
     with lmdb.open(str(path), map_size=1 << 24) as store, store.begin(write=True) as transaction:
         for name, content in files.items():
             transaction.put(name.encode(), content)
-    return LMDBImages(path)
+    return LMDBStore(path)
 
 
 WRITERS: dict[str, Callable[[Path, dict[str, bytes]], Container]] = {
@@ -209,7 +209,7 @@ def test_columns_of_a_table_are_found_or_chosen(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    from mezzotint.data.containers.parquet_tables import ParquetImages
+    from mezzotint.data.containers.parquet_tables import ParquetFiles
 
     about = {
         "info": {"features": {"picture": {"_type": "Image"}, "kind": {"_type": "ClassLabel", "names": ["a", "b"]}}}
@@ -217,35 +217,35 @@ def test_columns_of_a_table_are_found_or_chosen(tmp_path: Path) -> None:
     values = {"mask": rows({"m": b"m"}), "picture": rows({"p": b"p"}), "kind": [1], "label": [7], "text": ["t"]}
     table = pa.table(values).replace_schema_metadata({b"huggingface": json.dumps(about).encode()})
     parquet.write_table(table, tmp_path / "a.parquet")
-    container = ParquetImages((tmp_path / "a.parquet",), ("",))
+    container = ParquetFiles((tmp_path / "a.parquet",), ("",))
     assert members(container) == [Member("p", 0, 0, 1, 1, "t")]
     assert container.class_names() == ("a", "b")
-    chosen = ParquetImages((tmp_path / "a.parquet",), ("",), image="mask", label="label")
+    chosen = ParquetFiles((tmp_path / "a.parquet",), ("",), image="mask", label="label")
     assert members(chosen) == [Member("m", 0, 0, 1, 7, "t")]
     assert chosen.class_names() == ()
     with pytest.raises(DataError, match=r"no column 'photo' for data\.image=: its columns are mask, picture, kind"):
-        members(ParquetImages((tmp_path / "a.parquet",), ("",), image="photo"))
+        members(ParquetFiles((tmp_path / "a.parquet",), ("",), image="photo"))
     parquet.write_table(table.select(["kind"]), tmp_path / "b.parquet")
     with pytest.raises(DataError, match=r"no column of images with their bytes: its columns are kind \(int64\)"):
-        members(ParquetImages((tmp_path / "b.parquet",), ("",)))
+        members(ParquetFiles((tmp_path / "b.parquet",), ("",)))
 
 
 def test_rows_without_paths_of_their_own_are_named_by_their_numbers(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    from mezzotint.data.containers.parquet_tables import ParquetImages
+    from mezzotint.data.containers.parquet_tables import ParquetFiles
 
     for path in ([None, None], ["1.png", "1.png"]):
         image = [{"bytes": b"a", "path": path[0]}, {"bytes": b"bc", "path": path[1]}]
         parquet.write_table(pa.table({"image": image}), tmp_path / "t.parquet")
-        found = members(ParquetImages((tmp_path / "t.parquet",), ("train/",)))
+        found = members(ParquetFiles((tmp_path / "t.parquet",), ("train/",)))
         assert [(item.name, item.size) for item in found] == [("train/t-000000000", 1), ("train/t-000000001", 2)]
     parquet.write_table(pa.table({"image": [b"x"]}), tmp_path / "t.parquet")
-    assert contents(ParquetImages((tmp_path / "t.parquet",), ("",))) == {"t-000000000": b"x"}
+    assert contents(ParquetFiles((tmp_path / "t.parquet",), ("",))) == {"t-000000000": b"x"}
     parquet.write_table(pa.table({"image": [{"bytes": None, "path": "/far/a.png"}, *image]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"has no image in row 0, only /far/a\.png: write the bytes into the table"):
-        members(ParquetImages((tmp_path / "t.parquet",), ("",)))
+        members(ParquetFiles((tmp_path / "t.parquet",), ("",)))
 
 
 @pytest.mark.parametrize("labels", [json.dumps([3, 4]), json.dumps({"labels": [["b", 4], ["a", 3]]})])

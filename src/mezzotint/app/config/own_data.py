@@ -9,7 +9,9 @@ from mezzotint.app.config.arguments import value
 BASE = "own_data"  # in configs/experiment
 CHOICE = "_data_"  # the experiment that is made of it
 USUAL = "digits"  # the data of the experiment that runs without a word
-OF_FILES = ("image_folder", "npz", "array", "latents")  # named after what they read
+OF_FOLDERS = ("image_folder", "latents")  # named after the folder that they read
+OF_FILES = (*OF_FOLDERS, "npz", "array", "zip", "tar", "parquet", "lmdb")  # after the file, if it is one
+PATTERN = re.compile(r"[*?{]")  # of a name that stands for several files
 
 
 def base(words: Sequence[str]) -> list[str]:
@@ -33,7 +35,8 @@ def name(data: str, root: str) -> str:
     found = ""
     if data in OF_FILES and "," not in root:
         place = Path(root).expanduser().absolute()
-        found = folder_name(place.name if data in ("image_folder", "latents") else place.stem) if root else ""
+        place = place.parent if PATTERN.search(place.name) else place
+        found = folder_name(place.name if data in OF_FOLDERS else place.stem) if root else ""
     return found or folder_name(data if "," not in data else "")
 
 

@@ -32,6 +32,8 @@ FILES = (
     "codec.run",
 )  # files and folders that parts read
 FOLDER = "mezzotint.data.ImageFolder"  # the dataset whose class folders are counted
+CONTAINERS = tuple(f"mezzotint.data.{name}Images" for name in ("Zip", "Tar", "Parquet", "LMDB"))  # and whose labels are
+LOCATED = ("root", "cache", "image", "label", "caption")  # arguments of datasets by which classes are found
 SNAPSHOTS = "mezzotint.training.PowerEMA"  # averages of which other lengths can be made
 LAID_OVER = "the file begins with the line `# @package _global_`, or what it says is not found"
 PROVIDED = {"objective": ("times", "weight", "loss"), "guidance": ("inner",), "metrics": ("extractor",)}
@@ -134,18 +136,24 @@ def check_top_level(plain: Config, kind: type) -> None:
 
 
 def find_classes(config: Any) -> None:
-    """Count the class folders where data.classes is open, before anything interpolates it."""
+    """Count the class folders or the stored labels where data.classes is open, before anything interpolates it.
+
+    Raises:
+        DataError: a container of images cannot be listed.
+    """
     from omegaconf import OmegaConf
 
     node = OmegaConf.select(config, "data")
-    if not node or node.get("_target_") != FOLDER or node.get("classes", 0) not in (None, "auto"):
+    target = node.get("_target_") if node else None
+    if target not in (FOLDER, *CONTAINERS) or node.get("classes", 0) not in (None, "auto"):
         return
     root, names = (OmegaConf.select(node, key) for key in ("root", "names"))
-    if names or root is None or not Path(root).expanduser().is_dir():
+    if names or root is None or (target == FOLDER and not Path(root).expanduser().is_dir()):
         node["classes"] = len(names or ())
         return
     print(f"{root}: looking for class folders", flush=True)
-    node["classes"] = build({"_target_": FOLDER, "root": root, "shape": [3, 1, 1]}, "data").found_classes()
+    where = {key: OmegaConf.select(node, key) for key in LOCATED if key in node}
+    node["classes"] = build({"_target_": target, **where, "shape": [3, 1, 1]}, "data").found_classes()
 
 
 def unbounded(job: Job, given: Sequence[str]) -> Job:
@@ -164,8 +172,13 @@ def anchor(config: Config) -> None:
         *groups, last = key.split(".")
         node = as_dict(lookup(config, *groups))
         value = as_text(node.get(last))
-        if value and os.path.exists(os.path.expanduser(value)):
+        if value and (os.path.exists(os.path.expanduser(value)) or is_pattern(value)):
             node[last] = absolute(value)
+
+
+def is_pattern(path: str) -> bool:
+    """Return whether a path stands for several files, such as a-{00..11}.tar."""
+    return "://" not in path and any(mark in path for mark in "*?{")
 
 
 def pointed(path: str) -> str:

@@ -28,7 +28,7 @@ PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # first bytes
 
 
 @dataclass(frozen=True)
-class LMDBImages:
+class LMDBStore:
     """The images in an LMDB store.
 
     Labels are those of a dataset.json beside it, or of the keys `labels` or `dataset.json`.

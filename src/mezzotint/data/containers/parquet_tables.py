@@ -22,7 +22,7 @@ CAPTIONS = ("text", "caption", "prompt")
 
 
 @dataclass(frozen=True)
-class ParquetImages:
+class ParquetFiles:
     """The images in the rows of parquet or Arrow files.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from mezzotint.atomic import atomic_path, remove_partials, sync, write_text
 from mezzotint.data.containers.kinds import ENDINGS, expanded
@@ -114,7 +114,7 @@ def hashes(system: "AbstractFileSystem", files: Mapping[str, str]) -> dict[str, 
     found: dict[str, str] = {}
     for folder in {file.rpartition("/")[0] for file in files.values()}:
         try:
-            text = system.cat_file(f"{folder}/{SUMS}").decode("utf-8", "replace")
+            text = str(system.read_text(f"{folder}/{SUMS}", encoding="utf-8", errors="replace"))
         except OSError:
             continue
         for line in text.splitlines():
@@ -141,7 +141,7 @@ def download(system: "AbstractFileSystem", files: Mapping[str, str], folder: Pat
     write_text(folder / COMPLETE, next(iter(files)) if len(files) == 1 else "")
 
 
-def copy(source: BinaryIO, target: Path, about: Mapping[str, Any], expected: str | None, advance: Advance) -> None:
+def copy(source: Any, target: Path, about: Mapping[str, Any], expected: str | None, advance: Advance) -> None:
     """Copy a file atomically. Raises DataError: it ends early, or its hash is another one."""
     target.parent.mkdir(parents=True, exist_ok=True)
     hashed, size = hashlib.sha256(), 0

@@ -45,25 +45,44 @@ def parts_of(root: Path, classes: Sequence[str] = ()) -> Parts:
     Raises:
         DataError: two training folders, or a test folder without a training folder.
     """
-    folders = subfolders(root)
-    named = [(part_name(folder.name), folder) for folder in folders if folder.name not in classes]
+    folders = {folder.name: folder for folder in subfolders(root)}
+    train, test = split_folders(str(root), tuple(folders), classes, f"give data.root={root}/{{}}, or ")
+    if train is None:
+        return Parts(root)
+    unused = tuple(folder for name, folder in folders.items() if name not in (train, test))
+    return Parts(folders[train], None if test is None else folders[test], unused)
+
+
+def split_folders(
+    where: str, folders: Sequence[str], classes: Sequence[str] = (), cure: str = ""
+) -> tuple[str | None, str | None]:
+    """Return the names of the training folder and the test folder among some folders; None for one that is missing.
+
+    Args:
+        where: the place of the folders, for messages.
+        folders: their names.
+        classes: names that are known to be classes.
+        cure: another remedy if there is a test folder only, with {} for its name.
+
+    Raises:
+        DataError: as `parts_of`.
+    """
+    named = [(part_name(folder), folder) for folder in folders if folder not in classes]
     train = [folder for name, folder in named if name in TRAIN_NAMES]
     test = [folder for known in TEST_NAMES for name, folder in named if name == known]
     if len(train) > 1:
         raise DataError(
-            f"{root} has the folders {train[0].name} and {train[1].name}: which is the training part? "
-            "Rename the other one."
+            f"{where} has the folders {train[0]} and {train[1]}: which is the training part? Rename the other one."
         )
     if not train:
         if test and len(test) == len(folders):
+            other = cure.replace("{}", test[0])
             raise DataError(
-                f"{root} has the folder{'s' * (len(test) > 1)} {' and '.join(folder.name for folder in test)}, and no "
-                f"training part: give data.root={test[0]}, or add a folder train; if they are classes, list them in "
-                "data.names=[...]."
+                f"{where} has the folder{'s' * (len(test) > 1)} {' and '.join(test)}, and no training part: "
+                f"{other}add a folder train; if they are classes, list them in data.names=[...]."
             )
-        return Parts(root)
-    unused = tuple(folder for folder in folders if folder not in (train[0], *test[:1]))
-    return Parts(train[0], test[0] if test else None, unused)
+        return None, None
+    return train[0], test[0] if test else None
 
 
 def part_name(folder: str) -> str:

@@ -17,6 +17,7 @@ from mezzotint.data.image_files.class_folders import (
 from mezzotint.data.image_files.formats import SUFFIXES
 from mezzotint.data.image_files.image_set import copies, note_once, state
 from mezzotint.data.image_files.listing import describe_unused, holds_pictures, pictures, walk
+from mezzotint.data.image_files.stored import StoredImage
 from mezzotint.errors import DataError
 
 SKIP = "data.skip=true skips unreadable files"
@@ -69,10 +70,14 @@ def unlabelled(root: Path, name: str) -> DataError:
     )
 
 
-def left_out(bad: Sequence[tuple[Path, str]], total: int) -> None:
+def left_out(bad: Sequence[tuple[StoredImage, str]], total: int) -> None:
     """Report images that are left out, with reasons."""
     if bad:
-        note_once(f"data: {describe_unused(sorted(bad), total, 'is left out')}")
+        note_once(f"data: {describe_unused(sorted(bad, key=by_place), total, 'is left out')}")
+
+
+def by_place(item: tuple[StoredImage, str]) -> tuple[Path, str]:
+    return Path(str(item[0])), item[1]
 
 
 def report_copies(train: Sequence[Path], test: Sequence[Path]) -> None:
@@ -82,7 +87,7 @@ def report_copies(train: Sequence[Path], test: Sequence[Path]) -> None:
         note_copies(len(same), len(test), *same[0])
 
 
-def note_copies(count: int, total: int, test: Path, train: Path) -> None:
+def note_copies(count: int, total: int, test: StoredImage, train: StoredImage) -> None:
     """Print how many of the held-out images are identical to training images, with one pair."""
     note_once(
         f"data: {count:,} of {total:,} held-out pictures are also training pictures, such as {test}, "

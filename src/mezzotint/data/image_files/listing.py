@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mezzotint.data.image_files.class_folders import OF_SYSTEMS, composed, is_folder
 from mezzotint.data.image_files.formats import OTHER, RAW, SUFFIXES, in_line, unread
+from mezzotint.data.image_files.stored import StoredImage
 from mezzotint.errors import DataError
 
 LEFTOVERS = ("thumbs.db", "ehthumbs.db", "desktop.ini")
@@ -109,7 +110,7 @@ def instead(missed: Sequence[tuple[Path, str]], others: Sequence[Path]) -> str:
     return f"; it holds {len(others)} other file(s), such as {others[0]}" if others else "; it is empty"
 
 
-def describe_unused(bad: Sequence[tuple[Path, str]], total: int, verb: str) -> str:
+def describe_unused(bad: Sequence[tuple[StoredImage, str]], total: int, verb: str) -> str:
     """Describe how many images are unused, with names and reasons; `verb` is "is not read", for example."""
     (file, reason), *more = bad
     if not more:

@@ -153,10 +153,11 @@ class IndexedImages(OnAccess, Generic[Stored_co]):
         return len(self.rows)
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        pixels = np.stack([self._decoded(row) for row in self.rows[indices.numpy()].tolist()])
+        pixels = np.stack([self.decoded(row) for row in self.rows[indices.numpy()].tolist()])
         return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
 
-    def _decoded(self, row: int) -> np.ndarray:
+    def decoded(self, row: int) -> np.ndarray:
+        """Return an image of the table as uint8 (C, H, W). Raises DataError: it cannot be decoded, or has changed."""
         found = decode(self.table.stored(row), self.shape, self.enlarge, self.crop)
         self.table.check(row)
         return found

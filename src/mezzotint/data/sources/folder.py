@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mezzotint.data.condition_files import Column, read_conditions
-from mezzotint.data.dataset import SPLITS, Dataset, check_split
+from mezzotint.data.dataset import SPLITS, check_split
 from mezzotint.data.image_files.class_folders import (
     LABELS,
     Parts,
@@ -20,7 +20,6 @@ from mezzotint.data.image_files.class_folders import (
     refuse_labels,
     subfolders,
 )
-from mezzotint.data.image_files.crops import Crop, crop_of
 from mezzotint.data.image_files.image_set import Decoded, FolderImages, examined
 from mezzotint.data.image_files.layout import (
     SKIP,
@@ -36,12 +35,13 @@ from mezzotint.data.image_files.layout import (
 from mezzotint.data.image_files.listing import Entry, apart, holds_pictures, listed, refuse_unread, repeats
 from mezzotint.data.index.images import IndexedImages
 from mezzotint.data.sources.large_folder import LargeFolder, classes_of, large, prepared
-from mezzotint.data.split import check_held_out, held_out_count, split_indices
+from mezzotint.data.sources.pictures import Pictures
+from mezzotint.data.split import held_out_count, split_indices
 from mezzotint.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolder(Dataset):
+class ImageFolder(Pictures):
     """Image files below a folder, in the order of their paths, centre-cropped and resized to `shape`.
 
     With classes, every direct subfolder is one, ordered by name with numbers by value (2 before 10); or the labels are
@@ -53,34 +53,7 @@ class ImageFolder(Dataset):
 
     Args:
         root: the folder.
-        enlarge: enlarge images that are smaller than `shape` instead of raising an error.
-        skip: skip unusable images (unsupported, damaged, too small) instead of raising an error.
-        crop: "centre", the largest box of the right proportions, bicubic; or, for squares, "adm" or "edm", the
-            crop that those papers publish for ImageNet, bit for bit.
-        held_out: fraction of test images if there is no test folder; with 0 both splits are the entire dataset.
-        memory_limit: bytes; a dataset or split up to this size is decoded once and cached, a larger one on access.
     """
-
-    shape: tuple[int, int, int]
-    root: str
-    enlarge: bool = False
-    skip: bool = False
-    crop: str = "centre"
-    held_out: float = 0.05
-    memory_limit: int = 1 << 30
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_held_out(self.held_out)
-        if self.shape[0] not in (1, 3):
-            raise DataError(f"shape={list(self.shape)}: image files are read as grey (1 channel) or RGB (3 channels).")
-        self._crop()
-
-    def preprocessing(self) -> str:
-        return f"{self._crop().recipe} to {self.shape[1]}x{self.shape[2]}"
-
-    def _crop(self) -> Crop:
-        return crop_of(self.crop, (self.shape[2], self.shape[1]))
 
     def split(self, name: str) -> FolderImages | Decoded | IndexedImages[Path]:
         check_split(name)

@@ -1,7 +1,6 @@
 """A folder of many images, by its index: the same splits, labels, errors and remarks as of a small one."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,17 +11,17 @@ import torch
 from mezzotint.data.dataset import SPLITS
 from mezzotint.data.image_files.class_folders import LABELS, Parts, refuse_labels
 from mezzotint.data.image_files.crops import Crop
-from mezzotint.data.image_files.decoder import PictureError, check_size, examine
+from mezzotint.data.image_files.decoder import PictureError
 from mezzotint.data.image_files.image_set import Decoded, FolderImages, examined, note_once, refuse
-from mezzotint.data.image_files.layout import SKIP, left_out, note_copies, numbered, outside_classes, unlabelled
+from mezzotint.data.image_files.layout import SKIP, left_out, numbered, outside_classes, unlabelled
 from mezzotint.data.image_files.listing import describe_unused
 from mezzotint.data.image_files.on_access import MANY
-from mezzotint.data.image_files.resize import GIANT
 from mezzotint.data.index.file import NO_LABEL, ImageIndex
 from mezzotint.data.index.folder import FolderSource, scanned
 from mezzotint.data.index.images import FolderTable, IndexedImages, Joined
 from mezzotint.data.index.scan import more_than
 from mezzotint.data.index.source import current, indexed
+from mezzotint.data.index.usable import bad_images, report_identical
 from mezzotint.data.split import held_out_count, split_indices
 from mezzotint.errors import DataError
 
@@ -129,7 +128,7 @@ class LargeFolder:
         left_out(out, len(table) + len(unread))
         usable = np.ones(len(table), bool)
         usable[list(bad)] = False
-        self.report_copies(rows["train"][usable[rows["train"]]], rows["test"][usable[rows["test"]]])
+        report_identical(table, rows["train"][usable[rows["train"]]], rows["test"][usable[rows["test"]]])
         there = usable[rows[name]]
         chosen = rows[name][there]
         if not len(chosen):
@@ -218,42 +217,7 @@ class LargeFolder:
 
     def bad(self, wanted: Wanted, crop: Crop) -> dict[int, PictureError]:
         """Return the errors of all images that cannot be used, by their numbers."""
-        table, found = self.table, {}
-        for index, start in zip(self.indexes, table.starts.tolist(), strict=False):
-            for row, reason, cure in index.about["bad"]:
-                found[start + row] = PictureError(table.stored(start + row), reason, cure)
-        found |= {row: error for row in self.suspects(wanted) for error in self.errors(wanted, crop, row)}
-        return {row: found[row] for row in sorted(found)}
-
-    def suspects(self, wanted: Wanted) -> Iterator[int]:
-        """Yield the numbers of images that are too small, or so large that memory may not suffice."""
-        for index, start in zip(self.indexes, self.table.starts.tolist(), strict=False):
-            _, height, width = index.shape[:].T
-            small = (height < wanted.shape[1]) | (width < wanted.shape[2]) if not wanted.enlarge else height < 0
-            giant = height.astype(np.int64) * width > GIANT
-            for row in np.flatnonzero((small | giant) & (height > 0)).tolist():
-                yield start + row
-
-    def errors(self, wanted: Wanted, crop: Crop, row: int) -> Iterator[PictureError]:
-        """Yield the error of an image, if it has one."""
-        file = self.table.stored(row)
-        _, height, width = self.table.shapes(np.array([row]))[0].tolist()
-        try:
-            if not wanted.enlarge:
-                check_size(file, (width, height), wanted.shape)
-            examine(file, wanted.shape, wanted.enlarge, crop)
-        except PictureError as error:
-            yield error
-
-    def report_copies(self, train: np.ndarray, test: np.ndarray) -> None:
-        """Report test images that are also training images under another name."""
-        if np.array_equal(train, test):
-            return
-        table = self.table
-        ours, theirs = table.hashes(train), table.hashes(test)
-        firsts = [np.ascontiguousarray(part[:, :8]).view(np.int64)[:, 0] for part in (ours, theirs)]
-        same = np.flatnonzero(np.isin(firsts[1], firsts[0]))
-        if len(same):
-            row = int(same[0])
-            twin = int(np.flatnonzero(firsts[0] == firsts[1][row])[0])
-            note_copies(len(same), len(test), table.stored(int(test[row])), table.stored(int(train[twin])))
+        starts, found = self.table.starts.tolist(), {}
+        for index, start in zip(self.indexes, starts, strict=False):
+            found |= bad_images(self.table, index, wanted, crop, start)
+        return found

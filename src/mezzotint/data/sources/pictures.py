@@ -1,0 +1,44 @@
+"""Datasets of encoded images of any size, which are cropped and resized to one shape."""
+
+from dataclasses import dataclass
+
+from mezzotint.data.dataset import Dataset
+from mezzotint.data.image_files.crops import Crop, crop_of
+from mezzotint.data.split import check_held_out
+from mezzotint.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(Dataset):
+    """Encoded images, centre-cropped and resized to `shape`.
+
+    Args:
+        root: the folder or file of images.
+        enlarge: enlarge images that are smaller than `shape` instead of raising an error.
+        skip: skip unusable images (unsupported, damaged, too small) instead of raising an error.
+        crop: "centre", the largest box of the right proportions, bicubic; or, for squares, "adm" or "edm", the
+            crop that those papers publish for ImageNet, bit for bit.
+        held_out: fraction of test images if there is no test folder; with 0 both splits are the entire dataset.
+        memory_limit: bytes; a dataset or split up to this size is decoded once and cached, a larger one on access.
+    """
+
+    shape: tuple[int, int, int]
+    root: str
+    enlarge: bool = False
+    skip: bool = False
+    crop: str = "centre"
+    held_out: float = 0.05
+    memory_limit: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_held_out(self.held_out)
+        if self.shape[0] not in (1, 3):
+            raise DataError(f"shape={list(self.shape)}: image files are read as grey (1 channel) or RGB (3 channels).")
+        self._crop()
+
+    def preprocessing(self) -> str:
+        return f"{self._crop().recipe} to {self.shape[1]}x{self.shape[2]}"
+
+    def _crop(self) -> Crop:
+        return crop_of(self.crop, (self.shape[2], self.shape[1]))
