@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint.atomic import atomic_path, remove_partials, sync, write_text
 from mezzotint.data.containers.kinds import ENDINGS, expanded
+from mezzotint.data.downloads import lock
 from mezzotint.data.image_files.image_set import note_once
-from mezzotint.data.sources.published import lock
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.progress import Advance, bar
 

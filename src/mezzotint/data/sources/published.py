@@ -1,6 +1,5 @@
 """Published datasets from their original files, local or downloaded by torchvision."""
 
-import fcntl
 import socket
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mezzotint.atomic import lock_file
 from mezzotint.data.dataset import LabelledDataset
+from mezzotint.data.downloads import lock
 from mezzotint.errors import DataError
 
 TIMEOUT = 20  # seconds without an answer from a server
@@ -118,19 +117,6 @@ class PublishedDataset(LabelledDataset):
 
 def _one_of(place: Path, names: tuple[str, ...]) -> Path | None:
     return next((place / name for name in names if (place / name).is_file()), None)
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock, released when the process ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = lock_file(folder / ".download.lock")
-    except OSError as error:
-        raise DataError(f"cannot write to {folder} ({error.strerror}): give another paths.data=DIR.") from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager
