@@ -177,10 +177,10 @@ def test_two_processes_with_unequal_shares_give_the_values_of_one(tmp_path):
     first, second = (json.loads(out.splitlines()[-1]) for out, _ in outputs)
     assert first == second
     alone = runpy.run_path(script)["judge"](slice(0, 700)).values
-    assert len(alone) == 22
+    assert len(alone) == 25
     for values in first:
         assert values == pytest.approx(alone, rel=1e-10)
-    assert len(list((tmp_path / "cache").iterdir())) == 3
+    assert len(list((tmp_path / "cache").iterdir())) == 5
 
 
 def test_the_train_part_is_another_reference_than_the_whole(digit_pixels, digits):

@@ -23,10 +23,13 @@ from mezzotint.metrics import (
     FrechetDistance,
     FrechetInfinity,
     FrechetPerClass,
+    FrechetRatio,
     InceptionScore,
+    JointExtractor,
     KernelDistance,
     MiFID,
     PrecisionRecall,
+    RawFeatures,
     Retrieval,
     evaluate,
 )
@@ -61,6 +64,7 @@ def judge(share: slice, cache: str | None = None) -> Evaluation:
     images, labels = Digits().split("all").batch(numbers)
     metrics = {metric.__name__: metric(DigitsClassifier()) for metric in METRICS}
     metrics |= {"PSNR": PSNR(), "Retrieval": Retrieval(DigitsClassifier())}
+    metrics["FrechetRatio"] = FrechetRatio(JointExtractor([DigitsClassifier(), RawFeatures((1, 8, 8))]))
     metrics["FrechetPerClass"] = FrechetPerClass(DigitsClassifier(), classes=10)
     batches = zip(images.flip(-1).split(64), labels.split(64), numbers.split(64), strict=True)
     model = EvaluatedModel(None, Digits().split, pairs=Pairs())

@@ -168,7 +168,8 @@ def evaluate(
         "n": n if featured or scores else 0,
         "reference": {"count": len(reference), "sha256": reference.digest()},
         "extractors": [
-            extractor.protocol() for extractor in dict.fromkeys(metric.extractor for metric in featured.values())
+            extractor.protocol()
+            for extractor in dict.fromkeys(part for metric in featured.values() for part in metric.extractors)
         ],
         "metrics": {name: protocol_entry(metrics[name], found) for name, found in measured.items()},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},

@@ -118,7 +118,7 @@ class FeatureMetric(torchmetrics.Metric, Metric):
 
     @property
     def extractors(self) -> tuple[Extractor, ...]:
-        return (self.extractor,)
+        return self.extractor.parts
 
     def min_images(self) -> dict[str, int]:
         return {accumulator.side: 2 for accumulator in self.accumulators}

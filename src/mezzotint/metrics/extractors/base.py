@@ -58,6 +58,11 @@ class Extractor(metaclass=Finite):
         """Return all views of a batch of uint8 images on the network's device."""
 
     @property
+    def parts(self) -> tuple[Extractor, ...]:
+        """The extractors that it consists of: itself, unless it joins several."""
+        return (self,)
+
+    @property
     def features(self) -> int:
         """Width of the pooled view."""
         return self.widths["pooled"]
