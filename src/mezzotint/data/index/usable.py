@@ -12,6 +12,8 @@ from mezzotint.data.image_files.stored import StoredImage
 from mezzotint.data.index.file import ImageIndex
 from mezzotint.data.index.images import ImageTable
 
+AT_ONCE = 1 << 16  # hashes in memory
+
 
 class Wanted(Protocol):
     """The images that a dataset needs: their (C, H, W), and whether small ones are enlarged."""
@@ -62,10 +64,15 @@ def report_identical(table: ImageTable[StoredImage], train: np.ndarray, test: np
     """Report test images that are also training images under another name."""
     if np.array_equal(train, test):
         return
-    ours, theirs = table.hashes(train), table.hashes(test)
-    firsts = [np.ascontiguousarray(part[:, :8]).view(np.int64)[:, 0] for part in (ours, theirs)]
-    same = np.flatnonzero(np.isin(firsts[1], firsts[0]))
+    ours, theirs = first_bytes(table, train), first_bytes(table, test)
+    same = np.flatnonzero(np.isin(theirs, ours))
     if len(same):
         row = int(same[0])
-        twin = int(np.flatnonzero(firsts[0] == firsts[1][row])[0])
+        twin = int(np.flatnonzero(ours == theirs[row])[0])
         note_copies(len(same), len(test), table.stored(int(test[row])), table.stored(int(train[twin])))
+
+
+def first_bytes(table: ImageTable[StoredImage], rows: np.ndarray) -> np.ndarray:
+    """Return the first 64 bits of the hashes of images, of which a part is in memory at a time."""
+    parts = [table.hashes(part)[:, :8] for part in np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))]
+    return np.concatenate([np.ascontiguousarray(part).view(np.int64)[:, 0] for part in parts])
