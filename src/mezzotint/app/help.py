@@ -17,6 +17,7 @@ from mezzotint.app.help_text import (
     OF_EDIT,
     OF_ENCODE,
     OF_EVALUATE,
+    OF_PREPARE,
     OF_SAMPLE,
     OF_STATS,
     OF_TRAIN,
@@ -143,12 +144,12 @@ def remark(file: Path) -> str:
 
 def words_of(command: str) -> dict[str, str]:
     own = {"sample": OF_SAMPLE, "evaluate": OF_EVALUATE, "stats": OF_STATS, "check": OF_CHECK, "encode": OF_ENCODE}
-    own["edit"] = OF_EDIT
+    own |= {"edit": OF_EDIT, "prepare": OF_PREPARE}
     return OWN_WORDS.get(command) or own.get(command, OF_TRAIN)
 
 
 def more_of(command: str) -> list[str]:
-    lines = [line for line in MORE if command not in ("stats", "encode") or not line.startswith("-m")]
+    lines = [line for line in MORE if command not in ("stats", "encode", "prepare") or not line.startswith("-m")]
     return [line.format(command) for line in lines]
 
 

@@ -6,6 +6,7 @@ COMMANDS = {
     "edit": "inpaint, enlarge, sharpen, colour, change or invert images with a run; a folder in, a folder out",
     "evaluate": "evaluate samples of a run, or a folder of images; write the values with their protocol",
     "compare": "rank evaluations that share a protocol, with error bars; list how other protocols differ",
+    "prepare": "index a large set of images once, so that every start takes seconds; or convert it to one file",
     "encode": "encode a dataset to latents once, for data=latents; resumable, on any number of devices",
     "stats": "compute the reference statistics of a dataset once, for evaluate and for other programs",
     "check": "show the plan, the cost and the errors of a config without running it",
@@ -60,6 +61,10 @@ mezzotint evaluate images=drawn.npy reference=real.npy  series, fields or volume
 mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
     "compare": """mezzotint compare runs/a runs/b                        all their comparable evaluations
 mezzotint compare a.json b.json c.json                 single evaluations""",
+    "prepare": """\
+mezzotint prepare data=image_folder data.root=photos   read every image once; a repetition reads what changed
+mezzotint prepare data=image_folder data.root=photos verify=content        read all of them again
+mezzotint prepare data=image_folder data.root=photos data.shape=[3,64,64] data.crop=adm out=photos64.npy""",
     "encode": """\
 mezzotint encode data=emoji codec=autoencoder codec.directory=vae out=latents
 mezzotint encode experiment=imagenet256_dit_xl out=imagenet_latents hardware=gpus hardware.devices=8""",
@@ -135,6 +140,14 @@ OF_STATS = {  # stats takes few of them
     "reference=PATH": "a folder of images or a file of arrays instead",
     "metrics=[...] extractor=NAME": "the metrics and the extractor that evaluate will use",
     "out=FILE.npz": "also write mean and covariance as mu and sigma for other programs",
+    "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
+}
+
+OF_PREPARE = {
+    "data=NAME data.root=PATH": "the images; other arguments of data as for train",
+    "verify=times|content": "how changed images are found: by sizes and times, or by reading all images again",
+    "out=FILE.npy|FILE.zip": "convert the images to data.shape by data.crop: an array of uint8, or PNGs in an archive",
+    "paths.cache=DIR": "the folder of indexes; by default ~/.cache/mezzotint, or MEZZOTINT_CACHE",
     "group=NAME, group.key=VALUE": WORDS["group=NAME, group.key=VALUE"],
 }
 
@@ -300,6 +313,7 @@ GROUPS = {  # of the commands that do not take all
         "extractor",
         "hardware",
     ),
+    "prepare": ("data", "paths"),
     "encode": ("data", "codec", "hardware", "paths"),
     "stats": ("data", "codec", "metrics", "extractor", "hardware", "paths"),
 }

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from mezzotint.errors import DataError
 from mezzotint.finite import Finite
 from mezzotint.networks.conditions import Condition, check_names
 from mezzotint.networks.embeddings import positive_integers
+
+if TYPE_CHECKING:
+    from mezzotint.data.index.source import Source
 
 SPLITS = ("train", "test", "all")
 NTH = {2: "second", 4: "fourth"}
@@ -102,6 +105,14 @@ class Dataset(metaclass=Finite):
     def examples(self, split: str) -> ImageSource:
         """Return what training and validation read of a split: its images, or what was computed from them before."""
         return self.split(split)
+
+    def sources(self) -> "tuple[Source, ...]":
+        """Return the stored images that `mezzotint prepare` makes an index of; none of data that need none."""
+        return ()
+
+    def divided(self) -> bool:
+        """Return whether the data say which examples are held out, in place of a fraction."""
+        return True
 
     def default_codec(self) -> Codec:
         """Return the codec that suits the data: pixels, unless they are something else."""

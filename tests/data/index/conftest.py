@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mezzotint.data.image_files import on_access
-from mezzotint.data.index import preparation
+from mezzotint.data.index import place, preparation
 from mezzotint.data.sources import large_folder
 
 
@@ -16,6 +16,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """The folder of indexes; every folder of more than one image has one, made of parts of seven images."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("MEZZOTINT_CACHE", str(folder))
+    monkeypatch.setattr(place, "_chosen", [])
     monkeypatch.setattr(large_folder, "MANY", 1)
     monkeypatch.setattr(preparation, "PART", 7)
     return folder

@@ -17,7 +17,17 @@ Config = dict[str, Any]  # the top level as config.yaml holds it
 
 DRAWN = ("save", "label", "condition", "out")  # keys of `sample`
 EDITED = ("images", "task", "method")  # keys of `edit`
-NOISE = ("name", "run", "paths", "logger", "evaluation_share", *DRAWN, *EDITED)  # no part of a run's identity
+PREPARED = ("verify",)  # keys of `prepare`
+NOISE = (
+    "name",
+    "run",
+    "paths",
+    "logger",
+    "evaluation_share",
+    *DRAWN,
+    *EDITED,
+    *PREPARED,
+)  # no part of a run's identity
 JUDGED = ("n", "seeds", "metrics", "extractor", "reference", "reference_images", "labels")
 DATA_NOISE = ("skip",)  # keys of data: wherever both values are accepted, they give the same images
 CODEC_NOISE = ("directory", "batch")  # keys of codec: where its files are now, and how many images it takes at a time
@@ -66,6 +76,7 @@ class Job:
         out: where `sample` puts what it draws: a folder, or the picture's file; null is the run's samples.
         images: what `edit` edits: a folder, an npz file, an array, an image, or a split of the data; null is the
             held-out examples.
+        verify: how `prepare` finds images that changed: by their sizes and times, or by reading all of them again.
         codec: how stored data become numbers for the network; null is the usual one of the data.
         task: what `edit` does.
         method: how a task with a measurement is solved; null is its usual method.
@@ -104,6 +115,7 @@ class Job:
     condition: str | dict[str, Any] | None = None
     out: str | None = None
     images: str | None = None
+    verify: Literal["times", "content"] = "times"
     labels: Literal["auto", "data", "balanced"] = "auto"
     codec: Node | None = None
     c_noise: Node | None = None

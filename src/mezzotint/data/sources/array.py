@@ -60,6 +60,9 @@ class ArrayFile(Dataset):
     def name(self) -> str:
         return self.root
 
+    def divided(self) -> bool:
+        return False
+
     @cached_property
     def array(self) -> Rows:
         """The array, none of whose numbers have been read. Raises DataError: it is missing, damaged or of no use."""

@@ -33,8 +33,10 @@ from mezzotint.data.image_files.layout import (
     unlabelled,
 )
 from mezzotint.data.image_files.listing import Entry, apart, holds_pictures, listed, refuse_unread, repeats
+from mezzotint.data.index.folder import FolderSource
 from mezzotint.data.index.images import IndexedImages
-from mezzotint.data.sources.large_folder import LargeFolder, classes_of, large, prepared
+from mezzotint.data.index.source import Source
+from mezzotint.data.sources.large_folder import LargeFolder, classes_of, large, places, prepared
 from mezzotint.data.sources.pictures import Pictures
 from mezzotint.data.split import held_out_count, split_indices
 from mezzotint.errors import DataError
@@ -124,6 +126,12 @@ class ImageFolder(Pictures):
         if not self.classes:
             return ""
         return "class folders" if not self._labelled(self._parts()) else f"{LABELS} (folders are not classes)"
+
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(map(FolderSource, places(self._parts())))
+
+    def divided(self) -> bool:
+        return self._parts().test is not None
 
     def _parts(self) -> Parts:
         root = Path(self.root).expanduser()

@@ -53,6 +53,9 @@ class NPZ(ArrayDataset):
     def name(self) -> str:
         return self.root
 
+    def divided(self) -> bool:
+        return self._divided(Archive(Path(self.root).expanduser())) is not None
+
     def read(self, split: str) -> Pair:
         archive = Archive(Path(self.root).expanduser())
         if parts := self._divided(archive):
