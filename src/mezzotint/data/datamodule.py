@@ -1,25 +1,24 @@
 """Batches of training and validation from a dataset; the only module of this package that imports Lightning."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from mezzotint.data.conditions import ConditionValues, condition_values
 from mezzotint.data.dataset import Dataset, examples_of
+from mezzotint.data.image_files.on_access import OnAccess
 from mezzotint.data.image_set import ImageSource
+from mezzotint.data.loader import Batch, FiniteLoader, Loader, LoaderSpeed, Workers
 from mezzotint.data.order import Order, Share, micro_batches
-from mezzotint.errors import ConfigError, DataError
+from mezzotint.errors import ConfigError
 from mezzotint.finite import Finite
 from mezzotint.randomness import KeyedRandom
-
-Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,57 +69,6 @@ def _named(pixels: Tensor, index: Tensor, labels: Tensor | None) -> Batch:
     return batch if labels is None else batch | {"label": labels}
 
 
-@dataclass(frozen=True, eq=False)
-class Loader:
-    """Iterates over batches in the order of their keys, with or without worker processes: the result is the same.
-
-    Workers return a DataError as a value, so that it is raised here without the worker's traceback.
-
-    Args:
-        batches: the batches by key.
-        workers: number of worker processes.
-        first: returns the first key, called at the start of each iteration.
-    """
-
-    batches: TrainBatches | ValidationBatches
-    workers: int = 0
-    first: Callable[[], int] = int
-
-    def __iter__(self) -> Iterator[Batch]:
-        pin = torch.cuda.is_available()
-        if not self.workers:
-            made = map(self.batches.__getitem__, self.batches.keys(self.first()))
-            yield from (_pinned(batch) for batch in made) if pin else made
-            return
-        keys, guarded = self.batches.keys(self.first()), _Guarded(self.batches)
-        for batch in DataLoader(guarded, None, sampler=keys, num_workers=self.workers, pin_memory=pin):
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
-
-
-class FiniteLoader(Loader):
-    """A loader of a finite number of batches."""
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
-@dataclass(frozen=True, eq=False)
-class _Guarded(TorchDataset):
-    batches: TrainBatches | ValidationBatches
-
-    def __getitem__(self, key: int) -> Batch | DataError:
-        try:
-            return self.batches[key]
-        except DataError as error:
-            return error
-
-
-def _pinned(batch: Batch) -> Batch:
-    return {name: value.pin_memory() for name, value in batch.items()}
-
-
 class DataModule(LightningDataModule, metaclass=Finite):
     """Batches {"image": uint8 (B, C, H, W), "index": int64 (B,), "label": int64 (B,) if there are classes, ...}.
 
@@ -140,7 +88,7 @@ class DataModule(LightningDataModule, metaclass=Finite):
         rank: rank of this process.
         world: number of processes.
         micro_batch: images per forward pass of a process; by default its share of a step.
-        workers: worker processes that decode images; 0 is fastest for a dataset in memory.
+        workers: worker processes that decode images; 0 is fastest for a dataset in memory, "auto" measures.
     """
 
     positive = ("world", "micro_batch")
@@ -155,7 +103,7 @@ class DataModule(LightningDataModule, metaclass=Finite):
         rank: int = 0,
         world: int = 1,
         micro_batch: int | None = None,
-        workers: int = 0,
+        workers: Workers = 0,
     ) -> None:
         super().__init__()
         self.dataset, self.batch_size, self.seed, self.workers = dataset, batch_size, seed, workers
@@ -164,6 +112,7 @@ class DataModule(LightningDataModule, metaclass=Finite):
         self.train: ImageSource | None = None
         self.test: ImageSource | None = None
         self.conditions: dict[str, ConditionValues] = {}
+        self.speed = LoaderSpeed(workers)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the data, on every process."""
@@ -171,6 +120,7 @@ class DataModule(LightningDataModule, metaclass=Finite):
             self.follow(self.trainer)
         if self.train is None:
             self.train, self.test = examples_of(self.dataset, "train"), examples_of(self.dataset, "test")
+            self.speed.measure(isinstance(self.train, OnAccess))
             self.conditions = {name: condition_values(self.dataset, name) for name in ("train", "test")}
 
     def follow(self, trainer: Any) -> None:
@@ -196,7 +146,7 @@ class DataModule(LightningDataModule, metaclass=Finite):
     def train_dataloader(self) -> Any:
         order = Order(self.seed, len(self.train))
         batches = TrainBatches(self.train, order, self.share, self.dataset.flip, self.conditions["train"])
-        return Loader(batches, self.workers, self.position)
+        return Loader(batches, self.position, self.speed)
 
     def val_dataloader(self) -> Any:
-        return FiniteLoader(ValidationBatches(self.test, self.share, self.conditions["test"]), self.workers)
+        return FiniteLoader(ValidationBatches(self.test, self.share, self.conditions["test"]), int, self.speed)

@@ -55,7 +55,7 @@ class Hardware(metaclass=Finite):
         channels_last: memory format of images; auto by device and precision.
         tf32: let GPUs multiply float32 matrices in TensorFloat-32.
         threads: CPU threads of each process; left out, torch's own choice.
-        workers: processes that decode images; 0 is fastest for sets in memory.
+        workers: processes that decode images; 0 is fastest for sets in memory, "auto" measures the first steps.
         timeout: seconds after which a silent rank is given up.
         profiler: of Lightning's, which writes a report to profile/ of the run: simple (durations of hooks), advanced
             (of functions) or pytorch (a trace of torch).
@@ -72,7 +72,7 @@ class Hardware(metaclass=Finite):
     channels_last: bool | Literal["auto"] = "auto"
     tf32: bool = True
     threads: int | None = None
-    workers: int = 0
+    workers: int | Literal["auto"] = 0
     timeout: float = 600.0
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
@@ -89,7 +89,7 @@ class Hardware(metaclass=Finite):
             count = number(getattr(self, name))
             if count is not None and count > MOST:
                 raise ConfigError(f"{name}={count}: no machine has room for so many; give at most {MOST}")
-        if self.workers < 0:
+        if self.workers != "auto" and self.workers < 0:
             raise ConfigError(f"workers={self.workers}: give 0 or more processes")
 
         if self.accelerator == "mps":
