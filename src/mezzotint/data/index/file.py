@@ -101,19 +101,19 @@ class ImageIndex:
     def modified(self) -> np.ndarray:
         return self.column("modified")
 
-    @cached_property
+    @property
     def shape(self) -> np.ndarray:
         return self.column("shape")
 
-    @cached_property
+    @property
     def group(self) -> np.ndarray:
         return self.column("group")
 
-    @cached_property
+    @property
     def label(self) -> np.ndarray:
         return self.column("label")
 
-    @cached_property
+    @property
     def hashes(self) -> np.ndarray:
         return self.column("hashes")
 
@@ -141,12 +141,13 @@ class ImageIndex:
 
     def all_names(self, rows: np.ndarray) -> Iterator[str]:
         """Yield the paths of some images, a part of them at a time in memory."""
+        names, ends = self.column("names"), self.column("ends")  # unmapped at the end: most are not needed again
         for first in range(0, len(rows), AT_ONCE):
             part = rows[first : first + AT_ONCE]
-            stops = self.ends[part]
-            starts = np.where(part > 0, self.ends[part - 1], 0)
+            stops = ends[part]
+            starts = np.where(part > 0, ends[part - 1], 0)
             low, high = int(starts.min()), int(stops.max())
-            joined = self.names[low:high].tobytes()
+            joined = names[low:high].tobytes()
             for start, stop in zip((starts - low).tolist(), (stops - low).tolist(), strict=True):
                 yield os.fsdecode(joined[start:stop])
 
