@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mezzotint.data import ArrayFile, ImageFolder
+from mezzotint.data import ArrayFile, ImageFolder, ZipImages
 from mezzotint.data import conversion as conversions
 from mezzotint.data.sources import large_folder
 
@@ -164,3 +164,12 @@ def test_the_commands_of_the_page_work(photos, mezzotint, monkeypatch):
         more = [word for word in more if "memory_limit" not in word or "data=image_folder" in words]
         said = mezzotint(*words, *more)
         assert said.code == 0, f"{line}: {said.err}"
+
+
+def test_an_archive_is_read_as_the_folder_and_prepared_by_itself(photos, mezzotint):
+    assert mezzotint(*PREPARE, "data.shape=[3,32,32]", "data.crop=adm", "out=all.zip").code == 0
+    own, read = folder().split("train"), ZipImages(root="all.zip", shape=(3, 32, 32), classes=3).split("train")
+    every = torch.arange(len(own))
+    assert all(torch.equal(a, b) for a, b in zip(own.batch(every), read.batch(every), strict=True))
+    said = mezzotint("prepare", "data=zip", "data.root=all.zip", "data.shape=[3,32,32]")
+    assert "all.zip: 90 images, 0 read now;" in said.out

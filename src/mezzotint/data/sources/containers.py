@@ -14,6 +14,7 @@ from mezzotint.data.containers.base import Container
 from mezzotint.data.containers.decoded import DecodedMembers, decoded
 from mezzotint.data.containers.images import ContainerImages
 from mezzotint.data.containers.kinds import files_at, prefixes
+from mezzotint.data.containers.listing import ContainerSource
 from mezzotint.data.containers.remote import fetch, is_remote
 from mezzotint.data.containers.tables import need
 from mezzotint.data.dataset import SPLITS, check_split
@@ -22,6 +23,7 @@ from mezzotint.data.image_files.image_set import note_once, refuse
 from mezzotint.data.image_files.layout import SKIP, left_out, report_similar_names
 from mezzotint.data.image_files.listing import describe_unused
 from mezzotint.data.index.images import IndexedImages
+from mezzotint.data.index.source import Source
 from mezzotint.data.index.usable import bad_images, report_identical
 from mezzotint.data.sources.pictures import Pictures
 from mezzotint.data.split import held_out_count, split_indices
@@ -67,6 +69,12 @@ class ContainerDataset(Pictures):
         table, shown = images.table, rows[name][chosen]
         found = IndexedImages(table, shown, self.shape, labels, self.enlarge, self._crop())
         return decoded(found, images.index) if len(shown) * math.prod(self.shape) <= self.memory_limit else found
+
+    def sources(self) -> tuple[Source, ...]:
+        return (ContainerSource(self.container(*self._files())),)
+
+    def divided(self) -> bool:
+        return bool(self._images().test)
 
     def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, Column]:
         """Return captions, named text or caption, and the values in a file of conditions beside the container."""
