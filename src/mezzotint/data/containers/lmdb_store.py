@@ -43,7 +43,7 @@ class LMDBStore:
         return (data_file(self.path),)
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
-        store = opened(self.path)
+        store = at_hand(self.path)
         with store.environment.begin(buffers=True) as transaction:
             found = transaction.get(store.keys[offset]) if offset < len(store.keys) else None
             if found is None or len(found) != size:
@@ -142,8 +142,8 @@ class Store:
             raise DataError(f"{self.file} is truncated: it lacks a part of {size:,} bytes. Copy or download it again.")
 
 
-State = tuple[int, int, int, int]  # process, and inode, size and time of the file
-_stores: dict[str, tuple[State, Store]] = {}
+State = tuple[int, int, int]  # inode, size and time of the file
+_stores: dict[Path, tuple[int, State, Store]] = {}  # with the process that opened it
 _lock = Lock()
 
 
@@ -158,12 +158,18 @@ def opened(path: Path) -> Store:
             about = os.stat(data_file(path))
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}): restore it.") from error
-        state, name = (os.getpid(), about.st_ino, about.st_size, about.st_mtime_ns), os.path.realpath(path)
-        if name in _stores and _stores[name][0] != state:
-            _stores.pop(name)[1].environment.close()
-        if name not in _stores:
-            _stores[name] = state, Store(path)
-        return _stores[name][1]
+        real, state = path.resolve(), (about.st_ino, about.st_size, about.st_mtime_ns)
+        if real in _stores and _stores[real][:2] != (os.getpid(), state):
+            _stores.pop(real)[2].environment.close()
+        if real not in _stores:
+            _stores[real] = os.getpid(), state, Store(path)
+        return _stores[real][2]
+
+
+def at_hand(path: Path) -> Store:
+    """Return a store as `opened` does, without comparing its file again if this process has opened it."""
+    found = _stores.get(path)
+    return found[2] if found is not None and found[0] == os.getpid() else opened(path)
 
 
 def data_file(path: Path) -> Path:

@@ -47,8 +47,7 @@ class ParquetFiles:
         return self.paths
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
-        chunks, row = self.tables.column(shard, offset, self.columns.image)
-        (found,) = contents(chunks.slice(row, 1)).to_pylist()
+        found = self.tables.cell(shard, offset, self.columns.image, contents)
         if found is None or len(found) != size:
             raise DataError(f"{self.paths[shard]} has changed: row {offset:,} is another image now.")
         return found

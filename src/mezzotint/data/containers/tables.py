@@ -1,11 +1,11 @@
 """Tables in parquet and Arrow files, read one group of rows at a time; the most recent groups stay in memory."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -101,19 +101,23 @@ class Tables:
         for number, first in enumerate(table.starts[:-1].tolist()):
             yield first, self._read(shard, number, columns)
 
-    def column(self, shard: int, row: int, name: str) -> tuple["pa.ChunkedArray", int]:
-        """Return a column of the group that holds a row, and the number of the row in it."""
+    def cell(self, shard: int, row: int, name: str, part: Callable[["pa.ChunkedArray"], "pa.ChunkedArray"]) -> Any:
+        """Return the value of one row, None if there is none.
+
+        Args:
+            part: applied to the column of each group once, such as to take the bytes out of structs.
+        """
         number = int(np.searchsorted(self[shard].starts, row, "right")) - 1
         with self._lock:
             key = (shard, number, name)
             if key in self._recent:
                 self._recent.move_to_end(key)
             else:
-                self._recent[key] = self._read(shard, number, [name]).column(0)
+                self._recent[key] = part(self._read(shard, number, [name]).column(0))
                 self._held += self._recent[key].nbytes
                 while self._held > RECENT and len(self._recent) > 1:
                     self._held -= self._recent.popitem(last=False)[1].nbytes
-            return self._recent[key], row - int(self[shard].starts[number])
+            return self._recent[key][row - int(self[shard].starts[number])].as_py()
 
     def _read(self, shard: int, number: int, columns: list[str]) -> "pa.Table":
         try:
