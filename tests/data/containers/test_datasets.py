@@ -154,6 +154,28 @@ def test_names_of_a_table_are_those_of_its_class_label(tmp_path: Path) -> None:
     assert dataset.split("test").batch(torch.arange(9))[1].tolist() == [0, 1, 2] * 3
 
 
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_a_folder_that_contains_all_others_is_skipped(split: str, tmp_path: Path) -> None:
+    files = pictures(f"photos/{split}a", f"photos/{split}b") | (pictures("photos/val/a", each=2) if split else {})
+    folder, archive = (replace(make(tmp_path, files), classes=2) for make in (write_folder, write_zip))
+    folder = replace(folder, root=f"{folder.root}/photos")
+    assert archive.found_classes() == 2
+    assert archive.class_names() == ("a", "b")
+    for part in ("train", "test", "all"):
+        assert_same(folder, archive, part)
+    assert replace(archive, classes=1, names=("photos",)).split("all").batch(torch.arange(3))[1].tolist() == [0, 0, 0]
+
+
+def test_remarks_on_slow_groups_of_rows_and_labels_that_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mezzotint.data.containers.parquet_tables.SLOW", 100)
+    CONTAINERS["parquet"](tmp_path, pictures("a")).split("train")
+    assert "has groups of rows of up to 0 MB" in capsys.readouterr().err
+    write_tar(tmp_path, {**pictures("a"), "dataset.json": b"{}"}).split("train")
+    assert "dataset.json is not read: labels in a tar archive are in a file KEY.cls" in capsys.readouterr().err
+
+
 # ------------------------------------------------------------------------------------------------------------ bad input
 
 

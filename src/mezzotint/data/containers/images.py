@@ -66,12 +66,14 @@ class ContainerImages:
     Args:
         table: the images.
         where: the place of the container, for messages.
+        groups: the first two folders of each group of the index, below a folder that contains all others.
         train: the folder of the training split; empty if the names have none.
         test: the folder of the test split; empty if the names have none.
     """
 
     table: ContainerTable
     where: str
+    groups: tuple[tuple[str, str], ...]
     train: str = ""
     test: str = ""
 
@@ -87,9 +89,9 @@ class ContainerImages:
             DataError: the container is damaged, or its splits are unclear.
         """
         index = indexed(ContainerSource(container))
-        tops = sorted({group.partition("/")[0] for group in index.about["groups"]} - {""})
-        train, test = split_folders(where, tops, classes)
-        return cls(ContainerTable(container, index), where, train or "", test or "")
+        groups = folder_levels(index.about["groups"], classes)
+        train, test = split_folders(where, sorted({top for top, _ in groups} - {""}), classes)
+        return cls(ContainerTable(container, index), where, groups, train or "", test or "")
 
     @property
     def index(self) -> ImageIndex:
@@ -99,7 +101,7 @@ class ContainerImages:
         """Return the numbers of the images below a folder of the top level; of all images without a folder."""
         if not folder:
             return np.arange(len(self.table))
-        inside = np.array([group.partition("/")[0] == folder for group in self.index.about["groups"]])
+        inside = np.array([top == folder for top, _ in self.groups])
         return np.flatnonzero(inside[self.index.group])
 
     @cached_property
@@ -107,10 +109,9 @@ class ContainerImages:
         """The number of images outside of both splits, by their folders."""
         if not self.train:
             return {}
-        counts = np.bincount(self.index.group, minlength=len(self.index.about["groups"])).tolist()
+        counts = np.bincount(self.index.group, minlength=len(self.groups)).tolist()
         found: dict[str, int] = {}
-        for group, count in zip(self.index.about["groups"], counts, strict=True):
-            top = group.partition("/")[0]
+        for (top, _), count in zip(self.groups, counts, strict=True):
             if top not in (self.train, self.test):
                 found[top] = found.get(top, 0) + count
         return found
@@ -120,9 +121,8 @@ class ContainerImages:
     @cached_property
     def folders(self) -> tuple[str, ...]:
         """The class folder of each group of the index, below the folder of its split; empty for none."""
-        groups = [group.partition("/") for group in self.index.about["groups"]]
         splits = (self.train, self.test)
-        return tuple(below if self.train and top in splits else top for top, _, below in groups)
+        return tuple(below if self.train and top in splits else top for top, below in self.groups)
 
     @cached_property
     def labelled(self) -> bool:
@@ -183,3 +183,15 @@ class ContainerImages:
 
     def names(self, rows: np.ndarray) -> list[str]:
         return list(self.table.names(rows))
+
+
+def folder_levels(groups: Sequence[str], classes: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
+    """Return the first two folders of each group, empty where there are fewer.
+
+    A folder that contains all others, as in an archive of the folder photos, is skipped, unless it is one of `classes`.
+    """
+    levels = [tuple(group.split("/")) for group in groups]
+    tops = {level[0] for level in levels}
+    skipped = int(len(tops) == 1 and not tops & {"", *classes} and all(len(level) > 1 for level in levels))
+    padded = [(*level[skipped:], "", "") for level in levels]
+    return tuple((level[0], level[1]) for level in padded)

@@ -22,8 +22,8 @@ from mezzotint.data.index.source import Listing, Source
 from mezzotint.errors import DataError
 
 WIDE = 1 << 30  # bytes of names of equal width that are sorted by numpy
+DEPTH = 3  # folders of a group: one that contains all others, a split, a class
 LARGEST_LABEL = (1 << 63) - 1
-ABSENT = [0, 0]
 
 
 @dataclass(eq=False)
@@ -35,8 +35,8 @@ class ContainerListing(Listing):
         names, captions: in UTF-8, without separators.
         ends, caption_ends: of each name and caption.
         sizes, shard, offset, label: of each image; NO_LABEL without a label.
-        group: number in `groups` of the first two folders of its name.
-        groups: these folders, such as train/cats; empty without.
+        group: number in `groups` of the first three folders of its name.
+        groups: these folders, such as photos/train/cats; empty without.
         unread: unsupported images with reasons.
     """
 
@@ -131,7 +131,7 @@ class ContainerListing(Listing):
         self.offset.append(member.offset)
         label = NO_LABEL if member.label is None else max(-LARGEST_LABEL, min(member.label, LARGEST_LABEL))
         self.label.append(label)
-        folder = "/".join(member.name.split("/")[:-1][:2])
+        folder = "/".join(member.name.split("/")[:-1][:DEPTH])
         self.group.append(self.groups.setdefault(folder, len(self.groups)))
 
     def check_names(self) -> None:

@@ -11,6 +11,7 @@ from mezzotint.data.containers.base import Member
 from mezzotint.data.containers.member_names import member_name
 from mezzotint.data.containers.tables import Tables
 from mezzotint.data.image_files.class_folders import few
+from mezzotint.data.image_files.image_set import note_once
 from mezzotint.errors import DataError
 from mezzotint.plain_data import as_dict, as_list, as_text, lookup
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LABELS = ("label", "labels", "class", "fine_label")  # usual names, where the features of `datasets` name none
+SLOW = 1 << 24  # bytes of a group of rows
 CAPTIONS = ("text", "caption", "prompt")
 
 
@@ -73,6 +75,11 @@ class ParquetFiles:
         if missing := [name for name in wanted if name not in self.tables[shard].schema.names]:
             raise DataError(
                 f"{path} has no column {missing[0]!r}, unlike {self.paths[0]}: give data.root= of files of one table."
+            )
+        if self.tables[shard].largest > SLOW:
+            note_once(
+                f"data: {path} has groups of rows of up to {self.tables[shard].largest >> 20:,} MB, of which one is "
+                "read for each image in random order. Smaller ones, Arrow files or tar shards train faster."
             )
         for first, table in self.tables.groups(shard, wanted):
             count = len(table)

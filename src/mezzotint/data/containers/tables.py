@@ -28,6 +28,11 @@ class Table(Protocol):
         """The number of the first row of each group, and that of all rows, (groups + 1,)."""
         ...
 
+    @property
+    def largest(self) -> int:
+        """The bytes that are read for one row, at most, because others are packed with it."""
+        ...
+
     def group(self, number: int, columns: list[str]) -> "pa.Table":
         """Return some columns of a group of rows; of image.path at least that part of the column image."""
         ...
@@ -46,6 +51,12 @@ class ParquetTable:
     def group(self, number: int, columns: list[str]) -> "pa.Table":
         return self.file.read_row_group(number, columns, use_threads=False)
 
+    @property
+    def largest(self) -> int:
+        about = self.file.metadata
+        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        return max((group.total_byte_size for group in groups if group.num_rows > 1), default=0)
+
 
 class ArrowTable:
     """An Arrow file, or a stream as `save_to_disk` writes it, mapped to memory: nothing is read before it is used."""
@@ -63,6 +74,10 @@ class ArrowTable:
             self.batches = [opened.get_batch(i) for i in range(opened.num_record_batches)]
         self.schema = self.batches[0].schema if self.batches else pa.schema([])
         self.starts = np.cumsum([0, *(len(batch) for batch in self.batches)])
+
+    @property
+    def largest(self) -> int:
+        return 0
 
     def group(self, number: int, columns: list[str]) -> "pa.Table":
         import pyarrow as pa

@@ -11,7 +11,9 @@ from mezzotint.data.containers.member_image import Beginning
 from mezzotint.data.containers.member_names import is_hidden, is_image_name
 from mezzotint.data.containers.shard_files import ShardFiles
 from mezzotint.data.containers.tar_headers import Item, TarHeaders
+from mezzotint.data.image_files.class_folders import LABELS
 from mezzotint.data.image_files.formats import HEAD, unread
+from mezzotint.data.image_files.image_set import note_once
 from mezzotint.errors import DataError
 from mezzotint.plain_data import as_dict, as_text
 
@@ -51,7 +53,12 @@ class TarShards:
             images: list[Item] = []
             beside: dict[str, Item] = {}
             for item in sample:
-                if item.kind in SIDECARS:
+                if item.last == LABELS:
+                    note_once(
+                        f"data: {self.paths[shard]}/{item.name} is not read: labels in a tar archive are in a file "
+                        "KEY.cls for each image; data=zip reads this one."
+                    )
+                elif item.kind in SIDECARS:
                     beside[item.kind] = item
                 elif not is_hidden(item.name) and self._is_image(shard, item):
                     images.append(item)
