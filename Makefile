@@ -8,7 +8,7 @@ READY := $(VENV)/.ready-py$(VERSION)
 OVERRIDES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-cluster format lint type bench notebooks lock clean
+.PHONY: help train test test-slow test-cluster format lint type bench gpu notebooks lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ type: $(READY)  ## check types
 
 bench: $(READY)  ## compare training speed with diffusers, on an idle machine
 	$(BIN)/python benchmarks/train.py
+
+gpu: $(READY)  ## test and measure all that only a GPU can show (8 minutes; says so where there is none)
+	$(BIN)/python benchmarks/gpu.py
 
 notebooks: $(READY)  ## execute the notebooks
 	$(BIN)/python -m pytest tests/notebooks -m ""

@@ -81,12 +81,14 @@ CASES = {
 }
 
 
-def our_step(case: Case, precision: str, device: str) -> tuple[int, Callable[[], None]]:
+def our_step(case: Case, precision: str, device: str, compiled: bool = False) -> tuple[int, Callable[[], None]]:
     """Parameters, and a function that trains one step with the parts that a run is made of."""
     from mezzotint.training import EMA, AdamW, DiffusionModule, Hardware, TrainingRun
 
     network = case.ours().to(device)
-    Hardware(precision="bf16-mixed" if precision == "bf16" else "32").arrange(network)
+    Hardware(precision="bf16-mixed" if precision == "bf16" else "32", tf32=precision != "32", compile=compiled).prepare(
+        network
+    )
     module = DiffusionModule(
         Denoiser(network, LinearSchedule()), Objective(), AdamW(), budget=10**9, batch_size=case.batch
     ).train()
@@ -110,7 +112,7 @@ def our_step(case: Case, precision: str, device: str) -> tuple[int, Callable[[],
     return count(network), step
 
 
-def their_step(case: Case, precision: str, device: str) -> tuple[int, Callable[[], None]]:
+def their_step(case: Case, precision: str, device: str, compiled: bool = False) -> tuple[int, Callable[[], None]]:
     """The same for diffusers."""
     from accelerate import Accelerator
     from diffusers import DDPMScheduler
@@ -124,6 +126,8 @@ def their_step(case: Case, precision: str, device: str) -> tuple[int, Callable[[
     average.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
     rate = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=10**6)
+    if compiled:
+        network.compile()
     network, optimizer, rate = accelerator.prepare(network, optimizer, rate)
     images = torch.rand(case.batch, *case.shape, device=device) * 2 - 1
 

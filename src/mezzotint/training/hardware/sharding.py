@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import ConfigError
+from mezzotint.networks.autoencoder import Autoencoder
 
 
 def shard(module: nn.Module, network: nn.Module, mesh: Any) -> None:
@@ -16,7 +17,7 @@ def shard(module: nn.Module, network: nn.Module, mesh: Any) -> None:
         network: the part that is cut.
         mesh: the ranks.
     """
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     inside = {id(p) for p in network.parameters()}
     if outside := [name for name, p in module.named_parameters() if p.requires_grad and id(p) not in inside]:
@@ -28,6 +29,9 @@ def shard(module: nn.Module, network: nn.Module, mesh: Any) -> None:
             for block in part:
                 fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
+    if isinstance(network, Autoencoder):  # whose halves are called by themselves
+        for half in ("encode", "decode"):
+            register_fsdp_forward_method(network, half)
 
 
 def is_shard(tensor: Tensor) -> bool:
