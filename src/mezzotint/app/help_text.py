@@ -60,7 +60,8 @@ mezzotint evaluate images=drawn reference=real         folders of images (or npz
 mezzotint evaluate images=drawn.npy reference=real.npy  series, fields or volumes (N, C, *size)
 mezzotint evaluate images=drawn.npz data=cifar10 extractor=inception out=fid.json""",
     "compare": """mezzotint compare runs/a runs/b                        all their comparable evaluations
-mezzotint compare a.json b.json c.json                 single evaluations""",
+mezzotint compare a.json b.json c.json                 single evaluations
+mezzotint compare runs/a runs/b to=0.5                 images and minutes until a metric of samples was 0.5""",
     "prepare": """\
 mezzotint prepare data=image_folder data.root=photos   read every image once; a repetition reads what changed
 mezzotint prepare data=image_folder data.root=photos verify=content        read all of them again
@@ -232,6 +233,7 @@ OWN_WORDS = {  # commands that read no config of one job, and their arguments
     "compare": {
         "RUN ...": "runs: all their comparable evaluations",
         "FILE ...": "single evaluations: evaluation/*.json of a run, or the output of evaluate images=",
+        "to=NUMBER": "images and minutes until each run's metric of samples was as good; with callbacks=sample_metrics",
     },
     "import": {
         "format=NAME": "diffusers, guided_diffusion, improved_diffusion, edm, edm2, dit, sit or lucidrains",
@@ -291,7 +293,7 @@ USAGE = {
     "export": "run=DIR format=NAME [weights=NAME] [checkpoint=STEP] [license=NAME] [out=DIR]",
     "ema": "run=DIR std=NUMBER[,NUMBER ...] [out=FILE.safetensors]",
     "report": "DIR ... [out=FILE.html]",
-    "compare": "RUN|FILE RUN|FILE ...",
+    "compare": "RUN|FILE RUN|FILE ... [to=NUMBER]",
     "runs": "[WORD ...] [paths.runs=DIR] [--json]",
     "sweep": "DIR",
     "sync": "DIR ... [project=NAME] [entity=NAME]",

@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.app.results.evaluations import Result, alike, columns, conflicts, gathered, open_results
-from mezzotint.app.terminal import table
+from mezzotint.app.results.images_to_quality import Evaluated, History, history, unlike
+from mezzotint.app.terminal import display_path, table
 from mezzotint.errors import ConfigError
 
 SURE = 2.0  # standard errors of a difference, from which on it is more than chance
 
 
 def main(words: Sequence[str]) -> None:
-    """Rank evaluations given as files, or as runs with all their evaluations.
+    """Rank evaluations given as files, or as runs with all their evaluations; with to=VALUE, rank runs by what it took.
 
     Raises:
         ConfigError: a word names no evaluation, or no protocol is common to all of them.
     """
+    if wanted := [word for word in words if word.startswith("to=") and not Path(word).exists()]:
+        rank_histories([word for word in words if word not in wanted], wanted[-1])
+        return
     for word in words:
         if word.startswith("-") or ("=" in word and not Path(word).exists()):
             raise ConfigError(f"{word}: compare only takes runs and evaluation files: mezzotint compare runs/a runs/b")
@@ -90,6 +94,49 @@ def rank(results: Sequence[Result]) -> None:
     print(f"ranked by {by}, {'higher' if higher else 'lower'} is better")
     for line in doubts(best, by):
         print(line)
+
+
+def rank_histories(words: Sequence[str], wanted: str) -> None:
+    """Print the images and minutes that each run trained until its metric of samples was at a value or better.
+
+    Raises:
+        ConfigError: to= is no number, no run is given, a run was not evaluated while it trained, or runs were evaluated
+            in different ways.
+    """
+    threshold = finite_number(wanted)
+    if not words:
+        raise ConfigError(f"{wanted} of which runs? mezzotint compare runs/a runs/b {wanted}")
+    histories = [history(Path(word).expanduser()) for word in words]
+    first = histories[0]
+    for word, other in zip(words[1:], histories[1:], strict=True):
+        if other.name != first.name:
+            raise ConfigError(f"{words[0]} was evaluated by {first.name}, {word} by {other.name}: they have no order")
+        if differ := unlike(first.run, other.run):
+            raise ConfigError(f"{words[0]} and {word} were evaluated in different ways: {', '.join(differ)} differ")
+    reached = {id(one): one.first(threshold) for one in histories}
+    ordered = sorted(histories, key=lambda one: found.images if (found := reached[id(one)]) else math.inf)
+    table([way(one, reached[id(one)]) for one in ordered], ["run", "images", "minutes", first.name])
+    sign = ">=" if first.higher_is_better else "<="
+    print(f"the first evaluation with {first.name} {sign} {threshold:g}; nothing between two of them is interpolated")
+
+
+def way(one: History, found: Evaluated | None) -> list[str]:
+    """Return the row of a run that reached the value, or of its best evaluation."""
+    if found is None:
+        return [display_path(one.run), "not reached", "", f"{one.best.value:.4g} after {one.best.images:,}"]
+    minutes = "" if found.seconds is None else f"{found.seconds / 60:.1f}"
+    return [display_path(one.run), f"{found.images:,}", minutes, f"{found.value:.4g}"]
+
+
+def finite_number(word: str) -> float:
+    """Return the number behind to=. Raises ConfigError."""
+    try:
+        value = float(word.removeprefix("to="))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"{word}: give a number, such as to=0.5")
+    return value
 
 
 def cell(result: Result, name: str) -> str:
