@@ -76,3 +76,19 @@ def test_a_wrong_root_is_one_line(words: list[str], said: str, here: Path, capsy
     error = capsys.readouterr().err.strip()
     assert said in error
     assert "\n" not in error
+
+
+def test_a_saved_run_downloads_nothing_that_was_not_downloaded_before(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MEZZOTINT_DATA", str(here / "data"))
+    url = f"file://{here}/photos.zip"
+    words = ["data=zip", f"data.root={url}", "data.shape=[3,8,8]", "debug=tiny", "name=a"]
+    assert cli.main(["train", *words]) == 0, capsys.readouterr().err
+    assert cli.main(["train", "run=runs/a"]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    (here / "data").rename(here / "elsewhere")
+    assert cli.main(["train", "run=runs/a"]) == 2
+    assert f"data.root={url} would be downloaded, and a saved run does not decide that" in capsys.readouterr().err
+    assert not (here / "data").exists()
+    assert cli.main(["train", "run=runs/a", f"data.root={url}"]) == 0, capsys.readouterr().err

@@ -123,6 +123,7 @@ def compose_from_run(directory: Path, command: str, words: Sequence[str] = ()) -
     saved |= dict.fromkeys(("out", "label", "condition", *EDITED))
     saved |= {"paths": present_paths(read.get("paths"), directory)}
     refuse_download_folder(saved, directory, words)
+    refuse_url(saved, directory, words)
     if command in ("sample", "edit"):
         saved["n"] = None  # it was the number of images to evaluate
     ours = yaml.safe_load((config_dir() / f"{CONFIG}.yaml").read_text())
@@ -170,6 +171,23 @@ def refuse_download_folder(saved: Config, directory: Path, words: Sequence[str])
         f"{RunDir(directory).config_file}: data.cache={folder} would be written to, and a saved run does not decide "
         f"that; if you want it, say data.cache={folder} here, or data.root=DIR of files that are there"
     )
+
+
+def refuse_url(saved: Config, directory: Path, words: Sequence[str]) -> None:
+    """Refuse a run that names a URL of data that was never downloaded here. Raises ConfigError."""
+    root = as_text(lookup(saved, "data", "root"))
+    if "://" not in root or any(value(key, words) for key in ("data", "data.root")):
+        return
+    from omegaconf import OmegaConf
+
+    from mezzotint.data.containers.remote import folder_of
+
+    usual = OmegaConf.select(OmegaConf.load(config_dir() / "paths" / "default.yaml"), "data")
+    if not folder_of(root, Path(value("paths.data", words) or usual).expanduser()).is_dir():
+        raise ConfigError(
+            f"{RunDir(directory).config_file}: data.root={root} would be downloaded, and a saved run does not decide "
+            f"that; if you want it, say data.root={root} here"
+        )
 
 
 def trust_of_run(rule: Trust, config: Any, saved: Config, words: Sequence[str]) -> Trust:

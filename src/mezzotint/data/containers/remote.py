@@ -58,7 +58,7 @@ def fetch(root: str, wanted: str, cache: Path) -> Path:
     Raises:
         DataError: there is no such file, it cannot be read, or what arrives is damaged.
     """
-    folder = cache / "remote" / hashlib.sha256(root.encode()).hexdigest()[:24]
+    folder = folder_of(root, cache)
     with lock(cache):
         folder.mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
@@ -71,6 +71,11 @@ def fetch(root: str, wanted: str, cache: Path) -> Path:
                 raise
             note_once(f"data: {error} The files that were downloaded before are used.")
         return Path(folder, *(folder / COMPLETE).read_text(encoding="utf-8").splitlines())
+
+
+def folder_of(root: str, cache: Path) -> Path:
+    """Return the folder of a cache that the files of a URL are downloaded to."""
+    return cache / "remote" / hashlib.sha256(root.encode()).hexdigest()[:24]
 
 
 def listed(root: str, wanted: str) -> "tuple[AbstractFileSystem, dict[str, str]]":
