@@ -36,8 +36,9 @@ def batch(network: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def module_of(make: Callable[[], Any], device: torch.device) -> DiffusionModule:
-    denoiser, objective = make()
-    return DiffusionModule(denoiser, objective, AdamW(), budget=10**6, batch_size=BATCH).to(device).train()
+    denoiser, objective, *optimizer = make()
+    settings = optimizer[0] if optimizer else AdamW()
+    return DiffusionModule(denoiser, objective, settings, budget=10**6, batch_size=BATCH).to(device).train()
 
 
 def forward(make: Callable[[], Any], device: torch.device, waits: list[str]) -> Tensor:

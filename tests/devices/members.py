@@ -101,8 +101,8 @@ def estimating() -> torch.nn.Module:
     return UNet(SHAPE, CLASSES, 8, multipliers=(1, 2), attention=(), blocks=1, self_conditioning=True)
 
 
-def denoisers() -> Iterator[tuple[str, Callable[[], tuple[Denoiser, torch.nn.Module]]]]:
-    """Names and makers of (denoiser, objective): what a training step computes."""
+def denoisers() -> Iterator[tuple[str, Callable[[], tuple[Any, ...]]]]:
+    """Names and makers of (denoiser, objective), and an optimizer beside AdamW: what a training step computes."""
 
     def by_network(name: str) -> tuple[Denoiser, torch.nn.Module]:
         own = node("network", name)
@@ -149,6 +149,11 @@ def denoisers() -> Iterator[tuple[str, Callable[[], tuple[Denoiser, torch.nn.Mod
     for name in choices("objective"):
         if name not in ("autoencoder", "augmented"):  # with their networks
             yield f"objective={name}", lambda name=name: by_objective(name)
+    for name in choices("optimizer"):
+        yield (
+            f"optimizer={name}",
+            lambda name=name: (Denoiser(network("unet"), CosineSchedule()), Objective(), made("optimizer", name)),
+        )
     yield (
         "objective.self_conditioning",
         lambda: (

@@ -138,6 +138,15 @@ def test_an_apple_machine_takes_its_gpu():
         _ = Hardware(accelerator="gpu").device
 
 
+def test_the_choices_of_a_device_are_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda emulated: True)
+    images, volumes = (UNet(shape, width=8, multipliers=(1,), attention=()) for shape in ((1, 8, 8), (1, 8, 8, 8)))
+    assert Hardware().choices(images) == "cuda: bf16-mixed, TF32, channels last"
+    assert Hardware(tf32=False, compile=True).choices(volumes) == "cuda: bf16-mixed, compiled"
+    assert Hardware(precision="32", channels_last=False, tf32=False).choices(images) == "cuda: 32-true"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"devices": 2}, {"nodes": 2}, {"strategy": "fsdp"}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}],

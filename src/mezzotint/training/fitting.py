@@ -216,6 +216,8 @@ def remarks(run: TrainingRun, hardware: Hardware) -> Iterator[str]:
     """Yield remarks that need no action."""
     if run.budget % run.batch_size:
         yield f"budget={run.budget} is rounded up to {run.steps} batches: {run.steps * run.batch_size} images."
+    if hardware.device != "cpu":
+        yield hardware.choices(run.module.denoiser.network)
     if hardware.exact_precision == "16-mixed":
         yield "precision=16-mixed overflows above 65,504, and steps that do are skipped; bf16-mixed does not."
 

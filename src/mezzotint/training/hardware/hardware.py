@@ -194,7 +194,7 @@ class Hardware(metaclass=Finite):
 
     def arrange(self, network: nn.Module) -> None:
         """Threads, matrix precision, memory format: so that a network answers alike in training and in sampling."""
-        from mezzotint.networks import keep_freed_memory, preferred_memory_format
+        from mezzotint.networks import keep_freed_memory
 
         if self.device == "cpu":
             keep_freed_memory()
@@ -203,13 +203,27 @@ class Hardware(metaclass=Finite):
         if self.device == "cuda":
             torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
             torch.backends.cudnn.allow_tf32 = self.tf32
-        layout = preferred_memory_format(self.device, self.dtype)
-        if self.strategy == "fsdp":
-            layout = torch.contiguous_format  # FSDP splits no other weights
-        elif self.channels_last != "auto":
-            layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        if layout is torch.contiguous_format or all(p.ndim <= 4 for p in network.parameters()):  # no layout of volumes
-            network.to(memory_format=layout)
+        network.to(memory_format=self.memory_format(network))
+
+    def memory_format(self, network: nn.Module) -> torch.memory_format:
+        """Return the layout of a network's kernels on this device."""
+        from mezzotint.networks import preferred_memory_format
+
+        if self.strategy == "fsdp" or any(p.ndim > 4 for p in network.parameters()):
+            return torch.contiguous_format  # FSDP splits no other weights, and channels_last is not for volumes
+        if self.channels_last != "auto":
+            return torch.channels_last if self.channels_last else torch.contiguous_format
+        return preferred_memory_format(self.device, self.dtype)
+
+    def choices(self, network: nn.Module) -> str:
+        """Return the settings that follow from the device, in one line."""
+        chosen = {
+            self.exact_precision: True,
+            "TF32": self.device == "cuda" and self.tf32,
+            "channels last": self.memory_format(network) is torch.channels_last,
+            "compiled": self.compile,
+        }
+        return f"{self.device}: {', '.join(name for name, holds in chosen.items() if holds)}"
 
     def trainer_arguments(self, place: ProcessInfo) -> dict[str, Any]:
         """Return the arguments for Lightning's Trainer."""
