@@ -190,7 +190,7 @@ def by_objective(name: str) -> tuple[Denoiser, torch.nn.Module]:
 
 def samplings() -> Iterator[tuple[str, Callable[[], tuple[Any, Any, Any, Any]]]]:
     """Names and makers of (denoiser, guidance, sampler, grid)."""
-    spacing = made("grid", "trailing", steps=10)
+    spacing = made("grid", "trailing", steps=6)
 
     def denoiser(inner: torch.nn.Module | None = None) -> Denoiser:
         return Denoiser(inner or plain(), CosineSchedule(), Velocity()).eval()
