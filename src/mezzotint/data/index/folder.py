@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mezzotint.data.image_files.class_folders import LABELS, composed, read_labels
+from mezzotint.data.image_files.decoder import content, unopened
 from mezzotint.data.index.file import NO_LABEL, versions
 from mezzotint.data.index.place import index_file
 from mezzotint.data.index.scan import Scan, scan
@@ -37,6 +38,22 @@ class FolderListing(Listing):
 
     def stored(self, row: int) -> Path:
         return self.scan.root / os.fsdecode(self.scan.name(row))
+
+    def read(self, row: int) -> bytes:
+        size = self.scan.sizes[row]
+        try:
+            descriptor = os.open(self._above + self.scan.name(row), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found = os.read(descriptor, size)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise unopened(self.stored(row), error) from error
+        return found if len(found) == size else content(self.stored(row))
+
+    @cached_property
+    def _above(self) -> bytes:
+        return os.path.join(os.fsencode(self.scan.root), b"")
 
     def versions(self, first: int, stop: int) -> np.ndarray:
         names = [self.scan.name(row) for row in range(first, stop)]

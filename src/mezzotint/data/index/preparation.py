@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mezzotint.atomic import atomic_path, remove_partials
-from mezzotint.data.image_files.decoder import PictureError, content, examine, header, silence
+from mezzotint.data.image_files.decoder import PictureError, examine, header, silence
 from mezzotint.data.image_files.image_set import THREADS
 from mezzotint.data.image_files.stored import StoredImage
 from mezzotint.data.index.file import ImageIndex, opened, write
@@ -28,6 +28,7 @@ class Listed(Protocol):
 
     def __len__(self) -> int: ...
     def stored(self, row: int) -> StoredImage: ...
+    def read(self, row: int) -> bytes: ...
     def versions(self, first: int, stop: int) -> np.ndarray: ...
     def columns(self) -> Mapping[str, np.ndarray]: ...
     def about(self) -> Mapping[str, Any]: ...
@@ -89,7 +90,7 @@ def write_part(part: Path, listed: Listed, first: int, now: np.ndarray, known: "
         mine = left[start : start + PORTION].tolist()
         for row in mine:
             try:
-                shape[row], hashes[row] = inspect(listed.stored(first + row))
+                shape[row], hashes[row] = inspect(listed, first + row)
             except PictureError as error:
                 bad[row] = error.reason, error.cure
         return len(mine)
@@ -104,13 +105,13 @@ def write_part(part: Path, listed: Listed, first: int, now: np.ndarray, known: "
     return len(left)
 
 
-def inspect(image: StoredImage) -> tuple[tuple[int, int, int], np.ndarray]:
+def inspect(listed: Listed, row: int) -> tuple[tuple[int, int, int], np.ndarray]:
     """Return (channels, height, width) and the SHA-256 of an image. Raises PictureError: it cannot be decoded."""
-    stored = content(image)
+    stored = listed.read(row)
     size = size_of(stored)
     if size is None:
-        size = header(image)
-        examine(image, (size[0], 1, 1), enlarge=True)
+        size = header(listed.stored(row))
+        examine(listed.stored(row), (size[0], 1, 1), enlarge=True)
     return size, np.frombuffer(hashlib.sha256(stored).digest(), np.uint8)
 
 

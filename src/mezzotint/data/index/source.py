@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mezzotint.atomic import lock_file
+from mezzotint.data.image_files.decoder import content
 from mezzotint.data.image_files.stored import StoredImage
 from mezzotint.data.index.file import ImageIndex, opened
 from mezzotint.data.index.preparation import Counts, prepare
@@ -27,6 +28,10 @@ class Listing(ABC):
     @abstractmethod
     def stored(self, row: int) -> StoredImage:
         """Return an image that can be opened."""
+
+    def read(self, row: int) -> bytes:
+        """Return the stored bytes of an image. Raises PictureError: they cannot be read."""
+        return content(self.stored(row))
 
     @abstractmethod
     def versions(self, first: int, stop: int) -> np.ndarray:
