@@ -75,12 +75,13 @@ def test_a_loader_that_is_too_slow_is_warned_of(cores, capsys):
     speed.settle(images=64, load=0.2, wait=0.2, total=0.3)
     assert capsys.readouterr().err == (
         "data: the loader makes 320 images/s by one process, and training takes 640 images/s. Training waits for "
-        "images: hardware.workers=3 helps, or convert them once by `mezzotint prepare ... out=FILE.npy`\n"
+        "images 67% of the time: hardware.workers=3 helps, or convert them once by `mezzotint prepare ... "
+        "out=FILE.npy`\n"
     )
     speed = LoaderSpeed("auto")
     speed.settle(images=64, load=2.0, wait=2.0, total=2.1)
     assert speed.chosen == 7
-    assert "Training waits for images: convert them once" in capsys.readouterr().err
+    assert "Training waits for images 95% of the time: convert them once" in capsys.readouterr().err
 
 
 def test_a_set_in_memory_is_not_measured(capsys):

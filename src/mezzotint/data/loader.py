@@ -83,12 +83,14 @@ class LoaderSpeed:
         chosen = f" (hardware.workers=auto: {self.chosen})" if self.workers == "auto" else ""
         said = f"data: the loader makes {made}{chosen}, and training takes {training:,.0f} images/s"
         slow = waiting > SLOW if self.workers != "auto" else loader * count < training and loader < training
-        return said + (f". {self.advice(training / loader)}" if slow else "")
+        return said + (f". {self.advice(training / loader, waiting)}" if slow else "")
 
-    def advice(self, ratio: float) -> str:
+    def advice(self, ratio: float, waiting: float) -> str:
+        """Return a warning, with the number of workers that would keep up."""
         wanted = min(self.most(), math.ceil(SPARE * ratio))
         more = f"hardware.workers={wanted} helps, or " if wanted > self.chosen else ""
-        return f"Training waits for images: {more}convert them once by `mezzotint prepare ... out=FILE.npy`"
+        said = f"Training waits for images {waiting:.0%} of the time"
+        return f"{said}: {more}convert them once by `mezzotint prepare ... out=FILE.npy`"
 
     def most(self) -> int:
         """Return the workers that the cores have room for, beside the training itself."""
