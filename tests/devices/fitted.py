@@ -15,9 +15,10 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
-from tiny import train
+from tiny import BATCH, train
 
-from mezzotint.training import Callback, Hardware, TrainingRun
+from mezzotint.devices import WITHOUT_FLOAT64
+from mezzotint.training import Callback, Hardware, Histograms, PowerEMA, Preview, Progress, TrainingRun
 
 NAME = "toy"
 
@@ -66,16 +67,27 @@ class Waits(Callback):
         self.device.waits.clear()
 
 
+def play(directory: Path, **more: Callback) -> dict[str, Any]:
+    """A run with every callback that looks at the weights; looks and snapshots every 20 steps."""
+    looks = {"preview": Preview(20 * BATCH, 4), "histograms": Histograms(20 * BATCH), "progress": Progress()}
+    return train(directory, steps=30, ema=PowerEMA([0.05, 0.25], 20 * BATCH), extra=looks | more)
+
+
 def main(directory: Path) -> None:
     torch.set_num_threads(1)
-    expected = train(directory / "cpu", steps=30)
+    expected = play(directory / "cpu")
     install(NAME)
-    here = SingleDeviceStrategy(torch.device(NAME, 0), ToyAccelerator())
-    Hardware.trainer_arguments = lambda self, place: {"precision": "32-true", "strategy": here}
+    Hardware.trainer_arguments = lambda self, place: {
+        "precision": "32-true",
+        "strategy": SingleDeviceStrategy(torch.device(NAME, 0), ToyAccelerator()),
+    }
     with FakeDevice(NAME) as device:
         waits = Waits(device)
-        found = train(directory / "device", steps=30, extra={"waits": waits})
-    print(json.dumps({"expected": expected, "found": found, "waits": waits.found}))
+        found = play(directory / "device", waits=waits)
+    WITHOUT_FLOAT64.add(NAME)
+    with FakeDevice(NAME, float64=False):
+        apple = play(directory / "apple")
+    print(json.dumps({"expected": expected, "found": found, "apple": apple, "waits": waits.found}))
 
 
 if __name__ == "__main__":

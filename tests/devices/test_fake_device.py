@@ -59,17 +59,24 @@ def test_it_computes_on_a_device_without_float64(computed, case):
     assert computed[f"float32 {case}"]["error"] is None
 
 
-def test_a_run_waits_where_it_logs_saves_or_looks_and_nowhere_else(tmp_path):
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory) -> dict:
+    return played("fitted.py", str(tmp_path_factory.mktemp("runs")))
+
+
+def test_a_run_waits_where_it_logs_saves_or_looks_and_nowhere_else(fitted):
     """Lines every 10 steps, checkpoints every 7, looks every 20; the first step moves what it needs."""
-    run = played("fitted.py", str(tmp_path))
-    busy = {1, 30, *range(0, 30, 10), *range(0, 30, 7)}
-    assert {int(step) for step, waits in run["waits"].items() if waits} <= busy
-    assert [len(run["waits"][step]) for step in ("10", "15")] == [2, 0]  # is the loss finite, and the line
-    assert run["found"]["state"] == "finished"
-    for key in ("loss", "grad_norm"):
-        assert run["found"][key] == pytest.approx(run["expected"][key], rel=1e-5)
-    for key in ("validation", "sample_metrics"):
-        assert run["found"][key] == pytest.approx(run["expected"][key], rel=1e-3)
+    waits, busy = fitted["waits"], {1, 30, *range(0, 30, 10), *range(0, 30, 7)}
+    assert {int(step) for step, found in waits.items() if found} <= busy
+    assert [len(waits[step]) for step in ("10", "15")] == [2, 0]  # is the loss finite, and the line
+
+
+@pytest.mark.parametrize("device", ["found", "apple"])
+def test_a_run_gives_the_numbers_of_the_cpu(fitted, device):
+    """With validation, previews, metrics of samples, histograms and averages; also on a device without float64."""
+    assert fitted[device]["state"] == "finished"
+    for key, rel in (("loss", 1e-5), ("grad_norm", 1e-5), ("validation", 1e-3), ("sample_metrics", 1e-3)):
+        assert fitted[device][key] == pytest.approx(fitted["expected"][key], rel=rel)
 
 
 # the device itself notices what it is for

@@ -92,8 +92,8 @@ class Validation(PeriodicCallback):
                 )
             sums[0].index_add_(0, share, losses.cpu().double())
             sums[1].index_add_(0, share, torch.ones_like(share, dtype=torch.float64))
-        sums = sums.to(run.module.device)
         if run.world > 1:
+            sums = sums.to(run.module.device)
             torch.distributed.all_reduce(sums)
         return sums
 
