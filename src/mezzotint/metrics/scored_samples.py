@@ -38,7 +38,7 @@ class ScoredSamples:
             index = (torch.arange(len(images)) + self.seen) * world + rank
         self.seen += len(images)
         for name, scorer in self.scorers.items():
-            scores = {key: value.double().cpu() for key, value in scorer(images, index).items()}
+            scores = {key: value.cpu().double() for key, value in scorer(images, index).items()}
             self.parts[name].append((index, scores))
 
     def gathered(self) -> dict[str, Scores]:

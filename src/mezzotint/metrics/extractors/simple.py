@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mezzotint.attributes import computed
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
+from mezzotint.devices import finest
 from mezzotint.errors import ConfigError
 from mezzotint.metrics.extractors.base import Extractor
 
@@ -148,7 +149,7 @@ class SpectralFeatures(SimpleFeatures):
     def of(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
         axes = tuple(range(2, x.dim()))
-        power = torch.fft.fftn(x.double(), dim=axes, norm="ortho").abs().square().flatten(2)
+        power = torch.fft.fftn(finest(x), dim=axes, norm="ortho").abs().square().flatten(2)
         grids = torch.meshgrid(*(torch.fft.fftfreq(n, dtype=torch.float64) for n in size), indexing="ij")
         radius = torch.stack([grid.square() for grid in grids]).sum(0).sqrt().flatten()
         bin_of = (radius * 2 * (self.count - 1)).round().long().clamp_(max=self.count - 1).to(x.device)

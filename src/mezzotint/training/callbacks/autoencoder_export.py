@@ -8,6 +8,7 @@ import torch
 from mezzotint.atomic import atomic_path
 from mezzotint.data.codecs.autoencoder import CONFIG, OF_RUN, WEIGHTS
 from mezzotint.data.dataset import codec_of
+from mezzotint.devices import finest
 from mezzotint.errors import ConfigError
 from mezzotint.networks import Autoencoder
 from mezzotint.training.callbacks.base import Callback
@@ -52,7 +53,7 @@ class AutoencoderExport(Callback):
         for indices in torch.arange(min(self.images, len(images))).split(64):
             x = codec_of(run.dataset).encode(images.batch(indices)[0]).to(device)
             posterior = network.encode(x)
-            mean, variance = posterior.mean.double(), posterior.logvar.double().exp()
+            mean, variance = finest(posterior.mean), finest(posterior.logvar).exp()
             total += float(mean.sum())
             squares += float((mean.square() + variance).sum())
             count += mean.numel()
