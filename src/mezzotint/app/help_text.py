@@ -65,7 +65,7 @@ mezzotint compare runs/a runs/b to=0.5                 images and minutes until 
     "prepare": """\
 mezzotint prepare data=image_folder data.root=photos   read every image once; a repetition reads what changed
 mezzotint prepare data=image_folder data.root=photos verify=content        read all of them again
-mezzotint prepare data=image_folder data.root=photos data.shape=[3,64,64] data.crop=adm out=photos64.npy""",
+mezzotint prepare data=image_folder data.root=photos data.crop=adm out=photos64.npy      as uint8 of data.shape""",
     "encode": """\
 mezzotint encode data=emoji codec=autoencoder codec.directory=vae out=latents
 mezzotint encode experiment=imagenet256_dit_xl out=imagenet_latents hardware=gpus hardware.devices=8""",

@@ -201,6 +201,16 @@ def test_all_damaged_images_are_told_at_once_or_left_out(kind: str, tmp_path: Pa
         assert_same(*(replace(made, skip=True, held_out=0.5) for made in (folder, container)), split)
 
 
+def test_a_member_that_unpacks_to_more_than_it_declares_is_told(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path, pictures("a"))
+    with zipfile.ZipFile(archive.root) as opened:
+        about = opened.infolist()[1]
+    content = bytearray(Path(archive.root).read_bytes())
+    content[about.header_offset + 22 : about.header_offset + 26] = (10).to_bytes(4, "little")
+    Path(archive.root).write_bytes(content)
+    assert f"a.zip/{about.filename} cannot be decoded (it unpacks to more than the 10 bytes" in refused(archive)
+
+
 def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     archive = write_zip(tmp_path, pictures("a"))
     with zipfile.ZipFile(archive.root, "a") as opened, pytest.warns(UserWarning, match="Duplicate"):

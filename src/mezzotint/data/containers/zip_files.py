@@ -90,12 +90,11 @@ class ZipArchive:
         if mark != b"PK\3\4":
             raise DataError(f"{file.path} is damaged or has changed: there is no member at byte {offset:,}.")
         first = LOCAL.size + name + extra
-        content = found[first : first + size]
-        if len(content) < size:
-            content = self.files.read(shard, offset + first, size)
+        if len(found) < first + size:
+            found = self.files.read(shard, offset, first + size)
         if declared == FULL:
-            declared = wide(found[LOCAL.size + name : first], (FULL,))[0] if first <= len(found) else 0
-        return content, flags, method, declared
+            (declared,) = wide(found[LOCAL.size + name : first], (FULL,))
+        return found[first : first + size], flags, method, declared
 
     def _members(self, shard: int, prefix: str) -> Iterator[Member]:
         path = self.paths[shard]
