@@ -178,7 +178,7 @@ def anchor(config: Config) -> None:
 
 def is_pattern(path: str) -> bool:
     """Return whether a path stands for several files, such as a-{00..11}.tar."""
-    return "://" not in path and any(mark in path for mark in "*?{")
+    return path != "???" and "://" not in path and any(mark in path for mark in "*?{")
 
 
 def pointed(path: str) -> str:
