@@ -1,5 +1,6 @@
 """Images of any program: folders and archives in their own size, or one line that says what is wrong."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,21 @@ def test_grey_files_are_grey_and_one_in_colour_makes_the_folder_rgb(tmp_path: Pa
     Image.fromarray(pixels[0]).save(folder / "z.jpg")
     assert open_external(folder).shape == (3, 6, 4)
     assert open_external(folder).format == "jpg, png"
+
+
+def test_a_container_holds_the_images_of_its_folder(tmp_path: Path, pixels: np.ndarray, monkeypatch) -> None:
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
+    folder = save(tmp_path / "a", pixels)
+    for kind in ("zip", "tar"):
+        packed = open_external(Path(shutil.make_archive(str(tmp_path / "b"), kind, folder)))
+        assert (packed.shape, packed.format, packed.names) == ((3, 6, 4), "png", ("000", "001", "002", "003", "004"))
+        assert np.array_equal(everything(packed), pixels)
+        assert packed.images.digest() == open_external(folder).images.digest()
+    Image.fromarray(pixels[0, :5]).save(folder / "z.png")
+    packed = Path(shutil.make_archive(str(tmp_path / "c"), "zip", folder))
+    for place in (packed, folder):
+        with pytest.raises(DataError, match=r"not of one size: 000.png is 6 x 4, z.png 5 x 4 \(height x width\)"):
+            open_external(place)
 
 
 @pytest.mark.parametrize("name", ["arr_0", "images"])

@@ -1,7 +1,8 @@
-"""External examples for evaluation, from any program: a folder of images, an npz archive of images, or an array."""
+"""External examples for evaluation, from any program: a folder or container of images, an npz archive, or an array."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -9,16 +10,20 @@ import torch
 from mezzotint.data.arrays.files import READERS, open_array
 from mezzotint.data.codecs.base import Codec
 from mezzotint.data.codecs.pixels import PixelCodec
+from mezzotint.data.containers.kinds import kind_of
 from mezzotint.data.image_files.formats import SUFFIXES
 from mezzotint.data.image_files.image_set import examined, headers
 from mezzotint.data.image_files.listing import listed, refuse_unread
 from mezzotint.data.image_set import ImageSource, TensorImages
 from mezzotint.data.sources.array import ArrayFile
+from mezzotint.data.sources.containers import ContainerDataset, LMDBImages, ParquetImages, TarImages, ZipImages
 from mezzotint.data.sources.npz import IMAGES, Archive
 from mezzotint.errors import DataError
 
 DATA = "data"  # the array of a file of several, as `sample` writes them
 MEMORY = 1 << 30  # bytes; images up to this size are decoded once and cached
+OWN_SIZE = "upright, on white, in their own size"
+CONTAINERS = {kind.kind: kind for kind in (ZipImages, TarImages, ParquetImages, LMDBImages)}
 
 
 @dataclass(frozen=True)
@@ -38,25 +43,28 @@ class ExternalImages:
 
 
 def open_external(path: Path) -> ExternalImages:
-    """Return all images below a folder, in the order of their paths, or the examples of a file; without labels.
+    """Return all images of a folder or container, in the order of their paths, or those of a file; without labels.
 
-    A folder is read as grey if all its files are, and as RGB otherwise. A file holds uint8 images (N, H, W, C) in an
-    npz archive, or else an array (N, C, *size) of any kind.
+    Images are read as grey if all of them are, and as RGB otherwise. Containers are zip, tar, parquet and LMDB. Other
+    files hold uint8 images (N, H, W, C) in an npz archive, or else an array (N, C, *size) of any kind.
 
     Raises:
         DataError: the path is missing, a file is damaged or of an unsupported format, or sizes differ.
     """
+    suffix = path.suffix.lower()
+    kind = kind_of(path) if path.exists() and suffix != ".npz" else ""  # which is a zip of arrays
+    if kind in CONTAINERS:
+        return open_container(CONTAINERS[kind](root=str(path), shape=(3, 1, 1), enlarge=True, held_out=0.0))
     if path.is_dir():
         return open_folder(path)
-    suffix = path.suffix.lower()
     if suffix == ".npz" and path.is_file():
         archive = Archive(path, "give an .npz archive.")
         return open_archive(archive) if holds_images(archive) else open_data(path, archive.names())
     if suffix in READERS:
         return open_data(path, [])
     raise DataError(
-        f"{path} is neither a folder of images nor a .npz, .npy or .safetensors file. A pickle is a program and is not "
-        "read"
+        f"{path} is neither a folder of images nor a .npz, .npy, .safetensors, .zip, .tar, .parquet or LMDB file. A "
+        "pickle is a program and is not read"
         if path.exists()
         else f"{path} does not exist: give a folder of images, or a file of arrays"
     )
@@ -94,29 +102,52 @@ def open_folder(root: Path) -> ExternalImages:
     return open_files(root, tuple(entry.file for entry in listing.entries))
 
 
+def open_container(data: ContainerDataset) -> ExternalImages:
+    """Return the images of a container. Raises DataError: it is damaged, or sizes differ."""
+    table = data.contents().table
+    shapes = table.shapes(np.arange(len(table)))
+    names = list(table.names(np.arange(len(table))))
+    shape = common_shape(Path(data.root), names, shapes)
+    images = replace(data, shape=shape).split("all")
+    return ExternalImages(images, shape, endings(names), OWN_SIZE, names=without_endings(names))
+
+
 def open_files(root: Path, files: tuple[Path, ...]) -> ExternalImages:
     """Return the images of files below a folder. Raises DataError: one is damaged, or sizes differ."""
-    shapes = headers(files)
-    _, *size = shapes[0]
-    other = next((i for i, found in enumerate(shapes) if found[1:] != tuple(size)), None)
-    if other is not None:
-        raise DataError(
-            f"the images in {root} are not of one size: {files[0].name} is {size[0]} x {size[1]}, {files[other].name} "
-            f"{shapes[other][1]} x {shapes[other][2]} (height x width). Resize them first: how is part of the result"
-        )
-    shape = (max(found[0] for found in shapes), size[0], size[1])
-    endings = ", ".join(sorted({file.suffix.lower().removeprefix(".").replace("jpeg", "jpg") for file in files}))
+    below = [file.relative_to(root).as_posix() for file in files]
+    shape = common_shape(root, below, np.array(headers(files)))
     whole = examined(files, shape, enlarge=False, keep=len(files) * shape[0] * shape[1] * shape[2] <= MEMORY)
     whole.refuse_bad()
-    done = "upright, on white, in their own size"
-    return ExternalImages(whole.images(files), shape, endings, done, names=names(root, files))
+    return ExternalImages(whole.images(files), shape, endings(below), OWN_SIZE, names=without_endings(below))
 
 
-def names(root: Path, files: tuple[Path, ...]) -> tuple[str, ...]:
-    """Return the paths of files below a folder, without their endings unless two files would share a name."""
-    below = [file.relative_to(root) for file in files]
-    short = tuple(path.with_suffix("").as_posix() for path in below)
-    return short if len(set(short)) == len(short) else tuple(path.as_posix() for path in below)
+def common_shape(where: Path, names: list[str], shapes: np.ndarray) -> tuple[int, int, int]:
+    """Return (C, H, W) of images of one size, from their own (n, 3), zeros for damaged ones, which are refused later.
+
+    Raises:
+        DataError: sizes differ.
+    """
+    usable = np.flatnonzero(shapes[:, 1])
+    first = int(usable[0]) if len(usable) else 0
+    channels, height, width = np.maximum(shapes.max(0), 1)[0], *np.maximum(shapes[first, 1:], 1).tolist()
+    for i in usable[(shapes[usable, 1:] != shapes[first, 1:]).any(1)][:1].tolist():
+        one, other = PurePath(names[first]).name, PurePath(names[i]).name
+        raise DataError(
+            f"the images in {where} are not of one size: {one} is {height} x {width}, {other} {shapes[i, 1]} x "
+            f"{shapes[i, 2]} (height x width). Resize them first: how is part of the result"
+        )
+    return int(channels), height, width
+
+
+def endings(names: Sequence[str]) -> str:
+    """Return the endings of files, as the format of the images."""
+    return ", ".join(sorted({PurePath(name).suffix.lower()[1:].replace("jpeg", "jpg") for name in names}))
+
+
+def without_endings(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of files without their endings, unless two files would share a name."""
+    short = tuple(PurePath(name).with_suffix("").as_posix() for name in names)
+    return short if len(set(short)) == len(short) else tuple(names)
 
 
 def open_archive(archive: Archive) -> ExternalImages:

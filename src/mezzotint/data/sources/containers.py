@@ -57,7 +57,7 @@ class ContainerDataset(Pictures):
 
     def split(self, name: str) -> DecodedMembers | IndexedImages:
         check_split(name)
-        images = self._images()
+        images = self.contents()
         report_unused(images)
         rows, usable = self._rows(images), np.ones(len(images.table), bool)
         usable[list(self._bad(images, rows["all"]))] = False
@@ -74,11 +74,11 @@ class ContainerDataset(Pictures):
         return (ContainerSource(self.container(*self._files())),)
 
     def divided(self) -> bool:
-        return bool(self._images().test)
+        return bool(self.contents().test)
 
     def stored_conditions(self, split: str, names: tuple[str, ...]) -> dict[str, Column]:
         """Return captions, named text or caption, and the values in a file of conditions beside the container."""
-        images, found = self._images(), self.split(split)
+        images, found = self.contents(), self.split(split)
         own = [name for name in names if name in CAPTIONS and images.captioned]
         given: dict[str, Column] = dict.fromkeys(own, images.captions(found.rows)) if own else {}
         if others := tuple(name for name in names if name not in own):
@@ -88,7 +88,7 @@ class ContainerDataset(Pictures):
 
     def found_classes(self) -> int:
         """Return the number of classes by the labels, or by class folders if they contain all images."""
-        images = self._images()
+        images = self.contents()
         if images.labelled:
             return len(self._stored_names()) or images.kinds
         folders = images.class_folders()
@@ -97,19 +97,20 @@ class ContainerDataset(Pictures):
     def class_names(self) -> tuple[str, ...]:
         if self.names or not self.classes:
             return self.names
-        images = self._images()
+        images = self.contents()
         return self._stored_names() if images.labelled else in_order(images.class_folders() - {""})
 
     def labelled_by(self) -> str:
         if not self.classes:
             return ""
-        return "stored labels (folders are not classes)" if self._images().labelled else "class folders"
+        return "stored labels (folders are not classes)" if self.contents().labelled else "class folders"
 
     def _stored_names(self) -> tuple[str, ...]:
         """Return the names of the classes of stored labels; empty if the container has none."""
         return ()
 
-    def _images(self) -> ContainerImages:
+    def contents(self) -> ContainerImages:
+        """Return all images by the index of the container, which is made now unless it is there."""
         return ContainerImages.of(self.container(*self._files()), self.root, self.names)
 
     def _files(self) -> tuple[tuple[Path, ...], tuple[str, ...]]:
