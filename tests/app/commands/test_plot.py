@@ -127,7 +127,7 @@ def test_a_film_stands_and_moves(run: Path, mezzotint: Command, home: Path) -> N
         (["network.width=8,16"], "network.width cannot change after training"),
         (["n=0"], "n=0: give a whole number, 1 or more"),
         (["samples=a"], "give the numbers of samples"),
-        (["kind=interpolation", "samples=1,2,3"], "give both ends of each way"),
+        (["kind=interpolation", "samples=1,2,3"], "give both ends of each path"),
         (["kind=neighbours", "features=pixel"], "did you mean 'pixels'?"),
         (["out=a.gif"], "out=a.gif: give a file name that ends in .png, .svg or .pdf"),
         (["n=2", "out=/dev/null/a.png"], "/dev/null cannot be written; name a file elsewhere: out=FILE"),
