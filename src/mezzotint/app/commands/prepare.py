@@ -86,8 +86,9 @@ def indexed(source: Source, again: bool) -> str:
     """Make an index; return a line on it."""
     made = prepare_source(source, again)
     changed = f", {made.changed:,} of which changed while size and time did not" if made.changed else ""
+    now = f", {made.read:,} read now" if made.read else ""
     return (
-        f"{display_path(Path(source.name))}: {made.images:,} images, {made.read:,} read now{changed}; index of "
+        f"{display_path(Path(source.name))}: {made.images:,} images{now}{changed}; index of "
         f"{size(source.file.stat().st_size)} in {display_path(source.file)}"
     )
 
