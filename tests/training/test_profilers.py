@@ -28,7 +28,7 @@ def test_a_profiler_of_ones_own_is_used_in_its_place(kind: type, tmp_path) -> No
 
 
 def test_an_unknown_profiler_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"profiler='deep' is not known. Choose one of null, simple"):
+    with pytest.raises(ConfigError, match=r"profiler: 'deep' is not one of 'simple', 'advanced', 'pytorch' or null"):
         Hardware(profiler="deep")  # type: ignore[arg-type]
 
 
