@@ -95,7 +95,7 @@ def slerp(a: Tensor, b: Tensor, w: Tensor | float) -> Tensor:
     flat = finest(a.flatten(1)), finest(b.flatten(1))
     cosine = torch.cosine_similarity(*flat, dim=1).clamp(-1.0, 1.0)
     angle = cosine.acos()
-    w = cast_like(torch.as_tensor(w), angle).expand_as(angle)
+    w = cast_like(torch.as_tensor(w, dtype=angle.dtype), angle).expand_as(angle)
     straight = angle.sin() < 1e-6
     sine = torch.where(straight, 1.0, angle.sin())
     on_a = torch.where(straight, 1.0 - w, ((1.0 - w) * angle).sin() / sine)
