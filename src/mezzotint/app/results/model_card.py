@@ -51,7 +51,7 @@ def model_card(directory: Path, weights: str, step: int, license: str | None, li
 def plural(config: dict[str, Any]) -> str:
     """Return the noun for the examples of the data, such as images."""
     try:
-        return noun_of(build(config["data"], "data")).many
+        return noun_of(build(config.get("data"), "data")).many
     except MezzotintError:  # a class that cannot be imported here
         return EXAMPLES.many
 
