@@ -49,6 +49,10 @@ class Validation(PeriodicCallback):
         images = min(images, found.images)
         return replace(found, images=images, steps=repeats(images, self.bins))
 
+    def describe_passes(self, run: TrainingRun) -> str:
+        plan = self.plan_intervals(run)
+        return f"{plan.count:,} times {plan.images:,} images" + f" at {plan.steps} times each" * (plan.steps > 1)
+
     def held_out(self, run: TrainingRun) -> int:
         """Return the number of images of the test split, or what is wanted where only a data module knows it."""
         try:
