@@ -1,5 +1,6 @@
 """Images of any program: folders and archives in their own size, or one line that says what is wrong."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mezzotint.data import ZipImages
 from mezzotint.data.external import open_external
 from mezzotint.errors import DataError
 
@@ -159,3 +161,12 @@ def test_sixteen_bits_palettes_and_transparency_are_read_as_they_look(tmp_path: 
     assert np.array_equal(everything(found["palette"])[0], np.dstack([grey] * 3))
     assert set(np.unique(everything(found["bits"]))) <= {0, 255}
     assert (everything(found["alpha"]) == 255).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_named_pipe_is_refused_and_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.zip")
+    with pytest.raises(DataError, match="neither a folder of images nor"):
+        open_external(tmp_path / "a.zip")
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        ZipImages(root=str(tmp_path / "a.zip"), shape=(3, 4, 4)).split("train")

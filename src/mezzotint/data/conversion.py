@@ -23,6 +23,7 @@ from PIL import Image
 
 from mezzotint.atomic import sync, write_text
 from mezzotint.data.dataset import Dataset
+from mezzotint.data.image_files.class_folders import LABELS
 from mezzotint.data.image_files.image_set import THREADS
 from mezzotint.data.image_set import ImageSource, labels_of
 from mezzotint.errors import DataError
@@ -30,7 +31,6 @@ from mezzotint.progress import Advance
 
 FORMAT = 1
 BLOCK = 64  # images that a thread decodes at a time
-LABELS = "dataset.json"
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def open_external(path: Path) -> ExternalImages:
         DataError: the path is missing, a file is damaged or of an unsupported format, or sizes differ.
     """
     suffix = path.suffix.lower()
-    kind = kind_of(path) if path.exists() and suffix != ".npz" else ""  # which is a zip of arrays
+    kind = kind_of(path) if suffix != ".npz" else ""  # which is a zip of arrays
     if kind in CONTAINERS:
         return open_container(CONTAINERS[kind](root=str(path), shape=(3, 1, 1), enlarge=True, held_out=0.0))
     if path.is_dir():

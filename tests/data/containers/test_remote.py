@@ -88,6 +88,16 @@ def test_shards_are_read_from_a_server_once(pattern: str, served: str, tmp_path:
     assert sum(read.endswith(".tar") for read in Quiet.reads) == 2
 
 
+def test_a_server_is_asked_once_in_a_process(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = remote.listed, []
+    monkeypatch.setattr(remote, "listed", lambda *given: asked.append(given) or real(*given))
+    for _ in range(2):
+        images = dataset(f"file://{shards}", tmp_path / "cache")
+        assert len(images.split("train")) == 14
+        assert len(images.class_names()) == 2
+    assert len(asked) == 1
+
+
 def test_a_server_that_does_not_answer_is_not_needed(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

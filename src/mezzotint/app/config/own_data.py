@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mezzotint.app.config.arguments import value
+from mezzotint.data.containers.kinds import ENDINGS
 
 BASE = "own_data"  # in configs/experiment
 CHOICE = "_data_"  # the experiment that is made of it
 USUAL = "digits"  # the data of the experiment that runs without a word
 OF_FOLDERS = ("image_folder", "latents")  # named after the folder that they read
-OF_FILES = (*OF_FOLDERS, "npz", "array", "zip", "tar", "parquet", "lmdb")  # after the file, if it is one
+OF_FILES = (*OF_FOLDERS, "npz", "array", *ENDINGS)  # after the file, if it is one
 PATTERN = re.compile(r"[*?{]")  # of a name that stands for several files
 
 

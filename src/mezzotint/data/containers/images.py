@@ -1,7 +1,7 @@
 """The images of a container by its index: their splits, classes, labels and captions."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,20 +13,16 @@ from mezzotint.data.containers.listing import ContainerSource
 from mezzotint.data.containers.member_image import MemberImage
 from mezzotint.data.image_files.class_folders import split_folders
 from mezzotint.data.index.file import NO_LABEL, ImageIndex
-from mezzotint.data.index.images import ImageTable
+from mezzotint.data.index.images import IndexTable
 from mezzotint.data.index.source import indexed
 from mezzotint.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
-class ContainerTable(ImageTable[MemberImage]):
+class ContainerTable(IndexTable[MemberImage]):
     """The images of a container by its index."""
 
     container: Container
-    index: ImageIndex
-
-    def __len__(self) -> int:
-        return len(self.index)
 
     def stored(self, row: int) -> MemberImage:
         place = int(self._shard[row]), int(self._offset[row]), int(self.index.sizes[row])
@@ -37,18 +33,6 @@ class ContainerTable(ImageTable[MemberImage]):
         about = os.stat(path)
         if about.st_size != size or about.st_mtime_ns != time:
             raise DataError(f"{path} has changed since its index was made: start again, or restore the file as it was.")
-
-    def names(self, rows: np.ndarray) -> Iterator[str]:
-        return self.index.all_names(rows)
-
-    def sizes(self, rows: np.ndarray) -> np.ndarray:
-        return self.index.sizes[rows]
-
-    def shapes(self, rows: np.ndarray) -> np.ndarray:
-        return self.index.shape[rows]
-
-    def hashes(self, rows: np.ndarray) -> np.ndarray:
-        return self.index.hashes[rows]
 
     @cached_property
     def _shard(self) -> np.ndarray:
@@ -91,7 +75,7 @@ class ContainerImages:
         index = indexed(ContainerSource(container))
         groups = folder_levels(index.about["groups"], classes)
         train, test = split_folders(where, sorted({top for top, _ in groups} - {""}), classes)
-        return cls(ContainerTable(container, index), where, groups, train or "", test or "")
+        return cls(ContainerTable(index, container), where, groups, train or "", test or "")
 
     @property
     def index(self) -> ImageIndex:

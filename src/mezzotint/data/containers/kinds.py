@@ -16,9 +16,14 @@ SPLIT_OF_FILE = re.compile(rf"^({'|'.join((*TRAIN_NAMES, *TEST_NAMES))})(?![a-z]
 
 
 def kind_of(path: Path) -> str:
-    """Return zip, tar, parquet or lmdb, the packing of a compressed file, or folder; empty for anything else."""
+    """Return zip, tar, parquet or lmdb, the packing of a compressed file, or folder; empty for anything else.
+
+    Only regular files are opened.
+    """
     if path.is_dir():
         return "lmdb" if (path / "data.mdb").is_file() else "folder"
+    if not path.is_file():
+        return ""
     with path.open("rb") as file:
         head = file.read(512)
     for begin, kind in (*STARTS.items(), *COMPRESSED.items()):
@@ -66,6 +71,8 @@ def files_at(root: str, wanted: str) -> tuple[Path, ...]:
     if not found:
         raise DataError(f"{root} does not exist: give data.root= of a {wanted} file, a folder of them, or a pattern.")
     for file in found:
+        if not file.is_file() and not file.is_dir():
+            raise DataError(f"{file} is neither a file nor a folder: give data.root= of a {wanted} file.")
         check_kind(file, wanted)
     return found
 

@@ -16,14 +16,13 @@ from mezzotint.data.containers.base import Container, Member
 from mezzotint.data.containers.member_image import MemberImage
 from mezzotint.data.containers.member_names import ending, path_key
 from mezzotint.data.image_files.formats import SUFFIXES, unread
-from mezzotint.data.index.file import NO_LABEL, versions
+from mezzotint.data.index.file import as_label, versions
 from mezzotint.data.index.place import index_file
 from mezzotint.data.index.source import Listing, Source
 from mezzotint.errors import DataError
 
 WIDE = 1 << 30  # bytes of names of equal width that are sorted by numpy
 DEPTH = 3  # folders of a group: one that contains all others, a split, a class
-LARGEST_LABEL = (1 << 63) - 1
 
 
 @dataclass(eq=False)
@@ -129,8 +128,7 @@ class ContainerListing(Listing):
         self.sizes.append(member.size)
         self.shard.append(member.shard)
         self.offset.append(member.offset)
-        label = NO_LABEL if member.label is None else max(-LARGEST_LABEL, min(member.label, LARGEST_LABEL))
-        self.label.append(label)
+        self.label.append(as_label(member.label))
         folder = "/".join(member.name.split("/")[:-1][:DEPTH])
         self.group.append(self.groups.setdefault(folder, len(self.groups)))
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint.atomic import atomic_path, remove_partials, sync, write_text
 from mezzotint.data.containers.kinds import ENDINGS, expanded
-from mezzotint.data.downloads import lock
 from mezzotint.data.image_files.image_set import note_once
+from mezzotint.data.locks import download_lock
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.progress import Advance, bar
 
@@ -59,7 +59,7 @@ def fetch(root: str, wanted: str, cache: Path) -> Path:
         DataError: there is no such file, it cannot be read, or what arrives is damaged.
     """
     folder = folder_of(root, cache)
-    with lock(cache):
+    with download_lock(cache):
         folder.mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
         try:

@@ -1,10 +1,14 @@
 """Reading of files by position: descriptors are opened on first use, at most a few at once."""
 
 import os
+from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
+from mezzotint.data.containers.base import Container, Member
 from mezzotint.errors import DataError
 
 OPEN = 128  # files that one container keeps open
@@ -72,3 +76,31 @@ class ShardFiles:
 def ended(path: Path) -> DataError:
     """Return the error of a file that is shorter than its listing says."""
     return DataError(f"{path} is truncated: it ends within an image. Copy or download it again.")
+
+
+@dataclass(frozen=True)
+class Archives(Container, ABC):
+    """A container of archives that are read by position.
+
+    Args:
+        paths: the archives.
+        prefixes: a folder before the names in each of them, such as train/, or nothing.
+    """
+
+    paths: tuple[Path, ...]
+    prefixes: tuple[str, ...]
+    files: ShardFiles = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", ShardFiles(self.paths))
+
+    def shards(self) -> tuple[Path, ...]:
+        return self.paths
+
+    def members(self) -> Iterator[Member]:
+        for shard, prefix in enumerate(self.prefixes):
+            yield from self.members_of(shard, prefix)
+
+    @abstractmethod
+    def members_of(self, shard: int, prefix: str) -> Iterator[Member]:
+        """Yield the images of one archive, as `members` does."""

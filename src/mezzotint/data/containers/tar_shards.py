@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 from mezzotint.data.containers.base import Member
 from mezzotint.data.containers.member_image import Beginning
 from mezzotint.data.containers.member_names import is_hidden, is_image_name
-from mezzotint.data.containers.shard_files import ShardFiles
+from mezzotint.data.containers.shard_files import Archives
 from mezzotint.data.containers.tar_headers import Item, TarHeaders
 from mezzotint.data.image_files.class_folders import LABELS
 from mezzotint.data.image_files.formats import HEAD, unread
@@ -22,32 +21,13 @@ CAPTIONS, CLASSES = ("caption", "text"), ("label", "cls")  # in its json
 
 
 @dataclass(frozen=True)
-class TarShards:
-    """The images in tar archives, with labels and captions in files of the same key.
-
-    Args:
-        paths: the archives, not compressed.
-        prefixes: a folder before the names in each of them, such as train/, or nothing.
-    """
-
-    paths: tuple[Path, ...]
-    prefixes: tuple[str, ...]
-    files: ShardFiles = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "files", ShardFiles(self.paths))
-
-    def shards(self) -> tuple[Path, ...]:
-        return self.paths
+class TarShards(Archives):
+    """The images in tar archives, which are not compressed, with labels and captions in files of the same key."""
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
         return self.files.read(shard, offset, size)
 
-    def members(self) -> Iterator[Member]:
-        for shard in range(len(self.paths)):
-            yield from self._members(shard)
-
-    def _members(self, shard: int) -> Iterator[Member]:
+    def members_of(self, shard: int, prefix: str) -> Iterator[Member]:
         headers = TarHeaders(self.files[shard])
         for key, sample in groupby(headers.items(), key=lambda item: item.key):
             images: list[Item] = []
@@ -66,7 +46,7 @@ class TarShards:
                 texts = {kind: headers.text(item) for kind, item in beside.items()}
                 label, caption = sidecar_values(f"{self.paths[shard]}/{key}", texts) if texts else (None, "")
                 for item in images:
-                    yield Member(self.prefixes[shard] + item.name, shard, item.offset, item.size, label, caption)
+                    yield Member(prefix + item.name, shard, item.offset, item.size, label, caption)
 
     def _is_image(self, shard: int, item: Item) -> bool:
         def read() -> bytes:

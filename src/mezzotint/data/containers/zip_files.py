@@ -4,13 +4,13 @@ import mmap
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from mezzotint.data.containers.base import Member
 from mezzotint.data.containers.member_image import Beginning
 from mezzotint.data.containers.member_names import is_hidden, is_image_name, member_name
-from mezzotint.data.containers.shard_files import ShardFiles, ended
+from mezzotint.data.containers.shard_files import Archives, ended
 from mezzotint.data.image_files.class_folders import LABELS, composed, parsed_labels
 from mezzotint.data.image_files.formats import HEAD, unread
 from mezzotint.errors import DataError
@@ -50,29 +50,11 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class ZipArchive:
+class ZipArchive(Archives):
     """The images in a zip archive, or in several.
 
     A dataset.json, as the tools of StyleGAN and EDM write it, gives the labels of images below its folder.
-
-    Args:
-        paths: the archives.
-        prefixes: a folder before the names in each of them, such as train/, or nothing.
     """
-
-    paths: tuple[Path, ...]
-    prefixes: tuple[str, ...]
-    files: ShardFiles = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "files", ShardFiles(self.paths))
-
-    def shards(self) -> tuple[Path, ...]:
-        return self.paths
-
-    def members(self) -> Iterator[Member]:
-        for shard, prefix in enumerate(self.prefixes):
-            yield from self._members(shard, prefix)
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
         content, flags, method, declared = self._packed(shard, offset, size)
@@ -96,7 +78,7 @@ class ZipArchive:
             (declared,) = wide(found[LOCAL.size + name : first], (FULL,))
         return found[first : first + size], flags, method, declared
 
-    def _members(self, shard: int, prefix: str) -> Iterator[Member]:
+    def members_of(self, shard: int, prefix: str) -> Iterator[Member]:
         path = self.paths[shard]
         with directory(path) as held:
             labels = self._labels(shard, held)

@@ -35,7 +35,7 @@ COLUMNS: Mapping[str, tuple[str, tuple[int, ...]]] = {  # type of a number, and 
     "caption_ends": ("i8", ()),
 }
 JOINED = ("names", "captions")  # texts, without an entry for each image
-NO_LABEL = -(1 << 63)
+NO_LABEL, HUGE = -(1 << 63), (1 << 63) - 1
 AT_ONCE = 1 << 16  # names that are decoded together
 
 
@@ -153,6 +153,11 @@ class ImageIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ImageIndex, (self.file, self.stamp)
+
+
+def as_label(label: int | None) -> int:
+    """Return a class as the column `label` holds it: a number beyond 64 bits, which no class has, as the nearest."""
+    return NO_LABEL if label is None else max(-HUGE, min(label, HUGE))
 
 
 def stamp_of(file: Path) -> tuple[int, int, int]:

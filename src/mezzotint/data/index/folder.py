@@ -11,12 +11,10 @@ import numpy as np
 
 from mezzotint.data.image_files.class_folders import LABELS, composed, read_labels
 from mezzotint.data.image_files.decoder import content, unopened
-from mezzotint.data.index.file import NO_LABEL, versions
+from mezzotint.data.index.file import NO_LABEL, as_label, versions
 from mezzotint.data.index.place import index_file
 from mezzotint.data.index.scan import Scan, scan
 from mezzotint.data.index.source import Listing, Source
-
-HUGE = (1 << 63) - 1  # no class has this number
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +91,7 @@ class FolderListing(Listing):
         for row in range(len(self)):
             name = composed(os.fsdecode(self.scan.name(row)))
             if name in self.labels:
-                found[row] = max(-HUGE, min(self.labels[name], HUGE))
+                found[row] = as_label(self.labels[name])
                 left.pop(name, None)
         return found, sorted(name for name in left if not (self.scan.root / name).exists())
 

@@ -52,14 +52,32 @@ class ImageTable(Protocol[Stored_co]):
 
 
 @dataclass(frozen=True, eq=False)
-class FolderTable(ImageTable[Path]):
-    """The files of a folder by its index."""
+class IndexTable(ImageTable[Stored_co]):
+    """Images whose names, sizes and hashes are those of an index."""
 
-    root: Path
     index: ImageIndex
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def names(self, rows: np.ndarray) -> Iterable[str]:
+        return self.index.all_names(rows)
+
+    def sizes(self, rows: np.ndarray) -> np.ndarray:
+        return self.index.sizes[rows]
+
+    def shapes(self, rows: np.ndarray) -> np.ndarray:
+        return self.index.shape[rows]
+
+    def hashes(self, rows: np.ndarray) -> np.ndarray:
+        return self.index.hashes[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class FolderTable(IndexTable[Path]):
+    """The files of a folder by its index."""
+
+    root: Path
 
     def stored(self, row: int) -> Path:
         return self.root / self.index.name(row)
@@ -74,15 +92,6 @@ class FolderTable(ImageTable[Path]):
     def names(self, rows: np.ndarray) -> Iterator[str]:
         above = os.fspath(self.root / "_").removesuffix("_")
         return (f"{above}{name}" for name in self.index.all_names(rows))
-
-    def sizes(self, rows: np.ndarray) -> np.ndarray:
-        return self.index.sizes[rows]
-
-    def shapes(self, rows: np.ndarray) -> np.ndarray:
-        return self.index.shape[rows]
-
-    def hashes(self, rows: np.ndarray) -> np.ndarray:
-        return self.index.hashes[rows]
 
 
 @dataclass(frozen=True, eq=False)

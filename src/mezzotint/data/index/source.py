@@ -1,6 +1,5 @@
 """Sources of images with an index, which one process at a time makes, by itself where a command needs it."""
 
-import fcntl
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -10,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mezzotint.atomic import lock_file
 from mezzotint.data.image_files.decoder import content
 from mezzotint.data.image_files.stored import StoredImage
 from mezzotint.data.index.file import ImageIndex, opened
 from mezzotint.data.index.preparation import Counts, prepare
+from mezzotint.data.locks import locked
 from mezzotint.errors import DataError
 from mezzotint.progress import bar
 
@@ -82,7 +81,7 @@ def indexed(source: Source) -> ImageIndex:
     """
     if (found := current(source)) is not None:
         return found
-    with locked(source.file):
+    with writing(source.file):
         if (found := current(source)) is None:
             made(source)
             found = opened(source.file)
@@ -100,7 +99,7 @@ def prepare_source(source: Source, again: bool = False) -> Counts:
     Raises:
         DataError: the source holds no image, or the cache cannot be written.
     """
-    with locked(source.file):
+    with writing(source.file):
         return made(source, again)
 
 
@@ -111,15 +110,9 @@ def made(source: Source, again: bool = False) -> Counts:
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Hold the lock of an index file, released when the process ends. Raises DataError: it cannot be written."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = lock_file(file.with_suffix(".lock"))
-    except OSError as error:
-        raise DataError(f"cannot write to {file.parent} ({error.strerror}): give another paths.cache=DIR.") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def writing(file: Path) -> Iterator[None]:
+    """Hold the lock of an index file, without what a killed process left of it. Raises DataError: as `locked`."""
+    with locked(file.with_suffix(".lock"), "paths.cache=DIR"):
         for left in file.parent.glob(f".{file.name}.*.part"):
             shutil.rmtree(left, ignore_errors=True)
         yield

@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -117,7 +118,7 @@ class ContainerDataset(Pictures):
         """Return the files at the root, downloaded if it is a URL, with the folder of the split of each of them."""
         root = Path(self.root).expanduser()
         if is_remote(self.root):
-            root = fetch(self.root, self.kind, Path(self.cache).expanduser())
+            root = fetched(self.root, self.kind, Path(self.cache).expanduser())
         paths = files_at(str(root), self.kind)
         return paths, prefixes(paths, root)
 
@@ -168,6 +169,12 @@ class ContainerDataset(Pictures):
                 f"set data.classes={len(names)}, or 0 to ignore the labels."
             )
         return {name: number for number, name in enumerate(names)}
+
+
+@cache
+def fetched(root: str, kind: str, folder: Path) -> Path:
+    """Return what `fetch` does, which asks the server once in a process."""
+    return fetch(root, kind, folder)
 
 
 def report_unused(images: ContainerImages) -> None:

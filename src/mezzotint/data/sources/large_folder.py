@@ -98,7 +98,7 @@ class LargeFolder:
 
     @property
     def table(self) -> Joined[Path]:
-        return Joined(tuple(map(FolderTable, places(self.parts), self.indexes)))
+        return Joined(tuple(map(FolderTable, self.indexes, places(self.parts))))
 
     @property
     def groups(self) -> tuple[str, ...]:

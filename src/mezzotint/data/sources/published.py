@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mezzotint.data.dataset import LabelledDataset
-from mezzotint.data.downloads import lock
+from mezzotint.data.locks import download_lock
 from mezzotint.errors import DataError
 
 TIMEOUT = 20  # seconds without an answer from a server
@@ -102,7 +102,7 @@ class PublishedDataset(LabelledDataset):
         import torchvision.datasets
 
         cache = Path(self.cache).expanduser()
-        with lock(cache), socket_timeout(TIMEOUT):
+        with download_lock(cache), socket_timeout(TIMEOUT):
             if self._search("test") is not None and self._search("train") is not None:
                 return
             try:

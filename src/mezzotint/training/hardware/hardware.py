@@ -91,7 +91,6 @@ class Hardware(metaclass=Finite):
                 raise ConfigError(f"{name}={count}: no machine has room for so many; give at most {MOST}")
         if self.workers != "auto" and self.workers < 0:
             raise ConfigError(f"workers={self.workers}: give 0 or more processes")
-
         if self.accelerator == "mps":
             self.check_apple()
 
