@@ -84,6 +84,7 @@ CASES = {
 def our_step(case: Case, precision: str, device: str, compiled: bool = False) -> tuple[int, Callable[[], None]]:
     """Parameters, and a function that trains one step with the parts that a run is made of."""
     from mezzotint.training import EMA, AdamW, DiffusionModule, Hardware, TrainingRun
+    from mezzotint.training.optimizers import settle
 
     network = case.ours().to(device)
     Hardware(precision="bf16-mixed" if precision == "bf16" else "32", tf32=precision != "32", compile=compiled).prepare(
@@ -93,6 +94,7 @@ def our_step(case: Case, precision: str, device: str, compiled: bool = False) ->
         Denoiser(network, LinearSchedule()), Objective(), AdamW(), budget=10**9, batch_size=case.batch
     ).train()
     optimizer, average = module.configure_optimizers(), EMA()
+    settle(optimizer)
     run = TrainingRun(Path(), module, None, seed=0, budget=10**9, batch_size=case.batch)
     average.start(run)
     images = torch.randint(0, 256, (case.batch, *case.shape), dtype=torch.uint8, device=device)
