@@ -1,11 +1,11 @@
 """Quality after equal minutes of training: our recipe, variants of it, and the trainers of other projects.
 
-    python benchmarks/quality.py [--minutes 5] [--threads 2] [--n 2000] [--root FOLDER] [--contenders NAME ...]
-    python benchmarks/quality.py --contenders mezzotint optimizer.lr=1e-3 network=unet_tiny
+    python benchmarks/quality.py [--minutes 5] [--threads 2] [--n 2000] [--steps 50] [--root FOLDER]
+    python benchmarks/quality.py --contenders mezzotint optimizer.lr=1e-3 "network.width=32 batch_size=32"
 
 Fashion-MNIST, 28 x 28. Each contender trains in a process of its own for so many minutes of wall time, one after the
-other on the same threads, evaluates nothing meanwhile, and then draws n images in 50 steps of DDIM from its average of
-the weights, which is not counted. A contender that is an argument of `mezzotint train` is a variant of our recipe.
+other on the same threads, evaluates nothing meanwhile, and then draws n images in --steps steps of DDIM from its average of
+the weights, which is not counted. A contender made of arguments of `mezzotint train` is a variant of our recipe.
 
 All are judged alike: the Frechet distance of n samples to the 10,000 test images over the 64 features of a small
 classifier, which is trained here on the 60,000 training images with a fixed seed (about 90 % of the test images right),
@@ -38,7 +38,7 @@ from torch.nn import functional
 from mezzotint.data import FashionMNIST
 from mezzotint.metrics.gaussian import Moments, frechet_distance
 
-SIDE, STEPS = 28, 50  # pixels; steps of DDIM
+SIDE = 28  # pixels
 PADDED = (SIDE + 4, 2)  # side of images for networks that halve them three times, and the border
 
 
@@ -55,7 +55,7 @@ def ours(options: argparse.Namespace, folder: Path, variant: tuple[str, ...] = (
     speed = training(folder / "speed")["images_per_second"]
     budget = int(speed * options.minutes * 60) // 64 * 64
     command(["train", *common, "name=run", f"budget={budget}", "n=4"])
-    command(["sample", f"run={folder / 'run'}", f"n={options.n}", "sampler=ddim", f"grid.steps={STEPS}", "save=npz"])
+    command(["sample", f"run={folder / 'run'}", f"n={options.n}", "sampler=ddim", f"grid.steps={options.steps}", "save=npz"])
     (file,) = (folder / "run" / "samples").glob("*.npz")
     with np.load(file) as found:
         np.save(folder / "samples.npy", found["arr_0"] if "arr_0" in found else found["images"])
@@ -101,7 +101,7 @@ def diffusers(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     images, seconds = trained(step, batches(options.root, 16, border), options.minutes)
     average.copy_to(network.parameters())
     sampler = DDIMScheduler.from_config(schedule.config)
-    sampler.set_timesteps(STEPS)
+    sampler.set_timesteps(options.steps)
 
     @torch.no_grad()
     def draw(count: int) -> Tensor:
@@ -120,7 +120,7 @@ def lucidrains(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 
     side, border = PADDED
     model = GaussianDiffusion(
-        Unet(dim=32, dim_mults=(1, 2, 4, 8), channels=1), image_size=side, timesteps=1000, sampling_timesteps=STEPS
+        Unet(dim=32, dim_mults=(1, 2, 4, 8), channels=1), image_size=side, timesteps=1000, sampling_timesteps=options.steps
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=8e-5, betas=(0.9, 0.99))
     average = EMA(model, beta=0.995, update_every=10)
@@ -179,35 +179,40 @@ def pictures(root: str, split: str) -> tuple[Tensor, Tensor]:
     return found.pixels, found.labels
 
 
-class Features(nn.Sequential):
-    """A small classifier; its features are what the last layer sees."""
+class Classifier(nn.Module):
+    """A small classifier; its 64 features are the input of its last layer."""
 
     def __init__(self) -> None:
-        super().__init__(
+        super().__init__()
+        self.features = nn.Sequential(
             nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(64 * 49, 64), nn.ReLU(), nn.Linear(64, 10),
+            nn.Flatten(), nn.Linear(64 * 49, 64), nn.ReLU(),
         )  # fmt: skip
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.last(self.features(pixels.float() / 127.5 - 1))
 
     @torch.no_grad()
     def moments(self, pixels: Tensor) -> Moments:
-        return Moments.of(torch.cat([self[:-1](part.float() / 127.5 - 1) for part in pixels.split(500)]))
+        return Moments.of(torch.cat([self.features(part.float() / 127.5 - 1) for part in pixels.split(500)]))
 
 
-def classifier(root: str) -> tuple[Features, float]:
+def classifier(root: str) -> tuple[Classifier, float]:
     """Train it for three epochs; return it with the share of test images that it gets right."""
     torch.manual_seed(0)
-    network, (pixels, labels) = Features(), pictures(root, "train")
+    network, (pixels, labels) = Classifier(), pictures(root, "train")
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     for _ in range(3):
         for rows in torch.randperm(len(pixels)).split(128):
-            loss = functional.cross_entropy(network(pixels[rows].float() / 127.5 - 1), labels[rows])
+            loss = functional.cross_entropy(network(pixels[rows]), labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     pixels, labels = pictures(root, "test")
     with torch.no_grad():
-        guessed = torch.cat([network(part.float() / 127.5 - 1).argmax(1) for part in pixels.split(500)])
+        guessed = torch.cat([network(part).argmax(1) for part in pixels.split(500)])
     return network, float((guessed == labels).double().mean())
 
 
@@ -218,6 +223,7 @@ def compete(options: argparse.Namespace, name: str, folder: Path) -> dict[str, f
     """Run a contender in a process of its own; return what it says of itself."""
     folder.mkdir(parents=True)
     words = ["--minutes", str(options.minutes), "--threads", str(options.threads), "--n", str(options.n)]
+    words += ["--steps", str(options.steps)]
     words += ["--root", options.root, "--folder", str(folder), "--contenders", name]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(options.threads))
     subprocess.run([sys.executable, __file__, *words, "--alone"], check=True, env=os.environ | threads)
@@ -228,16 +234,17 @@ def alone(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     (name,) = options.contenders
-    about = OTHERS[name](options, options.folder) if name in OTHERS else ours(options, options.folder, (name,))
+    about = OTHERS[name](options, options.folder) if name in OTHERS else ours(options, options.folder, tuple(name.split()))
     (options.folder / "about.json").write_text(json.dumps(about))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--contenders", nargs="+", default=list(OTHERS), help=f"{', '.join(OTHERS)}, or KEY=VALUE")
+    parser.add_argument("--contenders", nargs="+", default=list(OTHERS), help=f"{', '.join(OTHERS)}, or KEY=VALUE ...")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--n", type=int, default=2000, help="samples of each")
+    parser.add_argument("--steps", type=int, default=50, help="of DDIM")
     parser.add_argument("--root", default="data", help="folder of the four original files of Fashion-MNIST")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
