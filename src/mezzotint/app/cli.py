@@ -15,6 +15,7 @@ from importlib import import_module
 from mezzotint.app import help
 from mezzotint.app.config.arguments import own_configs, trust_of, vouched
 from mezzotint.app.help import COMMANDS, OWN_WORDS
+from mezzotint.app.startup import rare_collection
 from mezzotint.app.terminal import refuse, unbroken
 from mezzotint.errors import ConfigError, as_user_error
 from mezzotint.instantiate.locate import did_you_mean
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with unbroken() as lost:
         end = answered(words)
         if end is None:
-            with exit_code(words[0], words[1:]) as end:
+            with rare_collection(), exit_code(words[0], words[1:]) as end:
                 prepared(words[0], words[1:])()
     if lost and not end.code:
         return refuse(f"the output could not be written ({lost[0]}), but the command has done its work", code=1)

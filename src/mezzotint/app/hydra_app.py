@@ -16,6 +16,7 @@ from mezzotint.app.error_messages import explained
 from mezzotint.app.help import config_dir
 from mezzotint.app.launch import hydra_hooks, job_queue, ranks, sweep_jobs
 from mezzotint.app.launch.launched import launched
+from mezzotint.app.startup import defer_packages
 from mezzotint.app.terminal import refuse
 from mezzotint.instantiate.trust import Trust, reach, trusting
 
@@ -29,6 +30,7 @@ def run(command: str, words: Sequence[str], rule: Trust) -> None:
     Raises:
         MezzotintError, and whatever else a single job raises; the jobs of a sweep report their own errors.
     """
+    defer_packages()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, instead of print and exit
     ranks.check_environment()
     chosen = composition(command, words)

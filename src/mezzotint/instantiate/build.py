@@ -7,7 +7,7 @@ knows Hydra; torch is imported only to build a denoiser.
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from mezzotint.instantiate.type_hints import coerce, format_type, format_value, 
 from mezzotint.plain_data import as_dict
 
 if TYPE_CHECKING:
+    from torch.overrides import TorchFunctionMode
+
     from mezzotint.diffusion import Denoiser
 
 Node = Any  # a dict with `_target_`, a dict or list of nodes, or a plain value
@@ -194,13 +196,32 @@ def build_denoiser(config: Mapping[str, Node], device: str = "cpu") -> "Denoiser
     for name in ("network", "schedule"):
         if not as_dict(config.get(name)):
             raise ConfigError(f"{name}: the config has no {name}; add one, as _target_ and its arguments")
-    with torch.device(device):
+    with torch.device(device), uninitialised() if device == "meta" else nullcontext():
         network = build(config.get("network"), "network")
     parts = {name: build(config.get(name), name) for name in DENOISER if name != "network"}
     try:
         return Denoiser(network, **parts)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def uninitialised() -> "TorchFunctionMode":
+    """Return a mode that skips random initial values: without memory there are none, and torch takes long over them."""
+    import torch
+    from torch.nn import init
+    from torch.overrides import TorchFunctionMode
+
+    random = {torch.Tensor.normal_, torch.Tensor.uniform_, init.normal_, init.uniform_, init.trunc_normal_}
+    random |= {init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.xavier_normal_}
+
+    class Uninitialised(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = kwargs or {}
+            if func in random:
+                return args[0] if args else given["tensor"]
+            return func(*args, **given)
+
+    return Uninitialised()
 
 
 def targets(node: Node, where: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,6 +17,7 @@ from mezzotint.app.results import run_folders
 from mezzotint.app.results.resume import choose, early_stop, fewer, finished
 from mezzotint.app.results.run_state import recorded
 from mezzotint.app.results.tracking import TrackerGroup, tracked
+from mezzotint.app.startup import usual_collection
 from mezzotint.app.terminal import display_path, table
 from mezzotint.errors import ConfigError
 from mezzotint.runs import RunDir
@@ -156,6 +157,7 @@ def train(
         with nullcontext(trackers) if trackers else tracked(directory, job.as_dict(), components.loggers) as loggers:
             arguments = replace(components, loggers={"trackers": loggers}).arguments(job)
             then = "sampling and evaluation" if job.metrics else "sampling"
+            usual_collection()
             share = evaluation.share if place.rank == 0 else 0.0
             outcome = fit(directory, **arguments, then=then, then_share=share)
             loggers.code = 130 if outcome["state"] == "preempted" else 0

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mezzotint.app.startup import defer_packages, rare_collection
 from mezzotint.app.terminal import unbroken
 from mezzotint.errors import as_user_error
 from mezzotint.instantiate.trust import Trust, trusting
@@ -54,6 +55,7 @@ def packed(report: dict[str, Any]) -> bytes:
 
 
 def main(directory: str, parent: str, pipe: str, call: str, job: str, rule: str, *places: str) -> int:
+    defer_packages()
     install_handlers()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # what came since we were started, comes now
     die_with(int(parent))
@@ -61,7 +63,7 @@ def main(directory: str, parent: str, pipe: str, call: str, job: str, rule: str,
     report: dict[str, Any] = {"rank": int(os.environ["RANK"])}
     code = 0
     try:
-        with trusting(Trust.of_dict(json.loads(rule))):
+        with rare_collection(), trusting(Trust.of_dict(json.loads(rule))):
             report["result"] = work(Path(directory), call, job)
     except Preempted as stop:
         code = 130

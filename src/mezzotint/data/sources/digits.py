@@ -2,6 +2,7 @@
 
 import gzip
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -41,6 +42,7 @@ class Digits(LabelledDataset):
         return pixels[chosen], labels[chosen]
 
 
+@cache
 def _table() -> np.ndarray:
     """Return (1797, 65): 64 pixels and the label. Reads the file directly: importing scikit-learn takes a second."""
     found = find_spec("sklearn")

@@ -1,6 +1,5 @@
 """Forward-mode derivatives of a network along the path of the probability-flow ODE."""
 
-import sys
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from mezzotint.deferred import has_run
 
 from ..levels import NoiseLevel
 from ..schedules.continuous import Schedule
@@ -40,7 +41,7 @@ def forward_derivative(function: Callable[..., Any], at: tuple[Tensor, ...], alo
 
 def uncompiled() -> AbstractContextManager[Any]:
     """Run compiled networks as they are written: compiled code has no forward-mode derivative."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and its import takes seconds
+    if not has_run("torch._dynamo"):  # nothing is compiled, and its import takes seconds
         return nullcontext()
     from torch.compiler import set_stance
 

@@ -1,5 +1,6 @@
 """A network cut into shards, one a rank (FSDP2). Checkpoints stay whole files that every strategy reads and writes."""
 
+import sys
 from typing import Any
 
 import torch
@@ -36,9 +37,8 @@ def shard(module: nn.Module, network: nn.Module, mesh: Any) -> None:
 
 def is_shard(tensor: Tensor) -> bool:
     """Return whether this rank may hold only a part of a tensor."""
-    from torch.distributed.tensor import DTensor
-
-    return isinstance(tensor, DTensor)
+    sharding = sys.modules.get("torch.distributed.tensor")  # a fifth of a second to import, and without it no shards
+    return sharding is not None and isinstance(tensor, sharding.DTensor)
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
