@@ -52,7 +52,8 @@ def run(command: str, words: Sequence[str], rule: Trust) -> None:
     reach(rule.folders)
     before, sys.argv = sys.argv, [f"mezzotint {command}", *chosen.words]
     try:
-        hydra.main(config_path=str(config_dir()), config_name=chosen.name, version_base="1.3")(task)()
+        with hydra_hooks.composed_once(chosen.words):
+            hydra.main(config_path=str(config_dir()), config_name=chosen.name, version_base="1.3")(task)()
     finally:
         sys.argv = before
         if hydra_hooks.sweep_started():

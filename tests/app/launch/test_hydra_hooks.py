@@ -100,3 +100,57 @@ def test_a_worker_of_a_sweep_ends_with_the_process_that_started_it(tmp_path: Pat
     while time.monotonic() < until and Path(f"/proc/{worker}").exists():
         time.sleep(0.1)
     assert not Path(f"/proc/{worker}").exists()
+
+
+ROOT = Path(__file__).parents[3] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["debug=tiny"], False),
+        (["-m", "seed=0,1"], False),
+        (["hydra.mode=RUN"], True),
+        (["--config-dir", "mine"], True),
+        (["sweep=seeds"], True),
+    ],
+)
+def test_a_config_is_composed_once_unless_something_may_choose_the_mode(
+    words: list[str], asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hydra
+    from hydra._internal.hydra import Hydra
+
+    composed: list[bool] = []
+    compose, mode = Hydra.compose_config, Hydra.get_mode
+
+    def counted(self: Hydra, *args: Any, **given: Any) -> Any:
+        composed.append(given.get("validate_sweep_overrides", True))
+        return compose(self, *args, **given)
+
+    class Enough(Exception):
+        """The first job has begun."""
+
+    def task(config: Any) -> None:
+        raise Enough
+
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Hydra, "compose_config", counted)
+    monkeypatch.setattr(sys, "argv", ["mezzotint train", *words])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    hydra_hooks.count_gpus()
+    with hydra_hooks.composed_once(words), pytest.raises((Enough, SystemExit)):
+        hydra.main(config_path=str(ROOT), config_name="mezzotint", version_base="1.3")(task)()
+    assert composed[-1]
+    assert (False in composed) == asked  # without a check, to read the mode
+    assert Hydra.get_mode is mode
+
+
+def test_only_sweeps_choose_the_mode() -> None:
+    import yaml
+
+    files = [file for file in ROOT.rglob("*.yaml") if file.parent.name != "sweep"]
+    assert [file for file in files if "mode" in (yaml.safe_load(file.read_text()) or {}).get("hydra", {})] == []
+    named = [file for file in files if file.parent != ROOT and "/sweep:" in file.read_text()]
+    assert named == [], "a file that chooses a sweep"

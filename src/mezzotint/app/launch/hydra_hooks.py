@@ -1,9 +1,11 @@
-"""Hooks into Hydra's sweeps: the folders that it makes, plugins, workers, and the evaluations to sum up."""
+"""Hooks into Hydra: the folders that sweeps make, plugins, workers, composing, and the evaluations to sum up."""
 
 import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -85,6 +87,29 @@ def find_plugins() -> None:
         Plugins.instance()
     finally:
         sys.path[:] = before
+
+
+@contextmanager
+def composed_once(words: Sequence[str]) -> Iterator[None]:
+    """Keep Hydra (1.3) from composing all of a config twice, first only to read hydra.mode, where nothing can set it.
+
+    Args:
+        words: of the command line; besides them only the files of configs/sweep set hydra.mode.
+    """
+    from hydra._internal.hydra import Hydra
+
+    asked = Hydra.get_mode
+    if not any(word.lstrip("+~").startswith(("hydra", "sweep")) or foreign(word) for word in words):
+        Hydra.get_mode = lambda self, config_name, overrides: None  # as where hydra.mode is null
+    try:
+        yield
+    finally:
+        Hydra.get_mode = asked
+
+
+def foreign(word: str) -> bool:
+    """Return whether a word is an option that may bring config files of others, such as --config-dir."""
+    return word.startswith("-") and word not in ("-m", "--multirun")
 
 
 def leave_with_parent() -> None:
