@@ -4,8 +4,9 @@
     python benchmarks/quality.py --contenders mezzotint optimizer.lr=1e-3 "network.width=32 batch_size=32"
 
 Fashion-MNIST, 28 x 28. Each contender trains in a process of its own for so many minutes of wall time, one after the
-other on the same threads, evaluates nothing meanwhile, and then draws n images in --steps steps of DDIM from its average of
-the weights, which is not counted. A contender made of arguments of `mezzotint train` is a variant of our recipe.
+other on the same threads, evaluates nothing meanwhile, and then draws n images in --steps steps of DDIM from its
+average of the weights, which is not counted. A contender made of arguments of `mezzotint train` is a variant of our
+recipe.
 
 All are judged alike: the Frechet distance of n samples to the 10,000 test images over the 64 features of a small
 classifier, which is trained here on the 60,000 training images with a fixed seed (about 90 % of the test images right),
@@ -55,7 +56,9 @@ def ours(options: argparse.Namespace, folder: Path, variant: tuple[str, ...] = (
     speed = training(folder / "speed")["images_per_second"]
     budget = int(speed * options.minutes * 60) // 64 * 64
     command(["train", *common, "name=run", f"budget={budget}", "n=4"])
-    command(["sample", f"run={folder / 'run'}", f"n={options.n}", "sampler=ddim", f"grid.steps={options.steps}", "save=npz"])
+    command(
+        ["sample", f"run={folder / 'run'}", f"n={options.n}", "sampler=ddim", f"grid.steps={options.steps}", "save=npz"]
+    )
     (file,) = (folder / "run" / "samples").glob("*.npz")
     with np.load(file) as found:
         np.save(folder / "samples.npy", found["arr_0"] if "arr_0" in found else found["images"])
@@ -120,7 +123,10 @@ def lucidrains(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 
     side, border = PADDED
     model = GaussianDiffusion(
-        Unet(dim=32, dim_mults=(1, 2, 4, 8), channels=1), image_size=side, timesteps=1000, sampling_timesteps=options.steps
+        Unet(dim=32, dim_mults=(1, 2, 4, 8), channels=1),
+        image_size=side,
+        timesteps=1000,
+        sampling_timesteps=options.steps,
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=8e-5, betas=(0.9, 0.99))
     average = EMA(model, beta=0.995, update_every=10)
@@ -234,7 +240,9 @@ def alone(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     (name,) = options.contenders
-    about = OTHERS[name](options, options.folder) if name in OTHERS else ours(options, options.folder, tuple(name.split()))
+    about = (
+        OTHERS[name](options, options.folder) if name in OTHERS else ours(options, options.folder, tuple(name.split()))
+    )
     (options.folder / "about.json").write_text(json.dumps(about))
 
 
