@@ -82,6 +82,24 @@ def test_volumes_with_classes_come_back_in_their_type(mezzotint: Any, files: Pat
         assert animation.n_frames == 2
 
 
+def test_a_config_of_ones_own_may_leave_out_what_the_file_says(mezzotint: Any, files: Path) -> None:
+    """Shape, classes and labels: as in docs/conditions.md."""
+    (files / "mine" / "data").mkdir(parents=True)
+    node = "_target_: mezzotint.data.ArrayFile\nroot: volumes.npz\nmember: data\nlabels: labels\n"
+    (files / "mine" / "data" / "volumes.yaml").write_text(f"# volumes of two classes\n{node}")
+    words = ("--config-dir", "mine", "data=volumes", *QUICK, "name=v", "metrics=[]")
+    done = mezzotint("train", *words)
+    assert done.code == 0, done.err
+    assert RunDir(files / "runs" / "v").config()["data"] == {
+        "_target_": "mezzotint.data.ArrayFile",
+        "root": str(files / "volumes.npz"),
+        "member": "data",
+        "labels": "labels",
+        "shape": [1, 2, 3, 4],
+        "classes": 2,
+    }
+
+
 def test_a_run_goes_on_with_its_moments_where_the_data_were_moved(mezzotint: Any, files: Path) -> None:
     words = (*SERIES, *QUICK, "metrics=[]")
     assert mezzotint("train", *words, "name=twice", "budget=64").code == 0

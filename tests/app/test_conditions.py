@@ -130,19 +130,41 @@ def test_samples_lie_beside_their_conditions_which_can_be_drawn_again(
         ("condition={z:1}", "condition=z: this run has no such condition; it has y, text, low"),
         ("condition={y:1}", "condition.y: it has the shape [] and not that of 2 numbers"),
         ("condition={y:[[1,2],[1,2,3]]}", "condition.y: it has the shape [3] and not that of 2 numbers"),
+        ("condition={y:[1]}", "condition.y: it has the shape [1] and not that of 2 numbers"),
+        ("condition={label:1}", "it has y, text, low; label= gives the class"),
         ("condition={text:3}", "condition.text: 3 is not a text of at most 4 words"),
+        ("condition=data.npz", "its conditions have different numbers of rows: 64 of y, 64 of text, 3 of low"),
+        ("condition=other.npz", "other.npz holds none of y, text, low: it has a"),
         ("condition=none.npz", "none.npz does not exist: give an .npz, .safetensors or .jsonl file"),
     ],
 )
-def test_a_condition_that_cannot_be_drawn_is_refused(trained: Path, mezzotint: Command, word: str, said: str) -> None:
+def test_a_condition_that_cannot_be_drawn_is_refused(
+    trained: Path, mezzotint: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, said: str
+) -> None:
+    archive(tmp_path, low=np.zeros((3, 1, 4, 4), np.float32))
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    monkeypatch.chdir(tmp_path)
     done = mezzotint("sample", f"run={trained}", word)
     assert done.code == 2
     assert said in done.err
     assert done.err.count("\n") == 1
 
 
+def test_samples_of_some_conditions_are_conditions_again(trained: Path, mezzotint: Command, tmp_path: Path) -> None:
+    """The file leaves out those that were null, and they are null again."""
+    first, again = tmp_path / "first.npz", tmp_path / "again.npz"
+    done = mezzotint("sample", f"run={trained}", "n=2", "condition={text:[red,blue]}", f"out={first.with_suffix('.png')}", "save=npz")
+    assert done.code == 0, done.err
+    done = mezzotint("sample", f"run={trained}", "n=2", f"condition={first}", f"out={again.with_suffix('.png')}", "save=npz")
+    assert done.code == 0, done.err
+    with np.load(first) as one, np.load(again) as two:
+        assert set(one) == set(two)
+        assert all((one[name] == two[name]).all() for name in one)
+
+
 def test_evaluate_and_train_take_no_condition(trained: Path, mezzotint: Command) -> None:
-    assert "condition= is for sample" in mezzotint("evaluate", f"run={trained}", "condition={y:[0,0]}").err
+    said = "condition= is for sample: samples are evaluated with the conditions of the held-out examples"
+    assert said in mezzotint("evaluate", f"run={trained}", "condition={y:[0,0]}").err
     assert "condition= is for sample" in mezzotint("train", *TINY, "condition={y:[0,0]}").err
 
 

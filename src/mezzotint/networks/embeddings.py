@@ -34,7 +34,8 @@ def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     sizes = positive_integers(shape)
     if len(sizes) != 3:
         raise ValueError(
-            f"shape={shape} is not channels, height and width of an image: give three integers, such as (3, 32, 32)."
+            f"shape={shape} is not channels, height and width of an image, such as (3, 32, 32), and this network takes "
+            "images alone: UNet, DiT, UViT and MLP take series and volumes too."
         )
     return sizes
 

@@ -49,7 +49,11 @@ NOTHING = "there is nothing to compute: choose metrics=[fid,kid] and an extracto
 
 def main(config: Any) -> float | None:
     job = settle(config)
-    refuse_drawing(job, "all classes are evaluated, and metrics=[fid_per_class] gives a value to each")
+    refuse_drawing(
+        job,
+        "all classes are evaluated, and metrics=[fid_per_class] gives a value to each",
+        "samples are evaluated with the conditions of the held-out examples",
+    )
     directory = existing(job)
     dataset, changed = opened(directory, job)
     metrics = build_metrics(job, dataset.shape)

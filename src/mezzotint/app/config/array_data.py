@@ -43,13 +43,14 @@ def find_array(config: Any) -> None:
 
     labels = value_of(node, "labels")
     if labels is not None and Path(labels).expanduser().is_file():
-        labels = node["labels"] = str(Path(labels).expanduser().absolute())
+        labels = str(Path(labels).expanduser().absolute())
+        put(config, "data.labels", labels)
     data = ArrayFile(root=root, member=value_of(node, "member"), labels=labels)
     if value_of(node, "shape") is None:
-        node["shape"] = list(data.shape)
+        put(config, "data.shape", list(data.shape))
     if value_of(node, "classes") is None:
         found = data.found_labels()
-        node["classes"] = 0 if found is None else int(found.max()) + 1
+        put(config, "data.classes", 0 if found is None else int(found.max()) + 1)
     if measured and not (codec is None and data.array.dtype.name == "uint8"):
         print(f"{root}: measuring mean and standard deviation", flush=True)
         put(config, "codec", moments(data, codec))
@@ -62,8 +63,8 @@ def value_of(node: Any, key: str) -> Any:
     return OmegaConf.select(node, key, throw_on_missing=False)
 
 
-def put(config: Any, key: str, value: Node) -> None:
-    """Set a group of Hydra's config, also one that it leaves out."""
+def put(config: Any, key: str, value: Any) -> None:
+    """Set a group or a value of Hydra's config, also one that it leaves out."""
     from omegaconf import OmegaConf
 
     OmegaConf.update(config, key, value, merge=False, force_add=True)

@@ -191,16 +191,16 @@ def absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
 
 
-def refuse_drawing(job: Job, instead: str) -> None:
+def refuse_drawing(job: Job, label: str, condition: str) -> None:
     """Refuse keys that only `sample` takes.
 
     Args:
-        instead: what the command does about classes, for the message.
+        label, condition: what the command does about them, for the message.
     """
     if job.label is not None:
-        raise ConfigError(f"label= is for sample: {instead}")
+        raise ConfigError(f"label= is for sample: {label}")
     if job.condition is not None:
-        raise ConfigError(f"condition= is for sample: {instead}")
+        raise ConfigError(f"condition= is for sample: {condition}")
     if job.out is not None:
         raise ConfigError("out= is for sample, edit and commands without a run; other results are written to the run")
 

@@ -34,7 +34,10 @@ def planned(asked: Any, dataset: Any) -> ConditionPlan | None:
     if file := as_text(asked):
         return of_file(Path(file).expanduser(), kinds, f"of {file}")
     if unknown := [name for name in asked if name not in kinds]:
-        raise ConfigError(f"condition={unknown[0]}: this run has no such condition; it has {', '.join(kinds)}")
+        instead = "; label= gives the class" if unknown[0] == "label" else ""
+        raise ConfigError(
+            f"condition={unknown[0]}: this run has no such condition; it has {', '.join(kinds)}{instead}"
+        )
     null = null_values(kinds, 1)
     written = {
         name: texts
@@ -52,7 +55,8 @@ def rows(name: str, kind: Condition, value: Any) -> Tensor:
     try:
         return kind.encode(value)[None]
     except ValueError as error:
-        if not as_list(value):
+        items = as_list(value)
+        if not items or (kind.shape and all(isinstance(item, int | float) for item in items)):
             raise ConfigError(f"condition.{name}: {error}") from error
     try:
         return torch.stack([kind.encode(item) for item in value])
@@ -61,13 +65,18 @@ def rows(name: str, kind: Condition, value: Any) -> Tensor:
 
 
 def of_file(file: Path, kinds: Mapping[str, Condition], about: str) -> GivenConditions:
-    """Return the values of a file with an array or a column for each condition."""
+    """Return the values of a file with an array or a column for conditions; those that it leaves out have their null."""
     try:
         _, columns = read_columns(file)
-        if missing := [name for name in kinds if name not in columns]:
-            raise DataError(f"{file} holds no condition {missing[0]!r}: it has {', '.join(columns) or 'none'}.")
-        values = {name: values_of(str(file), name, kind, columns[name]) for name, kind in kinds.items()}
-        return GivenConditions(values, about, {name: found for name in kinds if (found := texts_of(columns[name]))})
+        found = [name for name in kinds if name in columns]
+        if not found:
+            raise DataError(f"{file} holds none of {', '.join(kinds)}: it has {', '.join(columns) or 'nothing'}.")
+        if len({len(columns[name]) for name in found}) > 1:
+            counts = ", ".join(f"{len(columns[name]):,} of {name}" for name in found)
+            raise DataError(f"its conditions have different numbers of rows: {counts}.")
+        values = {name: values_of(str(file), name, kinds[name], columns[name]) for name in found}
+        written = {name: texts for name in found if (texts := texts_of(columns[name]))}
+        return GivenConditions(null_values(kinds, 1) | values, about, written)
     except DataError as error:
         raise ConfigError(f"condition={file}: {error}") from error
 

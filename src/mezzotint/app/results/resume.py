@@ -22,7 +22,7 @@ def choose(job: Job, given: list[str], many: bool) -> Path:
         ConfigError: the name is taken, or run= is given another config than may go on there, or a step.
     """
     refuse_editing(job)
-    refuse_drawing(job, "training learns all classes")
+    refuse_drawing(job, "training learns all classes", "training learns those of the data")
     if job.checkpoint is not None:
         raise ConfigError(
             f"checkpoint={job.checkpoint} is for sample and evaluate: training continues from the newest checkpoint"

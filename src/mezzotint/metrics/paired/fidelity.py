@@ -37,8 +37,9 @@ class Fidelity(PairedMetric):
         levels = model.codec.levels
         if self.data_range is None and levels is None:
             raise ConfigError(
-                f"{type(self).__name__} needs the range of these data, {model.codec.format}: give data_range=, the "
-                "highest number less the lowest, or leave this metric out."
+                f"{type(self).__name__} needs the range of these data, {model.codec.format}: give "
+                f"metrics.{type(self).__name__.lower()}.data_range=, the highest number less the lowest, or leave this "
+                "metric out."
             )
         return self.data_range or float(levels or 0) - 1.0
 

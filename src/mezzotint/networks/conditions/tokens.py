@@ -94,7 +94,10 @@ class EmbeddingCondition(Condition):
         return Tokens(Cast(self.width, outputs), outputs)
 
     def encode(self, value: Any) -> Tensor:
-        rows = torch.as_tensor(value, dtype=self.dtype)
+        try:
+            rows = torch.as_tensor(value, dtype=self.dtype)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"{value!r} is not {self.wanted()}") from None
         if rows.ndim != 2 or rows.shape[1] != self.width or len(rows) > self.length:
             raise ValueError(f"{list(rows.shape)} is not the shape of {self.wanted()}")
         padded = torch.cat([rows, self.null(1)[0, len(rows) :]])
