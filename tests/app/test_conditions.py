@@ -153,9 +153,13 @@ def test_a_condition_that_cannot_be_drawn_is_refused(
 def test_samples_of_some_conditions_are_conditions_again(trained: Path, mezzotint: Command, tmp_path: Path) -> None:
     """The file leaves out those that were null, and they are null again."""
     first, again = tmp_path / "first.npz", tmp_path / "again.npz"
-    done = mezzotint("sample", f"run={trained}", "n=2", "condition={text:[red,blue]}", f"out={first.with_suffix('.png')}", "save=npz")
+
+    def to(file: Path) -> tuple[str, str]:
+        return f"out={file.with_suffix('.png')}", "save=npz"
+
+    done = mezzotint("sample", f"run={trained}", "n=2", "condition={text:[red,blue]}", *to(first))
     assert done.code == 0, done.err
-    done = mezzotint("sample", f"run={trained}", "n=2", f"condition={first}", f"out={again.with_suffix('.png')}", "save=npz")
+    done = mezzotint("sample", f"run={trained}", "n=2", f"condition={first}", *to(again))
     assert done.code == 0, done.err
     with np.load(first) as one, np.load(again) as two:
         assert set(one) == set(two)

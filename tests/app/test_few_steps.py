@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mezzotint.app import cli
@@ -101,3 +102,25 @@ def test_students_of_steps_train_resume_and_sample_without_their_teacher(command
     teacher.rename(tmp_path / "gone")
     code, said = command("sample", f"run={tmp_path}/runs/student", "n=4", calls, "grid.steps=2")
     assert code == 0, said
+
+
+def test_a_teacher_of_other_data_is_refused_before_training(command, tmp_path):
+    """Its examples have another shape, or it knows fewer classes or no such condition."""
+    runs, text = tmp_path / "runs", "{_target_: mezzotint.networks.TextCondition, length: 4}"
+    for name, words in {"small": ["data.classes=0"], "two": ["data.classes=2", "data.labels=l"]}.items():
+        arrays = {"x": np.zeros((40, 1, 4, 4), np.float32), "l": np.arange(40) % 2, "text": np.array(["a"] * 40)}
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        place = [f"data.root={tmp_path}/{name}.npz", "data=array", "data.member=x"]
+        assert command("train", *FLOW, *place, *words, f"name={name}")[0] == 0
+    place = [f"data.root={tmp_path}/two.npz", "data=array", "data.member=x", "data.labels=l"]
+    for teacher, words, reason in (
+        ("two", [], "trained on examples of shape [1, 4, 4], and this run has [1, 8, 8]"),
+        ("small", place, "objective.teacher knows 0 classes, and the data have 2: give data.classes=0"),
+        ("two", [*place, f"data.conditions={{text: {text}}}"], "trained without the condition 'text' of the data"),
+    ):
+        for objective in ("reflow", "consistency_distillation", "progressive_distillation"):
+            calls = ["sampler=lcm", "grid.steps=1"] if objective.startswith("consistency") else []
+            given = [f"objective={objective}", f"objective.teacher.directory={runs}/{teacher}", *calls, *words]
+            code, said = command("train", *FLOW, *given, "name=student")
+            assert code == 2
+            assert reason in said.splitlines()[-1]

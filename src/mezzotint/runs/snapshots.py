@@ -41,6 +41,11 @@ def write(file: Path, images: int, averages: Mapping[float, Mapping[str, Tensor]
         save_file(tensors, part, {"images": str(images), "std": " ".join(f"{std:g}" for std in averages)})
 
 
+def tracked(run: RunDir) -> set[float]:
+    """Return the std of each average in a run's snapshots."""
+    return {width for file in every(run.snapshots).values() for width in described_by(file, run)[1]}
+
+
 def reconstruct(run: RunDir, std: float, step: int | None = None) -> tuple[int, dict[str, Tensor]]:
     """Return the average of a length at the time of a run's last snapshot, and the step of that.
 

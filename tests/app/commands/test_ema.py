@@ -26,6 +26,8 @@ def test_averages_of_other_lengths_are_written_and_sampled(mezzotint: Command, h
     assert second.startswith("runs/a/ema/std-0.2.safetensors")
     written, expected = load_file(run.snapshots / "std-0.1.safetensors"), read_weights(run, "std0.1")
     assert all(torch.equal(value, expected[name.removeprefix("denoiser.")]) for name, value in written.items())
+    rough = mezzotint("ema", "run=runs/a", "std=0.03").out.splitlines()[-1]
+    assert rough == "std=0.03 is outside the tracked lengths, 0.05 to 0.25: it is a rough reconstruction"
     assert mezzotint("ema", "run=runs/a", "std=0.15", "out=w.safetensors").code == 0
     assert mezzotint("train", *TINY, "name=b", "init=w.safetensors").code == 0
 

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from mezzotint.app.assembly.conditions import check_learned
-from mezzotint.app.assembly.few_steps import check_few_steps
+from mezzotint.app.assembly.few_steps import check_few_steps, check_teachers
 from mezzotint.app.config.job import Job, Node
 from mezzotint.diffusion import (
     CFGPlusPlus,
@@ -32,7 +32,7 @@ def check_pairs(job: Job, denoiser: Denoiser, objective: nn.Module, hardware: Ha
     """
     check_network_and_data(job)
     check_rank(job, objective)
-    check_objective(objective, denoiser)
+    check_objective(job, objective, denoiser)
     check_guidance(job, denoiser.network, objective)
     check_augmentation(job.network, objective)
     check_shards(denoiser, objective, hardware)
@@ -66,10 +66,11 @@ def check_guidance(job: Job, network: Any, objective: Any) -> None:
     check_few_steps(job, network)
 
 
-def check_objective(objective: nn.Module, denoiser: Denoiser) -> None:
-    """Check an objective of ours against the schedule and the target."""
+def check_objective(job: Job, objective: nn.Module, denoiser: Denoiser) -> None:
+    """Check an objective of ours against its teachers, the schedule and the target."""
     if not isinstance(objective, BaseObjective):
         return
+    check_teachers(job, objective, denoiser.network)
     try:
         objective.check(denoiser)
     except ValueError as error:

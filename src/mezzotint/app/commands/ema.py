@@ -28,13 +28,16 @@ def main(words: Sequence[str]) -> None:
     out = given.get("out")
     if out and (len(stds) > 1 or not out.endswith(".safetensors")):
         raise ConfigError(f"out={out}: give a file that ends with .safetensors, which takes a single std=")
-    from mezzotint.runs.snapshots import write_average
+    from mezzotint.runs.snapshots import tracked, write_average
 
     for std in stds:
         file = Path(out).expanduser() if out else run.snapshots / f"std-{std:g}.safetensors"
         step = write_average(file, run, std)
         shown = display_path(run.path)
         print(f"{display_path(file)} (step {step}; `mezzotint sample run={shown} ema.std={std:g}` samples from it)")
+        least, most = min(tracked(run)), max(tracked(run))
+        if not least <= std <= most:
+            print(f"std={std:g} is outside the tracked lengths, {least:g} to {most:g}: it is a rough reconstruction")
 
 
 def number(text: str) -> float:

@@ -35,9 +35,7 @@ def planned(asked: Any, dataset: Any) -> ConditionPlan | None:
         return of_file(Path(file).expanduser(), kinds, f"of {file}")
     if unknown := [name for name in asked if name not in kinds]:
         instead = "; label= gives the class" if unknown[0] == "label" else ""
-        raise ConfigError(
-            f"condition={unknown[0]}: this run has no such condition; it has {', '.join(kinds)}{instead}"
-        )
+        raise ConfigError(f"condition={unknown[0]}: this run has no such condition; it has {', '.join(kinds)}{instead}")
     null = null_values(kinds, 1)
     written = {
         name: texts
@@ -65,7 +63,7 @@ def rows(name: str, kind: Condition, value: Any) -> Tensor:
 
 
 def of_file(file: Path, kinds: Mapping[str, Condition], about: str) -> GivenConditions:
-    """Return the values of a file with an array or a column for conditions; those that it leaves out have their null."""
+    """Return the values of a file with an array or a column for each condition; one that it leaves out has its null."""
     try:
         _, columns = read_columns(file)
         found = [name for name in kinds if name in columns]

@@ -72,6 +72,11 @@ class BaseObjective(nn.Module, metaclass=Finite):
             part for name in ("times", "weight") for part in nested_modules(getattr(self, name))
         )
 
+    @property
+    def teachers(self) -> tuple[object, ...]:
+        """The trained denoisers that the objective learns from; they are neither trained nor saved."""
+        return ()
+
     @abc.abstractmethod
     def forward(self, denoiser: Denoiser, x0: Tensor, draws: KeyedRandom, **cond: Any) -> Tensor:
         """Return losses (B,) of clean x0 (B, C, H, W); conditions by name, such as label (B,) int64."""

@@ -162,6 +162,10 @@ class ConsistencyDistillation(ConsistencyObjective):
         super().__init__(times, weight, loss, noise, gap, label_dropout, condition_dropout)
         self.teacher = GuidedTeacher(teacher, guidance_scale)
 
+    @property
+    def teachers(self) -> tuple[object, ...]:
+        return (self.teacher.denoiser,)
+
     def step(
         self, x: Tensor, x0: Tensor, eps: Tensor, now: NoiseLevel, next: NoiseLevel, cond: Mapping[str, Any]
     ) -> Tensor:

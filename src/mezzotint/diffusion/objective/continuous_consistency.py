@@ -66,6 +66,10 @@ class ContinuousConsistency(Annealed, BaseObjective):
         self.warmup, self.norm_offset = warmup, norm_offset
 
     @property
+    def teachers(self) -> tuple[object, ...]:
+        return () if self.teacher is None else (self.teacher.denoiser,)
+
+    @property
     def share(self) -> float:
         """r."""
         return 1.0 if self.progress >= self.warmup else self.progress / self.warmup

@@ -61,11 +61,15 @@ class ReflowObjective(Objective):
         if sampler.order is None:
             raise ValueError(f"{sampler} adds noise, and a pair must be a function of eps. Use sampler=heun or ddim.")
         self.sampler, self.grid = sampler, grid
-        self._teacher = (teacher,)  # not a submodule: neither trained nor saved
+        self._teachers = (teacher,)  # not a submodule: neither trained nor saved
+
+    @property
+    def teachers(self) -> tuple[object, ...]:
+        return self._teachers
 
     def forward(self, denoiser: Denoiser, x0: Tensor, draws: KeyedRandom, **cond: Any) -> Tensor:
         """Return losses (B,); of x0 (B, C, H, W) the shape is used, and conditions by name."""
-        (teacher,) = self._teacher
+        (teacher,) = self._teachers
         follow(teacher, x0.device)
         eps = self.noise(x0, draws)  # the same that the standard objective draws
         return super().forward(denoiser, sample(teacher, self.sampler, self.grid, eps, **cond), draws, **cond)
@@ -105,6 +109,10 @@ class ProgressiveDistillation(BaseObjective):
     ):
         super().__init__(times, weight, loss, noise, label_dropout, condition_dropout)
         self.teacher, self.steps = GuidedTeacher(teacher, guidance_scale), steps
+
+    @property
+    def teachers(self) -> tuple[object, ...]:
+        return (self.teacher.denoiser,)
 
     def check(self, denoiser: Denoiser) -> None:
         schedule = denoiser.schedule
