@@ -64,6 +64,14 @@ def test_precision(given, dtype):
     assert Hardware(**CPU, precision=given).dtype == dtype
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_the_fastest_precision_is_that_of_the_processor(monkeypatch, there):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert Hardware(**CPU, precision="fastest").exact_precision == ("bf16-mixed" if there else "32-true")
+    assert Hardware(**CPU).exact_precision == "32-true"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="torch sees no GPU"):
@@ -129,7 +137,7 @@ def apple(monkeypatch):
 
 @pytest.mark.usefixtures("apple")
 def test_an_apple_machine_takes_its_gpu():
-    for hardware in (Hardware(), Hardware(accelerator="mps"), Hardware(precision=32)):
+    for hardware in (Hardware(), Hardware(accelerator="mps"), Hardware(precision=32), Hardware(precision="fastest")):
         assert (hardware.device, hardware.exact_precision, hardware.local) == ("mps", "32-true", 1)
         assert hardware.trainer_arguments(hardware.place())["accelerator"] == "mps"
     assert Hardware(accelerator="cpu").device == "cpu"
@@ -140,7 +148,7 @@ def test_an_apple_machine_takes_its_gpu():
 
 def test_the_choices_of_a_device_are_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda emulated: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     images, volumes = (UNet(shape, width=8, multipliers=(1,), attention=()) for shape in ((1, 8, 8), (1, 8, 8, 8)))
     assert Hardware().choices(images) == "cuda: bf16-mixed, TF32, channels last"
     assert Hardware(tf32=False, compile=True).choices(volumes) == "cuda: bf16-mixed, compiled"

@@ -15,6 +15,7 @@ from mezzotint.instantiate.build import check_call
 from mezzotint.plain_data import number
 
 MOST = 1024  # processes or threads on one node
+APPLE = ("auto", "fastest", "32", 32)  # values of `precision` that Apple's GPUs support, in float32
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Hardware(metaclass=Finite):
         accelerator: gpu is NVIDIA's or AMD's, mps that of an Apple machine; auto takes either if there is one.
         devices: processes on each node; auto takes all GPUs of the node (one process on a CPU).
         nodes: of a cluster job.
-        precision: auto is bf16-mixed on a GPU that has bfloat16, else 32.
+        precision: auto is bf16-mixed on a GPU that has bfloat16, else 32; fastest is it also on a CPU that has it.
         strategy: how several processes share the work: ddp copies the network, fsdp cuts it into shards.
         micro_batch: images a process holds at once; left out, its whole share of the batch. Less memory, same gradient.
             "find" is for `mezzotint check`, which looks for the largest that fits.
@@ -64,7 +65,7 @@ class Hardware(metaclass=Finite):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: int | Literal["auto"] = 1
     nodes: int = 1
-    precision: Literal["auto", "32", "bf16-mixed", "16-mixed", 32] = "auto"
+    precision: Literal["auto", "fastest", "32", "bf16-mixed", "16-mixed", 32] = "auto"
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     micro_batch: int | Literal["find"] | None = None
     checkpointing: bool = False
@@ -101,7 +102,7 @@ class Hardware(metaclass=Finite):
                 f"devices={self.devices}, nodes={self.nodes}, strategy={self.strategy}: an Apple machine has one GPU, "
                 "and torch has no communication between such. Leave them out, or use accelerator=cpu"
             )
-        if self.precision not in ("auto", "32", 32):
+        if self.precision not in APPLE:
             raise ConfigError(f"precision={self.precision}: on Apple's GPUs leave it out, it is 32 there")
 
     @property
@@ -124,7 +125,7 @@ class Hardware(metaclass=Finite):
     @property
     def alone(self) -> bool:
         """True for one process in float32, as GPUs of Apple require."""
-        return self.devices in (1, "auto") and self.nodes == 1 and self.precision in ("auto", "32", 32)
+        return self.devices in (1, "auto") and self.nodes == 1 and self.precision in APPLE
 
     @property
     def local(self) -> int:
@@ -144,9 +145,12 @@ class Hardware(metaclass=Finite):
     @property
     def exact_precision(self) -> str:
         """The precision as Lightning calls it, with auto decided."""
-        if self.precision != "auto":
+        from mezzotint.networks import bfloat16_is_fast
+
+        if self.precision not in ("auto", "fastest"):
             return {"32": "32-true"}.get(str(self.precision), str(self.precision))
-        return "bf16-mixed" if self.device == "cuda" and torch.cuda.is_bf16_supported(False) else "32-true"
+        considered = self.device == "cuda" or self.precision == "fastest"
+        return "bf16-mixed" if considered and bfloat16_is_fast(self.device) else "32-true"
 
     @property
     def dtype(self) -> torch.dtype:
