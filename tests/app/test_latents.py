@@ -136,6 +136,10 @@ REFUSED = {
     "other batch": ((*ENCODE, "out=latents", "codec.batch=4"), "differ from these in batch"),
     "no latents": ((*ENCODE, "out=vae"), "holds something other than latents"),
     "latents": (("encode", "data=latents", "data.root=latents", "out=x"), "already holds latents"),
+    "random crop": (
+        ("encode", "data=image_folder", "data.root=.", "data.classes=0", "data.crop=random", *ENCODE[2:], "out=x"),
+        "data.crop=random draws another part of an image at every visit, and latents are computed once",
+    ),
     "codec": ((*ON_LATENTS, "codec=pixels"), "which an autoencoder decodes"),
     "many": ((*ENCODE, "-m", "out=a,b"), "encode one dataset after the other"),
 }

@@ -54,6 +54,13 @@ def test_damage_is_told_of_all_images(photos, mezzotint):
     assert re.search(r"2 of 90 pictures cannot be used. 2 such as .*00\.png .*, 61\.jpg", said.err)
 
 
+def test_a_random_crop_is_not_written(photos, mezzotint):
+    said = mezzotint(*PREPARE, "data.shape=[3,32,32]", "data.crop=random", "out=all.npy")
+    assert said.code == 2
+    assert "out=: data.crop=random draws another part of an image at every visit, and a file holds one" in said.err
+    assert not Path("all.npy").exists()
+
+
 @pytest.mark.parametrize("shape", ["[3,32,32]", "[1,16,16]"])
 def test_an_array_holds_the_images_of_the_folder(photos, mezzotint, shape):
     said = mezzotint(*PREPARE, f"data.shape={shape}", "data.crop=adm", "out=all.npy")

@@ -34,8 +34,9 @@ class TrainBatches(TorchDataset):
     def __getitem__(self, micro: int) -> Batch:
         positions = self.share.positions(micro)
         indices = self.order.indices(positions)
-        flipped = KeyedRandom(self.order.seed, positions).uniform("flip") < 0.5 if self.flip else None
-        pixels, labels = self.images.batch(indices) if flipped is None else self.images.flipped(indices, flipped)
+        random = KeyedRandom(self.order.seed, positions)
+        images, flipped = self.images.drawn(random), random.uniform("flip") < 0.5 if self.flip else None
+        pixels, labels = images.batch(indices) if flipped is None else images.flipped(indices, flipped)
         return _named(pixels, positions, labels) | self.conditions.batch(indices, pixels, flipped)
 
     def keys(self, first: int) -> Iterator[int]:

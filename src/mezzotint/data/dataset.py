@@ -118,6 +118,10 @@ class Dataset(metaclass=Finite):
         """Return the codec that suits the data: pixels, unless they are something else."""
         return PixelCodec()
 
+    def varies(self) -> str:
+        """Return the argument by which training sees another part of an example at every visit; empty for none."""
+        return ""
+
     def name(self) -> str:
         """Return the name of the dataset in error messages."""
         return type(self).__name__

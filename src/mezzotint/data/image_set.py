@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mezzotint.randomness import KeyedRandom
+
 
 class ImageSource(Protocol):
     """A finite, ordered set of examples of one shape, such as uint8 images, with or without labels."""
@@ -25,6 +27,13 @@ class ImageSource(Protocol):
         chosen, array = which.numpy(), pixels.numpy()  # shares memory; numpy copies bytes five times faster here
         array[chosen] = array[chosen, ..., ::-1]
         return pixels, labels
+
+    def drawn(self, random: KeyedRandom) -> "ImageSource":
+        """Return the examples as training sees them in one batch, whose i-th index has the i-th random numbers.
+
+        They are the examples themselves, except where each visit draws another part, such as a random crop.
+        """
+        return self
 
     def digest(self) -> str:
         """Return a hash of the content: equal for equal images and labels in equal order."""

@@ -4,6 +4,8 @@ Position p counts all images that training has used, over all processes. It dete
 
     epoch = p // N            image = permutation(seed, "order", N, epoch)[p % N]            flip = f(seed, "flip", p)
 
+and a random crop as the flip.
+
 Step s with the global batch b works on positions s b ... (s + 1) b - 1. With a micro-batches a step and w processes,
 each holding n = b / (a w) images at once, micro-batch m = s a + k of process r is
 

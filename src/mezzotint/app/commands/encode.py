@@ -98,6 +98,11 @@ def prepared(job: Job) -> tuple[Dataset, LatentCodec]:
         raise ConfigError(
             "encode writes the latents of an autoencoder: choose one, codec=autoencoder codec.directory=DIR"
         )
+    if varies := dataset.varies():
+        raise ConfigError(
+            f"data.{varies} draws another part of an image at every visit, and latents are computed once: encode with "
+            "data.crop=adm, or train with codec=autoencoder on the images, which encodes at every visit"
+        )
     if isinstance(dataset, Latents):
         raise ConfigError("data=latents already holds latents: give the images as data=, and another out=")
     return dataset, codec

@@ -74,6 +74,11 @@ def output(job: Job, dataset: Dataset) -> Path | None:
         raise ConfigError(f"out={job.out}: {'it is a folder' if file.is_dir() else 'its folder does not exist'}")
     if file.exists():
         raise ConfigError(f"out={job.out} exists: delete it, or give another name")
+    if varies := dataset.varies():
+        raise ConfigError(
+            f"out=: data.{varies} draws another part of an image at every visit, and a file holds one: "
+            "convert with data.crop=adm, or train on the images as they are"
+        )
     if dataset.divided():
         raise ConfigError(
             f"out=: {dataset.name()} has its own test images, and one file holds one split: give data.root= of each "

@@ -26,6 +26,10 @@ class DecodedMembers(TensorImages):
     def rows(self) -> np.ndarray:
         return self.source.rows
 
+    @property
+    def on_access(self) -> IndexedImages[MemberImage]:
+        return self.source
+
     def digest(self) -> str:
         return self.source.digest()
 
@@ -52,7 +56,7 @@ def decode_all(images: IndexedImages[MemberImage]) -> torch.Tensor:
     pixels = np.zeros((len(images), *images.shape), np.uint8)
 
     def work(number: int) -> None:
-        pixels[number] = images.decoded(int(images.rows[number]))
+        pixels[number] = images.decoded(number, images.crop)
 
     refuse(list(map_threaded(work, len(images), "decoding pictures").values()), len(images))
     return torch.from_numpy(pixels)

@@ -50,9 +50,8 @@ class FolderImages(OnAccess):
     def __len__(self) -> int:
         return len(self.files)
 
-    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        pixels = np.stack([decode(self.files[i], self.shape, self.enlarge, self.crop) for i in indices.tolist()])
-        return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
+    def decoded(self, number: int, crop: Crop) -> np.ndarray:
+        return decode(self.files[number], self.shape, self.enlarge, crop)
 
     def digest(self) -> str:
         """Return the hash of the stored files: reading is much faster than decoding."""
@@ -77,6 +76,10 @@ class Decoded(TensorImages):
     @property
     def files(self) -> tuple[Path, ...]:
         return self.source.files
+
+    @property
+    def on_access(self) -> FolderImages:
+        return self.source
 
     def digest(self) -> str:
         return self.source.digest()

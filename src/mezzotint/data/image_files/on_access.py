@@ -8,8 +8,10 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import torch
 
+from mezzotint.data.image_files.crops import Crop
 from mezzotint.data.image_files.decoder import addition, content
 from mezzotint.data.image_files.stored import StoredImage
 from mezzotint.data.image_set import ImageSource, digest
@@ -19,11 +21,36 @@ AT_ONCE = 1 << 15  # names and sizes that are hashed together
 
 
 class OnAccess(ImageSource):
-    """Stored images that are decoded on access."""
+    """Stored images that are decoded on access.
+
+    Args:
+        labels: of all images, (N,); None without.
+        crop: how they are cropped and resized.
+    """
+
+    labels: torch.Tensor | None
+    crop: Crop
+
+    @property
+    def on_access(self) -> "OnAccess":
+        """The images, decoded on access."""
+        return self
+
+    @abstractmethod
+    def decoded(self, number: int, crop: Crop) -> np.ndarray:
+        """Return an image, uint8 (C, H, W), by its number and with this crop. Raises DataError: it cannot be read."""
 
     @abstractmethod
     def names_and_sizes(self) -> tuple[Iterable[str], Iterable[int]]:
         """Return path and stored bytes of each image."""
+
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self.cropped(indices, [self.crop] * len(indices))
+
+    def cropped(self, indices: torch.Tensor, crops: Sequence[Crop]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return what `batch` does, each image with a crop of its own."""
+        pixels = np.stack([self.decoded(*each) for each in zip(indices.tolist(), crops, strict=True)])
+        return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
 
 
 def is_large(count: int, shape: Sequence[int]) -> bool:

@@ -161,13 +161,9 @@ class IndexedImages(OnAccess, Generic[Stored_co]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        pixels = np.stack([self.decoded(row) for row in self.rows[indices.numpy()].tolist()])
-        return torch.from_numpy(pixels), None if self.labels is None else self.labels[indices]
-
-    def decoded(self, row: int) -> np.ndarray:
-        """Return an image of the table as uint8 (C, H, W). Raises DataError: it cannot be decoded, or has changed."""
-        found = decode(self.table.stored(row), self.shape, self.enlarge, self.crop)
+    def decoded(self, number: int, crop: Crop) -> np.ndarray:
+        row = int(self.rows[number])
+        found = decode(self.table.stored(row), self.shape, self.enlarge, crop)
         self.table.check(row)
         return found
 
