@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import BATCH, Broken, Kill, Killed, Noise, entries, lines, train, weights
+from tiny import BATCH, MUON, Broken, Kill, Killed, Noise, entries, lines, train, weights
 
 from mezzotint.diffusion import Objective, StratifiedTimes
 from mezzotint.errors import ConfigError, TrainingError
@@ -117,6 +117,11 @@ def test_a_network_in_shards_is_whole_in_its_checkpoints(whole, two_ranks, tmp_p
     train(shutil.copytree(two_ranks / "sharded", tmp_path / "cut"), steps=60)
     train(shutil.copytree(whole, tmp_path / "whole"), steps=60)
     assert_close(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_muon_puts_matrices_in_shards_together(two_ranks, tmp_path):
+    train(tmp_path / "muon", optimizer=MUON)
+    assert_close(tmp_path / "muon", two_ranks / "sharded-muon")
 
 
 def test_two_ranks_agree_on_what_stops_them(two_ranks):

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from mezzotint.instantiate.build import build, check
 from mezzotint.instantiate.nodes import node_of
-from mezzotint.training import AdamW, Checkpoints, Muon, ParameterRule, TorchOptimizer
+from mezzotint.training import AdamW, Checkpoints, Muon, ParameterRule, TorchOptimizer, muon
 from mezzotint.training.muon import Combined, orthogonal
 from mezzotint.training.optimizers import set_rate, settle
 from mezzotint.training.parameter_groups import parameters
@@ -180,7 +180,9 @@ def test_a_class_alone_and_one_with_settings_are_nodes() -> None:
 
 @pytest.mark.parametrize("shape", [(16, 48), (48, 16), (32, 32)])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_on_matrices_muon_is_that_of_torch(shape: tuple[int, int], weight_decay: float) -> None:
+def test_on_matrices_muon_is_that_of_torch(monkeypatch, shape: tuple[int, int], weight_decay: float) -> None:
+    """In bfloat16, as on a GPU, bit for bit."""
+    monkeypatch.setattr(muon, "arithmetic", lambda device: torch.bfloat16)
     torch.manual_seed(0)
     ours = nn.Linear(*shape, bias=False)
     theirs = copy.deepcopy(ours)
@@ -204,6 +206,17 @@ def test_singular_values_become_about_one() -> None:
     assert values.min() > 0.6
     assert values.max() < 1.3
     assert torch.linalg.matrix_norm(found / values.mean() - u @ v) / math.sqrt(24) < 0.3
+
+
+def test_on_a_cpu_the_iterations_have_single_precision() -> None:
+    """Newton-Schulz iterations act on the singular values alone: U p(p(p(p(p(s))))) V^T."""
+    torch.manual_seed(0)
+    matrix = torch.randn(24, 40, dtype=torch.float64)
+    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+    s, (a, b, c) = s / s.norm(), muon.NEWTON_SCHULZ
+    for _ in range(5):
+        s = a * s + b * s**3 + c * s**5
+    torch.testing.assert_close(orthogonal(matrix.float()).double(), u @ torch.diag(s) @ v, rtol=0, atol=2e-5)
 
 
 def test_a_kernel_is_the_matrix_of_its_output_channels() -> None:

@@ -30,6 +30,7 @@ from mezzotint.training import (
     EvaluationPlan,
     Hardware,
     Log,
+    Muon,
     NaNGuard,
     Preemption,
     Preview,
@@ -104,6 +105,9 @@ def denoiser(dropout: float = 0.0) -> Denoiser:
     return Denoiser(network, CosineSchedule(), Velocity())
 
 
+MUON = Muon(warmup=5 * BATCH)
+
+
 def train(directory: Path, steps: int = 50, extra: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """Checkpoints every 7 steps, lines of the log every 10: one is no multiple of the other; no best one."""
     callbacks = {
@@ -168,11 +172,12 @@ def two_ranks(directory: Path) -> None:
 
 
 def shards(directory: Path) -> None:
-    """The network cut over two ranks; killed and resumed."""
+    """The network cut over two ranks, with two optimizers; killed and resumed."""
     sharded = Hardware(accelerator="cpu", devices=2, strategy="fsdp")
-    with contextlib.suppress(Killed):
-        train(directory / "sharded", hardware=sharded, extra={"kill": Kill(26)})
-    train(directory / "sharded", hardware=sharded)
+    for name, optimizer in {"sharded": AdamW(warmup=5 * BATCH), "sharded-muon": MUON}.items():
+        with contextlib.suppress(Killed):
+            train(directory / name, hardware=sharded, optimizer=optimizer, extra={"kill": Kill(26)})
+        train(directory / name, hardware=sharded, optimizer=optimizer)
 
 
 class Ask(Callback):

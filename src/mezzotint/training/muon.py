@@ -8,8 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mezzotint.errors import ConfigError
-from mezzotint.training.hardware.sharding import is_shard
+from mezzotint.training.hardware.sharding import full_tensor, is_shard, shard_like
 from mezzotint.training.lr_schedules import LRSchedule
 from mezzotint.training.optimizers import OptimizerSettings
 from mezzotint.training.parameter_groups import Parameter, ParameterRule, grouped, parameters
@@ -54,14 +53,10 @@ class Muon(OptimizerSettings):
             raise ValueError(f"weight_decay={self.weight_decay} must be 0 or more, eps={self.eps} above 0")
 
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
-        """Both optimizers as one. Raises ConfigError: the network is split over processes."""
+        """Both optimizers as one."""
         hidden: list[Parameter] = []
         others: list[Parameter] = []
         for one in parameters(module):
-            if is_shard(one.value):
-                raise ConfigError(
-                    "optimizer=muon needs whole matrices, and hardware.strategy=fsdp splits them; use adamw"
-                )
             (hidden if self.orthogonalised(one) else others).append(one)
         members: list[torch.optim.Optimizer] = []
         if hidden:
@@ -78,7 +73,10 @@ class Muon(OptimizerSettings):
 
 
 class OrthogonalMomentum(torch.optim.Optimizer):
-    """Muon's step for matrices and kernels; equal to torch.optim.Muon with `match_rms_adamw` where that takes them."""
+    """Muon's step for matrices and kernels; equal to torch.optim.Muon with `match_rms_adamw` where that takes them.
+
+    Matrices that are shards are put together on every rank, since orthogonalising takes all of a matrix.
+    """
 
     def __init__(self, groups: Sequence[dict[str, Any]], lr: float, momentum: float) -> None:
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0})
@@ -93,9 +91,10 @@ class OrthogonalMomentum(torch.optim.Optimizer):
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
                 buffer = self.state[p]["momentum_buffer"]
                 buffer.lerp_(p.grad, 1 - momentum)
-                update = orthogonal(p.grad.lerp(buffer, momentum).flatten(1))
+                update = orthogonal(full_tensor(p.grad.lerp(buffer, momentum)).flatten(1))
                 p.mul_(1 - lr * group["weight_decay"])
-                p.add_(update.view_as(p), alpha=-lr * 0.2 * math.sqrt(max(update.shape)))
+                step = update.view(p.shape)
+                p.add_(shard_like(step, p) if is_shard(p) else step, alpha=-lr * 0.2 * math.sqrt(max(update.shape)))
         return loss
 
 
@@ -134,10 +133,15 @@ def evaluated(closure: Callable[[], float] | None) -> float | None:
         return closure()
 
 
+def arithmetic(device: torch.device) -> torch.dtype:
+    """Return the dtype of Newton-Schulz iterations: float32 on a CPU, where bfloat16 is no faster or only emulated."""
+    return torch.float32 if device.type == "cpu" else torch.bfloat16
+
+
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return about U V^T of a matrix U S V^T: singular values between 0.7 and 1.2, in bfloat16."""
+    """Return about U V^T of a matrix U S V^T: singular values between 0.7 and 1.2."""
     a, b, c = NEWTON_SCHULZ
-    x = matrix.bfloat16()
+    x = matrix.to(arithmetic(matrix.device))
     if tall := x.shape[0] > x.shape[1]:
         x = x.T
     x = x / x.norm().clamp(min=1e-7)
