@@ -85,7 +85,7 @@ class DeferringLoader(Loader):
 
 
 class Present(Loader):
-    """Loads a module that was executed while Python looked for it: then Python takes the module's spec, as it is."""
+    """Loader of a module that was executed while Python looked for it, when Python takes the spec of the module."""
 
     def __init__(self, module: ModuleType) -> None:
         self.module, self.own = module, module.__spec__

@@ -150,9 +150,18 @@ def test_the_choices_of_a_device_are_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     images, volumes = (UNet(shape, width=8, multipliers=(1,), attention=()) for shape in ((1, 8, 8), (1, 8, 8, 8)))
-    assert Hardware().choices(images) == "cuda: bf16-mixed, TF32, channels last"
-    assert Hardware(tf32=False, compile=True).choices(volumes) == "cuda: bf16-mixed, compiled"
-    assert Hardware(precision="32", channels_last=False, tf32=False).choices(images) == "cuda: 32-true"
+    assert Hardware().choices(images) == "cuda: bf16-mixed, TF32, channels last, fused optimizer"
+    assert Hardware().choices(images, training=False) == "cuda: 32-true, TF32, channels last, CUDA graphs"
+    compiled = Hardware(tf32=False, compile=True, workers=2)
+    assert compiled.choices(volumes) == "cuda: bf16-mixed, fused optimizer, compiled, workers=2"
+    assert compiled.choices(volumes, training=False) == "cuda: 32-true, CUDA graphs"
+    plain = Hardware(precision="32", channels_last=False, tf32=False, workers="auto")
+    assert plain.choices(images) == "cuda: 32-true, fused optimizer, workers=auto"
+    assert Hardware(precision="16-mixed", tf32=False).choices(volumes) == "cuda: 16-mixed"
+
+
+def test_on_a_cpu_no_graphs_are_captured():
+    assert not Hardware(accelerator="cpu").graphs
 
 
 @pytest.mark.parametrize(

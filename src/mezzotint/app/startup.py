@@ -68,7 +68,7 @@ def graph_break(*args: Any, **kwargs: Any) -> None:
 
 
 def disable(fn: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """`torch._dynamo.disable`: a function as it is, until something is compiled."""
+    """`torch._dynamo.disable`: the function unchanged, until something is compiled."""
     if not isinstance(fn, FunctionType):
         return run(COMPILER).disable(fn, *args, **kwargs)
     disabled: list[Callable[..., Any]] = []
@@ -83,7 +83,7 @@ def disable(fn: Any = None, *args: Any, **kwargs: Any) -> Any:
 
 
 class OfCompiler(type):
-    """Asks the compiler's own class, if there is one."""
+    """Metaclass that leaves the answer to the compiler's own class, if there is one."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         there = compiler()

@@ -91,6 +91,7 @@ class SampleGenerator(metaclass=Finite):
         label: sample only this class; -1 samples unconditionally from a conditional network.
         round: the cycle of classes, int64 (R,).
         codec: turns x into stored samples; by default uint8 images.
+        replay: changes how the denoiser is called, not what it computes, such as `graphed`; None calls it as it is.
         conditions: the conditions of each sample beside its class; None for none. Where they come with labels, these
             are the classes, unless `label` or `round` is given.
 
@@ -112,6 +113,7 @@ class SampleGenerator(metaclass=Finite):
     round: Tensor | None = None
     codec: Codec = field(default_factory=PixelCodec)
     conditions: ConditionPlan | None = None
+    replay: Callable[[Any], Denoise] | None = None
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -124,7 +126,7 @@ class SampleGenerator(metaclass=Finite):
             raise ValueError(f"label={label} is not a class of this run: {known}")
         self.drawn = 0
         self.tally = [0]
-        counted = CallCounter(self.denoise, self.tally)
+        counted = CallCounter(self.replay(self.denoise) if self.replay else self.denoise, self.tally)
         self.guided = self.guidance(counted) if self.guidance else counted
         if self.device.type != "meta":
             move_to(self.guided, self.device)

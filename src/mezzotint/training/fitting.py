@@ -102,7 +102,7 @@ def fit(
         seed=seed,
         budget=budget,
         batch_size=batch_size,
-        fused=hardware.exact_precision != "16-mixed",
+        fused=hardware.fused,
         codec=codec_of(dataset),
         sharded=place.world > 1 and hardware.strategy == "fsdp",
     )

@@ -29,6 +29,7 @@ from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.figures import as_frames, as_images, film_strip, gif, grid, table_as_images
 from mezzotint.generation import ConditionPlan, SampleGenerator, stored_values
+from mezzotint.generation.cuda_graphs import graphed
 from mezzotint.instantiate.build import DENOISER, build, targets
 from mezzotint.progress import bar
 from mezzotint.runs.load import load
@@ -49,18 +50,24 @@ def main(config: Any) -> None:
     _, wrong = classes.opened(directory, job)
     if wrong:
         print(f"{wrong}; the samples show what the run was trained on", file=sys.stderr)
-    for path in draw(directory, job):
+    for path in draw(directory, job, announce=True):
         print(display_path(path))
 
 
-def draw(directory: Path, job: Job) -> list[Path]:
+def draw(directory: Path, job: Job, announce: bool = False) -> list[Path]:
     """Sample from a run and write the images below its samples/, or where out= says; return the paths.
+
+    Args:
+        announce: name the settings that follow from the device, unless it is the CPU.
 
     Raises:
         ConfigError: nothing can be written there, files of the kind that save= names cannot hold the images, or the run
             has no such class.
     """
     asked, generator = prepared(directory, job)
+    if announce and generator.device.type != "cpu":
+        hardware = build(job.hardware, "hardware")
+        print(hardware.choices(generator.denoise.network, training=False), file=sys.stderr)
     stem, n = asked.stem, asked.n
     stem.parent.mkdir(parents=True, exist_ok=True)
     shown: list[Tensor] = []
@@ -150,7 +157,8 @@ def open_generator(
     conditions = conditions or planned(job.condition, dataset)
     if turns is None and (conditions is None or job.label is not None):
         turns = turns_of(directory, job)
-    return sampling.of_dataset(denoise, dataset, job.seed, round=turns, conditions=conditions)
+    replay = graphed if hardware.graphs else None
+    return sampling.of_dataset(denoise, dataset, job.seed, round=turns, conditions=conditions, replay=replay)
 
 
 def write_grid(path: Path, images: Tensor, asked: Order, codec: Codec) -> None:

@@ -218,13 +218,30 @@ class Hardware(metaclass=Finite):
             return torch.channels_last if self.channels_last else torch.contiguous_format
         return preferred_memory_format(self.device, self.dtype)
 
-    def choices(self, network: nn.Module) -> str:
-        """Return the settings that follow from the device, in one line."""
+    @property
+    def graphs(self) -> bool:
+        """True if sampling replays the calls of a network as CUDA graphs."""
+        return self.device == "cuda"
+
+    @property
+    def fused(self) -> bool:
+        """True if the optimizer updates all parameters in one kernel, which scaled gradients do not allow."""
+        return self.exact_precision != "16-mixed"
+
+    def choices(self, network: nn.Module, training: bool = True) -> str:
+        """Return the settings that follow from the device, in one line.
+
+        Args:
+            training: of training, or of sampling, which is in float32.
+        """
         chosen = {
-            self.exact_precision: True,
+            self.exact_precision if training else "32-true": True,
             "TF32": self.device == "cuda" and self.tf32,
             "channels last": self.memory_format(network) is torch.channels_last,
-            "compiled": self.compile,
+            "fused optimizer": training and self.fused,
+            "compiled": training and self.compile,
+            "CUDA graphs": not training and self.graphs,
+            f"workers={self.workers}": training and self.workers != 0,
         }
         return f"{self.device}: {', '.join(name for name, holds in chosen.items() if holds)}"
 
