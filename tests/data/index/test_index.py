@@ -239,3 +239,13 @@ def test_columns_hold_what_the_files_are(photos):
     assert names == sorted(names) == [index.name(row) for row in range(30)]
     assert index.sizes.tolist() == [(photos / name).stat().st_size for name in names]
     assert isinstance(index.sizes, np.memmap)
+
+
+def test_many_held_out_images_of_a_large_set_are_not_decoded_at_the_start(photos, monkeypatch):
+    each = 3 * 8 * 8
+    monkeypatch.setattr(large_folder, "MANY", 20)
+    some = folder(photos, held_out=0.2, memory_limit=10 * each)
+    assert len(some.split("test")) <= 10 < len(some.split("train"))
+    assert not isinstance(some.split("test"), IndexedImages)
+    monkeypatch.setattr(large_folder, "MANY", 2)
+    assert isinstance(some.split("test"), IndexedImages)

@@ -23,6 +23,7 @@ from mezzotint.data.image_files.class_folders import few, in_order, refuse_label
 from mezzotint.data.image_files.image_set import note_once, refuse
 from mezzotint.data.image_files.layout import SKIP, left_out, report_similar_names
 from mezzotint.data.image_files.listing import describe_unused
+from mezzotint.data.image_files.on_access import MANY
 from mezzotint.data.index.images import IndexedImages
 from mezzotint.data.index.source import Source
 from mezzotint.data.index.usable import bad_images, report_identical
@@ -69,7 +70,14 @@ class ContainerDataset(Pictures):
         labels = self._labels(images, rows[name])[torch.from_numpy(chosen)] if self.classes else None
         table, shown = images.table, rows[name][chosen]
         found = IndexedImages(table, shown, self.shape, labels, self.enlarge, self._crop())
-        return decoded(found, images.index) if len(shown) * math.prod(self.shape) <= self.memory_limit else found
+        return decoded(found, images.index) if self._fits(len(rows["all"])) or self._few(len(shown)) else found
+
+    def _few(self, count: int) -> bool:
+        """Return whether so many images of a set that is not decoded into memory are."""
+        return count <= MANY and self._fits(count)
+
+    def _fits(self, count: int) -> bool:
+        return count * math.prod(self.shape) <= self.memory_limit
 
     def sources(self) -> tuple[Source, ...]:
         return (ContainerSource(self.container(*self._files())),)

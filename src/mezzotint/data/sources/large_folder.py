@@ -135,7 +135,7 @@ class LargeFolder:
             raise DataError(f"{wanted.root}: data.skip=true leaves no picture for {name}: fix some of them.")
         kept = None if labels is None else labels[torch.from_numpy(there)]
         found = IndexedImages(table, chosen, wanted.shape, kept, wanted.enlarge, crop)
-        if len(chosen) * math.prod(wanted.shape) > wanted.memory_limit:
+        if len(chosen) > MANY or len(chosen) * math.prod(wanted.shape) > wanted.memory_limit:
             return found
         files = found.files
         return examined(files, wanted.shape, wanted.enlarge, True, crop).images(files, kept)

@@ -36,7 +36,8 @@ class Pictures(Dataset):
             crop that those papers publish for ImageNet, bit for bit; or "random", the random crop of ADM in training,
             drawn at every visit of an image, and its centre crop elsewhere.
         held_out: fraction of test images if there is no test folder; with 0 both splits are the entire dataset.
-        memory_limit: bytes; a dataset or split up to this size is decoded once and cached, a larger one on access.
+        memory_limit: bytes; a dataset or split up to this size is decoded once and cached, a larger one on access, and
+            of a larger dataset a split of more than 20,000 images too.
     """
 
     shape: tuple[int, int, int]
