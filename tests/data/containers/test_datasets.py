@@ -286,3 +286,12 @@ def test_an_index_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("mezzotint.data.index.source.prepare", lambda *_: pytest.fail("it is prepared again"))
     assert torch.equal(dataset.split("train").batch(torch.arange(9))[0], expected)
     assert replace(dataset, shape=(3, 4, 4)).split("train").batch(torch.arange(2))[0].shape == (2, 3, 4, 4)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CONTAINERS if kind != "lmdb"])
+def test_a_container_that_disappears_is_one_line(kind: str, tmp_path: Path) -> None:
+    images = replace(CONTAINERS[kind](tmp_path, pictures("a")), memory_limit=0).split("all")
+    for path, _, _ in images.on_access.table.index.about["shards"]:
+        Path(path).unlink()
+    with pytest.raises(DataError, match=r"was there before and cannot be read now|no longer exists"):
+        images.batch(torch.arange(len(images)))

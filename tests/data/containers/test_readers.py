@@ -331,6 +331,18 @@ def test_a_tar_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
         members(write_tar(tmp_path / "b.tar", {"1.json": b"{", "1.png": picture(0)}))
 
 
+@pytest.mark.parametrize("kept", [0, 5])
+def test_a_tar_that_ends_between_two_files_is_refused(kept: int, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "cut.tar", "w") as archive:
+        for i in range(8):
+            about = tarfile.TarInfo(f"{i}.png")
+            about.size = 512
+            archive.addfile(about, io.BytesIO(bytes(512)))
+    os.truncate(tmp_path / "cut.tar", 1024 * kept)
+    with pytest.raises(DataError, match=r"cut\.tar is truncated: it lacks the zeros that end a tar archive"):
+        list(TarShards((tmp_path / "cut.tar",), ("",)).members())
+
+
 def test_a_truncated_table_or_store_is_refused(tmp_path: Path) -> None:
     for ending in ("parquet", "arrow"):
         container = write_table(tmp_path / f"a.{ending}", PICTURES)

@@ -30,7 +30,12 @@ class ContainerTable(IndexTable[MemberImage]):
 
     def check(self, row: int) -> None:
         path, size, time = self.index.about["shards"][int(self._shard[row])]
-        about = os.stat(path)
+        try:
+            about = os.stat(path)
+        except OSError as error:
+            raise DataError(
+                f"{path} was there before and cannot be read now ({error.strerror}): restore it."
+            ) from error
         if about.st_size != size or about.st_mtime_ns != time:
             raise DataError(f"{path} has changed since its index was made: start again, or restore the file as it was.")
 

@@ -75,6 +75,10 @@ class TarHeaders:
                 yield Item(member_name(name, self.file.path), content, size)
             if kind != b"g":
                 renamed, resized = "", -1
+        if not block:
+            raise DataError(
+                f"{self.file.path} is truncated: it lacks the zeros that end a tar archive. Copy or download it again."
+            )
 
     def text(self, item: Item) -> str:
         """Return a short file as text. Raises DataError: it is none."""
