@@ -1,6 +1,7 @@
 """Exports hold the same network: traced graphs, safetensors with a config, and pipelines of diffusers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +9,47 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from mezzotint import DDIM, DDPM, CosineSchedule, Denoiser, RectifiedFlowSchedule, Trailing, Velocity, sample
+from mezzotint import (
+    DDIM,
+    DDPM,
+    CosineSchedule,
+    Denoiser,
+    RectifiedFlowSchedule,
+    TabulatedSchedule,
+    Trailing,
+    Velocity,
+    sample,
+)
 from mezzotint.errors import ConfigError, DataError
 from mezzotint.instantiate.nodes import node_of
-from mezzotint.networks import MLP, UNet
-from mezzotint.runs.exports.formats import BATCHES, ONNX, Exported, Safetensors, TorchExport, inputs
+from mezzotint.networks import (
+    MLP,
+    DiT,
+    IntervalCondition,
+    JiT,
+    LinearAttentionUNet,
+    LowResolution,
+    MultiHotCondition,
+    TextCondition,
+    UNet,
+    UViT,
+    VectorCondition,
+)
+from mezzotint.runs.exports.formats import BATCHES, ONNX, Exported, Safetensors, TorchExport, input_names, inputs
 from mezzotint.runs.exports.pipeline import DiffusersPipeline
 from mezzotint.runs.exports.unet2d import twin
 from mezzotint.runs.load import load
+from mezzotint.runs.published.entries import read_state
+from mezzotint.runs.published.formats import FORMATS
 
 DIGITS = {"shape": (1, 8, 8), "classes": 10, "width": 32, "multipliers": (1, 2), "blocks": 1, "attention": ()}
 UNETS: dict[str, dict[str, Any]] = {
     "digits": DIGITS,
     "attention": DIGITS | {"attention": (8, 4), "blocks": 2, "classes": 0},
     "scale and shift": DIGITS | {"scale_shift": True, "width": 16, "multipliers": (1, 2, 3)},
+    "settings of imported weights": DIGITS
+    | {"groups": 8, "waves": "adm", "norm_eps": 1e-6, "end_padding": True, "classes": 0},
+    "small, other waves": DIGITS | {"waves": "adm", "norm_eps": 1e-3, "end_padding": True},
     "one number of groups": {
         "shape": (3, 16, 16),
         "width": 64,
@@ -30,6 +58,26 @@ UNETS: dict[str, dict[str, Any]] = {
         "blocks": 1,
         "attention": (),
     },
+}
+
+
+SMALL = {"shape": (1, 8, 8), "classes": 3, "width": 16}
+ALL = {
+    "season": VectorCondition(2),
+    "hot": MultiHotCondition(4),
+    "low": LowResolution((1, 4, 4)),
+    "text": TextCondition(4, vocabulary=32),
+    "interval": IntervalCondition(),
+}
+NO_TOKENS = {name: kind for name, kind in ALL.items() if name != "text"}
+NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
+    "unet": lambda: UNet(**DIGITS),
+    "unet, conditions": lambda: UNet(**DIGITS | {"conditions": ALL, "cross_attention": (4,)}),
+    "mlp": lambda: MLP((1, 4, 4), width=16),
+    "dit, conditions": lambda: DiT(**SMALL, depth=2, head_width=8, patch=2, conditions=ALL, registers=2),
+    "jit": lambda: JiT(**SMALL, depth=2, head_width=8, patch=4, bottleneck=8, class_tokens=2, class_start=1),
+    "uvit, conditions": lambda: UViT(**SMALL, depth=3, head_width=8, patch=2, conditions=NO_TOKENS),
+    "linear attention": lambda: LinearAttentionUNet((1, 8, 8), width=8, multipliers=(1, 2), conditions=NO_TOKENS),
 }
 
 
@@ -73,13 +121,17 @@ def test_what_is_no_export_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("network", [UNet(**DIGITS), MLP((1, 4, 4), width=16)], ids=["unet", "mlp"])
-def test_a_traced_graph_is_the_network(tmp_path: Path, network: torch.nn.Module) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_traced_graph_is_the_network(tmp_path: Path, name: str) -> None:
+    """For any batch size, with every condition as an input behind the label."""
+    network = NETWORKS[name]()
     model = exported(network)
     graph = torch.export.load(folder(tmp_path, TorchExport(), model) / "model.pt2").module()
     for batch in BATCHES:
         given = inputs(model, batch)
-        assert torch.equal(graph(*given), network(*given))
+        named = dict(zip(input_names(model), given, strict=True))
+        assert set(getattr(network, "conditions").kinds) <= set(named)  # noqa: B009, of every network of ours
+        assert torch.equal(graph(*given), network(**named))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -99,7 +151,7 @@ def test_an_onnx_graph_is_the_network(tmp_path: Path) -> None:
 def test_a_unet_has_a_twin_with_one_number_of_groups(name: str) -> None:
     found = twin(UNet(**UNETS[name]))
     assert found is not None
-    assert len(set(found.config["block_out_channels"])) == (2 if name == "one number of groups" else 1)
+    assert len(set(found.config["block_out_channels"])) == (1 if "groups" not in UNETS[name] else 2)
 
 
 @pytest.mark.filterwarnings("ignore")  # the other library's
@@ -158,3 +210,22 @@ def test_schedules_without_steps_are_refused(tmp_path: Path) -> None:
     model = exported(MLP((1, 4, 4)), RectifiedFlowSchedule())
     with pytest.raises(ConfigError, match=r"RectifiedFlowSchedule has no steps.*Use format=safetensors"):
         DiffusersPipeline().check(model)
+
+
+@pytest.mark.filterwarnings("ignore")  # the other library's
+@pytest.mark.parametrize("name", ["one number of groups", "settings of imported weights"])
+def test_an_exported_pipeline_is_imported_again(tmp_path: Path, name: str) -> None:
+    """With its schedule, a table of betas, and the same outputs."""
+    pytest.importorskip("diffusers")
+    model = exported(UNet(**UNETS[name]))
+    found = FORMATS["diffusers"](folder(tmp_path / "pipeline", DiffusersPipeline(), model), {})
+    own = {key.removeprefix("network."): v for key, v in found.settings.items() if key.startswith("network.")}
+    ours = UNet(found.settings["data.shape"], **own)
+    ours.load_state_dict(read_state(found.tensors, ours, found.entries(ours)))
+    x, time = torch.randn(2, *ours.shape), torch.tensor([1.0, 800.0])
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x, time), model.denoiser.network(x, time), rtol=1e-6, atol=1e-6)
+    assert (found.choices["schedule"], found.choices["target"]) == ("tabulated", "velocity")
+    schedule = TabulatedSchedule(found.settings["schedule.values"])
+    for t in (1.0, 500.0, 1000.0):
+        assert schedule.level(t).alpha == pytest.approx(CosineSchedule().level(t).alpha, rel=1e-9)

@@ -344,6 +344,7 @@ def test_fifty_steps_of_ddim_are_those_of_diffusers(tmp_path):
     [
         ({"_class_name": "UNet2DConditionModel"}, "it is a UNet2DConditionModel"),
         ({"act_fn": "gelu"}, "act_fn='gelu' is not supported"),
+        ({"freq_shift": 21}, "freq_shift=21 is not supported"),
         ({"down_block_types": ["KDownBlock2D"]}, "blocks of type KDownBlock2D"),
         ({"up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D"]}, "attention in other levels"),
     ],

@@ -177,7 +177,7 @@ def scaled_one_hot(label: Tensor | None, classes: int, like: Tensor) -> Tensor:
         (B, classes).
     """
     if label is None:
-        return like.new_zeros(len(like), classes)
+        return like.new_zeros(like.shape[0], classes)
     identity = torch.eye(classes + 1, classes, dtype=like.dtype, device=like.device) * classes**0.5  # last row: null
     too_large = label >= classes
     return functional.embedding(torch.where(label == -1, classes, label + too_large), identity)
@@ -221,7 +221,7 @@ class Conditioning(nn.Module):
         if self.label is None:
             refuse_label(label)
             return self.time(time)
-        return self.time(time) + self.label(null_labels(len(time), time.device) if label is None else label)
+        return self.time(time) + self.label(null_labels(time.shape[0], time.device) if label is None else label)
 
 
 def augmented(embedding: Tensor, augment: Tensor | None, layer: nn.Linear | None) -> Tensor:

@@ -63,10 +63,10 @@ class MemoryAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         split = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1)).mT
         query, key, value = split.unbind(1)  # (B, heads, N, d) each
-        memory = self.memory[:, None].expand(-1, len(x), -1, -1, -1).to(key.dtype)
+        memory = self.memory[:, None].expand(-1, x.shape[0], -1, -1, -1).to(key.dtype)
         key, value = torch.cat([memory[0], key], dim=2), torch.cat([memory[1], value], dim=2)
         found = attention(query.contiguous(), key, value).mT.flatten(1, 2)
-        return x + self.project(found.reshape(len(x), -1, *x.shape[2:]))
+        return x + self.project(found.reshape(x.shape[0], -1, *x.shape[2:]))
 
 
 class LinearAttention(nn.Module):
@@ -89,11 +89,11 @@ class LinearAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         split = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, self.head_width))
         query, key, value = split.unbind(1)  # (B, heads, d, N) each
-        memory = self.memory[:, None].expand(-1, len(x), -1, -1, -1).to(key.dtype)
+        memory = self.memory[:, None].expand(-1, x.shape[0], -1, -1, -1).to(key.dtype)
         key, value = torch.cat([memory[0], key], dim=-1), torch.cat([memory[1], value], dim=-1)
         context = key.softmax(dim=-1) @ value.mT
         found = context.mT @ (query.softmax(dim=-2) * self.head_width**-0.5)
-        return x + self.output_norm(self.output(found.flatten(1, 2).reshape(len(x), -1, *x.shape[2:])))
+        return x + self.output_norm(self.output(found.flatten(1, 2).reshape(x.shape[0], -1, *x.shape[2:])))
 
 
 class Step(nn.Module):

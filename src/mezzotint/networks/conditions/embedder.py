@@ -112,4 +112,4 @@ def built(modules: Mapping[str, nn.Module | None]) -> nn.ModuleDict:
 
 
 def absent_or(value: Tensor | None, kind: Condition, x: Tensor) -> Tensor:
-    return kind.null(len(x), x.device) if value is None else value
+    return kind.null(x.shape[0], x.device) if value is None else value

@@ -33,7 +33,7 @@ class Tokens(nn.Module):
     def forward(self, value: Tensor) -> tuple[Tensor, Tensor]:
         absent = is_null(value)
         embedded = self.embed(torch.where(absent, torch.zeros_like(value), value))
-        tokens = self.norm(torch.cat([self.start.expand(len(value), 1, -1), embedded], dim=1))
+        tokens = self.norm(torch.cat([self.start.expand(value.shape[0], 1, -1), embedded], dim=1))
         counts = ~(absent if absent.ndim == 2 else absent.any(2))
         return tokens, torch.cat([torch.ones_like(counts[:, :1]), counts], dim=1)
 

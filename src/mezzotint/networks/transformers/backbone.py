@@ -103,14 +103,14 @@ class Backbone(Recorded, nn.Module, metaclass=Finite):
         """Put the tokens of sequences and the learned ones in front; return all, their rotations and their mask."""
         leading = [] if sequence is None else [sequence.tokens.to(tokens.dtype)]
         if self.context is not None:
-            leading.append(self.context_tokens(self.context, label, len(tokens)))
+            leading.append(self.context_tokens(self.context, label, tokens.shape[0]))
         joined = torch.cat([*leading, tokens], dim=1) if leading else tokens
         extra = joined.shape[1] - tokens.shape[1]
         rotation = self.rotation if self.rotation is None or not extra else with_unturned(self.rotation, extra)
         if sequence is None:
             return joined, rotation, None
         counts = sequence.counts
-        others = counts.new_ones(len(counts), joined.shape[1] - counts.shape[1])
+        others = counts.new_ones(counts.shape[0], joined.shape[1] - counts.shape[1])
         return joined, rotation, torch.cat([counts, others], dim=1)[:, None, None]
 
     def context_tokens(self, learned: Tensor, label: Tensor | None, batch: int) -> Tensor:

@@ -34,9 +34,9 @@ def patchify(x: Tensor, patch: int) -> Tensor:
 def unpatchify(patches: Tensor, grid: Sequence[int], patch: int) -> Tensor:
     """Put patches together, the inverse of `patchify`: (B, N, C patch^d) -> (B, C, *size)."""
     rank = len(grid)
-    parts = patches.reshape(len(patches), *grid, -1, *[patch] * rank)
+    parts = patches.reshape(patches.shape[0], *grid, -1, *[patch] * rank)
     order = [axis for i in range(rank) for axis in (1 + i, 2 + rank + i)]
-    return parts.permute(0, 1 + rank, *order).reshape(len(patches), -1, *[count * patch for count in grid])
+    return parts.permute(0, 1 + rank, *order).reshape(patches.shape[0], -1, *[count * patch for count in grid])
 
 
 class PatchEmbedding(nn.Module):

@@ -117,4 +117,4 @@ class UViT(Recorded, nn.Module, metaclass=Finite):
         if self.label is None:
             refuse_label(label)
             return []
-        return [self.label(null_labels(len(time), time.device) if label is None else label)[:, None]]
+        return [self.label(null_labels(time.shape[0], time.device) if label is None else label)[:, None]]

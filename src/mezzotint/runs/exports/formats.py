@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mezzotint.diffusion import Denoiser
 from mezzotint.errors import ConfigError
 from mezzotint.instantiate.build import DENOISER
+from mezzotint.networks import Condition, ConditionEmbedder
 from mezzotint.plain_data import as_dict, lookup
 
 BATCHES = (1, 3, 4)  # sizes at which a traced network is compared with the original
@@ -114,7 +115,7 @@ class ONNX(ExportFormat):
 
     def write(self, model: Exported, folder: Path) -> str:
         file = folder / "model.onnx"
-        program = torch.onnx.export(traced(model), dynamo=True, verbose=False)
+        program = torch.onnx.export(traced(model), input_names=input_names(model), dynamo=True, verbose=False)
         assert program is not None, "dynamo=True returns a program"
         program.save(str(file))
         try:
@@ -144,7 +145,13 @@ def require(what: str, *packages: str) -> None:
 
 
 def input_names(model: Exported) -> list[str]:
-    return ["x", "time", *(["label"] if model.classes else [])]
+    return ["x", "time", *(["label"] if model.classes else []), *conditions_of(model)]
+
+
+def conditions_of(model: Exported) -> Mapping[str, Condition]:
+    """Return the kind of each condition of a network of ours, by name; none of another."""
+    embedder = getattr(model.denoiser.network, "conditions", None)
+    return embedder.kinds if isinstance(embedder, ConditionEmbedder) else {}
 
 
 def describe(model: Exported) -> list[str]:
@@ -154,36 +161,55 @@ def describe(model: Exported) -> list[str]:
         f"x (B, {shape}) float32",
         "time (B,) float32",
         *(["label (B,) int64, -1 = no class"] if model.classes else []),
+        *(f"{name} {in_words(kind)}" for name, kind in conditions_of(model).items()),
     ]
 
 
+def in_words(kind: Condition) -> str:
+    """Shape, type and null of a condition's values."""
+    floats = kind.dtype.is_floating_point
+    shape = "".join(f" {size}," if kind.shape[1:] or not kind.shape else f" {size}" for size in kind.shape)
+    null = "" if kind.supplied else f", {'NaN' if floats else '-1'} = none"
+    return f"(B,{shape.rstrip(',')}) {str(kind.dtype).removeprefix('torch.')}{null}"
+
+
 def inputs(model: Exported, batch: int) -> tuple[Tensor, ...]:
-    """Random inputs of a network, the same for each batch size."""
+    """Random inputs of a network, the same for each batch size; every other condition is the null."""
     source = torch.Generator().manual_seed(0)
     x = torch.randn(batch, *model.denoiser.network.shape, generator=source)
     label = (torch.arange(batch) % (model.classes + 1) - 1,) if model.classes else ()
-    return (x, torch.rand(batch, generator=source) * 999, *label)
+    times = torch.rand(batch, generator=source) * 999
+    return (x, times, *label, *(some(kind, batch, source) for kind in conditions_of(model).values()))
+
+
+def some(kind: Condition, batch: int, source: torch.Generator) -> Tensor:
+    """Return values (B, ...) of a condition: zeros of integers, random floats, and the null of every other example."""
+    values = kind.null(batch)
+    drawn = torch.rand(batch, *kind.shape, generator=source)
+    values[::2] = drawn[::2] if kind.dtype.is_floating_point else 0
+    return values
 
 
 class Positional(nn.Module):
     """A network as a function of its inputs by position."""
 
-    def __init__(self, network: nn.Module, labelled: bool) -> None:
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
-        self.network, self.labelled = network, labelled
+        self.network, self.names = network, tuple(names)
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.network(x, time, label) if self.labelled else self.network(x, time)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        x, time, *rest = inputs
+        return self.network(x, time, **dict(zip(self.names[2:], rest, strict=True)))
 
 
 def traced(model: Exported) -> torch.export.ExportedProgram:
     """Trace the network with a dynamic batch size. Raises ConfigError: its code cannot be traced."""
-    network = Positional(model.denoiser.network, bool(model.classes)).eval()
+    network = Positional(model.denoiser.network, input_names(model)).eval()
     batch = torch.export.Dim("batch", min=1, max=65_536)
     given = inputs(model, 3)
     try:
         with torch.no_grad():
-            return torch.export.export(network, given, dynamic_shapes=tuple({0: batch} for _ in given))
+            return torch.export.export(network, given, dynamic_shapes={"inputs": tuple({0: batch} for _ in given)})
     except Exception as error:
         raise ConfigError(
             f"network: {type(model.denoiser.network).__name__} cannot be traced by torch.export "
@@ -194,7 +220,7 @@ def traced(model: Exported) -> torch.export.ExportedProgram:
 def difference(model: Exported, graph: Any) -> float:
     """The largest difference between a graph and the network, over several batch sizes."""
     found = 0.0
-    network = Positional(model.denoiser.network, bool(model.classes)).eval()
+    network = Positional(model.denoiser.network, input_names(model)).eval()
     with torch.no_grad():
         for batch in BATCHES:
             given = inputs(model, batch)

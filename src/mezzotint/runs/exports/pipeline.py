@@ -12,6 +12,7 @@ from mezzotint.errors import ConfigError
 from mezzotint.runs.exports.formats import Exported, ExportFormat, require
 from mezzotint.runs.exports.unet2d import twin
 
+TOLERANCE = 1e-3  # of the largest output, between the network and the written files
 PREDICTIONS = {Epsilon: "epsilon", Velocity: "v_prediction", Clean: "sample"}
 OURS = ("mezzotint.runs.exports.diffusers_network", "PipelineNetwork")
 
@@ -72,7 +73,13 @@ class DiffusersPipeline(ExportFormat):
         }
         (folder / "model_index.json").write_text(json.dumps(index, indent=2))
         kind = "UNet2DModel" if plain else "a network of mezzotint, which must be installed to open it"
-        return f"unet: {kind}; largest difference from the network {compared(model, folder, plain is not None):g}"
+        apart, largest = compared(model, folder, plain is not None)
+        if not apart <= TOLERANCE * largest:
+            raise ConfigError(
+                f"format=diffusers: its network differs by {apart:g} in outputs of up to {largest:g}, so that it is "
+                "not the same. Use format=safetensors"
+            )
+        return f"unet: {kind}; largest difference from the network {apart:g}"
 
     def usage(self, model: Exported) -> str:
         ours = "" if twin(model.denoiser.network) else f"import {OURS[0]}  # the class of the network\n"
@@ -96,8 +103,8 @@ def betas(model: Exported) -> list[float]:
     return [1 - after / before for before, after in pairwise(bars)]
 
 
-def compared(model: Exported, folder: Path, plain: bool) -> float:
-    """The largest difference between the exported network and the original, without a class."""
+def compared(model: Exported, folder: Path, plain: bool) -> tuple[float, float]:
+    """The largest difference between the exported network and the original, without a class, and its largest output."""
     import diffusers
 
     if plain:
@@ -111,4 +118,4 @@ def compared(model: Exported, folder: Path, plain: bool) -> float:
     time = torch.tensor([0.0, 17.0, 0.99 * model.denoiser.schedule.steps]).floor()
     with torch.no_grad():
         expected = model.denoiser.network(x, time)
-        return float((unet.eval()(x, time).sample - expected).abs().max())
+        return float((unet.eval()(x, time).sample - expected).abs().max()), float(expected.abs().max())

@@ -42,14 +42,14 @@ def twin(network: nn.Module) -> Twin | None:
     norms = [module for module in network.modules() if isinstance(module, nn.GroupNorm)]
     if len({norm.num_groups for norm in norms}) == 1:
         channels = [width_of(stages_of(level)[0]) for level in network.down.values()]
-        return Twin(config(given, channels, norms[0].num_groups, 1), write_state(state, entries))
+        return Twin(config(given, channels, norms[0].num_groups, 0), write_state(state, entries))
     sizes = {norm.num_channels // norm.num_groups for norm in norms}
     walked = [*walk(network)]
     layout = Layout(max(one.slots_needed for one in walked), sizes.pop())
     if sizes or layout.width > WIDEST:
         return None
     waves = given["width"] // 2
-    shift = layout.width // 2 - waves + 1  # so that the first frequencies are those of the narrower embedding
+    shift = layout.width // 2 - waves  # so that the first frequencies are those of the narrower embedding
     padded = config(given, [layout.width] * len(given["multipliers"]), layout.width // layout.size, shift)
     return Twin(padded, write_state(spread_state(network, walked, state, layout, waves), entries))
 
@@ -72,6 +72,12 @@ def without_class(network: UNet) -> dict[str, Tensor]:
 
 
 def config(given: Mapping[str, Any], channels: Sequence[int], groups: int, shift: int) -> dict[str, Any]:
+    """Return the arguments of a UNet2DModel.
+
+    Args:
+        channels: of each level.
+        shift: the number of frequencies beyond those of the network here.
+    """
     inputs, height, width = given["shape"]
     attends = [min(height, width) >> level in given["attention"] for level in range(len(channels))]
     return {
@@ -85,10 +91,10 @@ def config(given: Mapping[str, Any], channels: Sequence[int], groups: int, shift
         "attention_head_dim": None,
         "norm_num_groups": groups,
         "attn_norm_num_groups": groups,
-        "norm_eps": 1e-5,
-        "downsample_padding": 1,
-        "flip_sin_to_cos": False,
-        "freq_shift": shift,
+        "norm_eps": given["norm_eps"],
+        "downsample_padding": 0 if given["end_padding"] else 1,
+        "flip_sin_to_cos": given["waves"] == "adm",
+        "freq_shift": shift + (0 if given["waves"] == "adm" else 1),
         "resnet_time_scale_shift": "scale_shift" if given["scale_shift"] else "default",
     }
 

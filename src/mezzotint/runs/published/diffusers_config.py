@@ -54,7 +54,13 @@ def network_settings(config: Mapping[str, Any], folder: Path) -> tuple[dict[str,
         raise ConfigError(f"{where}: levels that resample by convolutions beside others by blocks are not supported")
     residual = resampled == {True}
     head_width = config.get("attention_head_dim", 8)
-    endpoint, cosines = config.get("freq_shift", 0) == 1, config.get("flip_sin_to_cos", True)
+    shift, cosines = config.get("freq_shift", 0), config.get("flip_sin_to_cos", True)
+    if shift not in (0, 1):
+        raise ConfigError(
+            f"{where}: freq_shift={shift} is not supported; only 0 and 1 are. Exports of small networks by "
+            "format=diffusers have others: take the run itself, or its export by format=safetensors"
+        )
+    endpoint = shift == 1
     width = widths[0]
     settings = {
         "data.shape": [channels, *size],
@@ -89,8 +95,9 @@ def schedule_settings(config: Mapping[str, Any], file: Path | None) -> tuple[dic
         ConfigError: a schedule or a target that has no counterpart here.
     """
     beta, target = config.get("beta_schedule", "linear"), config.get("prediction_type", "epsilon")
-    if config.get("trained_betas") is not None:
-        raise ConfigError(f"{file}: trained_betas is not supported; say schedule=tabulated schedule.betas=[...]")
+    if target in TARGETS and (listed := config.get("trained_betas")) is not None:
+        choices = {"schedule": "tabulated", "target": TARGETS[target], "sampler": "ddim", "grid": "auto"}
+        return choices, {"schedule.values": [float(value) for value in listed]}, []
     if beta not in SCHEDULES or target not in TARGETS:
         raise ConfigError(f"{file}: beta_schedule={beta!r}, prediction_type={target!r} has no counterpart here")
     choices = {"schedule": SCHEDULES[beta], "target": TARGETS[target], "sampler": "ddim", "grid": "auto"}
