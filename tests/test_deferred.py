@@ -80,6 +80,23 @@ def test_a_package_that_its_submodules_need_is_run_before_them_and_neither_twice
     assert (counted("runs"), counted("parts")) == (1, 1)
 
 
+def test_a_submodule_that_takes_no_other_names_is_found(make: Make) -> None:
+    """As torch._dynamo.config, a module of settings."""
+    make("from . import part\n")
+    Path(sys.path[0], "laid_aside/part.py").write_text(
+        "import sys, types\n"
+        "class Settings(types.ModuleType):\n"
+        "    def __setattr__(self, name, value):\n"
+        "        raise AttributeError(name)\n"
+        "value = 7\n"
+        "sys.modules[__name__].__class__ = Settings\n"
+    )
+    defer("laid_aside", {}, alone=False)
+    part = importlib.import_module("laid_aside.part")
+    assert part.value == 7
+    assert part.__spec__.loader.path.endswith("part.py")
+
+
 def test_while_it_runs_it_reads_itself_without_the_answers(make: Make) -> None:
     make("import laid_aside\nbefore = hasattr(laid_aside, 'known')\nknown = 1\n")
     defer("laid_aside", {"known": lambda: 10})

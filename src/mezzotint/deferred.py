@@ -89,13 +89,14 @@ class Present(Loader):
 
     def __init__(self, module: ModuleType) -> None:
         self.module, self.own = module, module.__spec__
-        module.__spec__ = self.spec = ModuleSpec(module.__name__, self)
+        self.spec = ModuleSpec(module.__name__, self)
+        vars(module)["__spec__"] = self.spec  # a module of settings, as torch._dynamo.config, refuses other names
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.own
+        vars(module)["__spec__"] = self.own
 
 
 DEFERRED: dict[str, DeferringLoader] = {}
