@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fake_device import FakeDevice, autocast_to_bfloat16, install, without_driver
+from fake_device import FakeDevice, autocast_to_bfloat16, install, tensors, without_driver
 from members import CLASSES, SHAPE, denoisers, made, measurements, restorations, samplings
+from own_autocast import in_bfloat16, register
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mezzotint.devices import WITHOUT_FLOAT64
 from mezzotint.diffusion import KeyedRandom, WhiteNoise, restore, sample
@@ -24,6 +26,13 @@ from mezzotint.training import EMA, AdamW, DiffusionModule, TrainingRun
 
 NAME = "toy"
 BATCH = 4
+IN_BFLOAT16 = ("network=", "target=")  # whose steps are also taken in bfloat16
+PRODUCTS = {  # without those of attention, which torch computes in float32 on a device that has no kernel for it
+    torch.ops.aten.convolution.default,
+    torch.ops.aten.convolution_backward.default,
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+}
 Play = Callable[[Callable[[], Any], torch.device, list[str]], Tensor]
 
 
@@ -68,6 +77,29 @@ def training(make: Callable[[], Any], device: torch.device, waits: list[str]) ->
         average.step(run)
         module.losses, module.index = [], []
     return loss.detach()
+
+
+def backward(make: Callable[[], Any], device: torch.device, waits: list[str]) -> Tensor:
+    """`training`, of which the last loss is finite and its arithmetic in bfloat16."""
+    with Products() as products:
+        loss = training(make, device, waits)
+    assert products.dtypes == {torch.bfloat16}, products.dtypes
+    assert bool(loss.raw.isfinite()), "the loss is not finite"
+    return loss
+
+
+class Products(TorchDispatchMode):
+    """Notes the dtypes of matrix products and convolutions, those of the backward pass too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func in PRODUCTS:
+            self.dtypes |= {tensor.dtype for tensor in tensors((out,))}  # of a first layer, None for its input
+        return out
 
 
 def sampling(make: Callable[[], Any], device: torch.device, waits: list[str]) -> Tensor:
@@ -147,6 +179,7 @@ def main() -> None:
     torch.set_num_threads(1)
     derivatives.forward_derivative = central_difference
     install(NAME)
+    register()
     without_driver()
     own, nvidia = FakeDevice(NAME), FakeDevice("cuda")
     parts = {
@@ -164,9 +197,12 @@ def main() -> None:
                 if kind in ("training", "sampling"):  # the others take gradients
                     with autocast_to_bfloat16("cuda"), torch.no_grad():
                         found[f"bfloat16 {kind} {name}"] = result(once, make, nvidia, exact=False)
+                if kind == "training" and name.startswith(IN_BFLOAT16):
+                    with in_bfloat16(NAME):
+                        found[f"bfloat16 backward {name}"] = result(backward, make, own, exact=False)
                 with without_float64(own):
                     found[f"float32 {kind} {name}"] = result(play, make, own, exact=False)
-    print(json.dumps(found))
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

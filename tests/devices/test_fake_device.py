@@ -54,6 +54,14 @@ def test_it_computes_under_autocast_of_cuda_to_bfloat16(computed, case):
     assert computed[f"bfloat16 {case}"]["waits"] == computed[case]["waits"]
 
 
+@pytest.mark.parametrize("name", [name for name, _ in denoisers() if name.startswith(("network=", "target="))])
+def test_steps_and_their_backward_passes_are_in_bfloat16(computed, name):
+    """The products of forward and backward passes; see own_autocast.py for the device's autocast."""
+    found = computed[f"bfloat16 backward {name}"]
+    assert found["error"] is None
+    assert found["waits"] == []
+
+
 @pytest.mark.parametrize("case", TRAINING + SAMPLING + GRADIENTS)
 def test_it_computes_on_a_device_without_float64(computed, case):
     assert computed[f"float32 {case}"]["error"] is None
