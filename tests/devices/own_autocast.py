@@ -10,29 +10,9 @@ from torch import Tensor
 
 KEY = "AutocastPrivateUse1"
 LOWER = (  # torch/csrc autocast lists, as far as networks and losses use them
-    *(
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "conv_transpose1d",
-        "conv_transpose2d.input",
-        "conv_transpose3d.input",
-        "linear",
-        "matmul",
-    ),
-    *(
-        "linear",
-        "matmul",
-        "mm",
-        "mv",
-        "bmm",
-        "addmm",
-        "baddbmm",
-        "addbmm",
-        "einsum",
-        "scaled_dot_product_attention",
-        "prelu",
-    ),
+    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d.input", "conv_transpose3d.input"),
+    *("linear", "matmul", "mm", "mv", "bmm", "addmm", "baddbmm", "addbmm", "einsum", "prelu"),
+    "scaled_dot_product_attention",
 )
 FLOAT32 = (
     *("exp", "expm1", "log", "log1p", "reciprocal", "rsqrt", "pow.Tensor_Scalar", "pow.Tensor_Tensor", "pow.Scalar"),
