@@ -21,7 +21,12 @@ FILE = Path(__file__).parent / "image_path.json"
 QUICK = ("debug=tiny", "hardware=cpu", "callbacks=minimal", "budget=800", "n=40", "evaluation_share=null")
 JUDGE = "callbacks.sample_metrics"
 CASES = {  # 50 steps each
-    "digits": ("experiment=digits_ddpm", "metrics=[fid,kid,nll,memorisation]", "metrics.nll.images=8"),
+    "digits": (
+        "experiment=digits_ddpm",
+        "optimizer=adamw",
+        "metrics=[fid,kid,nll,memorisation]",
+        "metrics.nll.images=8",
+    ),
     "edm": (
         "experiment=digits_edm",
         "callbacks=sample_metrics",
@@ -29,8 +34,23 @@ CASES = {  # 50 steps each
         f"{JUDGE}.every=0.5",
         "metrics=[fid]",
     ),
-    "emoji": ("experiment=emoji_ddpm", "network=mlp", "data.flip=true", "metrics=[]", "target=epsilon"),
-    "array": ("data=npz", "data.root=images.npz", "data.shape=[2,4,6]", "network=mlp", "data.flip=true", "metrics=[]"),
+    "emoji": (
+        "experiment=emoji_ddpm",
+        "optimizer=adamw",
+        "network=mlp",
+        "data.flip=true",
+        "metrics=[]",
+        "target=epsilon",
+    ),
+    "array": (
+        "data=npz",
+        "optimizer=adamw",
+        "data.root=images.npz",
+        "data.shape=[2,4,6]",
+        "network=mlp",
+        "data.flip=true",
+        "metrics=[]",
+    ),
 }
 
 

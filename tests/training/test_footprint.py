@@ -7,7 +7,7 @@ from tiny import train, weights
 from mezzotint.data.inputs import NetworkInputs
 from mezzotint.diffusion import CosineSchedule, Denoiser, Velocity
 from mezzotint.networks import MLP, UNet, VectorCondition
-from mezzotint.training import EMA, Hardware
+from mezzotint.training import EMA, AdamW, Hardware, Muon
 from mezzotint.training.hardware.memory import checkpoint_size, footprint, free_memory, size
 
 CPU = {"accelerator": "cpu"}
@@ -70,6 +70,18 @@ def test_checkpoints_have_the_size_that_was_foretold(tmp_path):
     foretold = checkpoint_size(torch.nn.Linear(numbers - 1, 1), EMA([0.1, 0.5]))
     assert foretold > 2e6
     assert file.stat().st_size == pytest.approx(foretold, rel=0.02)
+
+
+def test_the_state_of_muon_is_counted_too():
+    network = UNet((1, 8, 8), width=16, multipliers=(1, 2), blocks=1, attention=())
+    for settings in (AdamW(), Muon()):
+        optimizer = settings.build(network)
+        for p in network.parameters():
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+        held = sum(value.numel() for state in optimizer.state.values() for value in state.values() if value.ndim)
+        assert settings.state_numbers(network) == held
+    assert Muon().state_numbers(network) < 0.7 * AdamW().state_numbers(network)
 
 
 def test_this_machine_has_memory():

@@ -52,7 +52,9 @@ class MicroBatchProbe:
 
     def memory(self, micro_batch: int) -> int:
         """Return the counted bytes of a step, see `footprint`."""
-        return footprint(self.module.denoiser.network, self.inputs, micro_batch, self.hardware, self.ema).total
+        return footprint(
+            self.module.denoiser.network, self.inputs, micro_batch, self.hardware, self.ema, self.module.settings
+        ).total
 
     def step(self, micro_batch: int) -> None:
         """One step of training on black images."""

@@ -52,6 +52,9 @@ class Muon(OptimizerSettings):
         if self.weight_decay < 0 or not self.eps > 0:
             raise ValueError(f"weight_decay={self.weight_decay} must be 0 or more, eps={self.eps} above 0")
 
+    def state_numbers(self, module: nn.Module) -> int:
+        return sum(one.value.numel() * (1 if self.orthogonalised(one) else 2) for one in parameters(module))
+
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
         """Both optimizers as one."""
         hidden: list[Parameter] = []

@@ -69,6 +69,10 @@ class OptimizerSettings(metaclass=Finite):
         """Images of the warm-up."""
         return amount_of(self.warmup, budget)
 
+    def state_numbers(self, module: nn.Module) -> int:
+        """Return how many numbers the state of the optimizer has: by default two moments of each parameter."""
+        return 2 * sum(p.numel() for p in module.parameters())
+
     @abstractmethod
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
         """torch's optimizer over all parameters that train; not fused beside a gradient scaler. Raises ValueError."""

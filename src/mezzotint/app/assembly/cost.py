@@ -30,7 +30,8 @@ def plan_line(job: Job, parts: Components) -> str:
         f"{parameters(network):,} parameters on {world} x {hardware.device} ({hardware.exact_precision}), "
         f"{-(-job.budget // batch):,} steps of {batch} {parts.noun.many}{held}, "
         f"peak rate {rates.peak_rate(job, parts)}, "
-        f"checkpoints of {size(checkpoint_size(network, parts.ema))}, drawn by {drawing(parts)}{shrunk(parts)}"
+        f"checkpoints of {size(checkpoint_size(network, parts.ema, parts.optimizer))}, "
+        f"drawn by {drawing(parts)}{shrunk(parts)}"
         f"{of_classes(parts.dataset) if parts.dataset.labelled_by() else ''}"
     )
 
@@ -48,7 +49,7 @@ def cost(job: Job, dry: ComponentsDryRun) -> list[Row]:
     network, hardware, noun = parts.denoiser.network, parts.hardware, parts.noun
     batch, budget = job.batch_size, job.budget
     world, micro_batch, times = shares(job, hardware)
-    kept, each = checkpoints(job, parts.callbacks), checkpoint_size(network, parts.ema)
+    kept, each = checkpoints(job, parts.callbacks), checkpoint_size(network, parts.ema, parts.optimizer)
     return [
         ("network", f"{parameters(network):,} parameters"),
         *([("untrained", describe_unreached(dry.unreached))] if dry.unreached else []),
@@ -113,7 +114,7 @@ def memory(parts: Components, micro_batch: int) -> list[Row]:
     stages = [stage for stage in switches(network) if not stage.checkpointing]
 
     def count() -> Footprint:
-        return footprint(network, parts.inputs, micro_batch, hardware, parts.ema)
+        return footprint(network, parts.inputs, micro_batch, hardware, parts.ema, parts.optimizer)
 
     try:
         counted = count()

@@ -59,7 +59,7 @@ def duration(job: Job, dry: ComponentsDryRun, evaluation: EvaluationBudget) -> D
     if each > MOST:
         return f"not measured: {parts.noun.one} takes {flops(each)}, many seconds of a core"
     try:
-        memory = footprint(parts.denoiser.network, parts.inputs, size, parts.hardware, parts.ema).total
+        memory = footprint(parts.denoiser.network, parts.inputs, size, parts.hardware, parts.ema, parts.optimizer).total
     except Exception:  # a network of the user's own may do what tensors without memory cannot
         return "not measured: the network's memory cannot be counted"
     if memory > MEMORY * free_memory(parts.hardware.device):

@@ -70,7 +70,7 @@ def reason(folder: Path) -> str | None:
 
 def disk_space(job: Job, parts: Components, directory: Path) -> list[str]:
     """Refuse a disk without space for all checkpoints that are kept at once."""
-    each, count = checkpoint_size(parts.denoiser.network, parts.ema), checkpoints(job, parts.callbacks)
+    each, count = checkpoint_size(parts.denoiser.network, parts.ema, parts.optimizer), checkpoints(job, parts.callbacks)
     there = RunDir(directory).checkpoint_bytes()
     free = shutil.disk_usage(existing(directory)).free
     if each * count - there <= free:

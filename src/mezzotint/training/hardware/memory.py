@@ -11,6 +11,7 @@ from torch import nn
 from mezzotint.cost.peak_memory import working_memory
 from mezzotint.data.inputs import NetworkInputs
 from mezzotint.training.hardware.hardware import Hardware
+from mezzotint.training.optimizers import AdamW
 
 FLOAT = 4  # bytes: weights, moments and averages are float32 in every precision
 
@@ -40,12 +41,17 @@ class Footprint:
 
 
 def footprint(
-    network: nn.Module, inputs: NetworkInputs, micro_batch: int, hardware: Hardware, ema: Any = None
+    network: nn.Module,
+    inputs: NetworkInputs,
+    micro_batch: int,
+    hardware: Hardware,
+    ema: Any = None,
+    optimizer: Any = None,
 ) -> Footprint:
     """Memory of a training step of `micro_batch` examples.
 
-    FSDP cuts weights, moments and averages into as many parts as there are processes; the gradients in `working` stay
-    counted whole, as they are while a block is worked on.
+    `optimizer` is its settings, by default those of AdamW. FSDP cuts weights, moments and averages into as many parts
+    as there are processes; the gradients in `working` stay counted whole, as they are while a block is worked on.
 
     Raises:
         RuntimeError: the network cannot be counted so.
@@ -55,7 +61,7 @@ def footprint(
     averages = len(ema.averages if ema else ())
     return Footprint(
         weights // shards,
-        2 * weights // shards,
+        FLOAT * state_numbers(network, optimizer) // shards,
         averages * weights // shards + weights,  # and the whole copy that previews and validation look at
         working_memory(
             network,
@@ -69,10 +75,15 @@ def footprint(
     )
 
 
-def checkpoint_size(network: nn.Module, ema: Any = None) -> int:
-    """Bytes of a checkpoint: the weights, the optimiser's two moments, and each average."""
-    kept = 3 + len(ema.averages if ema else ())
-    return FLOAT * kept * sum(p.numel() for p in network.parameters())
+def checkpoint_size(network: nn.Module, ema: Any = None, optimizer: Any = None) -> int:
+    """Bytes of a checkpoint: the weights, the optimizer's state, and each average."""
+    kept = 1 + len(ema.averages if ema else ())
+    return FLOAT * (kept * sum(p.numel() for p in network.parameters()) + state_numbers(network, optimizer))
+
+
+def state_numbers(network: nn.Module, optimizer: Any) -> int:
+    """Numbers in the state of an optimizer by its settings; None is AdamW."""
+    return (optimizer or AdamW()).state_numbers(network)
 
 
 def size(count: float) -> str:
