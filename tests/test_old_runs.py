@@ -37,6 +37,7 @@ PLACE = "/old-home"  # stands in the files for the folder in which the runs were
 EXPECTED: dict[str, Any] = json.loads((OLD / "expected.json").read_text())
 CONFIGS = sorted(EXPECTED["configs"])
 ANOTHER_OPTIMIZER = {"digits_ddpm", "fashion_mnist_ddpm", "emoji_ddpm", "own_data"}
+ANOTHER_PRECISION = {"fashion_mnist_ddpm", "emoji_ddpm"}
 ONE_CPU = {"accelerator": "cpu", "devices": 1, "nodes": 1, "strategy": "auto"}
 
 
@@ -56,10 +57,12 @@ def said(words: Iterable[str]) -> list[str]:
 
 
 def recipe(words: Iterable[str]) -> list[str]:
-    """`said`, with the optimizer of then where that of an experiment is another since."""
-    given = dict(word.split("=", 1) for word in words)
-    same = "optimizer" in given or given.get("experiment", "own_data") not in ANOTHER_OPTIMIZER
-    return said(words) if same else [*said(words), "optimizer=adamw"]
+    """`said`, with the optimizer and the precision of then where an experiment has others since."""
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    experiment = given.get("experiment", "own_data" if "data" in given else "digits_ddpm")
+    changed = {"optimizer": ("adamw", ANOTHER_OPTIMIZER), "hardware.precision": ("auto", ANOTHER_PRECISION)}
+    then = [f"{key}={value}" for key, (value, where) in changed.items() if key not in given and experiment in where]
+    return [*said(words), *then]
 
 
 @pytest.fixture
@@ -133,7 +136,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(command: Command, home: Path
     run = home / "runs" / "interrupted"
     assert status(run)["state"] == "preempted"
     begun = without_times(run / "metrics.jsonl")
-    command("train", *(["run=runs/interrupted"] if by == "run" else said(expected["words"])))
+    command("train", *(["run=runs/interrupted"] if by == "run" else recipe(expected["words"])))
     assert sorted(place.name for place in (home / "runs").iterdir() if not place.is_symlink()) == EXPECTED["runs"]
     assert_same_state(state(run), expected["state"])
     lines = without_times(run / "metrics.jsonl")
@@ -153,7 +156,7 @@ def test_a_finished_run_is_trained_further(command: Command, home: Path) -> None
 @pytest.mark.parametrize("name", EXPECTED["commands"])
 def test_what_is_finished_is_skipped_by_the_words_that_made_it(command: Command, home: Path, name: str) -> None:
     before = {file: file.stat().st_mtime_ns for file in home.rglob("*") if file.is_file()}
-    done = command("train", *said(EXPECTED["commands"][name]["words"]))
+    done = command("train", *recipe(EXPECTED["commands"][name]["words"]))
     for run in EXPECTED["commands"][name]["runs"]:
         assert f"{run} is finished; nothing to do" in done.out
     changed = [file for file in before if file.stat().st_mtime_ns != before[file]]
