@@ -276,7 +276,9 @@ def main() -> None:
             distance = frechet_distance(real, network.moments(drawn))
             speed = about["images"] / about["seconds"]
             table.add_row(name, f"{about['images']:,.0f}", f"{speed:.0f}", f"{distance:.2f}")
-            console.print(f"{name}: {distance:.3f} after {about['images']:,.0f} images, {about['seconds']:.0f} s")
+            console.print(
+                f"{name}: {distance:.3f} after {about['images']:,.0f} images, {about['seconds']:.0f} s", soft_wrap=True
+            )
     console.print(table)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mezzotint.training.hardware.sharding import full_tensor, is_shard, shard_like
 from mezzotint.training.lr_schedules import LRSchedule
-from mezzotint.training.optimizers import OptimizerSettings
+from mezzotint.training.optimizers import OptimizerSettings, check_adam
 from mezzotint.training.parameter_groups import Parameter, ParameterRule, grouped, parameters
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of p(s) = a s + b s^3 + c s^5, which drives singular values to about 1
@@ -47,10 +47,9 @@ class Muon(OptimizerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not all(0 <= value < 1 for value in (self.momentum, *self.betas)):
-            raise ValueError(f"momentum={self.momentum}, betas={list(self.betas)}: all must be 0 or more and below 1")
-        if self.weight_decay < 0 or not self.eps > 0:
-            raise ValueError(f"weight_decay={self.weight_decay} must be 0 or more, eps={self.eps} above 0")
+        check_adam(self.betas, self.eps, self.weight_decay)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum} must be 0 or more and below 1")
 
     def state_numbers(self, module: nn.Module) -> int:
         return sum(one.value.numel() * (1 if self.orthogonalised(one) else 2) for one in parameters(module))

@@ -78,6 +78,16 @@ class OptimizerSettings(metaclass=Finite):
         """torch's optimizer over all parameters that train; not fused beside a gradient scaler. Raises ValueError."""
 
 
+def check_adam(betas: Sequence[float], eps: float, weight_decay: float) -> None:
+    """Refuse settings of Adam with which no step is defined. Raises ValueError."""
+    if not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas={list(betas)}: both must be 0 or more and below 1")
+    if not eps > 0:
+        raise ValueError(f"eps={eps} must be above 0")
+    if weight_decay < 0:
+        raise ValueError(f"weight_decay={weight_decay} must be 0 or more")
+
+
 @dataclass(frozen=True)
 class AdamW(OptimizerSettings):
     """AdamW with linear warm-up and a decay that ends with the budget; its other arguments are those of the base.
@@ -99,12 +109,7 @@ class AdamW(OptimizerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas={list(self.betas)}: both must be 0 or more and below 1")
-        if not self.eps > 0:
-            raise ValueError(f"eps={self.eps} must be above 0")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay={self.weight_decay} must be 0 or more")
+        check_adam(self.betas, self.eps, self.weight_decay)
 
     def build(self, module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
         """torch's optimizer over all parameters that train. Fused is 3 to 5 times faster, on the CPU too."""
