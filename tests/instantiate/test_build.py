@@ -160,3 +160,8 @@ def test_importing_build_costs_neither_torch_nor_hydra() -> None:
     heavy = "{'torch', 'hydra', 'omegaconf', 'yaml'}"
     code = f"import sys, mezzotint.instantiate.build; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_one_value_in_place_of_a_list_is_shown_as_a_list():
+    node = {"_target_": "mezzotint.networks.UNet", "shape": [1, 8, 8], "attention": 16}
+    assert check(node, "network") == ["network.attention: 16 is not Sequence[int]; did you mean [16]?"]

@@ -96,7 +96,8 @@ def check_call(target: Callable, given: Mapping[str, Node], where: str = "", pro
         elif immense(value):
             problems.append(f"{join(where, key)}: {IMMENSE}")
         elif value != "???" and not matches(value, hints.get(key, Any)):
-            problems.append(f"{join(where, key)}: {format_value(value)} is not {format_type(hints[key])}")
+            listed = f"; did you mean [{format_value(value)}]?" if matches([value], hints[key]) else ""
+            problems.append(f"{join(where, key)}: {format_value(value)} is not {format_type(hints[key])}{listed}")
     endless = [key for key in unbounded(target, given) if key in names and matches(given[key], hints.get(key, Any))]
     problems += [f"{join(where, key)}: {format_value(given[key])} is not finite" for key in endless]
     missing = [p.name for p in named if p.default is p.empty and p.name not in {*given, *provided, *misspelt}]
