@@ -135,11 +135,11 @@ class Usage(NamedTuple):
 def test_a_disk_too_small_for_the_checkpoints_is_told_in_numbers(
     mezzotint: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Digits: 10.4 MB each, three that stay and one that is written."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 0, 40 * 10**6))
+    """Digits: 7.85 MB each, three that stay and one that is written."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 0, 30 * 10**6))
     done = mezzotint("train")
     assert done.code == 2
-    assert "has 40 MB free, and 4 checkpoints of 10.4 MB need 41.8 MB" in done.err
+    assert "has 30 MB free, and 4 checkpoints of 7.85 MB need 31.4 MB" in done.err
     assert list(home.iterdir()) == []
     assert mezzotint("check", "network=mlp", "network.width=1024", "hardware=cpu").code == 2
     assert mezzotint("check", "network=mlp", "callbacks.checkpoints.keep=1").code == 0
@@ -172,9 +172,9 @@ def test_the_plan_says_what_a_run_would_take(mezzotint: Command) -> None:
     for said in (
         " a step, 8.81 TFLOP in all",
         "16 images on each device, 4 times a step",
-        "weights 2.61 MB, optimizer 5.22 MB, averages 5.22 MB",
+        "weights 2.61 MB, optimizer 2.64 MB, averages 5.22 MB",
         "with hardware.checkpointing=true",
-        "10.4 MB each, at most 4 on the disk at once: 41.8 MB",
+        "7.85 MB each, at most 4 on the disk at once: 31.4 MB",
         "runs/a (new)",
     ):
         assert said in out
