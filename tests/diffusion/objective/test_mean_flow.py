@@ -344,3 +344,20 @@ def test_training_brings_one_call_close_to_the_data():
     distances = [float((x.sort()[0].abs() - 1).abs().mean()) for x in (ours, ddim)]
     assert distances[0] < 0.25
     assert distances[1] > 2 * distances[0]
+
+
+@pytest.mark.parametrize("improved", [False, True])
+def test_under_autocast_the_derivative_of_a_unet_is_that_of_single_precision(improved):
+    """Torch's group norm in bfloat16 on a CPU has a derivative in float32, which no convolution takes."""
+    torch.manual_seed(0)
+    network = UNet(
+        (1, 8, 8), width=16, multipliers=(1, 2), blocks=1, attention=(), conditions={"interval": IntervalCondition()}
+    )
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    denoiser = Denoiser(network, RectifiedFlowSchedule(), Flow(), c_noise=ScaledTime(25.0))
+    x0, draws = torch.randn(16, 1, 8, 8), KeyedRandom(0, torch.arange(16))
+    exact = MeanFlowObjective(improved=improved)(denoiser, x0, draws)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = MeanFlowObjective(improved=improved)(denoiser, x0, draws)
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.1, atol=0.02)

@@ -28,7 +28,7 @@ def level_rate(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:
 
 def path_derivative(function: OfPath, x: Tensor, t: Tensor, rate: Tensor) -> Tensor:
     """Return d/dt of function(x, t) for dx/dt = rate, (B, C, H, W)."""
-    with uncompiled():
+    with uncompiled(), unrounded(x.device):
         return forward_derivative(function, (x, t), (rate.to(x.dtype), torch.ones_like(t)))[1]
 
 
@@ -37,6 +37,11 @@ def forward_derivative(function: Callable[..., Any], at: tuple[Tensor, ...], alo
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)  # of torch's own derivatives
         return torch.func.jvp(function, at, along)
+
+
+def unrounded(device: torch.device) -> AbstractContextManager[Any]:
+    """Leave autocast on a CPU, where torch (2.14) derives normalised values in another dtype than theirs."""
+    return torch.autocast("cpu", enabled=False) if device.type == "cpu" else nullcontext()
 
 
 def uncompiled() -> AbstractContextManager[Any]:
