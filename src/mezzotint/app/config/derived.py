@@ -32,6 +32,8 @@ AMOUNTS = {  # which key of a part may name several amounts, and what they are c
     f"{TRAINING}NaNGuard": ("every", "steps"),
 }
 RUNS_OWN = ("lr", "warmup", "decay", "clip", "groups")  # of an optimizer, what no class of torch takes
+MUONS = 0.95  # momentum of configs/optimizer/muon.yaml
+WITH_MOMENTUM = ("SGD", "RMSprop", "Muon")  # of torch.optim
 SHRINKING = ("optimizer.warmup", "callbacks.log.every", "callbacks.nan_guard.every")  # these, as a user writes them
 
 
@@ -47,11 +49,18 @@ def written_out(job: Job) -> Job:
 
 
 def with_optimizer(job: Job) -> Job:
-    """Put a class of torch.optim at optimizer= into TorchOptimizer, which takes the arguments that it knows itself."""
-    if not str(job.optimizer.get("_target_")).startswith("torch.optim."):
+    """Put a class of torch.optim at optimizer= into TorchOptimizer, which takes the arguments that it knows itself.
+
+    The momentum that optimizer=muon left there is dropped where the class has none.
+    """
+    target = str(job.optimizer.get("_target_"))
+    if not target.startswith("torch.optim."):
         return job
+    left = job.optimizer.get("momentum") == MUONS and target.rpartition(".")[2] not in WITH_MOMENTUM
     own = {key: value for key, value in job.optimizer.items() if key in RUNS_OWN}
     kind = {key: value for key, value in job.optimizer.items() if key not in RUNS_OWN}
+    if left:
+        del kind["momentum"]
     return replace(job, optimizer={"_target_": f"{TRAINING}TorchOptimizer", "kind": kind | {"_partial_": True}, **own})
 
 
