@@ -37,6 +37,7 @@ CASES = {  # 50 steps each
     "emoji": (
         "experiment=emoji_ddpm",
         "optimizer=adamw",
+        "hardware.precision=auto",
         "network=mlp",
         "data.flip=true",
         "metrics=[]",

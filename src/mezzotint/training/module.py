@@ -122,10 +122,8 @@ class DiffusionModule(LightningModule, metaclass=Finite):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set plain attributes without nn.Module's search for parameters: Lightning sets some fifty of them a step."""
-        if name in self.__dict__ and not isinstance(value, (Tensor, nn.Module)):
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
+        plain = name in self.__dict__ and not isinstance(value, (Tensor, nn.Module))
+        (self.__dict__.__setitem__ if plain else super().__setattr__)(name, value)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.settings.build(self, self.fused)

@@ -11,7 +11,6 @@ from torch import nn
 from mezzotint.cost.peak_memory import working_memory
 from mezzotint.data.inputs import NetworkInputs
 from mezzotint.training.hardware.hardware import Hardware
-from mezzotint.training.optimizers import AdamW
 
 FLOAT = 4  # bytes: weights, moments and averages are float32 in every precision
 
@@ -82,8 +81,8 @@ def checkpoint_size(network: nn.Module, ema: Any = None, optimizer: Any = None) 
 
 
 def state_numbers(network: nn.Module, optimizer: Any) -> int:
-    """Numbers in the state of an optimizer by its settings; None is AdamW."""
-    return (optimizer or AdamW()).state_numbers(network)
+    """Numbers in the state of an optimizer by its settings; None has two moments, as AdamW."""
+    return optimizer.state_numbers(network) if optimizer else 2 * sum(p.numel() for p in network.parameters())
 
 
 def size(count: float) -> str:
