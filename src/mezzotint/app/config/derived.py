@@ -32,8 +32,6 @@ AMOUNTS = {  # which key of a part may name several amounts, and what they are c
     f"{TRAINING}NaNGuard": ("every", "steps"),
 }
 RUNS_OWN = ("lr", "warmup", "decay", "clip", "groups")  # of an optimizer, what no class of torch takes
-MUONS = 0.95  # momentum of configs/optimizer/muon.yaml
-WITH_MOMENTUM = ("SGD", "RMSprop", "Muon")  # of torch.optim
 SHRINKING = ("optimizer.warmup", "callbacks.log.every", "callbacks.nan_guard.every")  # these, as a user writes them
 
 
@@ -53,15 +51,19 @@ def with_optimizer(job: Job) -> Job:
 
     The momentum that optimizer=muon left there is dropped where the class has none.
     """
-    target = str(job.optimizer.get("_target_"))
-    if not target.startswith("torch.optim."):
+    if not str(job.optimizer.get("_target_")).startswith("torch.optim."):
         return job
-    left = job.optimizer.get("momentum") == MUONS and target.rpartition(".")[2] not in WITH_MOMENTUM
     own = {key: value for key, value in job.optimizer.items() if key in RUNS_OWN}
     kind = {key: value for key, value in job.optimizer.items() if key not in RUNS_OWN}
-    if left:
+    if kind.get("momentum") == muons_momentum() and not takes(job.optimizer, "momentum", "optimizer"):
         del kind["momentum"]
     return replace(job, optimizer={"_target_": f"{TRAINING}TorchOptimizer", "kind": kind | {"_partial_": True}, **own})
+
+
+def muons_momentum() -> float:
+    from mezzotint.training.muon import Muon  # imports torch, which few configs need here
+
+    return Muon.momentum
 
 
 def with_grid(job: Job) -> Job:
@@ -127,8 +129,13 @@ def with_interval(job: Job) -> Job:
 
 def takes_conditions(network: Node) -> bool:
     """Return whether a network's constructor has an argument for the kinds of its conditions."""
+    return takes(network, "conditions", "network")
+
+
+def takes(node: Node, argument: str, where: str) -> bool:
+    """Return whether the class of a node has an argument."""
     with suppress(ConfigError, ValueError, KeyError):  # a class that cannot be found is reported later
-        return "conditions" in inspect.signature(locate(network["_target_"], "network")).parameters
+        return argument in inspect.signature(locate(node["_target_"], where)).parameters
     return False
 
 

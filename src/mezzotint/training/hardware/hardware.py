@@ -145,10 +145,10 @@ class Hardware(metaclass=Finite):
     @property
     def exact_precision(self) -> str:
         """The precision as Lightning calls it, with auto decided."""
-        from mezzotint.networks import bfloat16_is_fast
-
         if self.precision not in ("auto", "fastest"):
             return {"32": "32-true"}.get(str(self.precision), str(self.precision))
+        from mezzotint.networks import bfloat16_is_fast
+
         considered = self.device == "cuda" or self.precision == "fastest"
         return "bf16-mixed" if considered and bfloat16_is_fast(self.device) else "32-true"
 
